@@ -1,0 +1,264 @@
+"""A `Call` is one run of a pipeline: its deadline, its budget, and the record of all that happened.
+
+The record is a list of typed events, always kept and cheap (a tuple each, and two clock reads). Everything that
+people see of a run (`explain()`, traces, logs, metrics) is made from it, after the run and off the hot path.
+
+All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` turns one into seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from llmops_sdk.errors import BudgetExceeded
+from llmops_sdk.messages import PromptRef, Request, Response, Usage
+from llmops_sdk.verdicts import Stage, Verdict
+
+if TYPE_CHECKING:
+    from llmops_sdk.protocols import Hook
+
+__all__ = [
+    "AttemptEnded",
+    "AttemptStarted",
+    "Call",
+    "Ended",
+    "Event",
+    "FirstChunk",
+    "GuardChecked",
+    "Outcome",
+    "Rendered",
+    "Retried",
+    "Routed",
+    "Started",
+    "StreamResumed",
+]
+
+log = logging.getLogger("llmops_sdk")
+
+
+class Started(NamedTuple):
+    """The run began. `streamed`: the caller asked for a stream."""
+
+    at: float
+    pipeline: str
+    streamed: bool
+
+
+class Rendered(NamedTuple):
+    """The prompt became a request."""
+
+    started: float
+    at: float
+    prompt: PromptRef | None
+    request: Request
+
+
+class GuardChecked(NamedTuple):
+    """A guard gave its verdict on everything that it had to read at one stage (in a stream: when the stream ended)."""
+
+    started: float
+    at: float
+    guard: str
+    stage: Stage
+    verdict: Verdict
+    busy_s: float
+    """Seconds that the guard itself worked; in a stream less than `at - started`."""
+
+
+class Routed(NamedTuple):
+    """A router decided in which order it would ask its engines; `refused` holds (engine, reason) pairs."""
+
+    at: float
+    router: str
+    order: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+class AttemptStarted(NamedTuple):
+    """An engine was asked."""
+
+    at: float
+    engine: str
+    number: int
+    """1 for the first attempt of the call."""
+
+
+class FirstChunk(NamedTuple):
+    """The first chunk of a stream came from the engine."""
+
+    at: float
+    engine: str
+
+
+class AttemptEnded(NamedTuple):
+    """An engine answered, or failed (`error`)."""
+
+    started: float
+    at: float
+    engine: str
+    provider: str
+    number: int
+    request: Request
+    response: Response | None
+    usage: Usage | None
+    cost_usd: Decimal | None
+    error: BaseException | None
+    streamed: bool
+    first_chunk_at: float | None
+    chunks: int
+    model: str | None = None
+    """The model that was asked for; the one that answered is in `response`."""
+    in_process: bool = False
+    """Whether the model runs in this process."""
+
+
+class Retried(NamedTuple):
+    """After a failure the next attempt waits `delay_s` seconds; `engine` is the one that will be asked."""
+
+    at: float
+    engine: str
+    delay_s: float
+    error: BaseException
+
+
+class StreamResumed(NamedTuple):
+    """A stream broke and another engine went on. `how` is `"resume"` or `"restart"`; `emitted` counts characters."""
+
+    at: float
+    engine: str
+    how: str
+    emitted: int
+
+
+Outcome: TypeAlias = str
+"""`"ok"`, `"blocked"`, `"cancelled"` or the name of an error class."""
+
+
+class Ended(NamedTuple):
+    """The run ended; nothing is recorded after this."""
+
+    at: float
+    outcome: Outcome
+    error: BaseException | None
+
+
+Event: TypeAlias = (
+    Started
+    | Rendered
+    | GuardChecked
+    | Routed
+    | AttemptStarted
+    | FirstChunk
+    | AttemptEnded
+    | Retried
+    | StreamResumed
+    | Ended
+)
+
+
+class Call:
+    """One run, carried from station to station.
+
+    Attributes:
+        id: 32 hexadecimal digits, unique to the run.
+        tags: Whatever the caller wants to find the run by.
+        deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        budget_usd: US dollars that the run may spend, `None` for no limit.
+        spent_usd: US dollars spent so far on attempts with a known price.
+        attempts: How often an engine was asked so far.
+        events: The record, oldest first.
+        traceparent: W3C trace context of the run, which engines send on; a tracing hook sets it when it traces the run.
+        state: What stations keep for the length of the run, by station (a guard's vault, say); emptied at the end.
+    """
+
+    __slots__ = (
+        "_hooks",
+        "_price",
+        "_started_wall",
+        "attempts",
+        "budget_usd",
+        "deadline",
+        "deadline_s",
+        "events",
+        "id",
+        "spent_usd",
+        "started",
+        "state",
+        "tags",
+        "traceparent",
+    )
+
+    def __init__(
+        self,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: tuple[Hook, ...] = (),
+        price: Callable[[str, Usage], Decimal | None] | None = None,
+    ) -> None:
+        self.id = f"{random.getrandbits(128):032x}"
+        self.tags: Mapping[str, Any] = tags or {}
+        self.deadline_s = deadline_s
+        self.budget_usd = budget_usd
+        self.spent_usd = Decimal(0)
+        self.attempts = 0
+        self.events: list[Event] = []
+        self.state: dict[Any, Any] = {}
+        self.started = time.perf_counter()
+        self.deadline = None if deadline_s is None else self.started + deadline_s
+        self._started_wall = time.time()
+        self.traceparent: str | None = None
+        self._hooks = hooks
+        self._price = price
+
+    def record(self, event: Event) -> None:
+        """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
+        self.events.append(event)
+        if self._hooks:
+            for hook in self._hooks:
+                try:
+                    hook(event, self)
+                except Exception:
+                    log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline (negative when it is over), `None` without one."""
+        return None if self.deadline is None else self.deadline - time.perf_counter()
+
+    def wall_time(self, moment: float) -> float:
+        """Seconds since the epoch of a `time.perf_counter()` moment of this run."""
+        return self._started_wall + (moment - self.started)
+
+    def price(self, model: str | None, usage: Usage | None) -> Decimal | None:
+        """US dollars for `usage` of `model`; `None` where the price is not known: it is never guessed."""
+        if self._price is None or model is None or usage is None:
+            return None
+        return self._price(model, usage)
+
+    def spend(self, cost_usd: Decimal | None) -> None:
+        """Book the cost of an attempt."""
+        if cost_usd is not None:
+            self.spent_usd += cost_usd
+
+    def check_budget(self) -> None:
+        """Refuse to go on when the budget is spent.
+
+        Raises:
+            BudgetExceeded: `spent_usd` has reached `budget_usd`.
+        """
+        if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
+            raise BudgetExceeded(
+                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD); "
+                "raise `budget_usd` or allow fewer attempts",
+                budget_usd=self.budget_usd,
+                spent_usd=self.spent_usd,
+            )
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id[:8]} {len(self.events)} events>"

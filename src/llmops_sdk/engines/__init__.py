@@ -1,0 +1,10 @@
+"""Engines: where a request becomes an answer, in this process or at an endpoint.
+
+`Engine.open("scheme:model")` opens one; subclass `Engine` to write one. The modules without an underscore
+(`remote`, `vllm`, `embedded`) import third-party libraries and are loaded when they are first needed.
+"""
+
+from llmops_sdk.engines._engine import Engine, chunks_of, response_of
+from llmops_sdk.engines._scripted import Scripted
+
+__all__ = ["Engine", "Scripted", "chunks_of", "response_of"]

@@ -1,0 +1,195 @@
+"""The base class of engines, and the opening of engines by scheme."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import re
+import warnings
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from llmops_sdk import loops
+from llmops_sdk.errors import BadRequestError, ConfigurationError
+from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
+from llmops_sdk.stations import Station
+
+__all__ = ["Engine", "chunks_of", "response_of"]
+
+_SCHEMES = {
+    "embedded": "llmops_sdk.engines.embedded",
+    "vllm": "llmops_sdk.engines.vllm",
+    "openai": "llmops_sdk.engines.remote",
+    "http": "llmops_sdk.engines.remote",
+    "https": "llmops_sdk.engines.remote",
+}
+"""Scheme -> the module that opens it with `open_engine(spec, ...)`; loaded by name, since it pulls its library."""
+
+
+class Engine(Station):
+    """Turns a request into a response, or into a stream of chunks.
+
+    Subclass it and write `agenerate` or `astream` (or both): the other one, the sync methods, `|` and closing are
+    here. `request.call` knows the deadline of the run.
+
+    Attributes:
+        name: Unique among the engines of a router; shown in traces. The class's name in lower case unless given.
+        model: What is asked for by default; `None` where the engine has no such notion.
+        provider: Value of `gen_ai.provider.name` in traces, `"openai"` or `"vllm"` for example.
+        in_process: Whether the model runs in this process (its spans are internal then, not client spans).
+        incomplete: Whether neither `agenerate` nor `astream` has been written; such an engine fits into no pipeline.
+
+    Example:
+        >>> class Echo(Engine):
+        ...     async def agenerate(self, request):
+        ...         return Response(choices=(Choice(text=request.messages[-1].text),))
+        >>> Echo().generate("Hello").text
+        'Hello'
+    """
+
+    name: str = "engine"
+    model: str | None = None
+    provider: str = "custom"
+    in_process: ClassVar[bool] = False
+    incomplete: ClassVar[bool] = True
+    _opened: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.incomplete = cls.agenerate is Engine.agenerate and cls.astream is Engine.astream
+
+    @staticmethod
+    def open(
+        spec: str,
+        /,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> Engine:
+        """Open an engine by its scheme. Nothing is started or connected before the first request.
+
+        Args:
+            spec: `"embedded:"`, `"vllm:PATH-OR-HUB-ID"`, `"openai:MODEL"`, or the URL of any OpenAI-compatible
+                endpoint, `"http://host:port/v1"`, with `model=`.
+            model: The model to ask for, where `spec` does not name it.
+            api_key: Key of the endpoint. `openai:` reads `OPENAI_API_KEY` when it is not given.
+            name: Name of the engine; by default made from `spec`.
+            options: What the kind of engine takes; see the engine's class.
+
+        Raises:
+            ConfigurationError: The scheme is unknown, or an option does not fit.
+            MissingDependencyError: The extra for this scheme is not installed.
+        """
+        scheme, colon, _ = spec.partition(":")
+        module = _SCHEMES.get(scheme) if colon else None
+        if module is None:
+            near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+            hint = f" Did you mean {near[0] + ':'!r}?" if near else ""
+            known = ", ".join(f"{known}:" for known in _SCHEMES)
+            raise ConfigurationError(
+                f"no engine opens {spec!r}: write `Engine.open('scheme:model')` with one of the schemes {known}.{hint}"
+            )
+        opened: Engine = importlib.import_module(module).open_engine(
+            spec, model=model, api_key=api_key, name=name, **options
+        )
+        return opened
+
+    async def agenerate(self, request: Request, /) -> Response:
+        """Answer `request` as a whole.
+
+        Raises:
+            EngineError: One of its subclasses; see `llmops_sdk.errors`.
+        """
+        return await response_of(self.astream(request), self.name)
+
+    async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
+        """Answer `request` in chunks. Closing the iterator stops the work upstream.
+
+        Raises:
+            EngineError: One of its subclasses; `StreamInterrupted` when it breaks after text has arrived.
+        """
+        for chunk in chunks_of(await self.agenerate(request)):
+            yield chunk
+
+    async def aembed(self, texts: Sequence[str], /) -> list[list[float]]:
+        """Vectors of `texts`, in order: shape `(len(texts), dimensions)`.
+
+        Raises:
+            BadRequestError: This engine has no embeddings.
+        """
+        raise BadRequestError(
+            f"the engine {self.name!r} has no embeddings; open an embedding model", engine=self.name, model=self.model
+        )
+
+    def generate(self, request: str | Message | Sequence[Message] | Request, /) -> Response:
+        """`agenerate`, for code without an event loop; takes a plain text or messages, too."""
+        asked = Request.of(request)
+        return loops.run_sync(lambda: self.agenerate(asked), method="generate()")
+
+    def stream(self, request: str | Message | Sequence[Message] | Request, /) -> Iterator[Chunk]:
+        """`astream`, for code without an event loop; takes a plain text or messages, too."""
+        asked = Request.of(request)
+        return loops.stream_sync(lambda: self.astream(asked), method="stream()")
+
+    async def aclose(self) -> None:
+        """Give back all that the engine holds. Closing twice is harmless."""
+
+    def close(self) -> None:
+        """`aclose`, for code without an event loop."""
+        loops.run_sync(self.aclose, method="close()")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Only engines that hold something real (sockets, processes) set `_opened`, so only they warn.
+        if self._opened:
+            self._opened = False
+            with contextlib.suppress(Exception):
+                warnings.warn(
+                    f"the engine {self.name!r} was not closed; use `with pipeline:` or `engine.close()`",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def chunks_of(response: Response) -> Iterator[Chunk]:
+    """A whole response as the chunks of a stream: one for each choice; the last one carries the usage."""
+    last = len(response.choices) - 1
+    for index, choice in enumerate(response.choices):
+        yield Chunk(
+            text=choice.text,
+            index=index,
+            tool_calls=choice.tool_calls,
+            finish_reason=choice.finish_reason,
+            usage=response.usage if index == last else None,
+            model=response.model,
+            engine=response.engine,
+            id=response.id,
+        )
+
+
+async def response_of(chunks: AsyncIterator[Chunk], engine: str) -> Response:
+    """Join the chunks of a stream into the response that they are pieces of."""
+    joiner = ChunkJoiner()
+    async for chunk in chunks:
+        joiner.add(chunk)
+    return joiner.response(engine)

@@ -1,0 +1,33 @@
+"""The one place where environment variables are read. They only fill in what the caller did not give."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder", "openai_api_key", "openai_base_url", "traces_content"]
+
+
+def openai_api_key() -> str | None:
+    """`OPENAI_API_KEY`, as the OpenAI client reads it."""
+    return os.environ.get("OPENAI_API_KEY") or None
+
+
+def openai_base_url() -> str:
+    """`OPENAI_BASE_URL`, as the OpenAI client reads it."""
+    return os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+
+
+def cache_folder() -> Path:
+    """Where models that were converted once are kept: `LLMOPS_CACHE`, else `XDG_CACHE_HOME/llmops_sdk`."""
+    own = os.environ.get("LLMOPS_CACHE")
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "llmops_sdk"
+
+
+def traces_content() -> bool:
+    """Whether `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for the text of messages in spans."""
+    asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
+    return asked.strip().upper() in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}

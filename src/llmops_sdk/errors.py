@@ -1,0 +1,307 @@
+"""Every error that llmops_sdk raises, in one tree.
+
+::
+
+    LlmopsError
+    ├─ ConfigurationError (ValueError)      wrong wiring; raised when an object is built, never in mid-call
+    ├─ SyncOnLoopError (RuntimeError)       a sync method was called on the SDK's own event loop
+    ├─ ClosedError (RuntimeError)           the engine or pipeline was closed before
+    ├─ MissingDependencyError (ImportError) .package .extra: which extra to install
+    ├─ DeadlineExceeded (TimeoutError)      .deadline_s: the whole run took longer than the caller allowed
+    ├─ BudgetExceeded                       .budget_usd .spent_usd: the next attempt could cost too much
+    ├─ PromptError (ValueError)             .prompt .variable: missing, unknown or wrong variables, broken files
+    ├─ GuardError                           .guard
+    │  ├─ GuardBlocked                      .verdict: a decision; raised by `Result.raise_for_verdict()` only
+    │  └─ GuardFailed                       the guard itself broke, and is not allowed to fail open
+    ├─ AllEnginesFailed (ExceptionGroup)    .attempts: every attempt with engine, error and duration
+    ├─ CassetteError                        replay found no recorded answer
+    └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
+       ├─ EngineConnectionError  retryable  no connection, or it broke
+       │  └─ StreamInterrupted   retryable  .partial_text: the stream broke after text had arrived
+       ├─ EngineTimeout (TimeoutError)      retryable
+       ├─ EngineDied             retryable  the in-process engine's core is gone
+       ├─ RateLimitError         retryable
+       ├─ ServerError            retryable
+       ├─ InvalidResponseError   retryable  .body: what came instead, 500 bytes at most
+       ├─ AuthenticationError
+       ├─ PermissionDeniedError
+       ├─ NotFoundError
+       ├─ ContentFilteredError
+       └─ BadRequestError
+          └─ ContextLengthError             .tokens .window
+
+Provider words (`RateLimitError`, `AuthenticationError`, ...) are those of the OpenAI client, which readers know.
+Errors that end in no "Error" are decisions. Every error survives `pickle`, so it can cross process pools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from llmops_sdk.verdicts import Verdict
+
+__all__ = [
+    "AllEnginesFailed",
+    "Attempt",
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceeded",
+    "CassetteError",
+    "ClosedError",
+    "ConfigurationError",
+    "ContentFilteredError",
+    "ContextLengthError",
+    "DeadlineExceeded",
+    "EngineConnectionError",
+    "EngineDied",
+    "EngineError",
+    "EngineTimeout",
+    "GuardBlocked",
+    "GuardError",
+    "GuardFailed",
+    "InvalidResponseError",
+    "LlmopsError",
+    "MissingDependencyError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PromptError",
+    "RateLimitError",
+    "ServerError",
+    "StreamInterrupted",
+    "SyncOnLoopError",
+]
+
+
+def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class LlmopsError(Exception):
+    """The root of all errors of this library: `except LlmopsError` catches every one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls `cls(*args)`, which drops keyword-only arguments; rebuild from the state instead.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class ConfigurationError(LlmopsError, ValueError):
+    """An object was wired wrongly. Raised while it is built; the message says what to write instead."""
+
+
+class SyncOnLoopError(LlmopsError, RuntimeError):
+    """A sync method was called on the SDK's own event-loop thread, where it would wait for itself."""
+
+
+class ClosedError(LlmopsError, RuntimeError):
+    """An engine or a pipeline was used after it had been closed."""
+
+
+class MissingDependencyError(LlmopsError, ImportError):
+    """A part needs a library that is not installed; the message names the extra that brings it."""
+
+    def __init__(self, feature: str, *, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs the package {package!r}, which is not installed; "
+            f'run `pip install "llmops-sdk[{extra}]"`'
+        )
+        self.package = package
+        self.extra = extra
+
+
+class DeadlineExceeded(LlmopsError, TimeoutError):
+    """The run did not end within `deadline_s` seconds.
+
+    `partial_text` is what a stream had emitted by then (empty otherwise).
+    """
+
+    def __init__(self, message: str, *, deadline_s: float, partial_text: str = "") -> None:
+        super().__init__(message)
+        self.deadline_s = deadline_s
+        self.partial_text = partial_text
+
+
+class BudgetExceeded(LlmopsError):
+    """Refused before sending: the run's `budget_usd` (US dollars) is spent, or the next attempt cannot fit."""
+
+    def __init__(self, message: str, *, budget_usd: Any, spent_usd: Any) -> None:
+        super().__init__(message)
+        self.budget_usd = budget_usd
+        self.spent_usd = spent_usd
+
+
+class PromptError(LlmopsError, ValueError):
+    """A prompt cannot be found, read or rendered; `prompt` and `variable` name what is wrong."""
+
+    def __init__(self, message: str, *, prompt: str | None = None, variable: str | None = None) -> None:
+        super().__init__(message)
+        self.prompt = prompt
+        self.variable = variable
+
+
+class GuardError(LlmopsError):
+    """Anything about a guard; `guard` is its name."""
+
+    def __init__(self, message: str, *, guard: str) -> None:
+        super().__init__(message)
+        self.guard = guard
+
+
+class GuardBlocked(GuardError):
+    """A guard blocked the run. Raised only where the caller asked for it, by `Result.raise_for_verdict()`."""
+
+    def __init__(self, message: str, *, guard: str, verdict: Verdict) -> None:
+        super().__init__(message, guard=guard)
+        self.verdict = verdict
+
+
+class GuardFailed(GuardError):
+    """The guard itself broke. A pipeline turns this into a block unless the guard says `on_error="allow"`."""
+
+
+class Attempt(NamedTuple):
+    """One try at one engine, as `AllEnginesFailed.attempts` lists it."""
+
+    engine: str
+    error: Exception
+    duration_s: float
+
+
+class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
+    """Every engine that a router could try has failed; works with `except` and with `except*`."""
+
+    attempts: tuple[Attempt, ...]
+    _summary: str
+
+    def __new__(cls, message: str, attempts: Sequence[Attempt]) -> AllEnginesFailed:
+        lines = "; ".join(f"{a.engine}: {type(a.error).__name__}: {a.error}" for a in attempts)
+        self = super().__new__(cls, f"{message} ({lines})", [attempt.error for attempt in attempts])
+        self.attempts = tuple(attempts)
+        self._summary = message
+        return self
+
+    def __init__(self, message: str, attempts: Sequence[Attempt]) -> None:
+        super().__init__(message, attempts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AllEnginesFailed, (self._summary, self.attempts), self.__dict__.copy()
+
+    def derive(self, excs: Sequence[Exception]) -> ExceptionGroup[Exception]:
+        return ExceptionGroup(self.message, excs)
+
+
+class CassetteError(LlmopsError):
+    """Replay met a request that no cassette holds; the message shows how it differs from the nearest one."""
+
+
+class EngineError(LlmopsError):
+    """An engine could not answer.
+
+    Attributes:
+        engine: Name of the engine, `None` while it is not known.
+        model: Model that was asked.
+        status_code: HTTP status, where there was one.
+        request_id: The provider's id of the request, for its support.
+        retryable: Whether the same request may succeed when it is sent again, here or elsewhere.
+        retry_after_s: Seconds to wait before that, as the provider said.
+    """
+
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        engine: str | None = None,
+        model: str | None = None,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.engine = engine
+        self.model = model
+        self.status_code = status_code
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class EngineConnectionError(EngineError):
+    """No connection could be made, or it broke before the answer was complete."""
+
+    retryable = True
+
+
+class StreamInterrupted(EngineConnectionError):
+    """A stream broke after text had arrived; `partial_text` is that text."""
+
+    def __init__(self, message: str, *, partial_text: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.partial_text = partial_text
+
+
+class EngineTimeout(EngineError, TimeoutError):
+    """The engine took longer than its share of the deadline, or than its own time limit."""
+
+    retryable = True
+
+
+class EngineDied(EngineError):
+    """The core of an in-process engine is gone (killed, out of memory). Another engine may still answer."""
+
+    retryable = True
+
+
+class RateLimitError(EngineError):
+    """The provider asks to slow down (HTTP 429); `retry_after_s` says for how long, when it said so."""
+
+    retryable = True
+
+
+class ServerError(EngineError):
+    """The provider failed (HTTP 5xx)."""
+
+    retryable = True
+
+
+class InvalidResponseError(EngineError):
+    """What came back is not an answer by the protocol; `body` holds its first 500 bytes."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, body: bytes = b"", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.body = body[:500]
+
+
+class AuthenticationError(EngineError):
+    """The key is missing, wrong or expired (HTTP 401)."""
+
+
+class PermissionDeniedError(EngineError):
+    """The key may not do this (HTTP 403)."""
+
+
+class NotFoundError(EngineError):
+    """The model, adapter or URL does not exist (HTTP 404)."""
+
+
+class ContentFilteredError(EngineError):
+    """The provider's own filter refused the request or the answer."""
+
+
+class BadRequestError(EngineError):
+    """The request is wrong and stays wrong when it is repeated (HTTP 400, 413, 422)."""
+
+
+class ContextLengthError(BadRequestError):
+    """The prompt and the answer do not fit the model's window; `tokens` and `window` where they are known."""
+
+    def __init__(self, message: str, *, tokens: int | None = None, window: int | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.tokens = tokens
+        self.window = window

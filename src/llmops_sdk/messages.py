@@ -1,0 +1,374 @@
+"""What travels between the rooms: the messages sent to a model and the answers that come back.
+
+All records are frozen: a station on the line makes a new one instead of changing what another station holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from llmops_sdk.calls import Call
+
+__all__ = [
+    "Choice",
+    "Chunk",
+    "ChunkJoiner",
+    "FinishReason",
+    "ImagePart",
+    "Message",
+    "Origin",
+    "Part",
+    "PromptRef",
+    "Request",
+    "Response",
+    "Role",
+    "TextPart",
+    "ToolCall",
+    "Usage",
+]
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a stretch of a message's text came from.
+
+    `start` and `end` are half-open offsets in code points of the message's text; `source` is
+    `"variable:name"`, `"tool:name"` or `"document:id"`; `trusted` says whether the application vouches for it.
+    """
+
+    start: int
+    end: int
+    source: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """A stretch of text among other parts."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
+    """An image, by URL (`https:` or `data:`)."""
+
+    url: str
+    detail: str | None = None
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A model's wish to have a tool called; `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: The text, or a tuple of parts where there is more than text.
+        tool_calls: What an assistant asked for.
+        tool_call_id: On a `tool` message: the call that it answers.
+        name: Name of the tool or the speaker.
+        origins: Where stretches of a text content came from, in order; text outside them is the application's own.
+    """
+
+    role: Role
+    content: str | tuple[Part, ...] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    origins: tuple[Origin, ...] = ()
+
+    @classmethod
+    def system(cls, content: str) -> Message:
+        """A `system` message."""
+        return cls(role="system", content=content)
+
+    @classmethod
+    def user(cls, content: str | tuple[Part, ...]) -> Message:
+        """A `user` message."""
+        return cls(role="user", content=content)
+
+    @classmethod
+    def assistant(cls, content: str = "", *, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
+        """An `assistant` message."""
+        return cls(role="assistant", content=content, tool_calls=tool_calls)
+
+    @classmethod
+    def tool(cls, content: str, *, tool_call_id: str, name: str | None = None) -> Message:
+        """The answer of a tool; its whole text counts as untrusted."""
+        origin = Origin(start=0, end=len(content), source=f"tool:{name or tool_call_id}")
+        return cls(role="tool", content=content, tool_call_id=tool_call_id, name=name, origins=(origin,))
+
+    @property
+    def text(self) -> str:
+        """All text of the message, parts joined by nothing."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRef:
+    """Which prompt a request was rendered from: `name`, the `version` asked for, `commit` and content `hash`."""
+
+    name: str
+    version: str | None = None
+    commit: str | None = None
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an engine is asked.
+
+    Attributes:
+        messages: The conversation, oldest first; at least one.
+        temperature: Sampling temperature, `0 <= temperature`; `None` leaves it to the engine.
+        top_p: Nucleus sampling, `0 < top_p <= 1`.
+        max_tokens: Most tokens to answer with, `>= 1`.
+        stop: Texts at which the answer ends; they are not part of it.
+        seed: Seed for sampling, where the engine can.
+        n: Number of answers (choices), `>= 1`.
+        tools: Tool definitions in the OpenAI form (JSON objects).
+        tool_choice: `"auto"`, `"none"`, `"required"` or a JSON object that names one tool.
+        response_schema: A JSON schema which the answer has to satisfy.
+        adapter: Name of the LoRA adapter to answer with.
+        extra: Parameters for one kind of engine, passed through as they are, with that engine's own names.
+        prompt: Which prompt this was rendered from.
+        call: The run that this request belongs to: its deadline, its record. Not part of what is asked: it takes
+            no part in comparisons and pickles.
+    """
+
+    messages: tuple[Message, ...]
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    n: int = 1
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_schema: Mapping[str, Any] | None = None
+    adapter: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt: PromptRef | None = None
+    call: Call | None = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A call holds hooks and live state of this process; the question itself travels without it.
+        values = {name: getattr(self, name) for name in _REQUEST_FIELDS}
+        return _rebuild_request, (values,)
+
+    @classmethod
+    def of(cls, messages: str | Message | Sequence[Message] | Request) -> Request:
+        """A request from what people have in hand: a text (a user message), messages, or a request.
+
+        Example:
+            >>> Request.of("Hello").messages[0].role
+            'user'
+        """
+        if isinstance(messages, Request):
+            return messages
+        if isinstance(messages, str):
+            return cls(messages=(Message.user(messages),))
+        if isinstance(messages, Message):
+            return cls(messages=(messages,))
+        return cls(messages=tuple(messages))
+
+    def bound_to(self, call: Call) -> Request:
+        """The same request as part of a run. (`dataclasses.replace` would cost thrice as much, on every call.)"""
+        bound = object.__new__(Request)
+        for name in _REQUEST_FIELDS:
+            object.__setattr__(bound, name, getattr(self, name))
+        object.__setattr__(bound, "call", call)
+        return bound
+
+    def with_messages(self, messages: Sequence[Message]) -> Request:
+        """The same request about other messages."""
+        return replace(self, messages=tuple(messages))
+
+
+_REQUEST_FIELDS = tuple(one.name for one in fields(Request) if one.name != "call")
+
+
+def _rebuild_request(values: dict[str, Any]) -> Request:
+    return Request(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the engine counted them.
+
+    `cached_input_tokens` and `cache_write_tokens` are parts of `input_tokens`, `reasoning_tokens` is a part of
+    `output_tokens`: the parts never add to the totals. `estimated` says that nobody counted (no engine of ours
+    guesses in silence).
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One answer among the `n` that were asked for."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A whole answer.
+
+    Attributes:
+        choices: As many as the request's `n`, in order; at least one.
+        usage: Tokens, `None` when the engine did not say.
+        model: The model that answered, as it names itself.
+        engine: Name of the engine that answered.
+        id: The engine's id of the answer.
+    """
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None = None
+    model: str | None = None
+    engine: str | None = None
+    id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Text of the first choice."""
+        return self.choices[0].text
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Tool calls of the first choice."""
+        return self.choices[0].tool_calls
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the first choice ended."""
+        return self.choices[0].finish_reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: What is new since the last chunk of this choice; may be empty.
+        index: Which choice it belongs to, `0 <= index < n`.
+        tool_calls: Tool calls that are now complete (engines join the pieces before they hand a call on).
+        finish_reason: Set on the last chunk of a choice.
+        usage: Set on one chunk, near the end, when the engine counts.
+        model: The model that answers, as it names itself.
+        engine: Name of the engine; a router sets it, so that a change in mid-stream can be seen.
+        id: The engine's id of the answer.
+    """
+
+    text: str = ""
+    index: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    engine: str | None = None
+    id: str | None = None
+
+
+class ChunkJoiner:
+    """Joins the chunks of a stream into the response that they are pieces of. Memory: the text, once."""
+
+    __slots__ = ("_choices", "engine", "id", "model", "usage")
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _JoinedChoice] = {}
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.engine: str | None = None
+        self.id: str | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk."""
+        choice = self._choices.get(chunk.index)
+        if choice is None:
+            choice = self._choices[chunk.index] = _JoinedChoice()
+        if chunk.text:
+            choice.texts.append(chunk.text)
+        if chunk.tool_calls:
+            choice.tool_calls.extend(chunk.tool_calls)
+        if chunk.finish_reason is not None:
+            choice.finish_reason = chunk.finish_reason
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.engine is not None:
+            self.engine = chunk.engine
+        if chunk.model is not None:
+            self.model = chunk.model
+        if chunk.id is not None:
+            self.id = chunk.id
+
+    def text(self, index: int = 0) -> str:
+        """The text so far of one choice."""
+        choice = self._choices.get(index)
+        return "".join(choice.texts) if choice is not None else ""
+
+    def response(self, engine: str | None = None) -> Response:
+        """What has been joined so far; without any chunk, one empty choice."""
+        choices = tuple(
+            Choice(text="".join(one.texts), tool_calls=tuple(one.tool_calls), finish_reason=one.finish_reason)
+            for _, one in sorted(self._choices.items())
+        )
+        return Response(
+            choices=choices or (Choice(),),
+            usage=self.usage,
+            model=self.model,
+            engine=self.engine or engine,
+            id=self.id,
+        )
+
+
+class _JoinedChoice:
+    __slots__ = ("finish_reason", "texts", "tool_calls")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.tool_calls: list[ToolCall] = []
+        self.finish_reason: FinishReason | None = None

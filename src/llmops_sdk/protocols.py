@@ -1,0 +1,98 @@
+"""The architecture on one page: what a guard, an engine and a hook have to be able to do.
+
+Any object with these methods fits into a pipeline; nothing has to be imported or inherited. `llmops_sdk.Guard` and
+`llmops_sdk.Engine` are base classes that bring the rest (streams, sync methods, composition with `|`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from llmops_sdk.calls import Call, Event
+from llmops_sdk.messages import Chunk, Origin, Request, Response
+from llmops_sdk.verdicts import Stage, Verdict
+
+__all__ = ["EngineLike", "GuardContext", "GuardLike", "GuardStream", "Hook", "takes_two"]
+
+Hook: TypeAlias = Callable[[Event, Call], object]
+"""Called with each event of a run as it is recorded, on the run's event loop: keep it short, hand work on.
+
+What it returns is ignored; what it raises is logged and breaks nothing. It must not change the events.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardContext:
+    """What a guard may know of the text that it reads.
+
+    Attributes:
+        call: The run.
+        stage: `"input"` before the engine, `"output"` after it.
+        origin: Who wrote the text: `"system"`, `"user"`, `"assistant"`, `"tool:name"`, or `"output"`.
+        origins: Stretches of the text that came from variables, tools or documents.
+        request: The request as rendered (before the guards of the output) or as sent (after the engine).
+        index: Which choice of the answer, for outputs.
+    """
+
+    call: Call
+    stage: Stage
+    origin: str
+    origins: tuple[Origin, ...] = ()
+    request: Request | None = None
+    index: int = 0
+
+
+class GuardLike(Protocol):
+    """Reads a text and decides what may happen to it."""
+
+    def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
+        """Decide about the whole `text`. May be `async`; may take only `text`."""
+        ...
+
+
+class GuardStream(Protocol):
+    """One guard at work on one stream of text.
+
+    Joined, what `feed` and `finish` return equals the guarded whole text, for every way of cutting the text.
+    """
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict so far; final after `finish`, or once its action is `"block"`. A plain attribute will do."""
+        ...
+
+    def feed(self, text: str, /) -> str:
+        """Take the next piece; return what may be emitted now. After a block: the allowed text before it, then `""`."""
+        ...
+
+    def finish(self) -> str:
+        """The text has ended; return the rest that may be emitted."""
+        ...
+
+
+class EngineLike(Protocol):
+    """Answers a request. `name` is unique among the engines of a router; `request.call` knows the deadline."""
+
+    name: str
+
+    async def agenerate(self, request: Request, /) -> Response:
+        """Answer as a whole. Raises only errors of `llmops_sdk.errors`; cancelling stops the work upstream."""
+        ...
+
+    def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
+        """Answer in chunks. Closing the iterator stops the work upstream."""
+        ...
+
+
+def takes_two(function: Callable[..., Any]) -> bool:
+    """Whether `function` takes two positional arguments: people may leave out a guard's context, a hook's call."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
