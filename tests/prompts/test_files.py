@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts import Prompt, Section, Variable
+from llmops_sdk.prompts._files import MAX_BYTES, parse_prompt
+
+WHOLE = """---
+name: support/answer
+description: Answers.
+parameters:
+  temperature: 0
+  stop: [END]
+variables:
+  question: str
+  tone: {type: str, trusted: true, default: friendly}
+---
+[system]
+You are {{ tone }}.
+
+[user]
+
+{{ question }}
+  indented
+
+[assistant]
+Well,
+"""
+
+
+def parsed(text: str | bytes) -> Prompt:
+    data = text.encode() if isinstance(text, str) else text
+    return parse_prompt(data, name="support/answer", where="prompts/support/answer.prompt.md")
+
+
+def fails(text: str | bytes, says: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        parsed(text)
+    assert str(caught.value).startswith(f"prompts/support/answer.prompt.md:{says}"), str(caught.value)
+    assert caught.value.prompt == "support/answer"
+
+
+def test_a_whole_file() -> None:
+    prompt = parsed(WHOLE)
+
+    assert prompt.description == "Answers."
+    assert prompt.parameters == {"temperature": 0, "stop": ("END",)}
+    assert prompt.sections == (
+        Section("system", "You are {{ tone }}.", 12),
+        Section("user", "{{ question }}\n  indented", 16),
+        Section("assistant", "Well,", 20),
+    )
+    origins = [one.origins for one in prompt.render(question="Q").messages]
+    assert [[(one.source, one.trusted) for one in message] for message in origins] == [
+        [("variable:tone", True)],
+        [("variable:question", False)],
+        [],
+    ]
+
+
+def test_line_ends_and_a_byte_order_mark_change_nothing() -> None:
+    unix = parsed(WHOLE)
+
+    for data in (
+        WHOLE.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + WHOLE.encode(),
+        WHOLE.replace("\n", "\r").encode(),
+    ):
+        assert parsed(data).hash == unix.hash
+        assert parsed(data).render(question="Q").messages == unix.render(question="Q").messages
+
+
+def test_a_file_without_front_matter_is_a_user_message() -> None:
+    assert parsed("Hello {{ name }}\n\n").sections == (Section("user", "Hello {{ name }}"),)
+
+
+def test_text_before_the_first_section_is_a_user_message() -> None:
+    assert [one.role for one in parsed("Hello\n[assistant]\nHi").sections] == ["user", "assistant"]
+
+
+def test_empty_front_matter_is_none() -> None:
+    assert parsed("---\n---\nHello").sections == (Section("user", "Hello", 3),)
+
+
+def test_only_a_whole_line_opens_a_section() -> None:
+    text = " [tool]\n[user] said\nsee [1]\n[1]\n[a b]"
+
+    assert parsed(text).sections == (Section("user", text),)
+
+
+def test_front_matter_needs_no_declarations_of_variables() -> None:
+    assert parsed("---\ndescription: x\n---\n{{ a }}").variables == ("a",)
+
+
+def test_a_declared_variable_may_be_unused() -> None:
+    assert parsed("---\nvariables: {a: str, b: }\n---\n{{ a }}").variables == ("a", "b")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text("ab {}\n", min_size=1)), min_size=1)
+)
+def test_sections_round_trip(sections: list[tuple[str, str]]) -> None:
+    sections = [(role, "x" + text.replace("{", "(") + "x") for role, text in sections]
+
+    prompt = parsed("".join(f"[{role}]\n{text}\n\n" for role, text in sections))
+
+    assert [(one.role, one.text) for one in prompt.sections] == sections
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
+    for text in (data, b"---\n" + data, b"---\n" + data + b"\n---\nHello"):
+        with contextlib.suppress(PromptError):  # anything else would fail the test
+            parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("---\ndescription: [\n---\nx", "2: the front matter is not YAML"),
+        ("---\na: b: c\n---\nx", "2: the front matter is not YAML"),
+        ("---\n\x07\n---\nx", "1: the front matter is not YAML"),
+        ("---\n- a\n---\nx", "2: the front matter has to be a mapping"),
+        ("---\ntext\n---\nx", "2: the front matter has to be a mapping"),
+        ("---\ndescription: x\nx", "1: the front matter is not closed"),
+        ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
+        (
+            "---\n\nvariable: x\n---\nx",
+            "3: unknown key 'variable'; there are name, description, parameters, variables. Did",
+        ),
+        ("---\nyes: x\n---\nx", "2: unknown key True"),
+        ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
+        ("---\n? [a]\n: x\n---\nx", "2: keys are plain names"),
+        ("---\nname: other\n---\nx", "2: the name is 'other', but the file's place makes it 'support/answer'"),
+        ("---\nparameters: 3\n---\nx", "2: `parameters` is a mapping"),
+        ("---\nparameters:\n  temperature: 0\n  max_tokens: 0\n---\nx", "4: the parameter `max_tokens` has to be"),
+        ("---\nparameters: {tokens: 1}\n---\nx", "2: a prompt has no parameter 'tokens'"),
+        ("---\nvariables: [a]\n---\nx", "2: `variables` is a mapping"),
+        ("---\nvariables:\n  a: str\n  b: string\n---\n{{ a }}", "4: the variable 'b' has the unknown type"),
+        ("---\nvariables: {question: str}\n---\n{{ qestion }}", "2: `variables` does not declare 'qestion'"),
+        ("---\nextra: &a [1]\nother: *a\n---\nx", "2: anchors and aliases"),
+        ("---\na: " + "[" * 1500 + "\n---\nx", "1: the front matter is nested too deeply"),
+        ("---\nvariables: {a: 2024-13-45}\n---\nx", "1: the front matter is not YAML"),
+        ("---\na: !!timestamp x\n---\nx", "1: the front matter is not YAML"),
+        ("---\na: !!bool x\n---\nx", "1: the front matter is not YAML"),
+        ("---\na: !!python/name:os.system\n---\nx", "2: the front matter is not YAML"),
+        ("", "1: the body is empty"),
+        ("---\ndescription: x\n---\n\n  \n", "6: the body is empty"),
+        ("[user]\n\n[assistant]\nx", "1: the section `[user]` is empty"),
+        ("x\n[assistant]\n", "2: the section `[assistant]` is empty"),
+        ("x\n[tool]\ny", "2: unknown role `[tool]`"),
+        ("[System]\nx", "1: unknown role `[System]`; there are [system], [user], [assistant]. Did you mean 'system'?"),
+        ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
+        (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
+        (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(text: str | bytes, says: str) -> None:
+    fails(text, says)
+
+
+def test_a_variable_declared_wrongly_is_named_in_the_error() -> None:
+    with pytest.raises(PromptError) as caught:
+        parsed("---\nvariables: {question: string}\n---\nx")
+
+    assert caught.value.variable == "question"
+
+
+def test_defaults_are_held_as_yaml_reads_them() -> None:
+    prompt = parsed("---\nvariables: {n: {type: int, default: 3}}\n---\n{{ n }}")
+
+    assert prompt._declared == {"n": Variable(name="n", type="int", optional=True, default=3)}
+    assert prompt.render().messages[0].text == "3"

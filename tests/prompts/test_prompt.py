@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.messages import Message, Origin, PromptRef
+from llmops_sdk.prompts import Prompt, Section, Variable
+
+
+def test_a_text_is_a_user_message_after_the_systems() -> None:
+    request = Prompt.from_string("Hello {{ name }}", system="Be {{ tone }}.").render(name="Ada", tone="kind")
+
+    assert request.messages == (
+        Message(
+            role="system", content="Be kind.", origins=(Origin(start=3, end=7, source="variable:tone", trusted=False),)
+        ),
+        Message(
+            role="user", content="Hello Ada", origins=(Origin(start=6, end=9, source="variable:name", trusted=False),)
+        ),
+    )
+
+
+def test_parameters_travel_with_the_request() -> None:
+    prompt = Prompt.from_string("x", temperature=0, max_tokens=5, stop="END", top_p=None)
+    request = prompt.render()
+
+    assert (request.temperature, request.max_tokens, request.stop, request.top_p, request.n) == (
+        0,
+        5,
+        ("END",),
+        None,
+        1,
+    )
+    assert prompt.parameters == {"temperature": 0, "max_tokens": 5, "stop": ("END",)}
+
+
+def test_a_request_says_which_prompt_it_comes_from() -> None:
+    prompt = Prompt([Section("user", "Hello")], name="greet", version="prod", commit="c" * 40)
+
+    assert prompt.render().prompt == PromptRef(name="greet", version="prod", commit="c" * 40, hash=prompt.hash)
+    assert prompt.ref == prompt.render().prompt
+    assert Prompt.from_string("Hello").render().prompt == PromptRef(
+        name="inline", hash=Prompt.from_string("Hello").hash
+    )
+
+
+def test_variables_are_listed_declared_ones_first() -> None:
+    prompt = Prompt.from_string("{{ b }} {{ a.x }} {{ b }}", system="{{ c }}", variables={"a": {"trusted": True}})
+
+    assert prompt.variables == ("a", "c", "b")
+
+
+def test_only_a_declared_variable_is_trusted() -> None:
+    prompt = Prompt.from_string("{{ a }}{{ b }}", variables={"a": {"trusted": True}})
+
+    assert [one.trusted for one in prompt.render(a="x", b="y").messages[0].origins] == [True, False]
+
+
+def test_render_refuses_what_is_missing_unknown_or_of_the_wrong_type() -> None:
+    prompt = Prompt.from_string("{{ question }}", name="ask", variables={"question": "str"})
+
+    with pytest.raises(PromptError, match="'ask' misses the variable 'question'"):
+        prompt.render()
+    with pytest.raises(PromptError, match=r"'ask' has no variable 'questions'.* Did you mean 'question'"):
+        prompt.render(question="x", questions="y")
+    with pytest.raises(PromptError, match="'ask' takes 'question' as str, and got int"):
+        prompt.render(question=1)
+
+
+def test_an_optional_variable_may_be_left_out() -> None:
+    prompt = Prompt.from_string(
+        "{{ a }}|{{ b }}|{{ c }}", variables={"b": {"optional": True}, "c": {"type": "int", "default": 3}}
+    )
+
+    assert prompt.render(a="x").messages[0].text == "x||3"
+    assert prompt.render(a="x", b=None, c=4).messages[0].text == "x||4"
+
+
+def test_a_variable_may_be_called_self_or_variables() -> None:
+    assert Prompt.from_string("{{ self }}{{ variables }}").render(self="a", variables="b").messages[0].text == "ab"
+
+
+def test_a_mapping_renders_as_keywords_do() -> None:
+    prompt = Prompt.from_string("{{ a }}")
+
+    assert prompt.render_from({"a": "x"}) == prompt.render(a="x")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Prompt.from_string("x", temperature=-1),
+        lambda: Prompt.from_string("x", question="Where?"),
+        lambda: Prompt.from_string("x", variables={"a": "strong"}),
+        lambda: Prompt.from_string(None),  # type: ignore[arg-type]
+        lambda: Prompt.from_string("x", system=3),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_wiring_is_refused_when_the_prompt_is_built(build: object) -> None:
+    with pytest.raises(ConfigurationError):
+        build()  # type: ignore[operator]
+
+
+def test_a_broken_template_is_refused_when_the_prompt_is_built() -> None:
+    with pytest.raises(PromptError, match=r"ask:1: .* no filters"):
+        Prompt.from_string("{{ a | upper }}", name="ask")
+
+
+def test_the_hash_is_that_of_what_renders() -> None:
+    def build(
+        *, text: str = "x {{ a }}", name: str = "p", commit: str = "c", trusted: bool = False, t: float = 0
+    ) -> str:
+        variable = Variable(name="a", trusted=trusted)
+        return Prompt(
+            [Section("user", text)], name=name, commit=commit, variables={"a": variable}, parameters={"temperature": t}
+        ).hash
+
+    assert build() == build(name="q", commit="d")
+    assert len({build(), build(text="y {{ a }}"), build(trusted=True), build(t=1)}) == 4
+    assert Prompt.from_string("x").hash != Prompt([Section("system", "x")]).hash
+
+
+def test_the_hash_is_the_same_on_every_machine() -> None:
+    assert Prompt.from_string("Hi {{ a }}", temperature=0).hash == (
+        "ac8e405de165fe2ddde092ab771427c65cc267b7683d457398c39c6928081537"
+    )
+
+
+def test_an_engines_own_objects_do_not_make_the_hash_random() -> None:
+    class Grammar:
+        pass
+
+    assert Prompt.from_string("x", extra={"g": Grammar()}).hash == Prompt.from_string("x", extra={"g": Grammar()}).hash
+
+
+def test_a_prompt_survives_pickle() -> None:
+    prompt = Prompt.from_string("Hi {{ a }}", system="Be kind", name="p", temperature=0)
+
+    assert pickle.loads(pickle.dumps(prompt)).render(a="x") == prompt.render(a="x")
+
+
+def test_what_a_prompt_holds_cannot_be_changed() -> None:
+    prompt = Prompt.from_string("x", temperature=0)
+    prompt.parameters["temperature"] = 1  # type: ignore[index]
+
+    assert prompt.render().temperature == 0
+    with pytest.raises(AttributeError):
+        prompt.name = "other"  # type: ignore[misc]
+
+
+def test_a_fixed_message_is_made_once() -> None:
+    prompt = Prompt.from_string("{{ a }}", system="Be kind")
+
+    assert prompt.render(a=1).messages[0] is prompt.render(a=2).messages[0]
+
+
+@given(st.text())
+def test_the_notebook_shows_text_not_markup(text: str) -> None:
+    shown = Prompt([Section("user", text.replace("{", "("))])._repr_html_()
+
+    assert shown.count("<tr>") == 1
+    assert "<script" not in Prompt.from_string("<script>alert(1)</script>")._repr_html_()
+
+
+def test_the_repr_is_short() -> None:
+    prompt = Prompt([Section("user", "{{ a }}" + "x" * 500)], name="support/answer", version="prod")
+
+    assert repr(prompt) == f"<Prompt support/answer@prod (a) {prompt.hash[:8]}>"
+
+
+def test_importing_prompts_loads_no_third_party_module() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import llmops_sdk.prompts, llmops_sdk.costs; "
+        "print(sorted({m.partition('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert found.stdout.strip() == "['llmops_sdk']"
+
+
+def test_names_that_do_not_exist_are_said_so() -> None:
+    import llmops_sdk.prompts
+
+    with pytest.raises(AttributeError, match="no attribute 'Propmt'"):
+        llmops_sdk.prompts.Propmt  # noqa: B018
+
+
+def test_a_prompt_and_an_engine_are_a_pipeline() -> None:
+    from llmops_sdk.engines import Scripted
+
+    with Prompt.from_string("Say {{ word }}") | Scripted("done") as pipeline:
+        assert pipeline.run(word="hello").text == "done"
