@@ -1,0 +1,101 @@
+"""Every name of a span, an event and an attribute that tracing writes.
+
+`gen_ai.*` follows the GenAI conventions of OpenTelemetry, release v0.1.0 of
+https://github.com/open-telemetry/semantic-conventions-genai (status: Development), with two things from after or
+beside it: `gen_ai.usage.cache_write.input_tokens` (its pull request 440) and the guardrail names (its pull request
+427, not released; they pass on what a guard itself says, and no general allow or deny). The Python package
+`opentelemetry-semantic-conventions` has older names only, so they are written out here.
+
+`llmops.*` is our own: what the conventions have no name for, such as cost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA_VERSION: Final = "gen-ai v0.1.0"
+
+# Operations: values of `gen_ai.operation.name`, and the first word of the span's name.
+INVOKE_WORKFLOW: Final = "invoke_workflow"
+APPLY_GUARDRAIL: Final = "apply_guardrail"
+CHAT: Final = "chat"
+RENDER_PROMPT: Final = "render_prompt"
+"""Our own operation: the conventions have none for rendering."""
+
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+AGENT_NAME: Final = "gen_ai.agent.name"
+"""Of a workflow, too: v0.1.0 merged `gen_ai.workflow.name` into it."""
+PROMPT_NAME: Final = "gen_ai.prompt.name"
+PROMPT_VERSION: Final = "gen_ai.prompt.version"
+
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+
+RESPONSE_ID: Final = "gen_ai.response.id"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds."""
+
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+
+GUARDRAIL_COMPONENT_NAME: Final = "gen_ai.guardrail.component.name"
+GUARDRAIL_SOURCE: Final = "gen_ai.guardrail.source"
+GUARDRAIL_RESULT_TYPE: Final = "gen_ai.guardrail.result.type"
+GUARDRAIL_RESULT_VALUE: Final = "gen_ai.guardrail.result.value"
+GUARDRAIL_RESULT_REASON: Final = "gen_ai.guardrail.result.reason"
+GUARDRAIL_RISK_CATEGORY: Final = "gen_ai.guardrail.risk.category"
+
+ERROR_TYPE: Final = "error.type"
+HTTP_STATUS_CODE: Final = "http.response.status_code"
+
+CALL_ID: Final = "llmops.call.id"
+CALL_OUTCOME: Final = "llmops.call.outcome"
+CALL_ATTEMPTS: Final = "llmops.call.attempts"
+CALL_COST_USD: Final = "llmops.call.cost_usd"
+"""US dollars of the whole run; absent when the price of a part of it is not known."""
+CALL_STREAMED: Final = "llmops.call.streamed"
+CALL_BLOCKED_BY: Final = "llmops.call.blocked_by"
+TAG_PREFIX: Final = "llmops.tag."
+PROMPT_COMMIT: Final = "llmops.prompt.commit"
+PROMPT_HASH: Final = "llmops.prompt.hash"
+ENGINE: Final = "llmops.engine"
+ADAPTER: Final = "llmops.adapter"
+ATTEMPT_NUMBER: Final = "llmops.attempt.number"
+COST_USD: Final = "llmops.cost_usd"
+"""US dollars of one attempt; absent when the price is not known."""
+USAGE_ESTIMATED: Final = "llmops.usage.estimated"
+CHUNKS: Final = "llmops.chunks"
+CANCELLED: Final = "llmops.cancelled"
+PROVIDER_REQUEST_ID: Final = "llmops.provider.request_id"
+GUARD_BUSY_S: Final = "llmops.guard.busy_s"
+GUARD_FINDINGS: Final = "llmops.guard.findings"
+GUARD_FINDING_KINDS: Final = "llmops.guard.finding_kinds"
+GUARD_SKIPPED: Final = "llmops.guard.skipped"
+ROUTER: Final = "llmops.router"
+ROUTE_ORDER: Final = "llmops.route.order"
+ROUTE_REFUSED: Final = "llmops.route.refused"
+RETRY_DELAY_S: Final = "llmops.retry.delay_s"
+RESUME_HOW: Final = "llmops.resume.how"
+RESUME_EMITTED: Final = "llmops.resume.emitted_characters"
+
+# Events of the root span.
+EVENT_ROUTED: Final = "llmops.routed"
+EVENT_RETRIED: Final = "llmops.retried"
+EVENT_STREAM_RESUMED: Final = "llmops.stream_resumed"
+EVENT_GUARD_SKIPPED: Final = "llmops.guard_skipped"

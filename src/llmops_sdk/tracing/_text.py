@@ -1,0 +1,44 @@
+"""Texts that can leave the process: valid Unicode, of bounded length, without control characters where people read."""
+
+from __future__ import annotations
+
+__all__ = ["error_name", "printable", "shortened", "valid"]
+
+
+def valid(text: str) -> str:
+    """`text` without lone surrogates, which no exporter can encode; a pair of them becomes its character.
+
+    Example:
+        >>> valid("a" + chr(0xD800) + "b") == "a" + chr(0xFFFD) + "b"
+        True
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def shortened(text: str, most: int) -> str:
+    """`text`, valid, with at most `most` characters."""
+    return valid(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def printable(text: str, most: int = 80) -> str:
+    """`text` for one line of a terminal: control characters (line ends, escape codes, surrogates) become U+FFFD."""
+    text = shortened(text, most)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def error_name(error: BaseException) -> str:
+    """The class of `error` and of what caused it: its message may quote what was sent, so it is never shown.
+
+    Example:
+        >>> error_name(ValueError("my text"))
+        'ValueError'
+    """
+    cause = error.__cause__
+    name = type(error).__name__
+    return name if cause is None else f"{name} ({type(cause).__name__})"
