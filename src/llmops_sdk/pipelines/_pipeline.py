@@ -1,0 +1,564 @@
+"""The pipeline: composition, the one async flow, and its faces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, NoReturn, Self
+
+from llmops_sdk import loops
+from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
+from llmops_sdk.costs import PriceTable
+from llmops_sdk.errors import ClosedError, ConfigurationError
+from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
+from llmops_sdk.pipelines._coverage import Coverage, check_coverage
+from llmops_sdk.pipelines._guarding import Chain, guard_input, guard_output, skip
+from llmops_sdk.pipelines._line import Line, kind_of
+from llmops_sdk.pipelines._mapping import map_rows
+from llmops_sdk.pipelines._result import Result
+from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
+from llmops_sdk.protocols import Hook, takes_two
+from llmops_sdk.routers import Leg
+from llmops_sdk.stations import Station
+from llmops_sdk.verdicts import Verdict
+
+__all__ = ["Draft", "Pipeline", "join"]
+
+_OPTIONS = frozenset({"deadline_s", "budget_usd", "tags", "hooks"})
+REFUSAL = "Sorry, I cannot help with that."
+
+
+class Pipeline(Station):
+    """A line of stations: a prompt, guards, one engine, guards.
+
+    It is immutable and may be shared between threads, tasks and loops. Make it with `|` or give the stations here.
+
+    Args:
+        stations: In the order of the data. A plain string is a prompt; lists and pipelines are unpacked.
+        name: Shown in traces; by default the name of the prompt.
+        hooks: Called with every event of every run.
+        refusal: The text of a blocked run.
+        prices: Prices for the cost of runs; by default the table that comes with the library.
+
+    Raises:
+        ConfigurationError: The stations do not make a line, or a guard leaves a surface unread.
+
+    Example:
+        >>> from llmops_sdk.engines import Scripted
+        >>> pipeline = "Say hello to {{ name }}" | Scripted("Hello, Ada!")
+        >>> pipeline.run(name="Ada").text
+        'Hello, Ada!'
+    """
+
+    def __init__(
+        self,
+        *stations: Any,
+        name: str | None = None,
+        hooks: Sequence[Hook] = (),
+        refusal: str = REFUSAL,
+        prices: PriceTable | None = None,
+    ) -> None:
+        line = Line(stations)
+        if line.engine is None:
+            raise ConfigurationError(
+                "a pipeline needs an engine: `... | Engine.open('embedded:')`, `... | Engine.open('openai:gpt-5-mini')`, "
+                "or `... | Scripted('Hello')` in tests"
+            )
+        self._line = line
+        self._leg = Leg(line.engine)
+        self._guards = line.stationed()
+        self._inputs = [guard for guard in self._guards if guard.stage == "input"]
+        self._outputs = [guard for guard in self._guards if guard.stage == "output"]
+        self._restoring = [guard for guard in self._inputs if callable(getattr(guard.guard, "open_restorer", None))]
+        self._coverage = check_coverage(self._guards)
+        self._refusal = refusal
+        self._prices = prices or PriceTable.default()
+        self._hooks = tuple(_two_arguments(hook) for hook in hooks)
+        self._closed = False
+        prompt_name = getattr(line.prompt, "name", None)
+        self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
+        clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
+        if clash:
+            raise ConfigurationError(
+                f"the prompt's variable {sorted(clash)[0]!r} has the name of an option of `run`; rename the variable"
+            )
+
+    @property
+    def stations(self) -> tuple[Any, ...]:
+        """The stations, in order."""
+        return tuple(self._line.stations)
+
+    @property
+    def engine(self) -> Any:
+        """The engine."""
+        return self._line.engine
+
+    @property
+    def prompt(self) -> Any:
+        """The prompt, `None` when the pipeline takes messages."""
+        return self._line.prompt
+
+    def coverage(self) -> Coverage:
+        """Which guard reads which surface, and how."""
+        return self._coverage
+
+    def with_hooks(self, *hooks: Hook) -> Pipeline:
+        """The same pipeline with further hooks."""
+        return self._like(self.stations, hooks=(*self._hooks, *hooks))
+
+    def _like(self, stations: Iterable[Any], *, hooks: Sequence[Hook] | None = None) -> Pipeline:
+        return Pipeline(
+            *stations,
+            name=self.name,
+            hooks=self._hooks if hooks is None else hooks,
+            refusal=self._refusal,
+            prices=self._prices,
+        )
+
+    # Faces. The four options are the same everywhere.
+
+    def run(
+        self,
+        variables: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+        **more: Any,
+    ) -> Result:
+        """Run once and wait; works in scripts, threads, notebooks and under any server.
+
+        Args:
+            variables: The prompt's variables; without a prompt a text, messages, or a `Request`.
+            deadline_s: Seconds for all of it: guards, queueing, attempts and waits.
+            budget_usd: US dollars after which no further engine is asked.
+            tags: Whatever the run shall be found by.
+            hooks: Called with every event of this run, after those of the pipeline.
+            more: The prompt's variables.
+
+        Raises:
+            LlmopsError: One of its subclasses; a blocked run does *not* raise.
+            SyncOnLoopError: Called on the SDK's own event loop.
+        """
+        call = self._call(deadline_s, budget_usd, tags, hooks)
+        limit = None if deadline_s is None else deadline_s + 2 * _GRACE_S
+        return loops.run_sync(
+            lambda: self._bounded(call, _merged(variables, more)),
+            method="run()",
+            timeout_s=limit,
+            on_timeout=lambda: deadline_error(call),
+        )
+
+    async def arun(
+        self,
+        variables: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+        **more: Any,
+    ) -> Result:
+        """Run once. See `run`."""
+        return await self._bounded(self._call(deadline_s, budget_usd, tags, hooks), _merged(variables, more))
+
+    def astream(
+        self,
+        variables: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+        **more: Any,
+    ) -> PipelineStream:
+        """Run once, with the answer in guarded chunks; when it has ended, the stream has a `result`. See `run`.
+
+        A run that is blocked before anything was emitted gives no chunk; `result.text` is the refusal.
+        """
+        call = self._call(deadline_s, budget_usd, tags, hooks)
+        return PipelineStream(lambda stream: self._stream(call, _merged(variables, more), stream), call)
+
+    def stream(
+        self,
+        variables: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+        **more: Any,
+    ) -> SyncStream:
+        """`astream`, for code without an event loop."""
+        call = self._call(deadline_s, budget_usd, tags, hooks)
+        given = _merged(variables, more)
+        return SyncStream(lambda: PipelineStream(lambda stream: self._stream(call, given, stream), call), call)
+
+    def map(
+        self,
+        rows: Iterable[Any],
+        /,
+        *,
+        concurrency: int = 64,
+        progress: bool = False,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> list[Result]:
+        """Run once for each row, several at a time; results in the order of the rows.
+
+        A row that fails does not stop the others: its result has `error`, and its `text` raises it.
+
+        Args:
+            rows: Mappings of variables (or what `run` takes without a prompt); read as they are needed.
+            concurrency: How many run at once, `>= 1`.
+            progress: Whether to show a progress bar; silent where there is no terminal.
+            deadline_s: Seconds for each row.
+            budget_usd: US dollars for each row.
+            tags: For every row.
+            hooks: For every row.
+        """
+        return loops.run_sync(
+            lambda: self.amap(
+                rows,
+                concurrency=concurrency,
+                progress=progress,
+                deadline_s=deadline_s,
+                budget_usd=budget_usd,
+                tags=tags,
+                hooks=hooks,
+            ),
+            method="map()",
+        )
+
+    async def amap(
+        self,
+        rows: Iterable[Any],
+        /,
+        *,
+        concurrency: int = 64,
+        progress: bool = False,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> list[Result]:
+        """Run once for each row. See `map`."""
+
+        async def one(row: Any) -> Result:
+            call = self._call(deadline_s, budget_usd, tags, hooks)
+            try:
+                return await self._bounded(call, row)
+            except Exception as exc:  # kept on the row's result, where `text` raises it
+                return Result(blocked=False, verdicts=(), response=None, call=call, error=exc)
+
+        return await map_rows(one, rows, concurrency=concurrency, progress=progress)
+
+    # Closing.
+
+    async def aclose(self) -> None:
+        """Close the engine; idempotent. The pipeline cannot be used afterwards."""
+        self._closed = True
+        close = getattr(self.engine, "aclose", None)
+        if close is not None:
+            await close()
+
+    def close(self) -> None:
+        """`aclose`, for code without an event loop."""
+        loops.run_sync(self.aclose, method="close()")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # The flow.
+
+    def _call(
+        self,
+        deadline_s: float | None,
+        budget_usd: Decimal | float | str | None,
+        tags: Mapping[str, Any] | None,
+        hooks: Sequence[Hook],
+    ) -> Call:
+        if self._closed:
+            raise ClosedError(f"the pipeline {self.name!r} was closed")
+        if deadline_s is not None and not deadline_s > 0:
+            raise ConfigurationError(f"`deadline_s` is a time over 0 seconds, not {deadline_s!r}")
+        every = self._hooks if not hooks else (*self._hooks, *(_two_arguments(hook) for hook in hooks))
+        budget = None if budget_usd is None else Decimal(str(budget_usd))
+        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, price=self._prices.cost)
+
+    async def _bounded(self, call: Call, given: Any) -> Result:
+        if call.deadline is None:
+            return await self._answer(call, given)
+        work = asyncio.get_running_loop().create_task(self._answer(call, given))
+        return await within_deadline(call, work)
+
+    async def _answer(self, call: Call, given: Any) -> Result:
+        call.record(Started(call.started, self.name, False))
+        try:
+            request = self._render(call, given)
+            verdicts: list[Verdict] = []
+            if self._inputs:
+                request, verdicts, blocked = await guard_input(self._inputs, request, call)
+                if blocked:
+                    return self._blocked(call, verdicts)
+            response = await self._leg.generate(request, call, None)
+            if self._outputs or self._restoring:
+                response, read, blocked = await guard_output(self._outputs, self._restoring, request, response, call)
+                verdicts += read
+                if blocked:
+                    return self._blocked(call, verdicts)
+            self._end(call, "ok")
+            return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+        except BaseException as exc:
+            self._fail(call, exc)
+            raise
+
+    async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
+        call.record(Started(call.started, self.name, True))
+        try:
+            request = self._render(call, given)
+            verdicts: list[Verdict] = []
+            if self._inputs:
+                request, verdicts, blocked = await guard_input(self._inputs, request, call)
+                if blocked:
+                    stream.result = self._blocked(call, verdicts)
+                    return
+            joiner = ChunkJoiner()
+            chunks = self._leg.stream(request, call, None)
+            if self._outputs or self._restoring:
+                guarded = _GuardedChunks(self, chunks, request, call)
+                async with contextlib.aclosing(guarded.chunks()) as passed:
+                    async for chunk in passed:
+                        joiner.add(chunk)
+                        yield chunk
+                verdicts += guarded.verdicts()
+                if guarded.blocked_by is not None:
+                    stream.result = self._blocked(call, verdicts, joiner.text())
+                    return
+            else:
+                async with contextlib.aclosing(chunks):
+                    async for chunk in chunks:
+                        joiner.add(chunk)
+                        yield chunk
+            self._end(call, "ok")
+            response = joiner.response(self._leg.name)
+            stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+        except BaseException as exc:
+            self._fail(call, exc)
+            raise
+
+    def _render(self, call: Call, given: Any) -> Request:
+        started = time.perf_counter()
+        if self.prompt is None:
+            request = _asked(given)
+        else:
+            request = self.prompt.render(**_variables(given, self.prompt))
+        request = request.bound_to(call)
+        if self.prompt is not None:
+            call.record(Rendered(started, time.perf_counter(), request.prompt, request))
+        return request
+
+    def _blocked(self, call: Call, verdicts: list[Verdict], partial_text: str = "") -> Result:
+        by = next(verdict.guard for verdict in verdicts if verdict.blocked)
+        done = {verdict.guard for verdict in verdicts}
+        every = {verdict.guard: verdict for verdict in verdicts}
+        for guard in self._guards:
+            if guard.name not in done:
+                every[guard.name] = skip(guard, f"the run was blocked by {by!r} before it")
+        ordered = tuple(every[guard.name] for guard in self._guards)
+        self._end(call, "blocked")
+        return Result(
+            blocked=True, verdicts=ordered, response=None, call=call, refusal=self._refusal, partial_text=partial_text
+        )
+
+    def _end(self, call: Call, outcome: str, error: BaseException | None = None) -> None:
+        call.record(Ended(time.perf_counter(), outcome, error))
+        call.state.clear()  # vaults are wiped with the run
+
+    def _fail(self, call: Call, exc: BaseException) -> None:
+        if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
+            self._end(call, "cancelled", exc)
+        else:
+            exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
+            self._end(call, type(exc).__name__, exc)
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
+
+
+class _GuardedChunks:
+    """The chunks of a stream, through the output's guards: one chain for each choice."""
+
+    def __init__(self, pipeline: Pipeline, chunks: AsyncGenerator[Chunk, None], request: Request, call: Call) -> None:
+        self._pipeline = pipeline
+        self._chunks = chunks
+        self._request = request
+        self._call = call
+        self._chains: dict[int, Chain] = {}
+        self._open: set[int] = set()
+        self.blocked_by: str | None = None
+
+    def _chain(self, index: int) -> Chain:
+        chain = self._chains.get(index)
+        if chain is None:
+            chain = Chain(self._pipeline._outputs, self._pipeline._restoring, self._request, self._call, index)
+            self._chains[index] = chain
+            self._open.add(index)
+        return chain
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        async with contextlib.aclosing(self._chunks):
+            async for chunk in self._chunks:
+                async for passed in self._pass(chunk):
+                    yield passed
+                if self.blocked_by is not None:
+                    return
+        for index in sorted(self._open):  # engines that never say why they ended
+            text = await self._finish(index)
+            if text:
+                yield Chunk(text=text, index=index)
+
+    async def _pass(self, chunk: Chunk) -> AsyncGenerator[Chunk, None]:
+        chain = self._chain(chunk.index)
+        text = await chain.feed(chunk.text) if chunk.text else ""
+        calls = chunk.tool_calls
+        if chain.blocked_by is None and calls:
+            calls = await chain.check_tools(calls) or ()
+        if chain.blocked_by is None and chunk.finish_reason is not None:
+            text += await self._finish(chunk.index)
+        if chain.blocked_by is not None:
+            self.blocked_by = chain.blocked_by.name
+            if text:
+                yield Chunk(text=text, index=chunk.index, model=chunk.model, engine=chunk.engine, id=chunk.id)
+        elif text or calls or chunk.finish_reason is not None or chunk.usage is not None:
+            yield chunk if text == chunk.text and calls is chunk.tool_calls else replace(chunk, text=text, tool_calls=calls)
+
+    async def _finish(self, index: int) -> str:
+        chain = self._chains[index]
+        self._open.discard(index)
+        text = await chain.finish()
+        if chain.blocked_by is not None:
+            self.blocked_by = chain.blocked_by.name
+        return text
+
+    def verdicts(self) -> list[Verdict]:
+        """The verdict of each guard of the output, recorded."""
+        read = [chain.verdicts() for chain in self._chains.values()]
+        verdicts = []
+        now = time.perf_counter()
+        for guard in self._pipeline._outputs:
+            parts = [one[guard.name] for one in read]
+            if self.blocked_by is not None and guard.name != self.blocked_by:
+                # How far the others had read depends on how the text was cut; the verdict must not.
+                verdicts.append(skip(guard, f"the stream was blocked by {self.blocked_by!r}"))
+                continue
+            verdict = guard.merged([found for part, _, _ in parts for found in part])
+            started = min((began for _, began, _ in parts), default=now)
+            busy = sum(took for _, _, took in parts)
+            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy))
+            verdicts.append(verdict)
+        return verdicts
+
+
+class Draft(Station):
+    """A line that has no engine yet: `prompt | guard`. Join an engine to it."""
+
+    def __init__(self, stations: Iterable[Any]) -> None:
+        self._line = Line(stations)
+
+    @property
+    def stations(self) -> tuple[Any, ...]:
+        """The stations so far, in order."""
+        return tuple(self._line.stations)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or not hasattr(Pipeline, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise ConfigurationError(
+            f"this line has no engine yet, so it has no `{name}`; join one: `... | Engine.open('embedded:')`"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Draft {' | '.join(_short(station) for station in self.stations)} | ...>"
+
+
+def join(left: Any, right: Any) -> Pipeline | Draft:
+    """What `left | right` is: a pipeline once there is an engine.
+
+    Raises:
+        ConfigurationError: The two do not fit together.
+    """
+    for one in (left, right):
+        if isinstance(one, Pipeline):
+            return one._like([left, right])
+    if isinstance(left, str) and isinstance(right, str):
+        raise ConfigurationError("two strings make no line; write one prompt")
+    line = Line([left, right])
+    return Draft([left, right]) if line.engine is None else Pipeline(left, right)
+
+
+def _short(station: Any) -> str:
+    name = getattr(station, "name", None)
+    return str(name) if name and kind_of(station) != "prompt" else repr(station)
+
+
+def _two_arguments(hook: Any) -> Hook:
+    if not callable(hook):
+        raise ConfigurationError(f"{hook!r} is no hook: a hook is a function of an event and its call")
+    return hook if takes_two(hook) else lambda event, call: hook(event)
+
+
+def _merged(variables: Any, more: dict[str, Any]) -> Any:
+    if not more:
+        return variables
+    if variables is None:
+        return more
+    if isinstance(variables, Mapping):
+        return {**variables, **more}
+    raise ConfigurationError("give the variables as one mapping, or as keyword arguments; a text or messages stand alone")
+
+
+def _variables(given: Any, prompt: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return given
+    raise ConfigurationError(
+        f"the prompt {getattr(prompt, 'name', 'prompt')!r} takes variables, not a {type(given).__name__}: "
+        "write `run(name=value)` or `run({'name': value})`"
+    )
+
+
+def _asked(given: Any) -> Request:
+    if given is None:
+        raise ConfigurationError("this pipeline has no prompt: give it a text, messages or a Request: `run('Hello')`")
+    if isinstance(given, Mapping):
+        raise ConfigurationError(
+            "this pipeline has no prompt, so variables have nowhere to go: give it a text, or put a prompt first"
+        )
+    if isinstance(given, Sequence) and not isinstance(given, str) and not all(isinstance(m, Message) for m in given):
+        raise ConfigurationError("messages are `Message` objects: `run([Message.user('Hello')])`")
+    request = Request.of(given)
+    if not request.messages:
+        raise ConfigurationError("a request needs one message at least")
+    return request

@@ -1,0 +1,127 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Self
+
+from llmops_sdk.calls import AttemptEnded, Call
+from llmops_sdk.errors import GuardBlocked
+from llmops_sdk.messages import Response, Usage
+from llmops_sdk.tracing import Explanation, explain
+from llmops_sdk.verdicts import Finding, Verdict
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The outcome of one run.
+
+    Attributes:
+        blocked: Whether a guard blocked it; `text` is the pipeline's refusal then, never what was blocked.
+        verdicts: One verdict of every guard, in the order of the pipeline.
+        response: The answer after the guards; `None` when there is none to show.
+        call: The run: its record, tags and deadline.
+        partial_text: What a stream had emitted when it was blocked.
+        error: In results of `map`: why this row failed.
+    """
+
+    blocked: bool
+    verdicts: tuple[Verdict, ...]
+    response: Response | None
+    call: Call
+    refusal: str = ""
+    partial_text: str = ""
+    error: Exception | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer, or the refusal of a blocked run.
+
+        Raises:
+            LlmopsError: The row of a `map` failed: the error is raised here, so that it cannot pass for an answer.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.blocked or self.response is None:
+            return self.refusal
+        return self.response.text
+
+    @property
+    def output(self) -> Any:
+        """The answer as JSON, when the prompt asked for a schema; `None` otherwise, or when it is no JSON."""
+        request = next((e.request for e in reversed(self.call.events) if isinstance(e, AttemptEnded)), None)
+        if request is None or request.response_schema is None or self.blocked or self.response is None:
+            return None
+        try:
+            return json.loads(self.response.text)
+        except ValueError:
+            return None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that the guards found."""
+        return tuple(finding for verdict in self.verdicts for finding in verdict.findings)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts of the run, as far as engines counted them."""
+        total = Usage()
+        for attempt in self._attempts():
+            if attempt.usage is not None:
+                total += attempt.usage
+        return total
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """US dollars for all attempts; `None` as soon as one that used tokens has no known price."""
+        costs = [attempt.cost_usd for attempt in self._attempts() if attempt.usage is not None]
+        if not costs:
+            return None
+        total = Decimal(0)
+        for cost in costs:
+            if cost is None:
+                return None
+            total += cost
+        return total
+
+    @property
+    def route(self) -> tuple[str, ...]:
+        """Names of the engines that were asked, in order; the last one answered."""
+        return tuple(attempt.engine for attempt in self._attempts())
+
+    def explain(self) -> Explanation:
+        """Where each millisecond and each cent went: a tree in a terminal, a table in a notebook."""
+        return explain(self.call)
+
+    def raise_for_verdict(self) -> Self:
+        """Raise when the run was blocked; otherwise return this result, for chaining.
+
+        Raises:
+            GuardBlocked: A guard blocked the run; `verdict` says why.
+        """
+        if self.blocked:
+            verdict = next(verdict for verdict in self.verdicts if verdict.blocked)
+            raise GuardBlocked(
+                f"the guard {verdict.guard!r} blocked the {verdict.stage}: {verdict.reason or 'no reason given'}",
+                guard=verdict.guard,
+                verdict=verdict,
+            )
+        return self
+
+    def _attempts(self) -> list[AttemptEnded]:
+        return [event for event in self.call.events if isinstance(event, AttemptEnded)]
+
+    def _repr_html_(self) -> str:
+        shown = f"<pre style='white-space:pre-wrap'>{html.escape(self.text if self.error is None else repr(self.error))}</pre>"
+        return shown + self.explain()._repr_html_()
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"<Result failed: {self.error!r}>"
+        state = "blocked" if self.blocked else "ok"
+        return f"<Result {state}: {self.text[:60]!r}>"

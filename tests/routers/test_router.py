@@ -1,0 +1,306 @@
+"""The router keeps going when engines do not."""
+
+import asyncio
+import time
+
+import pytest
+
+from llmops_sdk import errors
+from llmops_sdk.calls import AttemptEnded, Call, Retried, Routed, StreamResumed
+from llmops_sdk.engines import Engine, Scripted
+from llmops_sdk.messages import Choice, Chunk, Request, Response
+from llmops_sdk.routers import Latency, LeastBusy, Leg, Priority, RoundRobin, Router
+
+HELLO = Request.of("hello")
+
+
+def routed(*engines, **options):
+    return Router([*engines], **{"strategy": "priority", **options})
+
+
+async def collect(router, call=None):
+    request = Request(messages=HELLO.messages, call=call or Call())
+    return [chunk async for chunk in router.astream(request)]
+
+
+def joined(chunks):
+    return "".join(chunk.text for chunk in chunks)
+
+
+class Hangs(Engine):
+    async def agenerate(self, request):
+        await asyncio.sleep(30)
+        return Response(choices=(Choice(text="late"),))
+
+
+# Building
+
+
+@pytest.mark.parametrize(
+    ("engines", "options", "message"),
+    [
+        ([], {}, "needs engines"),
+        ("embedded:", {}, "needs engines"),
+        ([object()], {}, "no engine"),
+        ([Scripted], {}, "is a class"),
+        ([Engine()], {}, "neither"),
+        ([Scripted("a", name="a"), Scripted("b", name="a")], {}, "give them names"),
+        ([Scripted("a")], {"strategy": "latncy"}, "did you mean 'latency'"),
+        ([Scripted("a")], {"strategy": object()}, "no strategy"),
+        ([Scripted("a")], {"retries": -1}, "retries"),
+        ([Scripted("a")], {"retries": True}, "retries"),
+        ([Scripted("a")], {"attempt_timeout_s": 0}, "attempt_timeout_s"),
+        ([Scripted("a")], {"on_stream_break": "maybe"}, "on_stream_break"),
+        ([Scripted("a")], {"hedge": 0.1}, "hedge"),
+    ],
+)
+def test_wrong_routers_are_refused_when_they_are_built(engines, options, message):
+    with pytest.raises(errors.ConfigurationError, match=message):
+        Router(engines, **options)
+
+
+def test_engines_without_a_name_of_their_own_are_told_apart():
+    router = routed(Scripted("a"), Scripted("b"), Scripted("c"))
+    assert [engine.name for engine in router.engines] == ["scripted", "scripted-2", "scripted-3"]
+
+
+# Falling over
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.EngineConnectionError("x"),
+        errors.ServerError("x"),
+        errors.RateLimitError("x"),
+        errors.EngineTimeout("x"),
+        errors.EngineDied("x"),
+        errors.InvalidResponseError("x"),
+        errors.AuthenticationError("x"),
+        errors.NotFoundError("x"),
+        errors.ContextLengthError("x"),
+        errors.ContentFilteredError("x"),
+        RuntimeError("not one of ours"),
+    ],
+)
+async def test_next_engine_answers_when_one_fails(error):
+    router = routed(Scripted(error), Scripted("b"))
+    assert (await router.agenerate(HELLO)).text == "b"
+    assert joined(await collect(routed(Scripted(error), Scripted("b")))) == "b"
+
+
+async def test_bad_request_is_not_repeated_anywhere():
+    other = Scripted("b")
+    with pytest.raises(errors.BadRequestError):
+        await routed(Scripted(errors.BadRequestError("x")), other).agenerate(HELLO)
+    assert other.requests == []
+
+
+async def test_every_engine_is_tried_before_the_router_gives_up():
+    engines = [Scripted(errors.AuthenticationError(str(i)), name=f"e{i}") for i in range(5)]
+    with pytest.raises(errors.AllEnginesFailed) as caught:
+        await routed(*engines, retries=0).agenerate(HELLO)
+    assert [attempt.engine for attempt in caught.value.attempts] == ["e0", "e1", "e2", "e3", "e4"]
+    assert all(len(engine.requests) == 1 for engine in engines)
+    with pytest.raises(errors.AllEnginesFailed):
+        await collect(routed(*engines))
+
+
+async def test_one_engine_is_retried_and_the_wait_is_recorded():
+    engine = Scripted(errors.ServerError("x"), "b")
+    call = Call()
+    answer = await routed(engine).agenerate(Request(messages=HELLO.messages, call=call))
+    assert answer.text == "b"
+    assert len([event for event in call.events if isinstance(event, Retried)]) == 1
+    with pytest.raises(errors.AllEnginesFailed) as caught:
+        await routed(Scripted(errors.ServerError("x")), retries=0).agenerate(HELLO)
+    assert len(caught.value.attempts) == 1
+
+
+async def test_error_that_cannot_pass_is_not_retried_on_the_same_engine():
+    engine = Scripted(errors.AuthenticationError("x"))
+    with pytest.raises(errors.AllEnginesFailed):
+        await routed(engine, retries=5).agenerate(HELLO)
+    assert len(engine.requests) == 1
+
+
+async def test_retry_after_is_waited_for_and_not_past_the_deadline():
+    engine = Scripted(errors.RateLimitError("x", retry_after_s=0.05), "b")
+    call = Call()
+    await routed(engine).agenerate(Request(messages=HELLO.messages, call=call))
+    (waited,) = [event for event in call.events if isinstance(event, Retried)]
+    assert waited.delay_s == 0.05
+    hurried = Request(messages=HELLO.messages, call=Call(deadline_s=1.0))
+    with pytest.raises(errors.AllEnginesFailed, match="passes the deadline"):
+        await routed(Scripted(errors.RateLimitError("x", retry_after_s=60))).agenerate(hurried)
+
+
+async def test_hanging_engine_cannot_eat_the_whole_deadline():
+    request = Request(messages=HELLO.messages, call=Call(deadline_s=0.4))
+    started = time.perf_counter()
+    assert (await routed(Hangs(), Scripted("b")).agenerate(request)).text == "b"
+    assert time.perf_counter() - started < 0.4
+    call = Call(deadline_s=0.4)
+    assert joined(await collect(routed(Hangs(), Scripted("b")), call)) == "b"
+
+
+async def test_attempt_timeout_holds_without_a_deadline():
+    router = routed(Hangs(), Scripted("b"), attempt_timeout_s=0.05)
+    assert (await router.agenerate(HELLO)).text == "b"
+
+
+async def test_engine_that_failed_a_moment_ago_is_asked_last():
+    bad = Scripted(errors.ServerError("x"), name="bad")
+    router = routed(bad, Scripted("b", name="good"))
+    for _ in range(3):
+        await router.agenerate(HELLO)
+    assert len(bad.requests) == 1
+    route = router.route("hello")
+    assert [candidate.engine for candidate in route.order] == ["good", "bad"]
+    assert "failed a moment ago" in route.order[1].reason
+
+
+async def test_routers_nest():
+    inner = Router([Scripted(errors.ServerError("x")), Scripted(errors.ServerError("y"))], retries=0, name="inner")
+    call = Call()
+    answer = await routed(inner, Scripted("b", name="b")).agenerate(Request(messages=HELLO.messages, call=call))
+    assert answer.text == "b"
+    assert [event.router for event in call.events if isinstance(event, Routed)] == ["router", "inner"]
+    assert len([event for event in call.events if isinstance(event, AttemptEnded)]) == 3
+
+
+def test_router_works_alone_and_closes_its_engines():
+    closed = []
+
+    class Closing(Scripted):
+        async def aclose(self):
+            closed.append(self.name)
+
+    router = Router([Closing("a", name="a"), Closing("b", name="b")])
+    assert router.generate("hi").text in "ab"
+    assert joined(router.stream("hi")) in "ab"
+    router.close()
+    assert closed == ["a", "b"]
+
+
+# Streams that break
+
+
+@pytest.mark.parametrize("how", ["resume", "restart"])
+@pytest.mark.parametrize("cut", range(12))
+async def test_stream_cut_at_any_character_goes_on_without_loss_or_repetition(how, cut):
+    text = "Hello, world"
+    broken = Scripted([*text[:cut], errors.EngineConnectionError("cut")], name="broken")
+    if cut == 0:
+        broken = Scripted(errors.EngineConnectionError("cut"), name="broken")
+    call = Call()
+    chunks = await collect(routed(broken, Scripted([text[:5], text[5:]], name="whole"), on_stream_break=how), call)
+    assert joined(chunks) == text
+    assert chunks[-1].finish_reason == "stop"
+    assert len([event for event in call.events if isinstance(event, StreamResumed)]) == (1 if cut else 0)
+
+
+async def test_different_answer_after_a_break_is_an_error_with_the_text_so_far():
+    router = routed(Scripted(["Hel", errors.EngineConnectionError("cut")]), Scripted(["Good", "bye"]))
+    with pytest.raises(errors.StreamInterrupted, match="different answer") as caught:
+        await collect(router)
+    assert caught.value.partial_text == "Hel"
+    shorter = routed(Scripted(["Hello", errors.EngineConnectionError("cut")]), Scripted(["Hel"]))
+    with pytest.raises(errors.StreamInterrupted, match="shorter"):
+        await collect(shorter)
+
+
+async def test_raise_gives_the_error_at_once():
+    other = Scripted("Hello")
+    router = routed(Scripted(["Hel", errors.EngineConnectionError("cut")]), other, on_stream_break="raise")
+    with pytest.raises(errors.StreamInterrupted) as caught:
+        await collect(router)
+    assert caught.value.partial_text == "Hel"
+    assert other.requests == []
+
+
+async def test_stream_that_nobody_can_take_up_is_an_error_with_the_text_so_far():
+    router = routed(
+        Scripted(["Hel", errors.EngineConnectionError("cut")]), Scripted(errors.AuthenticationError("no")), retries=0
+    )
+    with pytest.raises(errors.StreamInterrupted) as caught:
+        await collect(router)
+    assert caught.value.partial_text == "Hel"
+
+
+# Strategies
+
+
+def legs(*latencies):
+    made = []
+    for i, latency in enumerate(latencies):
+        leg = Leg(Scripted("a", name=f"e{i}"))
+        leg.latency_s = latency
+        made.append(leg)
+    return made
+
+
+def names(order):
+    return [leg.name for leg in order]
+
+
+def test_priority_and_round_robin_and_least_busy():
+    three = legs(0, 0, 0)
+    assert names(Priority().order(three, HELLO)) == ["e0", "e1", "e2"]
+    turn = RoundRobin()
+    assert [names(turn.order(three, HELLO))[0] for _ in range(4)] == ["e0", "e1", "e2", "e0"]
+    three[0].in_flight = 2
+    three[1].in_flight = 1
+    assert names(LeastBusy().order(three, HELLO)) == ["e2", "e1", "e0"]
+
+
+def test_latency_prefers_the_fast_and_never_starts_with_the_slowest_of_three():
+    three = legs(0.1, 0.01, 0.5)
+    firsts = {names(Latency().order(three, HELLO))[0] for _ in range(200)}
+    assert firsts == {"e0", "e1"}
+    two = legs(0.1, 0.01)
+    assert names(Latency().order(two, HELLO)) == ["e1", "e0"]
+    two[1].in_flight = 20
+    assert names(Latency().order(two, HELLO)) == ["e0", "e1"]
+
+
+def test_latency_tries_each_engine_once_and_then_the_fastest():
+    async def go():
+        slow, fast = Scripted("slow", delay_s=0.05, name="slow"), Scripted("fast", name="fast")
+        router = Router([slow, fast])
+        return [(await router.agenerate(HELLO)).text for _ in range(4)]
+
+    assert asyncio.run(go()) == ["slow", "fast", "fast", "fast"]
+
+
+async def test_own_strategy():
+    class Last:
+        def order(self, legs, request):
+            return list(reversed(legs))
+
+        def reason(self, leg):
+            return "last first"
+
+    router = Router([Scripted("a", name="a"), Scripted("b", name="b")], strategy=Last())
+    assert (await router.agenerate(HELLO)).text == "b"
+    assert router.route(HELLO).order[0] == ("b", "last first")
+
+
+async def test_cancelled_attempts_leave_nothing_in_flight():
+    engine = Hangs()
+    router = routed(engine, Scripted("b"))
+    task = asyncio.create_task(router.agenerate(HELLO))
+    await asyncio.sleep(0.01)
+    assert router._legs[0].in_flight == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert router._legs[0].in_flight == 0
+    assert router._legs[0].failures == 0
+
+
+async def test_chunks_say_which_engine_they_came_from():
+    router = routed(Scripted(["a", errors.EngineConnectionError("x")], name="one"), Scripted(["a", "b"], name="two"))
+    chunks = await collect(router)
+    assert [(chunk.text, chunk.engine) for chunk in chunks] == [("a", "one"), ("b", "two"), ("", "two")]
+    assert isinstance(chunks[0], Chunk)
