@@ -152,8 +152,8 @@ class Request:
         adapter: Name of the LoRA adapter to answer with.
         extra: Parameters for one kind of engine, passed through as they are, with that engine's own names.
         prompt: Which prompt this was rendered from.
-        call: The run that this request belongs to: its deadline, its record. Not part of what is asked: it takes
-            no part in comparisons and pickles.
+        call: The run that this request belongs to: its deadline, its record; `None` when it has ended. Not part of
+            what is asked: it takes no part in comparisons and pickles.
     """
 
     messages: tuple[Message, ...]
@@ -199,6 +199,10 @@ class Request:
             object.__setattr__(bound, name, getattr(self, name))
         object.__setattr__(bound, "call", call)
         return bound
+
+    def unbind(self) -> None:
+        """Let go of the run, which has ended: its record holds this request, and a cycle would be the collector's work."""
+        object.__setattr__(self, "call", None)
 
     def with_messages(self, messages: Sequence[Message]) -> Request:
         """The same request about other messages."""

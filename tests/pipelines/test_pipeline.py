@@ -672,3 +672,23 @@ def test_pipelines_are_shared_without_state():
     results = pipeline.map([{"n": f"N{i}"} for i in range(100)])
     assert [r.text for r in results] == [f"n{i}" for i in range(100)]
     assert sys.getrefcount(pipeline) <= before + 1
+
+
+def test_a_run_leaves_no_work_for_the_garbage_collector():
+    pipeline = Pipeline("{{ n }}", Quiet(), Router([Scripted("a", name="a"), Scripted("b", name="b")]), Quiet())
+
+    async def many():
+        for n in range(50):
+            await pipeline.arun(n=n)
+
+    async def measured():
+        await many()
+        gc.collect()
+        gc.disable()
+        try:
+            await many()
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert asyncio.run(measured()) < 50

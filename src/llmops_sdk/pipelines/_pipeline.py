@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NoReturn, Self
 
 from llmops_sdk import loops
-from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
+from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
@@ -394,6 +394,9 @@ class Pipeline(Station):
     def _end(self, call: Call, outcome: str, error: BaseException | None = None) -> None:
         call.record(Ended(time.perf_counter(), outcome, error))
         call.state.clear()  # vaults are wiped with the run
+        for event in call.events:
+            if isinstance(event, (Rendered, AttemptEnded)):
+                event.request.unbind()
 
     def _fail(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):

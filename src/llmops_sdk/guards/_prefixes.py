@@ -1,0 +1,302 @@
+r"""What a stream has to know of a regular expression: how long a match can be, and how one begins.
+
+`read_shape` walks the parse tree of a pattern and derives the pattern of the *prefixes* of its matches:
+`P(ab) = P(a) | a P(b)`, `P(x{m,n}) = x{0,n-1} P(x)`, and alternation distributes. A text that ends in such a prefix may
+still become a match; everything before the leftmost one is decided. Assertions that look back are kept as they are,
+those that look at the next character are taken as true at the end of the text. So what is derived may accept too much
+(a stream then holds back longer than it must), never too little.
+
+The tree is that of `re._parser`, which is private to the standard library; the tests compare what is derived from it
+with the definition (every prefix of every match), so a Python that changed it would be noticed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Shape", "Unstreamable", "join_prefixes", "read_shape"]
+
+_parser = importlib.import_module("re._parser")
+_UNBOUNDED = int(_parser.MAXREPEAT)
+_CHARACTERS = {"LITERAL", "NOT_LITERAL", "ANY", "IN"}
+_REPEATS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
+_ZERO_WIDTH = {"AT", "ASSERT", "ASSERT_NOT"}
+_LETTERS = {re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s", re.ASCII: "a", re.UNICODE: "u"}
+_CATEGORIES = {
+    "CATEGORY_DIGIT": r"\d",
+    "CATEGORY_NOT_DIGIT": r"\D",
+    "CATEGORY_SPACE": r"\s",
+    "CATEGORY_NOT_SPACE": r"\S",
+    "CATEGORY_WORD": r"\w",
+    "CATEGORY_NOT_WORD": r"\W",
+}
+_LOOKS_BACK = {"AT_BEGINNING": "^", "AT_BEGINNING_STRING": r"\A"}
+_LOOKS_AHEAD = {"AT_BOUNDARY": r"\b", "AT_NON_BOUNDARY": r"\B"}
+_COST_LIMIT = 10**9
+
+_Node = tuple[Any, Any]
+_Sequence = list[_Node]
+
+
+class Unstreamable(ValueError):  # noqa: N818  (it says what a pattern is; `Rule` and `Regex` turn it into an error)
+    """The pattern looks further ahead than one character, or refers back to a group; the message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a stream knows of a pattern.
+
+    Attributes:
+        lead: Source of the assertions that every match begins with (shared leads are tested once for many patterns).
+        prefixes: Source of the pattern of all nonempty prefixes of matches, after the lead.
+        shortest: Least characters of a match.
+        longest: Most characters of a match; `None` without a limit.
+        behind: How many characters before a match its assertions look at.
+        cost: Roughly how many ways there are to match at one position, `>= 1`; at most 10**9.
+    """
+
+    lead: str
+    prefixes: str
+    shortest: int
+    longest: int | None
+    behind: int
+    cost: int
+
+
+def read_shape(pattern: str, flags: int = 0) -> Shape:
+    """Read the shape of `pattern`.
+
+    Raises:
+        Unstreamable: It looks ahead further than one character or refers to a group.
+        re.error: It is no pattern.
+    """
+    tree = _parser.parse(pattern, flags)
+    flags = tree.state.flags
+    sequence = list(tree)
+    leading = 0
+    while leading < len(sequence) and str(sequence[leading][0]) in _ZERO_WIDTH:
+        leading += 1
+    shortest, longest = tree.getwidth()
+    letters = "".join(letter for flag, letter in _LETTERS.items() if flags & flag)
+    multiline = bool(flags & re.MULTILINE)
+    lead = "".join(_whole(node, multiline) for node in sequence[:leading])
+    rest = sequence[leading:]
+    return Shape(
+        lead=f"(?{letters}:{lead})" if lead else "",
+        prefixes=f"(?{letters}:{_nonempty(rest, multiline)})",
+        shortest=int(shortest),
+        longest=None if _unbounded(sequence) else int(longest),
+        behind=_behind(sequence),
+        cost=_cost(sequence),
+    )
+
+
+def join_prefixes(shapes: Iterable[Shape]) -> re.Pattern[str]:
+    """One pattern that finds the leftmost position where a match of any shape could still begin or grow."""
+    by_lead: dict[str, list[str]] = {}
+    for shape in shapes:
+        by_lead.setdefault(shape.lead, []).append(shape.prefixes)
+    groups = (f"{lead}(?:{'|'.join(prefixes)})" for lead, prefixes in by_lead.items())
+    return re.compile(rf"(?:{'|'.join(groups)})\Z")
+
+
+def _escape(code: int) -> str:
+    # `re.escape` leaves some characters alone that mean something inside of a class.
+    character = chr(code)
+    return "\\" + character if character in r"\]^-[&~|" else re.escape(character)
+
+
+def _class(items: list[_Node]) -> str:
+    parts: list[str] = []
+    for op, value in items:
+        match str(op):
+            case "NEGATE":
+                parts.append("^")
+            case "RANGE":
+                parts.append(f"{_escape(value[0])}-{_escape(value[1])}")
+            case "CATEGORY":
+                parts.append(_CATEGORIES[str(value)])
+            case _:
+                parts.append(_escape(value))
+    return f"[{''.join(parts)}]"
+
+
+def _group(add: int, remove: int) -> str:
+    on = "".join(letter for flag, letter in _LETTERS.items() if add & flag)
+    off = "".join(letter for flag, letter in _LETTERS.items() if remove & flag)
+    return f"(?{on}{'-' + off if off else ''}:"
+
+
+def _whole(node: _Node, multiline: bool) -> str:
+    """The source of one node again; what looks ahead also holds at the end of the text."""
+    op, value = str(node[0]), node[1]
+    match op:
+        case "LITERAL":
+            return re.escape(chr(value))
+        case "NOT_LITERAL":
+            return f"[^{_escape(value)}]"
+        case "ANY":
+            return "."
+        case "IN":
+            return _class(value)
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            least, most, body = value
+            return f"(?:{_joined(body, multiline)}){_count(least, most)}"
+        case "SUBPATTERN":
+            _, add, remove, body = value
+            inner = bool(multiline or add & re.MULTILINE) and not remove & re.MULTILINE
+            return f"{_group(add, remove)}{_joined(body, inner)})"
+        case "ATOMIC_GROUP":
+            return f"(?:{_joined(value, multiline)})"
+        case "BRANCH":
+            return f"(?:{'|'.join(_joined(branch, multiline) for branch in value[1])})"
+        case "AT" | "ASSERT" | "ASSERT_NOT":
+            return _assertion(op, value, multiline)
+        case "FAILURE":
+            return "(?!)"
+    raise Unstreamable(f"it uses {op.lower()}, which cannot be followed in a stream")
+
+
+def _assertion(op: str, value: Any, multiline: bool) -> str:
+    if op == "AT":
+        name = str(value)
+        if name in _LOOKS_BACK:
+            return _LOOKS_BACK[name]
+        if name in _LOOKS_AHEAD:
+            return rf"(?:{_LOOKS_AHEAD[name]}|\Z)"
+        if name == "AT_END_STRING":
+            return r"\Z"
+        if multiline:
+            return "$"  # with re.M it looks at one character, and it holds at the end of the text
+        raise Unstreamable(r"`$` looks two characters ahead; write `\Z` or a lookahead of one character")
+    direction, body = value
+    negative = "!" if op == "ASSERT_NOT" else "="
+    source = _joined(body, multiline)
+    if direction < 0:
+        return f"(?<{negative}{source})"
+    if body.getwidth() != (1, 1) or any(str(kind) in _ZERO_WIDTH for kind, _ in body):
+        raise Unstreamable("a lookahead looks at more (or less) than exactly one character")
+    return rf"(?:(?{negative}{source})|\Z)"
+
+
+def _joined(sequence: Iterable[_Node], multiline: bool) -> str:
+    return "".join(_whole(node, multiline) for node in sequence)
+
+
+def _count(least: int, most: int) -> str:
+    return f"{{{least},{'' if most == _UNBOUNDED else most}}}"
+
+
+def _prefix(node: _Node, multiline: bool) -> str:
+    """All prefixes of what a node can match, the empty one and the whole included."""
+    op, value = str(node[0]), node[1]
+    if op in _CHARACTERS:
+        return f"{_whole(node, multiline)}?"
+    if op in _REPEATS:
+        _, most, body = value
+        if len(body) == 1 and str(body[0][0]) in _CHARACTERS:
+            return _whole(body[0], multiline) + _count(0, most)
+        before = most if most == _UNBOUNDED else max(most - 1, 0)
+        return f"(?:{_joined(body, multiline)}){_count(0, before)}(?:{_prefixes(list(body), multiline)})"
+    if op == "SUBPATTERN":
+        _, add, remove, body = value
+        multiline = bool(multiline or add & re.MULTILINE) and not remove & re.MULTILINE
+        return f"{_group(add, remove)}{_prefixes(list(body), multiline)})"
+    if op == "ATOMIC_GROUP":
+        return f"(?:{_prefixes(list(value), multiline)})"
+    if op == "BRANCH":
+        return f"(?:{'|'.join(_prefixes(list(branch), multiline) for branch in value[1])})"
+    _whole(node, multiline)  # raises for what cannot be followed
+    return ""
+
+
+def _prefixes(sequence: _Sequence, multiline: bool) -> str:
+    result = ""
+    for node in reversed(sequence):
+        op = str(node[0])
+        if not result:
+            result = _prefix(node, multiline) if op not in _ZERO_WIDTH else _whole(node, multiline)
+        elif op in _ZERO_WIDTH:
+            result = f"{_whole(node, multiline)}{result}"
+        elif op in _CHARACTERS:
+            result = f"(?:{_whole(node, multiline)}{result})?"
+        else:
+            result = f"(?:{_whole(node, multiline)}{result}|{_prefix(node, multiline)})"
+    return result
+
+
+def _nonempty(sequence: _Sequence, multiline: bool) -> str:
+    """Like `_prefixes` without the empty one, as far as it is cheap: `re` then skips most positions at once."""
+    if not sequence:
+        return "(?!)"
+    first, rest = sequence[0], sequence[1:]
+    op, value = str(first[0]), first[1]
+    tail = _prefixes(rest, multiline)
+    if op in _ZERO_WIDTH:
+        return f"{_whole(first, multiline)}(?:{_nonempty(rest, multiline)})"
+    if op in _CHARACTERS:
+        return f"{_whole(first, multiline)}{tail}"
+    if op == "BRANCH":
+        return "|".join(_nonempty([*branch, *rest], multiline) for branch in value[1])
+    if op == "SUBPATTERN" and not value[1] and not value[2]:
+        return _nonempty([*value[3], *rest], multiline)
+    if op in _REPEATS and value[0] > 0 and len(value[2]) == 1 and str(value[2][0][0]) in _CHARACTERS:
+        least, most, body = value
+        character = _whole(body[0], multiline)
+        return f"{character}{_count(least, most)}{tail}|{character}{_count(1, most)}"
+    return f"(?!\\Z)(?:{_whole(first, multiline)}{tail}|{_prefix(first, multiline)})"
+
+
+def _bodies(node: _Node) -> list[_Sequence]:
+    op, value = str(node[0]), node[1]
+    if op in _REPEATS:
+        return [list(value[2])]
+    if op == "SUBPATTERN":
+        return [list(value[3])]
+    if op == "BRANCH":
+        return [list(branch) for branch in value[1]]
+    if op == "ATOMIC_GROUP":
+        return [list(value)]
+    if op in {"ASSERT", "ASSERT_NOT"}:
+        return [list(value[1])]
+    return []
+
+
+def _unbounded(sequence: _Sequence) -> bool:
+    return any(
+        (str(node[0]) in _REPEATS and node[1][1] == _UNBOUNDED) or any(map(_unbounded, _bodies(node)))
+        for node in sequence
+    )
+
+
+def _behind(sequence: _Sequence) -> int:
+    """Characters that the deepest look behind could read before the match (taken as if it stood at its beginning)."""
+    deepest = 0
+    for node in sequence:
+        op = str(node[0])
+        if op in {"ASSERT", "ASSERT_NOT"} and node[1][0] < 0:
+            deepest = max(deepest, int(node[1][1].getwidth()[1]))
+        elif op == "AT":
+            deepest = max(deepest, 1)
+        deepest = max(deepest, *map(_behind, _bodies(node)), 0)
+    return deepest
+
+
+def _cost(sequence: _Sequence) -> int:
+    product = 1
+    for node in sequence:
+        op, value = str(node[0]), node[1]
+        inner = [_cost(body) for body in _bodies(node)]
+        if op in _REPEATS:
+            least, most, _ = value
+            ways = _COST_LIMIT if most == _UNBOUNDED else most - least + 1
+            if inner[0] > 1:
+                ways = inner[0] ** min(most, 30)
+        else:
+            ways = sum(inner) or 1
+        product = min(product * ways, _COST_LIMIT)
+    return product

@@ -1,0 +1,171 @@
+"""For every way of cutting an answer, the guarded stream equals the guarded whole answer."""
+
+import asyncio
+import string
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmops_sdk import guards
+from llmops_sdk.engines import Scripted
+from llmops_sdk.guards import Guard
+from llmops_sdk.messages import Chunk
+from llmops_sdk.pipelines import Pipeline
+from llmops_sdk.verdicts import Verdict
+
+KEY = "AK" + "IA" + "Q7WERTYU8OP9ASDF"
+TOKEN = "gh" + "p_" + "a1B2c3D4e5F6" * 3
+
+
+class Whole(Guard):
+    """Needs the whole text; blocks shouting."""
+
+    def check(self, text, context=None):
+        return Verdict.block("shouting") if text.isupper() else Verdict.allow()
+
+
+class Exclaim(Guard):
+    """Needs the whole text; rewrites it."""
+
+    async def check(self, text, context=None):
+        return Verdict.rewrite(text + "!") if text else Verdict.allow()
+
+
+PIECES = st.sampled_from(
+    [KEY, TOKEN, KEY[:9], TOKEN[:20], "ada@example.org", "ada@", "x@y", " and ", " ", "é", "\ud83d", "\U0001f600", "\x00",
+     "badger", "badg", "[EMAIL_1]", "4242 4242 4242 4242", "word", ".", "\n", *string.ascii_letters[:4]]
+)
+TEXTS = st.lists(PIECES, max_size=12).map("".join)
+LINES = {
+    "none": [],
+    "secrets": [guards.Secrets()],
+    "pii, secrets": [guards.PII(), guards.Secrets()],
+    "blocking regex": [guards.Regex(["badger"], action="block")],
+    "secrets, blocking regex, pii": [guards.Secrets(), guards.Regex(["badger"], action="block"), guards.PII()],
+    "two that block": [guards.Regex(["badger"], action="block"), guards.Secrets(action="block")],
+    "whole": [Whole()],
+    "secrets, whole": [guards.Secrets(), Whole()],
+    "whole that rewrites, secrets": [Exclaim(), guards.Secrets()],
+    "flag": [guards.Secrets(action="flag")],
+}
+
+
+def cut(text, edges):
+    edges = sorted({edge % (len(text) + 1) for edge in edges})
+    return [text[a:b] for a, b in zip([0, *edges], [*edges, len(text)], strict=True)]
+
+
+async def stream(pipeline):
+    chunks = pipeline.astream("q")
+    return "".join([chunk.text async for chunk in chunks]), chunks.result
+
+
+def seen(result):
+    return [(v.guard, v.action, v.skipped, v.findings) for v in result.verdicts]
+
+
+@pytest.mark.parametrize("line", LINES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=TEXTS, edges=st.lists(st.integers(0, 400), max_size=8))
+def test_stream_equals_whole(line, text, edges):
+    async def compare():
+        whole = await Pipeline(Scripted(text), *LINES[line]).arun("q")
+        one, in_one_piece = await stream(Pipeline(Scripted([text]), *LINES[line]))
+        emitted, result = await stream(Pipeline(Scripted(cut(text, edges)), *LINES[line]))
+        assert result.blocked is in_one_piece.blocked is whole.blocked
+        assert emitted == one
+        assert seen(result) == seen(in_one_piece)
+        if whole.blocked:
+            assert result.text == whole.text
+            assert result.partial_text == emitted
+            assert "badger" not in emitted
+        else:
+            assert emitted == result.text == whole.text
+            assert seen(result) == seen(whole)
+
+    asyncio.run(compare())
+
+
+@settings(max_examples=60, deadline=None)
+@given(edges=st.lists(st.integers(0, 400), max_size=12))
+def test_no_piece_of_a_secret_is_emitted(edges):
+    text = f"The first is {KEY}, the second is {TOKEN}."
+
+    async def compare():
+        emitted, result = await stream(Pipeline(Scripted(cut(text, edges)), guards.Secrets()))
+        assert emitted == result.text
+        assert not any(secret[i : i + 5] in emitted for secret in (KEY, TOKEN) for i in range(len(secret) - 4))
+
+    asyncio.run(compare())
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges=st.lists(st.integers(0, 400), max_size=10))
+def test_personal_data_come_back_for_every_cut(edges):
+    answer = "I wrote to [EMAIL_1] and to [email_2], not to [EMAIL_3]. [EMAIL_1]!"
+    asked = "mail ada@example.org and bob@example.org"
+
+    async def compare():
+        engine = Scripted(cut(answer, edges))
+        emitted, result = await stream(Pipeline(guards.PII(restore=True), engine))
+        assert engine.requests[0].messages[0].text == "q"
+        chunks = Pipeline(guards.PII(restore=True), engine).astream(asked)
+        text = "".join([chunk.text async for chunk in chunks])
+        assert "@" not in engine.requests[1].messages[0].text
+        assert text == chunks.result.text
+        assert text == "I wrote to ada@example.org and to bob@example.org, not to [EMAIL_3]. ada@example.org!"
+        assert chunks.call.state == {}
+        assert emitted == result.text == answer
+
+    asyncio.run(compare())
+
+
+def test_text_before_a_block_is_emitted_and_the_rest_never_is():
+    pipeline = Pipeline(Scripted([*"I like badgers a lot"]), guards.Regex(["badger"], action="block"))
+    emitted, result = asyncio.run(stream(pipeline))
+    assert emitted == result.partial_text == "I like "
+    assert result.blocked
+    assert result.text == "Sorry, I cannot help with that."
+
+
+def test_engine_is_stopped_at_a_block():
+    made = []
+
+    class Endless(Scripted):
+        async def astream(self, request):
+            for i in range(10_000):
+                made.append(i)
+                yield Chunk(text="badger ")
+
+    emitted, result = asyncio.run(stream(Pipeline(Endless("x"), guards.Regex(["badger"], action="block"))))
+    assert (emitted, result.blocked) == ("", True)
+    assert len(made) < 5
+
+
+def test_guard_that_breaks_in_mid_stream_fails_as_it_says():
+    class Breaks(guards.Secrets):
+        def open_stream(self, context):
+            inner = super().open_stream(context)
+
+            class Stream:
+                verdict = Verdict.allow()
+                held = ""
+
+                def feed(self, text):
+                    if "boom" in text:
+                        raise RuntimeError("broke")
+                    return inner.feed(text)
+
+                def finish(self):
+                    return inner.finish()
+
+            return Stream()
+
+    for on_error, blocked in (("block", True), ("allow", False)):
+        guard = Breaks()
+        guard.on_error = on_error
+        emitted, result = asyncio.run(stream(Pipeline(Scripted(["fine ", "boom ", "more"]), guard)))
+        assert result.blocked is blocked
+        assert emitted == ("fine " if blocked else "fine boom more")
+        assert result.verdicts[0].error == "RuntimeError: broke"
