@@ -37,7 +37,7 @@ Errors that end in no "Error" are decisions. Every error survives `pickle`, so i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
     from llmops_sdk.verdicts import Verdict
@@ -106,8 +106,7 @@ class MissingDependencyError(LlmopsError, ImportError):
 
     def __init__(self, feature: str, *, package: str, extra: str) -> None:
         super().__init__(
-            f"{feature} needs the package {package!r}, which is not installed; "
-            f'run `pip install "llmops-sdk[{extra}]"`'
+            f'{feature} needs the package {package!r}, which is not installed; run `pip install "llmops-sdk[{extra}]"`'
         )
         self.package = package
         self.extra = extra
@@ -163,6 +162,9 @@ class GuardFailed(GuardError):
     """The guard itself broke. A pipeline turns this into a block unless the guard says `on_error="allow"`."""
 
 
+_OneError = TypeVar("_OneError", bound=Exception)
+
+
 class Attempt(NamedTuple):
     """One try at one engine, as `AllEnginesFailed.attempts` lists it."""
 
@@ -177,7 +179,8 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
     attempts: tuple[Attempt, ...]
     _summary: str
 
-    def __new__(cls, message: str, attempts: Sequence[Attempt]) -> AllEnginesFailed:
+    def __new__(cls, message: str, attempts: Sequence[Attempt]) -> Self:
+        """Make a group of the attempts' errors."""
         lines = "; ".join(f"{a.engine}: {type(a.error).__name__}: {a.error}" for a in attempts)
         self = super().__new__(cls, f"{message} ({lines})", [attempt.error for attempt in attempts])
         self.attempts = tuple(attempts)
@@ -185,12 +188,13 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
         return self
 
     def __init__(self, message: str, attempts: Sequence[Attempt]) -> None:
-        super().__init__(message, attempts)
+        """See `__new__`, which makes the group."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return AllEnginesFailed, (self._summary, self.attempts), self.__dict__.copy()
+        return AllEnginesFailed, (self._summary, self.attempts)
 
-    def derive(self, excs: Sequence[Exception]) -> ExceptionGroup[Exception]:
+    def derive(self, excs: Sequence[_OneError], /) -> ExceptionGroup[_OneError]:  # type: ignore[override]
+        """Make the group for a part of the errors, as `except*` does."""
         return ExceptionGroup(self.message, excs)
 
 

@@ -198,7 +198,7 @@ class _Bridge(Generic[T]):
                     await self._room.wait()
         except asyncio.CancelledError:
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  (raised on the other side)
             error = exc
         finally:
             close = getattr(iterator, "aclose", None)
@@ -286,7 +286,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = context.run(function)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  (raised on the other side)
             error = exc
         with contextlib.suppress(RuntimeError):  # the loop has gone in the meantime
             loop.call_soon_threadsafe(settle, result, error)

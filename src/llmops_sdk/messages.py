@@ -193,7 +193,8 @@ class Request:
         return cls(messages=tuple(messages))
 
     def bound_to(self, call: Call) -> Request:
-        """The same request as part of a run. (`dataclasses.replace` would cost thrice as much, on every call.)"""
+        """The same request as part of a run."""
+        # `dataclasses.replace` would cost thrice as much, on every call.
         bound = object.__new__(Request)
         for name in _REQUEST_FIELDS:
             object.__setattr__(bound, name, getattr(self, name))
@@ -201,7 +202,8 @@ class Request:
         return bound
 
     def unbind(self) -> None:
-        """Let go of the run, which has ended: its record holds this request, and a cycle would be the collector's work."""
+        """Let go of the run, which has ended."""
+        # Its record holds this request: the cycle would be work for the garbage collector.
         object.__setattr__(self, "call", None)
 
     def with_messages(self, messages: Sequence[Message]) -> Request:

@@ -240,22 +240,22 @@ async def test_port_that_speaks_another_protocol():
 
 
 async def test_silence_is_bounded():
-    async with FaultServer(Hang(), Reply(text="a b c", hang_after=1)) as server:
-        async with opened(server, read_timeout_s=0.1) as engine:
-            with pytest.raises(errors.EngineTimeout):
-                await engine.agenerate(HELLO)
-            with pytest.raises(errors.EngineTimeout):
-                await streamed(engine)
+    hanging = (Hang(), Reply(text="a b c", hang_after=1))
+    async with FaultServer(*hanging) as server, opened(server, read_timeout_s=0.1) as engine:
+        with pytest.raises(errors.EngineTimeout):
+            await engine.agenerate(HELLO)
+        with pytest.raises(errors.EngineTimeout):
+            await streamed(engine)
 
 
 async def test_size_is_bounded():
     huge = Raw(body=b'{"choices": "' + b"x" * 200_000)
-    async with FaultServer(huge, Reply(chunks=("a", huge_line(200_000)))) as server:
-        async with opened(server, max_body=100_000) as engine:
-            with pytest.raises(errors.InvalidResponseError, match="100000 bytes"):
-                await engine.agenerate(HELLO)
-            with pytest.raises(errors.InvalidResponseError, match="100000 bytes"):
-                await streamed(engine)
+    endless = Reply(chunks=("a", huge_line(200_000)))
+    async with FaultServer(huge, endless) as server, opened(server, max_body=100_000) as engine:
+        with pytest.raises(errors.InvalidResponseError, match="100000 bytes"):
+            await engine.agenerate(HELLO)
+        with pytest.raises(errors.InvalidResponseError, match="100000 bytes"):
+            await streamed(engine)
 
 
 async def test_invalid_utf8_in_mid_stream():
@@ -279,11 +279,10 @@ async def test_stream_dropped_at_every_byte_is_an_error_with_a_prefix_of_the_tex
     for at in range(0, 900, 7):
         async with FaultServer(Reply(text=text, drop_at=at)) as server, opened(server) as engine:
             try:
-                assert joined(await streamed(engine)) == text
-            except errors.StreamInterrupted as exc:
-                assert text.startswith(exc.partial_text)
-            except errors.EngineConnectionError:
-                pass
+                said, whole = joined(await streamed(engine)), True
+            except errors.EngineConnectionError as exc:
+                said, whole = getattr(exc, "partial_text", ""), False
+            assert said == text if whole else text.startswith(said)
 
 
 async def test_slow_drip_gives_the_same_answer():
@@ -385,7 +384,7 @@ def test_forgotten_engine_warns():
         with pytest.warns(ResourceWarning, match="was not closed"):
             del engine
             gc.collect()
-        import llmops_sdk.loops as loops
+        from llmops_sdk import loops
 
         loops.run_sync(transport.aclose, method="aclose()")
 
@@ -396,7 +395,10 @@ def test_forgotten_engine_warns():
 @pytest.mark.parametrize("library", ["httpx2", "httpx"])
 async def test_own_client(library):
     httpx = pytest.importorskip(library)
-    async with httpx.AsyncClient() as client, FaultServer("ok", 429, Reply(text="a b"), Raw(), Reply(text="x", drop_at=10)) as server:
+    async with (
+        httpx.AsyncClient() as client,
+        FaultServer("ok", 429, Reply(text="a b"), Raw(), Reply(text="x", drop_at=10)) as server,
+    ):
         engine = opened(server, client=client)
         assert (await engine.agenerate(HELLO)).text == "ok"
         with pytest.raises(errors.RateLimitError):

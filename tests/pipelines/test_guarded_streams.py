@@ -33,8 +33,29 @@ class Exclaim(Guard):
 
 
 PIECES = st.sampled_from(
-    [KEY, TOKEN, KEY[:9], TOKEN[:20], "ada@example.org", "ada@", "x@y", " and ", " ", "é", "\ud83d", "\U0001f600", "\x00",
-     "badger", "badg", "[EMAIL_1]", "4242 4242 4242 4242", "word", ".", "\n", *string.ascii_letters[:4]]
+    [
+        KEY,
+        TOKEN,
+        KEY[:9],
+        TOKEN[:20],
+        "ada@example.org",
+        "ada@",
+        "x@y",
+        " and ",
+        " ",
+        "é",
+        "\ud83d",
+        "\U0001f600",
+        "\x00",
+        "badger",
+        "badg",
+        "[EMAIL_1]",
+        "4242 4242 4242 4242",
+        "word",
+        ".",
+        "\n",
+        *string.ascii_letters[:4],
+    ]
 )
 TEXTS = st.lists(PIECES, max_size=12).map("".join)
 LINES = {

@@ -47,7 +47,11 @@ class ByProtocol:
 class AsyncNoX(Guard):
     async def check(self, text, context=None):
         await asyncio.sleep(0)
-        return Verdict.block("no x", [Finding(kind="x", start=text.index("x"), end=text.index("x") + 1)]) if "x" in text else Verdict.allow()
+        return (
+            Verdict.block("no x", [Finding(kind="x", start=text.index("x"), end=text.index("x") + 1)])
+            if "x" in text
+            else Verdict.allow()
+        )
 
 
 # Composition

@@ -41,6 +41,7 @@ class Engine(Station):
         incomplete: Whether neither `agenerate` nor `astream` has been written; such an engine fits into no pipeline.
 
     Example:
+        >>> from llmops_sdk.messages import Choice
         >>> class Echo(Engine):
         ...     async def agenerate(self, request):
         ...         return Response(choices=(Choice(text=request.messages[-1].text),))

@@ -40,7 +40,7 @@ class Scripted(Engine):
         >>> engine = Scripted("Hello", "Goodbye")
         >>> [engine.generate("?").text for _ in range(3)]
         ['Hello', 'Goodbye', 'Hello']
-        >>> [chunk.text for chunk in Scripted(["Hel", "lo"]).stream("?")]
+        >>> [chunk.text for chunk in Scripted(["Hel", "lo"]).stream("?") if chunk.text]
         ['Hel', 'lo']
     """
 

@@ -8,7 +8,7 @@ __all__ = ["EventParser"]
 
 
 class EventParser:
-    """Takes bytes as they arrive and gives the data of complete events.
+    r"""Takes bytes as they arrive and gives the data of complete events.
 
     Lines end in LF, CR or CRLF, cut anywhere; comments and fields other than `data` are skipped; several `data` lines
     are joined by LF; a byte order mark at the start is dropped.
@@ -18,8 +18,8 @@ class EventParser:
 
     Example:
         >>> parser = EventParser()
-        >>> parser.feed(b": hi\\n\\ndata: a"), parser.feed(b"\\ndata: b\\r\\n\\r\\n")
-        ([], [b'a\\nb'])
+        >>> parser.feed(b": hi\n\ndata: a"), parser.feed(b"\ndata: b\r\n\r\n")
+        ([], [b'a\nb'])
     """
 
     def __init__(self, *, max_event: int = 16 * 1024 * 1024) -> None:

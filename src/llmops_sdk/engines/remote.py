@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible endpoint, without a vendor's SDK: OpenAI, vLLM, TensorRT-LLM, SGLang, llama.cpp, Ollama, gateways.
+"""Any OpenAI-compatible endpoint without a vendor's SDK: OpenAI, vLLM, TensorRT-LLM, SGLang, llama.cpp, Ollama.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat (chat completions and their stream).
 """
@@ -58,6 +58,9 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+
+_SENT_IF_GIVEN = ("temperature", "max_tokens", "top_p", "stop", "seed", "tools", "tool_choice")
+"""Parameters that go out under the name that they have in `Request`."""
 
 _BY_STATUS: dict[int, type[EngineError]] = {
     401: AuthenticationError,
@@ -236,22 +239,12 @@ class Remote(Engine):
             "model": request.adapter or self.model,
             "messages": [_wire_message(message) for message in request.messages],
         }
-        if request.temperature is not None:
-            asked["temperature"] = request.temperature
-        if request.max_tokens is not None:
-            asked["max_tokens"] = request.max_tokens
-        if request.top_p is not None:
-            asked["top_p"] = request.top_p
-        if request.stop:
-            asked["stop"] = request.stop
-        if request.seed is not None:
-            asked["seed"] = request.seed
+        for name in _SENT_IF_GIVEN:
+            value = getattr(request, name)
+            if value is not None and value != ():
+                asked[name] = value
         if request.n != 1:
             asked["n"] = request.n
-        if request.tools:
-            asked["tools"] = request.tools
-        if request.tool_choice is not None:
-            asked["tool_choice"] = request.tool_choice
         if request.response_schema is not None:
             schema = {"name": "answer", "strict": True, "schema": request.response_schema}
             asked["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -414,9 +407,7 @@ class _StreamReader:
         return tuple(ToolCall(id=i, name=n, arguments=a) for i, n, a in (self._calls[key] for key in mine))
 
 
-def open_engine(
-    spec: str, *, model: str | None, api_key: str | None, name: str | None, **options: Any
-) -> Remote:
+def open_engine(spec: str, *, model: str | None, api_key: str | None, name: str | None, **options: Any) -> Remote:
     """Open `"openai:MODEL"` or the URL of an endpoint; see `Engine.open`."""
     scheme, _, rest = spec.partition(":")
     if scheme == "openai":

@@ -35,7 +35,9 @@ class Coverage:
         header = ["guard", "stage", *_COLUMNS]
         lines = [header, *([name, stage, *(cells[column] for column in _COLUMNS)] for name, stage, cells in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
 
     __repr__ = __str__
 

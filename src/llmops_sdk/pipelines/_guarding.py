@@ -32,7 +32,20 @@ class Stationed:
         slow: Whether its check is `async`, or has to run in a thread.
     """
 
-    __slots__ = ("_allow", "_check", "_is_async", "_with_context", "covers", "guard", "name", "on_error", "slow", "stage", "waived", "window")
+    __slots__ = (
+        "_allow",
+        "_check",
+        "_is_async",
+        "_with_context",
+        "covers",
+        "guard",
+        "name",
+        "on_error",
+        "slow",
+        "stage",
+        "waived",
+        "window",
+    )
 
     def __init__(self, guard: Any, name: str, stage: Stage) -> None:
         self.guard = guard
@@ -58,7 +71,7 @@ class Stationed:
         """The verdict of a guard that is not slow."""
         try:
             verdict = self._check(text, context) if self._with_context else self._check(text)
-        except Exception as exc:  # whatever a guard raises is a failure of that guard: fail as `on_error` says
+        except Exception as exc:  # noqa: BLE001  (whatever a guard raises is a failure of that guard)
             return self.failed(exc)
         return verdict if isinstance(verdict, Verdict) else self.failed(_no_verdict(verdict))
 
@@ -71,7 +84,7 @@ class Stationed:
             verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
             if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
                 verdict = await verdict
-        except Exception as exc:  # as above
+        except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
         return verdict if isinstance(verdict, Verdict) else self.failed(_no_verdict(verdict))
 
@@ -149,7 +162,10 @@ async def _read(guards: Sequence[Stationed], texts: _Texts, call: Call) -> tuple
         while position + len(group) < len(guards) and guards[position + len(group)].slow:
             group.append(guards[position + len(group)])
         checks = [
-            [asyncio.ensure_future(one.check(text, context)) for text, context in zip(texts.texts, texts.contexts, strict=True)]
+            [
+                asyncio.ensure_future(one.check(text, context))
+                for text, context in zip(texts.texts, texts.contexts, strict=True)
+            ]
             for one in group
         ]
         try:
@@ -175,7 +191,9 @@ def _take(guard: Stationed, found: list[Verdict], texts: _Texts, call: Call, sta
             found[index] = _with_origin(verdict, texts.contexts[index].origin)
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
             texts.texts[index] = verdict.text
-            texts.contexts[index] = replace(texts.contexts[index], origins=_blurred(texts.contexts[index].origins, verdict.text))
+            texts.contexts[index] = replace(
+                texts.contexts[index], origins=_blurred(texts.contexts[index].origins, verdict.text)
+            )
     merged = guard.merged(found)
     now = time.perf_counter()
     call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started))
@@ -183,13 +201,13 @@ def _take(guard: Stationed, found: list[Verdict], texts: _Texts, call: Call, sta
 
 
 def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
-    """Where a text came from after it was rewritten: its stretches have moved, so the whole counts as the least trusted."""
+    """Where a rewritten text came from: its stretches have moved, so the whole counts as the least trusted of them."""
     untrusted = next((origin for origin in origins if not origin.trusted), None)
     return () if untrusted is None else (replace(untrusted, start=0, end=len(text)),)
 
 
 async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
-    """Let the input's guards read every message; give the request that may be sent, the verdicts, and whether it is blocked."""
+    """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
     texts = _Texts()
     places: list[tuple[int, int | None, int | None]] = []  # message, part, tool call
     for m, message in enumerate(request.messages):
@@ -214,8 +232,8 @@ async def guard_input(guards: Sequence[Stationed], request: Request, call: Call)
         messages = list(request.messages)
         for place, old, new, context in zip(places, before, texts.texts, texts.contexts, strict=True):
             if new != old:
-                message, part, tool = place
-                messages[message] = _rewritten(messages[message], part, tool, new, context.origins)
+                at, in_part, in_tool = place
+                messages[at] = _rewritten(messages[at], in_part, in_tool, new, context.origins)
         request = request.with_messages(messages)
     return request, verdicts, False
 
@@ -374,7 +392,7 @@ class Chain:
     def _feed(self, link: _Link, text: str) -> str:
         try:
             return link.stream.feed(text)
-        except Exception as exc:  # a guard that breaks fails as `on_error` says
+        except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
             return self._broke(link, text, exc)
 
     async def _conclude(self, link: _Link) -> str:
@@ -382,7 +400,7 @@ class Chain:
             if isinstance(link.stream, _WholeText):
                 return await link.stream.conclude()
             return link.stream.finish()
-        except Exception as exc:  # as above
+        except Exception as exc:  # noqa: BLE001  (as above)
             return self._broke(link, "", exc)
 
     def _broke(self, link: _Link, text: str, exc: Exception) -> str:

@@ -32,8 +32,8 @@ def kind_of(station: Any) -> Kind:
         name = getattr(station, "__name__", "function")
         raise ConfigurationError(f"{name!r} is a plain function; make a guard of it with `@guard` or `guard({name})`")
     raise ConfigurationError(
-        f"{station!r} cannot stand in a pipeline. A prompt has `render(**variables)`, an engine `agenerate(request)` or "
-        "`astream(request)`, and a guard is any object with `check(text)` that returns a Verdict"
+        f"{station!r} cannot stand in a pipeline. Prompts have `render(**variables)`, engines `agenerate(request)` "
+        "or `astream(request)`, and a guard is any object with `check(text)` that returns a Verdict"
     )
 
 

@@ -65,8 +65,8 @@ class Pipeline(Station):
         line = Line(stations)
         if line.engine is None:
             raise ConfigurationError(
-                "a pipeline needs an engine: `... | Engine.open('embedded:')`, `... | Engine.open('openai:gpt-5-mini')`, "
-                "or `... | Scripted('Hello')` in tests"
+                "a pipeline needs an engine: `... | Engine.open('embedded:')`, `... | Engine.open('openai:MODEL')`, "
+                "or in tests `... | Scripted('Hello')`"
             )
         self._line = line
         self._leg = Leg(line.engine)
@@ -84,7 +84,7 @@ class Pipeline(Station):
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
         if clash:
             raise ConfigurationError(
-                f"the prompt's variable {sorted(clash)[0]!r} has the name of an option of `run`; rename the variable"
+                f"the prompt's variable {min(clash)!r} has the name of an option of `run`; rename the variable"
             )
 
     @property
@@ -259,7 +259,7 @@ class Pipeline(Station):
             call = self._call(deadline_s, budget_usd, tags, hooks)
             try:
                 return await self._bounded(call, row)
-            except Exception as exc:  # kept on the row's result, where `text` raises it
+            except Exception as exc:  # noqa: BLE001  (the row's result keeps it, and its `text` raises it)
                 return Result(blocked=False, verdicts=(), response=None, call=call, error=exc)
 
         return await map_rows(one, rows, concurrency=concurrency, progress=progress)
@@ -369,10 +369,7 @@ class Pipeline(Station):
 
     def _render(self, call: Call, given: Any) -> Request:
         started = time.perf_counter()
-        if self.prompt is None:
-            request = _asked(given)
-        else:
-            request = self.prompt.render(**_variables(given, self.prompt))
+        request = _asked(given) if self.prompt is None else self.prompt.render(**_variables(given, self.prompt))
         request = request.bound_to(call)
         if self.prompt is not None:
             call.record(Rendered(started, time.perf_counter(), request.prompt, request))
@@ -454,7 +451,11 @@ class _GuardedChunks:
             if text:
                 yield Chunk(text=text, index=chunk.index, model=chunk.model, engine=chunk.engine, id=chunk.id)
         elif text or calls or chunk.finish_reason is not None or chunk.usage is not None:
-            yield chunk if text == chunk.text and calls is chunk.tool_calls else replace(chunk, text=text, tool_calls=calls)
+            yield (
+                chunk
+                if text == chunk.text and calls is chunk.tool_calls
+                else replace(chunk, text=text, tool_calls=calls)
+            )
 
     async def _finish(self, index: int) -> str:
         chain = self._chains[index]
@@ -538,7 +539,9 @@ def _merged(variables: Any, more: dict[str, Any]) -> Any:
         return more
     if isinstance(variables, Mapping):
         return {**variables, **more}
-    raise ConfigurationError("give the variables as one mapping, or as keyword arguments; a text or messages stand alone")
+    raise ConfigurationError(
+        "give the variables as one mapping, or as keyword arguments; a text or messages stand alone"
+    )
 
 
 def _variables(given: Any, prompt: Any) -> Mapping[str, Any]:

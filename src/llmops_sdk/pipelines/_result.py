@@ -117,8 +117,8 @@ class Result:
         return [event for event in self.call.events if isinstance(event, AttemptEnded)]
 
     def _repr_html_(self) -> str:
-        shown = f"<pre style='white-space:pre-wrap'>{html.escape(self.text if self.error is None else repr(self.error))}</pre>"
-        return shown + self.explain()._repr_html_()
+        shown = html.escape(self.text if self.error is None else repr(self.error))
+        return f"<pre style='white-space:pre-wrap'>{shown}</pre>" + self.explain()._repr_html_()
 
     def __repr__(self) -> str:
         if self.error is not None:

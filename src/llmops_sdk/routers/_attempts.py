@@ -206,7 +206,9 @@ class Leg:
         if isinstance(exc, TimeoutError):
             within = f" within {timeout_s:.3g} s" if timeout_s is not None else ""
             return EngineTimeout(f"the engine {self.name!r} did not answer{within}", engine=self.name, model=model)
-        return EngineError(f"the engine {self.name!r} broke: {type(exc).__name__}: {exc}", engine=self.name, model=model)
+        return EngineError(
+            f"the engine {self.name!r} broke: {type(exc).__name__}: {exc}", engine=self.name, model=model
+        )
 
 
 async def _first(chunks: AsyncIterator[Chunk], timeout_s: float | None) -> Chunk | None:
