@@ -191,7 +191,7 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
         """See `__new__`, which makes the group."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return AllEnginesFailed, (self._summary, self.attempts)
+        return AllEnginesFailed, (self._summary, self.attempts), self.__dict__.copy()
 
     def derive(self, excs: Sequence[_OneError], /) -> ExceptionGroup[_OneError]:  # type: ignore[override]
         """Make the group for a part of the errors, as `except*` does."""

