@@ -7,7 +7,7 @@ import time
 import pytest
 
 from llmops_sdk import loops
-from llmops_sdk.errors import SyncOnLoopError
+from llmops_sdk.errors import EngineConnectionError, SyncOnLoopError
 
 
 async def count(n, *, pause_every=10**9):
@@ -118,6 +118,31 @@ async def test_stream_across_carries_everything_and_closes_there(n):
 
     assert [i async for i in loops.stream_across(numbers, loops.sdk_loop())] == list(range(n))
     assert closed.wait(5)
+
+
+async def test_other_loop_that_ends_is_an_error_and_no_silent_end():
+    ready, there = threading.Event(), []
+
+    async def live_for_a_while():
+        there.append(asyncio.get_running_loop())
+        ready.set()
+        await asyncio.sleep(0.15)
+
+    async def endless():
+        while True:
+            yield 1
+            await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(live_for_a_while()))
+    thread.start()
+    ready.wait(5)
+    hanging = asyncio.create_task(loops.across(lambda: asyncio.sleep(30), there[0]))
+    with pytest.raises(EngineConnectionError, match="has ended"):
+        async for _ in loops.stream_across(endless, there[0]):
+            pass
+    with pytest.raises(EngineConnectionError, match="has ended"):
+        await hanging
+    thread.join(5)
 
 
 async def test_in_thread_does_not_hold_up_the_loop_and_keeps_context():

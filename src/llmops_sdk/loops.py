@@ -19,7 +19,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
-from llmops_sdk.errors import SyncOnLoopError
+from llmops_sdk.errors import EngineConnectionError, SyncOnLoopError
 
 __all__ = ["across", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
 
@@ -179,6 +179,7 @@ class _Bridge(Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
         self._room: asyncio.Event | None = None
+        self._left = False
         self._pump = asyncio.run_coroutine_threadsafe(self._produce(), loop)
 
     async def _produce(self) -> None:
@@ -197,6 +198,8 @@ class _Bridge(Generic[T]):
                     self._room.clear()
                     await self._room.wait()
         except asyncio.CancelledError:
+            if not self._left:  # nobody here asked for it: the producer's loop is ending
+                error = _loop_ended()
             raise
         except BaseException as exc:  # noqa: BLE001  (raised on the other side)
             error = exc
@@ -228,6 +231,7 @@ class _Bridge(Generic[T]):
             raise self._error
 
     def cancel(self) -> None:
+        self._left = True
         self._pump.cancel()
 
 
@@ -299,7 +303,20 @@ async def across(make: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.Abstr
     """Await `make()` on `loop`, wherever the caller is; cancelling the caller cancels it there."""
     if loop is asyncio.get_running_loop():
         return await make()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), loop))
+    there = asyncio.run_coroutine_threadsafe(make(), loop)
+    try:
+        return await asyncio.wrap_future(there)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if there.cancelled() and task is not None and not task.cancelling():
+            raise _loop_ended() from None
+        raise
+
+
+def _loop_ended() -> EngineConnectionError:
+    return EngineConnectionError(
+        "the event loop on which the engine lives has ended; start the engine on one that stays"
+    )
 
 
 async def stream_across(make: Callable[[], AsyncIterator[T]], loop: asyncio.AbstractEventLoop) -> AsyncIterator[T]:

@@ -192,6 +192,10 @@ class Request:
             return cls(messages=(messages,))
         return cls(messages=tuple(messages))
 
+    def bind(self, call: Call) -> None:
+        """Make this very request part of a run; for whoever made it and has not yet shown it to anybody."""
+        object.__setattr__(self, "call", call)
+
     def bound_to(self, call: Call) -> Request:
         """The same request as part of a run."""
         # `dataclasses.replace` would cost thrice as much, on every call.

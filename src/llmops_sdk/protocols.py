@@ -24,7 +24,7 @@ What it returns is ignored; what it raises is logged and breaks nothing. It must
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each text, and freezing doubles what that costs
 class GuardContext:
     """What a guard may know of the text that it reads.
 

@@ -389,3 +389,39 @@ async def test_two_event_loops_one_after_the_other(one_vllm: object) -> None:
     texts = await asyncio.to_thread(two_programs)
     assert all("Paris" in text for text in texts)
     assert core_processes() == []
+
+
+async def test_the_core_ends_when_the_application_is_killed(one_vllm: OneVLLM, model_cache: Path) -> None:
+    await one_vllm.close()  # two at once are too many here
+    application = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _APPLICATION, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert application.stdout is not None
+    core = int(await application.stdout.readline())
+    assert _alive(core)
+    application.kill()
+    await application.wait()
+    for _ in range(500):
+        if not _alive(core):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the core outlived the application")
+
+
+_APPLICATION = """
+import time
+from llmops_sdk.engines import Engine
+
+if __name__ == "__main__":
+    engine = Engine.open("embedded:", cpu_threads=1)
+    engine.start()
+    print(engine._core.engine_core.resources.engine_manager.processes[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False

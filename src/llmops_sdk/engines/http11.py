@@ -35,8 +35,11 @@ class Reply(Protocol):
     """An HTTP answer whose status and headers have arrived."""
 
     status: int
-    headers: dict[str, str]
-    """Names in lower case; of repeated ones the last."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case; of repeated ones the last."""
+        ...
 
     async def read(self) -> bytes:
         """The whole body; the connection is free again."""
@@ -74,14 +77,16 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.uses = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
+        self._clock: asyncio.TimerHandle | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._reset(whole=True)
         self._complete = True
 
     def _reset(self, *, whole: bool) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._whole = whole
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_complete = False
         self._complete = False
         self._reusable = False
@@ -125,8 +130,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        if self._clock is not None:
+            self._clock.cancel()
         if not self._complete and self._error is None:
-            until_close = "content-length" not in self.headers and "transfer-encoding" not in self.headers
+            until_close = not {"content-length", "transfer-encoding"} & self.headers.keys()
             if self._head_complete and until_close and exc is None:
                 self._complete = True
             else:
@@ -138,7 +145,7 @@ class _Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
@@ -150,7 +157,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # an interim answer (100, 103): the real one follows
-            self.headers.clear()
+            self._headers.clear()
             return
         self._complete = True
         self._reusable = self._parser.should_keep_alive()
@@ -170,16 +177,23 @@ class _Connection(asyncio.Protocol):
     async def _wait(self) -> None:
         """Until something has arrived, for `read_timeout_s` seconds at most."""
         self._waiter = self._loop.create_future()
-        limit = self._owner.read_timeout_s
-        timer = self._loop.call_later(limit, self._time_out)
+        self._waiting_since = self._loop.time()
+        if self._clock is None:
+            self._clock = self._loop.call_later(self._owner.read_timeout_s, self._look_at_clock)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
-    def _time_out(self) -> None:
-        self._fail(EngineTimeout(f"nothing came from the endpoint for {self._owner.read_timeout_s} s"))
+    def _look_at_clock(self) -> None:
+        # One timer for all waits of a connection: to make and cancel one for each would cost more than the wait.
+        self._clock = None
+        if self._waiter is not None:
+            left_s = self._waiting_since + self._owner.read_timeout_s - self._loop.time()
+            if left_s > 0:
+                self._clock = self._loop.call_later(left_s, self._look_at_clock)
+            else:
+                self._fail(EngineTimeout(f"nothing came from the endpoint for {self._owner.read_timeout_s} s"))
 
     async def exchange(self, data: bytes, *, whole: bool) -> None:
         """Send a request and wait for its head, or for all of it."""
@@ -192,6 +206,11 @@ class _Connection(asyncio.Protocol):
             if self.lost:
                 raise EngineConnectionError("the connection was closed before any answer")
             await self._wait()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """See `Reply.headers`; made when somebody asks, which is seldom."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
 
     @property
     def untouched(self) -> bool:

@@ -36,6 +36,7 @@ from typing import Any, ClassVar, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._orphans import EndWithMe
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
     chat_messages,
@@ -65,7 +66,7 @@ from llmops_sdk.errors import (
 )
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, Usage
 
-__all__ = ["VLLM", "open_engine"]
+__all__ = ["VLLM", "open_engine", "refuse_wrong_options", "require_vllm"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -206,6 +207,7 @@ class VLLM(Engine):
         self._core: Any = None
         self._parts: VllmParts | None = None
         self._left_behind: list[Any] = []
+        self._watches: list[EndWithMe] = []
         self._closed = False
         self._inherited = False
         self._numbers = itertools.count(1)
@@ -374,6 +376,8 @@ class VLLM(Engine):
     def _build(self, parts: VllmParts, model: str, clock: Clock, given_up: threading.Event) -> Any:
         self._shut_down_left_behind()
         core = build(parts, self._options, model, clock, engine=self.name)
+        manager = core.engine_core.resources.engine_manager
+        self._watches.append(EndWithMe(process.pid for process in manager.processes))
         if given_up.is_set():  # the event loop ended meanwhile; nobody would ever end the core
             core.shutdown()
             raise ClosedError(f"the start of the engine {self.name!r} was given up")
@@ -421,6 +425,8 @@ class VLLM(Engine):
             while self._left_behind:
                 self._left_behind.pop().shutdown()
             gc.collect()  # vLLM's objects refer to each other
+        while self._watches:
+            self._watches.pop().cancel()
 
     def _disown(self) -> None:
         """In a forked child: leave the parent's core alone, whatever happens to this object."""

@@ -69,6 +69,18 @@ class _Gate(NamedTuple):
     hint: re.Pattern[str] | None
 
 
+_Literals: TypeAlias = tuple[tuple[str, int], ...]
+
+
+def _by_sign(literals: list[tuple[str, int]]) -> tuple[tuple[str, _Literals], ...]:
+    """Group literals by a punctuation mark in them: one look for the mark spares the search for all of its group."""
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for literal, gate in literals:
+        sign = next((character for character in literal if not character.isalnum()), "")
+        groups.setdefault(sign, []).append((literal, gate))
+    return tuple((sign, tuple(group)) for sign, group in groups.items())
+
+
 class _Search:
     """The compiled rules of a guard; immutable, and shared by all guards with the same rules."""
 
@@ -79,12 +91,15 @@ class _Search:
             hints = [re.compile(rule.hint, rule.flags) if rule.hint else None for rule in rules]
         except re.error as error:
             raise ConfigurationError(f"not a regular expression: {error.pattern!r}: {error}") from error
-        self._any_folded = any(rule.folded for rule in rules)
         # Rules that wait for the same thing stand behind one gate, which is tried once for all of them.
         behind_gate: dict[_Gate, list[int]] = {}
         for number, rule in enumerate(rules):
             behind_gate.setdefault(_Gate(rule.literals, rule.folded, hints[number]), []).append(number)
-        self._gates = tuple((gate, tuple(numbers)) for gate, numbers in behind_gate.items())
+        self._gates = tuple((gate.hint, tuple(numbers)) for gate, numbers in behind_gate.items())
+        literals = [(text, gate.folded, n) for n, gate in enumerate(behind_gate) for text in gate.literals]
+        self._exact = _by_sign([(text, n) for text, folded, n in literals if not folded])
+        self._folded = _by_sign([(text, n) for text, folded, n in literals if folded])
+        self._always = tuple(n for n, gate in enumerate(behind_gate) if not gate.literals)
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...] | None:
@@ -120,17 +135,20 @@ class _Search:
 
         `resume` holds where each rule goes on (with `offset`); it is read and updated.
         """
-        found: list[_Found] = []
         ahead = text[start:] if start else text
-        lowered = ahead.lower() if self._any_folded else ""
-        for (literals, folded, hint), numbers in self._gates:
-            if literals:
-                haystack = lowered if folded else ahead
-                for literal in literals:
-                    if literal in haystack:
-                        break
-                else:
-                    continue
+        # The searches for literals are what a text costs in which nothing is to be found.
+        open_gates: list[int] = []
+        for sign, literals in self._exact:
+            if sign in ahead:
+                open_gates += [gate for literal, gate in literals if literal in ahead]
+        if self._folded:
+            lowered = ahead.lower()
+            for sign, literals in self._folded:
+                if sign in lowered:
+                    open_gates += [gate for literal, gate in literals if literal in lowered]
+        found: list[_Found] = []
+        for gate in sorted({*open_gates, *self._always}) if open_gates else self._always:
+            hint, numbers = self._gates[gate]
             if hint is not None and hint.search(ahead) is None:
                 continue
             for number in numbers:

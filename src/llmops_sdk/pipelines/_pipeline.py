@@ -21,6 +21,7 @@ from llmops_sdk.pipelines._line import Line, kind_of
 from llmops_sdk.pipelines._mapping import map_rows
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
+from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import Hook, takes_two
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
@@ -79,6 +80,7 @@ class Pipeline(Station):
         self._prices = prices or PriceTable.default()
         self._hooks = tuple(_two_arguments(hook) for hook in hooks)
         self._closed = False
+        self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
@@ -369,10 +371,14 @@ class Pipeline(Station):
 
     def _render(self, call: Call, given: Any) -> Request:
         started = time.perf_counter()
-        request = _asked(given) if self.prompt is None else self.prompt.render(**_variables(given, self.prompt))
-        request = request.bound_to(call)
-        if self.prompt is not None:
-            call.record(Rendered(started, time.perf_counter(), request.prompt, request))
+        if self.prompt is None:
+            return _asked(given).bound_to(call)
+        request: Request = self.prompt.render(**_variables(given, self.prompt))
+        if self._own_prompt:
+            request.bind(call)
+        else:
+            request = request.bound_to(call)
+        call.record(Rendered(started, time.perf_counter(), request.prompt, request))
         return request
 
     def _blocked(self, call: Call, verdicts: list[Verdict], partial_text: str = "") -> Result:

@@ -31,12 +31,26 @@ class Leg:
 
     Attributes:
         engine: The engine.
+        name: Its name.
+        model: The model that it asks for by default.
         in_flight: Requests that it is answering for us now.
         latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
         failures: Failures in a row.
     """
 
-    __slots__ = ("_at", "_cool_until", "_routes", "engine", "failures", "in_flight", "latency_s")
+    __slots__ = (
+        "_at",
+        "_cool_until",
+        "_in_process",
+        "_provider",
+        "_routes",
+        "engine",
+        "failures",
+        "in_flight",
+        "latency_s",
+        "model",
+        "name",
+    )
 
     def __init__(self, engine: Any) -> None:
         _require_engine(engine)
@@ -47,11 +61,10 @@ class Leg:
         self._at = 0.0
         self._cool_until = 0.0
         self._routes = bool(getattr(engine, "routes", False))
-
-    @property
-    def name(self) -> str:
-        """Name of the engine."""
-        return getattr(self.engine, "name", None) or type(self.engine).__name__.lower()
+        self.name: str = getattr(engine, "name", None) or type(engine).__name__.lower()
+        self.model: str | None = getattr(engine, "model", None)
+        self._provider = getattr(engine, "provider", "custom")
+        self._in_process = bool(getattr(engine, "in_process", False))
 
     @property
     def cooling(self) -> bool:
@@ -149,7 +162,7 @@ class Leg:
         now = time.perf_counter()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        model = (response.model if response is not None else None) or getattr(self.engine, "model", None)
+        model = (response.model if response is not None else None) or self.model
         cost = call.price(model, usage)
         call.spend(cost)
         if error is None:
@@ -161,7 +174,7 @@ class Leg:
                 started=started,
                 at=now,
                 engine=self.name,
-                provider=getattr(self.engine, "provider", "custom"),
+                provider=self._provider,
                 number=number,
                 request=request,
                 response=response,
@@ -171,8 +184,8 @@ class Leg:
                 streamed=chunks is not None,
                 first_chunk_at=first_at,
                 chunks=chunks or 0,
-                model=getattr(self.engine, "model", None),
-                in_process=getattr(self.engine, "in_process", False),
+                model=self.model,
+                in_process=self._in_process,
             )
         )
 
@@ -196,7 +209,7 @@ class Leg:
 
     def _typed(self, exc: BaseException, timeout_s: float | None, *, partial_text: str = "") -> BaseException:
         """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is."""
-        model = getattr(self.engine, "model", None)
+        model = self.model
         if not isinstance(exc, Exception):
             return exc
         if isinstance(exc, EngineConnectionError) and partial_text and not isinstance(exc, StreamInterrupted):

@@ -331,6 +331,7 @@ def _name_apart(legs: tuple[Leg, ...]) -> None:
                     f"two engines of the router are called {name!r}; give them names: `Engine.open(..., name='...')`"
                 )
             name = next(f"{name}-{i}" for i in range(2, len(legs) + 2) if f"{name}-{i}" not in taken)
-            with contextlib.suppress(AttributeError):  # an object with slots keeps its name
+            with contextlib.suppress(AttributeError):  # an object with slots keeps its name; the record has the new one
                 leg.engine.name = name
+            leg.name = name
         taken.add(name)

@@ -1,0 +1,68 @@
+"""A child does not outlive its parent, whatever kills the parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from llmops_sdk.engines._orphans import EndWithMe
+
+PARENT = """
+import subprocess, sys, time
+from llmops_sdk.engines._orphans import EndWithMe
+child = subprocess.Popen(["sleep", "60"])
+watch = EndWithMe([child.pid])
+if sys.argv[1] == "cancelled":
+    watch.cancel()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def killed(how, mode="watched"):
+    with subprocess.Popen([sys.executable, "-c", PARENT, mode], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.send_signal(how)
+    return pid
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_child_ends_with_its_parent(how):
+    pid = killed(how)
+    deadline = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(pid)
+
+
+def test_watch_that_was_called_off_kills_nobody():
+    pid = killed(signal.SIGKILL, "cancelled")
+    time.sleep(0.2)
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_process_id_that_was_given_out_again_is_left_alone():
+    with subprocess.Popen(["sleep", "60"]) as other:
+        watch = EndWithMe([other.pid])
+        arguments = list(watch._shell.args)
+        watch.cancel()
+        watch.cancel()
+        arguments[-1] = "1"  # another start time
+        subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False, timeout=10)
+        assert alive(other.pid)
+        other.kill()
