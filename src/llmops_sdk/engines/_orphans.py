@@ -31,7 +31,7 @@ class EndWithMe:
         pairs = [part for pid in pids for part in (str(pid), _start_time(pid))]
         self._shell: subprocess.Popen[bytes] | None = None
         if all(pairs):
-            self._shell = subprocess.Popen(
+            self._shell = subprocess.Popen(  # noqa: S603  (the arguments are numbers made here)
                 ["/bin/sh", "-c", _SCRIPT, "llmops-sdk", *pairs],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
