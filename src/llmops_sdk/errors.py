@@ -102,12 +102,11 @@ class ClosedError(LlmopsError, RuntimeError):
 
 
 class MissingDependencyError(LlmopsError, ImportError):
-    """A part needs a library that is not installed; the message names the extra that brings it."""
+    """A part needs a library that is not installed; the message names the extra (or the command) that brings it."""
 
-    def __init__(self, feature: str, *, package: str, extra: str) -> None:
-        super().__init__(
-            f'{feature} needs the package {package!r}, which is not installed; run `pip install "llmops-sdk[{extra}]"`'
-        )
+    def __init__(self, feature: str, *, package: str, extra: str, command: str | None = None) -> None:
+        command = command or f'pip install "llmops-sdk[{extra}]"'
+        super().__init__(f"{feature} needs the package {package!r}, which is not installed; run `{command}`")
         self.package = package
         self.extra = extra
 

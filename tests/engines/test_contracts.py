@@ -1,0 +1,69 @@
+"""Our own engines keep the contract that third parties test theirs against."""
+
+import httpx2
+import pytest
+
+from llmops_sdk.engines import Engine, Scripted
+from llmops_sdk.messages import Response
+from llmops_sdk.routers import Router
+from llmops_sdk.testing import EngineContract, FaultServer, Hang, Reply
+
+
+def answer(asked):
+    """Answer with as many texts as were asked for, slowly enough to be cancelled."""
+    return Reply(text="Hello dear world", delay_s=0.02, chunk_delay_s=0.01)
+
+
+class _Served(EngineContract):
+    @pytest.fixture(autouse=True)
+    def _server(self):
+        with FaultServer(answer) as server:
+            self.server = server
+            yield
+
+    def under_way(self):
+        return self.server.answering
+
+    def make_failing_engine(self):
+        return Engine.open("http://127.0.0.1:9/v1", model="m")
+
+
+class TestRemote(_Served):
+    holds_resources = True
+
+    def make_engine(self):
+        return Engine.open(self.server.url, model="test-model")
+
+
+class TestRouter(_Served):
+    holds_resources = True
+
+    def make_engine(self):
+        engines = [Engine.open(self.server.url, model="test-model", name=name) for name in ("a", "b")]
+        return Router(engines, strategy="priority")
+
+
+class TestScripted(EngineContract):
+    def make_engine(self):
+        return Scripted("Hello dear world", chunk_delay_s=0.01)
+
+
+class TestSubclass(EngineContract):
+    reports_usage = False
+
+    def make_engine(self):
+        class Echo(Engine):
+            async def agenerate(self, request):
+                whole = await Scripted("Hello dear world", chunk_delay_s=0.01).agenerate(request)
+                return Response(choices=whole.choices, engine=self.name)
+
+        return Echo()
+
+
+def test_own_client_is_left_open():
+    # The rest of the contract needs an engine that works on several loops, which httpx2's clients do not.
+    with FaultServer(Hang()) as server:
+        client = httpx2.AsyncClient()
+        engine = Engine.open(server.url, model="m", client=client)
+        engine.close()
+        assert not client.is_closed
