@@ -23,7 +23,7 @@ from llmops_sdk.errors import EngineConnectionError, SyncOnLoopError
 
 __all__ = ["across", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _BRIDGE_CHUNKS = 1024
 """Most chunks that wait on a bridge; then the producer pauses."""
@@ -132,12 +132,12 @@ def _refuse_on_sdk_loop(method: str) -> None:
 
 
 def run_sync(
-    make: Callable[[], Coroutine[Any, Any, T]],
+    make: Callable[[], Coroutine[Any, Any, _T]],
     *,
     method: str,
     timeout_s: float | None = None,
     on_timeout: Callable[[], Exception] | None = None,
-) -> T:
+) -> _T:
     """Run `make()` on the SDK's loop and wait for it.
 
     Args:
@@ -163,17 +163,17 @@ def run_sync(
         raise
 
 
-class _Bridge(Generic[T]):
+class _Bridge(Generic[_T]):
     """Carries the items of an async iterator from its loop to a consumer elsewhere, several at a time.
 
     A hop between threads costs more than a token, so the consumer takes all that waits at once. The producer pauses
     when `_BRIDGE_CHUNKS` items wait.
     """
 
-    def __init__(self, make: Callable[[], AsyncIterator[T]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, make: Callable[[], AsyncIterator[_T]], loop: asyncio.AbstractEventLoop) -> None:
         self._make = make
         self._loop = loop
-        self._items: collections.deque[T] = collections.deque()
+        self._items: collections.deque[_T] = collections.deque()
         self._lock = threading.Lock()
         self._wake: Callable[[], None] | None = None
         self._ended = False
@@ -213,7 +213,7 @@ class _Bridge(Generic[T]):
             if wake is not None:
                 wake()
 
-    def take(self, wake: Callable[[], None]) -> tuple[list[T], bool]:
+    def take(self, wake: Callable[[], None]) -> tuple[list[_T], bool]:
         """All that waits, and whether the end is reached. With nothing there, `wake` is called when there is."""
         with self._lock:
             items = list(self._items)
@@ -236,12 +236,12 @@ class _Bridge(Generic[T]):
 
 
 def stream_sync(
-    make: Callable[[], AsyncIterator[T]],
+    make: Callable[[], AsyncIterator[_T]],
     *,
     method: str,
     remaining_s: Callable[[], float | None] = lambda: None,
     on_timeout: Callable[[], Exception] | None = None,
-) -> Iterator[T]:
+) -> Iterator[_T]:
     """Iterate over `make()`, which runs on the SDK's loop, from this thread.
 
     `remaining_s` gives the seconds after which the consumer is let go whatever the loop does (`None`: never).
@@ -251,8 +251,8 @@ def stream_sync(
 
 
 def _iterate(
-    bridge: _Bridge[T], remaining_s: Callable[[], float | None], on_timeout: Callable[[], Exception] | None
-) -> Iterator[T]:
+    bridge: _Bridge[_T], remaining_s: Callable[[], float | None], on_timeout: Callable[[], Exception] | None
+) -> Iterator[_T]:
     ready = threading.Event()
     try:
         while True:
@@ -270,13 +270,13 @@ def _iterate(
         bridge.cancel()
 
 
-async def in_thread(function: Callable[[], T]) -> T:
+async def in_thread(function: Callable[[], _T]) -> _T:
     """Run `function` in a daemon thread, with the caller's context variables.
 
     When the caller is cancelled the thread is left to itself: Python cannot stop it.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    future: asyncio.Future[_T] = loop.create_future()
     context = contextvars.copy_context()
 
     def settle(result: Any, error: BaseException | None) -> None:
@@ -299,7 +299,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await future
 
 
-async def across(make: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> T:
+async def across(make: Callable[[], Coroutine[Any, Any, _T]], loop: asyncio.AbstractEventLoop) -> _T:
     """Await `make()` on `loop`, wherever the caller is; cancelling the caller cancels it there."""
     if loop is asyncio.get_running_loop():
         return await make()
@@ -319,7 +319,7 @@ def _loop_ended() -> EngineConnectionError:
     )
 
 
-async def stream_across(make: Callable[[], AsyncIterator[T]], loop: asyncio.AbstractEventLoop) -> AsyncIterator[T]:
+async def stream_across(make: Callable[[], AsyncIterator[_T]], loop: asyncio.AbstractEventLoop) -> AsyncIterator[_T]:
     """Iterate over `make()` on `loop`, wherever the caller is; closing this closes it there."""
     here = asyncio.get_running_loop()
     bridge = _Bridge(make, loop)
