@@ -30,7 +30,7 @@ def test_every_all_names_each_once_and_those_of_public_modules_are_complete(modu
         private = name.rpartition(".")[2].startswith("_")
         listed = list(getattr(module, "__all__", ()))
         assert sorted(listed) == sorted(set(listed)), name  # ruff keeps the order
-        values = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        values = {key: value for key, value in vars(module).items() if not key.startswith(("_", "pytest_"))}
         defined = {key for key, value in values.items() if getattr(value, "__module__", None) == name}
         assert private or defined <= set(listed), f"{name}.__all__ lacks {sorted(defined - set(listed))}"
 
