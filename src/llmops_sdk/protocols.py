@@ -56,7 +56,9 @@ class GuardLike(Protocol):
 class GuardStream(Protocol):
     """One guard at work on one stream of text.
 
-    Joined, what `feed` and `finish` return equals the guarded whole text, for every way of cutting the text.
+    Joined, what `feed` and `finish` return equals the guarded whole text, for every way of cutting the text. A stream
+    that may raise in the middle has an attribute `held`, the text that it holds back: a guard with `on_error="allow"`
+    loses nothing then.
     """
 
     @property

@@ -273,6 +273,11 @@ class PatternStream:
             self._verdict = Verdict(action=self._guard.action, findings=tuple(self._findings), reason=f"found {kinds}")
         return self._verdict
 
+    @property
+    def held(self) -> str:
+        """What has been fed, and neither emitted nor covered by a finding; a guard that may fail open gives it back."""
+        return "" if self._passes else self._buffer[max(self._undecided, self._covered - self._offset) :]
+
     def feed(self, text: str, /) -> str:
         """Take the next piece; return what may be emitted now."""
         if self._over:

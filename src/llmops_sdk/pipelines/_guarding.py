@@ -1,9 +1,8 @@
-"""Guards at work: on a request before the engine, on an answer after it, on a stream in between."""
+"""Guards at work on whole texts: on a request before the engine, and on an answer after it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any
 from llmops_sdk.calls import Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
-from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart, ToolCall
-from llmops_sdk.protocols import GuardContext, GuardStream, takes_two
+from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
+from llmops_sdk.protocols import GuardContext, takes_two
 from llmops_sdk.verdicts import ALLOW, Action, Stage, Surface, Verdict
 
-__all__ = ["Chain", "Stationed", "guard_input", "guard_output", "skip"]
+__all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
 
 _SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 _ALL: frozenset[Surface] = frozenset({"input", "output", "stream", "tool_calls", "choices", "batch"})
@@ -124,14 +123,14 @@ def _no_verdict(value: object) -> TypeError:
     return TypeError(f"`check` returned {type(value).__name__}, no Verdict")
 
 
-def _with_origin(verdict: Verdict, origin: str) -> Verdict:
+def with_origin(verdict: Verdict, origin: str) -> Verdict:
     if any(not finding.origin for finding in verdict.findings):
         findings = tuple(f if f.origin else replace(f, origin=origin) for f in verdict.findings)
         return replace(verdict, findings=findings)
     return verdict
 
 
-class _Texts:
+class Texts:
     """The texts of one stage, each in its place, as guards read and rewrite them."""
 
     __slots__ = ("contexts", "texts")
@@ -145,7 +144,7 @@ class _Texts:
         self.contexts.append(context)
 
 
-async def _read(guards: Sequence[Stationed], texts: _Texts, call: Call) -> tuple[list[Verdict], Stationed | None]:
+async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[list[Verdict], Stationed | None]:
     """Let `guards` read and rewrite `texts` in order; stop behind the first one that blocks.
 
     Guards that take their time and stand side by side work at the same time, on the text as it is. If one of them
@@ -193,11 +192,11 @@ async def _read(guards: Sequence[Stationed], texts: _Texts, call: Call) -> tuple
     return verdicts, None
 
 
-def _take(guard: Stationed, found: list[Verdict], texts: _Texts, call: Call, started: float) -> Verdict:
+def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, started: float) -> Verdict:
     """Apply what a guard decided about each text; record its verdict."""
     for index, verdict in enumerate(found):
         if verdict.findings:
-            found[index] = _with_origin(verdict, texts.contexts[index].origin)
+            found[index] = with_origin(verdict, texts.contexts[index].origin)
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
             texts.texts[index] = verdict.text
             texts.contexts[index] = replace(
@@ -217,7 +216,7 @@ def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
 
 async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
     """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
-    texts = _Texts()
+    texts = Texts()
     places: list[tuple[int, int | None, int | None]] = []  # message, part, tool call
     for m, message in enumerate(request.messages):
         origin = message.role if message.role != "tool" else f"tool:{message.name or message.tool_call_id}"
@@ -263,7 +262,7 @@ async def guard_output(
     guards: Sequence[Stationed], restoring: Sequence[Stationed], request: Request, response: Response, call: Call
 ) -> tuple[Response, list[Verdict], bool]:
     """Let the output's guards read every choice and tool call; then put back what input guards had taken out."""
-    texts = _Texts()
+    texts = Texts()
     for index, choice in enumerate(response.choices):
         context = GuardContext(call=call, stage="output", origin="output", request=request, index=index)
         texts.add(choice.text, context)
@@ -275,13 +274,13 @@ async def guard_output(
         return response, verdicts, True
     if restoring:
         for index, context in enumerate(texts.contexts):
-            texts.texts[index] = _restored(restoring, texts.texts[index], context)
+            texts.texts[index] = restored(restoring, texts.texts[index], context)
     if texts.texts != before:
         response = replace(response, choices=tuple(_rebuilt(response.choices, texts.texts)))
     return response, verdicts, False
 
 
-def _restored(restoring: Sequence[Stationed], text: str, context: GuardContext) -> str:
+def restored(restoring: Sequence[Stationed], text: str, context: GuardContext) -> str:
     for guard in reversed(restoring):
         restorer = guard.guard.open_restorer(context)
         if restorer is not None:
@@ -297,167 +296,3 @@ def _rebuilt(choices: tuple[Choice, ...], texts: list[str]) -> list[Choice]:
         calls = tuple(replace(tool, arguments=next(fresh)) for tool in choice.tool_calls)
         rebuilt.append(replace(choice, text=text, tool_calls=calls))
     return rebuilt
-
-
-class _WholeText:
-    """A guard that needs the whole text, in a stream: it holds back everything until the end."""
-
-    __slots__ = ("_guard", "_parts", "context", "verdict")
-
-    def __init__(self, guard: Stationed, context: GuardContext) -> None:
-        self._guard = guard
-        self._parts: list[str] = []
-        self.context = context
-        self.verdict = Verdict.allow()
-
-    def feed(self, text: str, /) -> str:
-        self._parts.append(text)
-        return ""
-
-    async def conclude(self) -> str:
-        text = "".join(self._parts)
-        self._parts.clear()
-        self.verdict = await self._guard.check(text, self.context)
-        if self.verdict.blocked:
-            return ""
-        return self.verdict.text if self.verdict.action == "rewrite" and self.verdict.text is not None else text
-
-
-class _Link:
-    """One guard (or restorer) in the chain of one choice."""
-
-    __slots__ = ("busy_s", "guard", "stream")
-
-    def __init__(self, guard: Stationed | None, stream: GuardStream | _WholeText) -> None:
-        self.guard = guard
-        self.stream = stream
-        self.busy_s = 0.0
-
-
-class Chain:
-    """The output's guards at work on the stream of one choice, each fed with what the one before it lets pass.
-
-    Attributes:
-        blocked_by: The guard that blocked, once one has. What it and those before it had not let pass is gone; what
-            it had let pass has gone on through those behind it, and so has been emitted, whatever the cuts.
-    """
-
-    __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by")
-
-    def __init__(
-        self, guards: Sequence[Stationed], restoring: Sequence[Stationed], request: Request, call: Call, index: int
-    ) -> None:
-        self._context = GuardContext(call=call, stage="output", origin="output", request=request, index=index)
-        self._guards = guards
-        self._restoring = restoring
-        self._links = [_Link(guard, self._open(guard)) for guard in guards if guard.reads("stream")]
-        for guard in reversed(restoring):
-            restorer = guard.guard.open_restorer(self._context)
-            if restorer is not None:
-                self._links.append(_Link(None, restorer))
-        self._started = time.perf_counter()
-        self._tool_verdicts: dict[str, list[Verdict]] = {}
-        self.blocked_by: Stationed | None = None
-
-    def _open(self, guard: Stationed) -> GuardStream | _WholeText:
-        opened: GuardStream | None = None
-        with contextlib.suppress(AttributeError):  # guards by protocol have only `check`
-            opened = guard.guard.open_stream(self._context)
-        return _WholeText(guard, self._context) if opened is None else opened
-
-    async def feed(self, text: str) -> str:
-        """The next piece of the answer; gives what may be emitted."""
-        for position, link in enumerate(self._links):
-            started = time.perf_counter()
-            text = self._feed(link, text)
-            link.busy_s += time.perf_counter() - started
-            if link.stream.verdict.blocked:
-                return await self._block(position, text)
-            if not text:
-                return ""
-        return text
-
-    async def finish(self) -> str:
-        """The answer has ended; gives the rest that may be emitted."""
-        return await self._finish(0, "")
-
-    async def _finish(self, first: int, text: str) -> str:
-        for position in range(first, len(self._links)):
-            link = self._links[position]
-            started = time.perf_counter()
-            fed = self._feed(link, text) if text else ""
-            if not link.stream.verdict.blocked:
-                fed += await self._conclude(link)
-            text = fed
-            link.busy_s += time.perf_counter() - started
-            if link.stream.verdict.blocked:
-                return await self._block(position, text)
-        return text
-
-    async def _block(self, position: int, text: str) -> str:
-        self.blocked_by = self._links[position].guard
-        return await self._finish(position + 1, text)
-
-    def _feed(self, link: _Link, text: str) -> str:
-        try:
-            return link.stream.feed(text)
-        except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
-            return self._broke(link, text, exc)
-
-    async def _conclude(self, link: _Link) -> str:
-        try:
-            if isinstance(link.stream, _WholeText):
-                return await link.stream.conclude()
-            return link.stream.finish()
-        except Exception as exc:  # noqa: BLE001  (as above)
-            return self._broke(link, "", exc)
-
-    def _broke(self, link: _Link, text: str, exc: Exception) -> str:
-        if link.guard is None:
-            raise exc
-        link.stream = _Broken(link.guard.failed(exc))
-        return "" if link.stream.verdict.blocked else text
-
-    async def check_tools(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...] | None:
-        """The tool calls that may go on, `None` when a guard blocks one."""
-        checked = []
-        for tool in calls:
-            texts = _Texts()
-            texts.add(tool.arguments, replace(self._context, origin=f"tool_call:{tool.name}"))
-            for guard in self._guards:
-                verdict = _with_origin(await guard.check(texts.texts[0], texts.contexts[0]), texts.contexts[0].origin)
-                self._tool_verdicts.setdefault(guard.name, []).append(verdict)
-                if verdict.blocked:
-                    self.blocked_by = guard
-                    return None
-                if verdict.action == "rewrite" and verdict.text is not None:
-                    texts.texts[0] = verdict.text
-            texts.texts[0] = _restored(self._restoring, texts.texts[0], texts.contexts[0])
-            checked.append(replace(tool, arguments=texts.texts[0]))
-        return tuple(checked)
-
-    def verdicts(self) -> dict[str, tuple[list[Verdict], float, float]]:
-        """For each guard: its verdicts on this choice, when it began, and how long it was busy."""
-        read: dict[str, tuple[list[Verdict], float, float]] = {}
-        by_name = {link.guard.name: link for link in self._links if link.guard is not None}
-        for guard in self._guards:
-            link = by_name.get(guard.name)
-            found = [] if link is None else [_with_origin(link.stream.verdict, "output")]
-            found += self._tool_verdicts.get(guard.name, [])
-            read[guard.name] = (found, self._started, 0.0 if link is None else link.busy_s)
-        return read
-
-
-class _Broken:
-    """What is left of a guard that broke in mid-stream."""
-
-    __slots__ = ("verdict",)
-
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-
-    def feed(self, text: str, /) -> str:
-        return text
-
-    def finish(self) -> str:
-        return ""

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NoReturn, Self
 
 from llmops_sdk import loops
-from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, Rendered, Started
+from llmops_sdk.calls import AttemptEnded, Call, Ended, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
-from llmops_sdk.pipelines._guarding import Chain, guard_input, guard_output, skip
+from llmops_sdk.pipelines._guarded_stream import GuardedChunks
+from llmops_sdk.pipelines._guarding import guard_input, guard_output, skip
 from llmops_sdk.pipelines._line import Line, kind_of
 from llmops_sdk.pipelines._mapping import map_rows
 from llmops_sdk.pipelines._result import Result
@@ -348,7 +348,7 @@ class Pipeline(Station):
             joiner = ChunkJoiner()
             chunks = self._leg.stream(request, call, None)
             if self._outputs or self._restoring:
-                guarded = _GuardedChunks(self, chunks, request, call)
+                guarded = GuardedChunks(chunks, self._outputs, self._restoring, request, call)
                 async with contextlib.aclosing(guarded.chunks()) as passed:
                     async for chunk in passed:
                         joiner.add(chunk)
@@ -410,84 +410,6 @@ class Pipeline(Station):
 
     def __repr__(self) -> str:
         return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
-
-
-class _GuardedChunks:
-    """The chunks of a stream, through the output's guards: one chain for each choice."""
-
-    def __init__(self, pipeline: Pipeline, chunks: AsyncGenerator[Chunk, None], request: Request, call: Call) -> None:
-        self._pipeline = pipeline
-        self._chunks = chunks
-        self._request = request
-        self._call = call
-        self._chains: dict[int, Chain] = {}
-        self._open: set[int] = set()
-        self.blocked_by: str | None = None
-
-    def _chain(self, index: int) -> Chain:
-        chain = self._chains.get(index)
-        if chain is None:
-            chain = Chain(self._pipeline._outputs, self._pipeline._restoring, self._request, self._call, index)
-            self._chains[index] = chain
-            self._open.add(index)
-        return chain
-
-    async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        async with contextlib.aclosing(self._chunks):
-            async for chunk in self._chunks:
-                async for passed in self._pass(chunk):
-                    yield passed
-                if self.blocked_by is not None:
-                    return
-        for index in sorted(self._open):  # engines that never say why they ended
-            text = await self._finish(index)
-            if text:
-                yield Chunk(text=text, index=index)
-
-    async def _pass(self, chunk: Chunk) -> AsyncGenerator[Chunk, None]:
-        chain = self._chain(chunk.index)
-        text = await chain.feed(chunk.text) if chunk.text else ""
-        calls = chunk.tool_calls
-        if chain.blocked_by is None and calls:
-            calls = await chain.check_tools(calls) or ()
-        if chain.blocked_by is None and chunk.finish_reason is not None:
-            text += await self._finish(chunk.index)
-        if chain.blocked_by is not None:
-            self.blocked_by = chain.blocked_by.name
-            if text:
-                yield Chunk(text=text, index=chunk.index, model=chunk.model, engine=chunk.engine, id=chunk.id)
-        elif text or calls or chunk.finish_reason is not None or chunk.usage is not None:
-            yield (
-                chunk
-                if text == chunk.text and calls is chunk.tool_calls
-                else replace(chunk, text=text, tool_calls=calls)
-            )
-
-    async def _finish(self, index: int) -> str:
-        chain = self._chains[index]
-        self._open.discard(index)
-        text = await chain.finish()
-        if chain.blocked_by is not None:
-            self.blocked_by = chain.blocked_by.name
-        return text
-
-    def verdicts(self) -> list[Verdict]:
-        """The verdict of each guard of the output, recorded."""
-        read = [chain.verdicts() for chain in self._chains.values()]
-        verdicts = []
-        now = time.perf_counter()
-        for guard in self._pipeline._outputs:
-            parts = [one[guard.name] for one in read]
-            if self.blocked_by is not None and guard.name != self.blocked_by:
-                # How far the others had read depends on how the text was cut; the verdict must not.
-                verdicts.append(skip(guard, f"the stream was blocked by {self.blocked_by!r}"))
-                continue
-            verdict = guard.merged([found for part, _, _ in parts for found in part])
-            started = min((began for _, began, _ in parts), default=now)
-            busy = sum(took for _, _, took in parts)
-            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy))
-            verdicts.append(verdict)
-        return verdicts
 
 
 class Draft(Station):
