@@ -365,6 +365,7 @@ def _rounds(peers: list[Peer], kind: str, concurrency: int, calls: int, rounds: 
         peer.measure(kind, concurrency, concurrency)  # warm: connections, lazy imports
     measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for number in range(rounds):
+        print(f"{kind}, {concurrency} at once: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         for peer in peers if number % 2 == 0 else reversed(peers):
             measured[peer.name].append(peer.measure(kind, concurrency, calls))
     return measured
