@@ -397,3 +397,10 @@ def test_literals_and_hints_spare_the_pattern() -> None:
         ]
     )
     assert guarded.check("a").action == "allow"
+
+
+def test_a_pipeline_that_is_built_leaves_nothing_to_compile_for_the_first_stream():
+    guard = PatternGuard((Rule(kind="fresh", pattern=r"\bfresh-[a-z]{4}\b", literals=("fresh-",)),))
+    assert "partial" not in vars(guard._search)
+    guard.prepare()
+    assert "partial" in vars(guard._search)

@@ -696,3 +696,14 @@ def test_a_run_leaves_no_work_for_the_garbage_collector():
             gc.enable()
 
     assert asyncio.run(measured()) < 50
+
+
+def test_guards_are_prepared_when_the_pipeline_is_built():
+    prepared = []
+
+    class Slow(Quiet):
+        def prepare(self):
+            prepared.append(self.name)
+
+    Pipeline("hi", Slow(), Scripted("a"), Slow())
+    assert prepared == ["slow", "slow"]

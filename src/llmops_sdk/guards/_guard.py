@@ -58,6 +58,12 @@ class Guard(Station):
             "that returns `Verdict.allow()`, `.rewrite(text)`, `.flag(reason)` or `.block(reason)`"
         )
 
+    def prepare(self) -> None:
+        """Make now what the first check or stream would have to make; a pipeline calls this when it is built.
+
+        So that nothing slow (compiling patterns, loading a model) happens on the event loop in the first run.
+        """
+
     def open_stream(self, context: GuardContext, /) -> GuardStream | None:
         """The guard at work on one stream; `None` where it needs the whole text (`window` is `None` then)."""
         return None

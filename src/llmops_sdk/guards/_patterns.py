@@ -230,6 +230,11 @@ class PatternGuard(Guard):
             else verdict
         )
 
+    def prepare(self) -> None:
+        """Compile what streams need; all guards with the same rules share it."""
+        if self.window is not None:
+            self._search.partial  # noqa: B018  (a cached property)
+
     def open_stream(self, context: GuardContext, /) -> GuardStream | None:
         """The guard at work on one stream; `None` where its patterns need the whole text."""
         return None if self.window is None else PatternStream(self, self._search, context)

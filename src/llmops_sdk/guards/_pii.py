@@ -317,6 +317,12 @@ class PII(PatternGuard):
             return None
         return vault.hide(rule.kind, text)
 
+    def prepare(self) -> None:
+        """See `Guard.prepare`; the restorer's patterns, too."""
+        super().prepare()
+        if self.restore:
+            _Restorer(_Vault()).prepare()
+
     def open_restorer(self, context: GuardContext, /) -> GuardStream | None:
         """Puts the true values of this run back into one answer; `None` unless `restore=True`."""
         return _Restorer(self.remember(context)).open_stream(context) if self.restore else None

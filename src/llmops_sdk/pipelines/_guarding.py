@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,6 +61,8 @@ class Stationed:
         self.covers: frozenset[Surface] = frozenset(getattr(guard, "covers", _ALL))
         self.waived: frozenset[Surface] = frozenset(getattr(guard, "waived", ()))
         self.window: int | None = getattr(guard, "window", None)
+        with contextlib.suppress(AttributeError):  # guards by protocol have only `check`
+            guard.prepare()
         self._allow = Verdict(guard=name, stage=stage)
 
     def reads(self, surface: Surface) -> bool:
