@@ -40,12 +40,12 @@ def test_run_sync_raises_what_the_coroutine_raised():
 
 def test_run_sync_lets_the_caller_go_when_the_loop_is_blocked():
     async def blocks():
-        time.sleep(0.3)  # noqa: ASYNC251  (that is the point)
+        time.sleep(1.5)  # noqa: ASYNC251  (that is the point)
 
     started = time.perf_counter()
     with pytest.raises(RuntimeError, match="over"):
         loops.run_sync(blocks, method="x()", timeout_s=0.05, on_timeout=lambda: RuntimeError("over"))
-    assert time.perf_counter() - started < 0.25
+    assert time.perf_counter() - started < 1.4  # without waiting for the loop
 
 
 def test_sync_call_on_the_sdk_loop_is_refused_with_advice():

@@ -432,13 +432,13 @@ def test_deadline_holds_even_when_an_inline_guard_blocks_the_loop():
         blocking = False
 
         def check(self, text, context=None):
-            time.sleep(0.4)
+            time.sleep(1.5)
             return Verdict.allow()
 
     started = time.perf_counter()
     with pytest.raises(errors.DeadlineExceeded):
         ("hi" | Rude() | Scripted("a")).run(deadline_s=0.05)
-    assert time.perf_counter() - started < 0.39
+    assert time.perf_counter() - started < 1.4  # without waiting for the guard
 
 
 def test_deadline_holds_in_streams(stream):
