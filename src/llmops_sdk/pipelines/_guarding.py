@@ -127,6 +127,7 @@ def _no_verdict(value: object) -> TypeError:
 
 
 def with_origin(verdict: Verdict, origin: str) -> Verdict:
+    """`verdict` with `origin` in the findings that do not say where they come from."""
     if any(not finding.origin for finding in verdict.findings):
         findings = tuple(f if f.origin else replace(f, origin=origin) for f in verdict.findings)
         return replace(verdict, findings=findings)
@@ -284,6 +285,7 @@ async def guard_output(
 
 
 def restored(restoring: Sequence[Stationed], text: str, context: GuardContext) -> str:
+    """`text` with what input guards had taken out put back, the last of them first."""
     for guard in reversed(restoring):
         restorer = guard.guard.open_restorer(context)
         if restorer is not None:
