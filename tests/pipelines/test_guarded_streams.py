@@ -193,3 +193,15 @@ def test_guard_that_breaks_in_mid_stream_fails_as_it_says():
         assert result.blocked is blocked
         assert emitted == ("fine " if blocked else "fine sk-boom more")
         assert result.verdicts[0].error == "RuntimeError: broke"
+
+
+def test_chunk_that_ends_a_choice_comes_after_all_of_its_text():
+    async def collect():
+        # The end of the text could still become a secret, so it is held back until the choice has ended.
+        pipeline = Pipeline(Scripted(["fine sk-", "abc"]), guards.Secrets())
+        return [chunk async for chunk in pipeline.astream("q")]
+
+    chunks = asyncio.run(collect())
+    assert "".join(chunk.text for chunk in chunks) == "fine sk-abc"
+    assert chunks[-1].finish_reason == "stop"
+    assert chunks[-1].text == "sk-abc"

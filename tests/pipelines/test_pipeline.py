@@ -236,6 +236,16 @@ def test_every_choice_and_every_tool_call_is_read(run):
     assert result.response.tool_calls[0].arguments == "abc"
 
 
+def test_tool_calls_of_the_history_are_read(run):
+    call = ToolCall(id="1", name="web", arguments='{"q": "x"}')
+    history = [Message.user("hi"), Message.assistant(tool_calls=(call,))]
+    assert run(Pipeline(AsyncNoX(), Scripted("a")), history).blocked
+    engine = Scripted("a")
+    shout = [Message.user("hi"), Message.assistant(tool_calls=(ToolCall(id="1", name="web", arguments="ABC"),))]
+    run(Pipeline(Quiet(), engine), shout)
+    assert engine.requests[0].messages[1].tool_calls[0].arguments == "abc"
+
+
 def test_tool_results_and_history_are_read(run):
     history = [
         Message.user("hi"),
@@ -679,7 +689,11 @@ def test_pipelines_are_shared_without_state():
 
 
 def test_a_run_leaves_no_work_for_the_garbage_collector():
-    pipeline = Pipeline("{{ n }}", Quiet(), Router([Scripted("a", name="a"), Scripted("b", name="b")]), Quiet())
+    class Plain(Engine):  # `Scripted` keeps its requests
+        async def agenerate(self, request):
+            return Response(choices=(Choice(text="a"),))
+
+    pipeline = Pipeline("{{ n }}", Quiet(), Router([Plain(), Plain()]), Quiet())
 
     async def many():
         for n in range(50):
