@@ -1,10 +1,13 @@
 """Remote endpoints, against a real server that misbehaves as it is told to."""
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import pickle
+import shutil
 import ssl
+import subprocess
 import warnings
 
 import pytest
@@ -12,7 +15,6 @@ import pytest
 from llmops_sdk import errors
 from llmops_sdk.calls import Call
 from llmops_sdk.engines import Engine
-from llmops_sdk.engines.http11 import Http11
 from llmops_sdk.messages import ImagePart, Message, Request, TextPart, ToolCall, Usage
 from llmops_sdk.testing import INVALID_UTF8, FaultServer, Hang, Raw, Reply, Status, huge_line
 
@@ -420,11 +422,44 @@ async def test_tls_to_a_server_without_tls_fails_typed():
             await engine.agenerate(HELLO)
 
 
-async def test_untrusted_certificate_is_refused():
-    context = ssl.create_default_context()
-    transport = Http11("127.0.0.1", 9, tls=True, ssl_context=context)
-    with pytest.raises(errors.EngineConnectionError, match="cannot connect"):
-        await transport.send("GET", "/", b"", b"", whole=True)
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Files of a certificate for 127.0.0.1 and of its key, made for these tests."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes a certificate with openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = (folder / "certificate.pem", folder / "key.pem")
+    made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-out", files[0], "-keyout", files[1])
+    subprocess.run(("openssl", "req", *made, *names), check=True, capture_output=True)
+    return files
+
+
+async def test_tls(certificate):
+    answer = b'{"choices": [{"message": {"content": "over TLS"}, "finish_reason": "stop"}]}'
+
+    async def serve(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer))
+        writer.close()
+
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(*certificate)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server:
+        trusting = ssl.create_default_context(cafile=certificate[0])
+        async with Engine.open(url, model="m", ssl_context=trusting) as engine:
+            answers = await asyncio.gather(*[engine.agenerate(HELLO) for _ in range(10)])
+            assert {one.text for one in answers} == {"over TLS"}
+            assert (await engine.agenerate(HELLO)).text == "over TLS"
+        async with Engine.open(url, model="m") as engine:  # the system's store does not know this certificate
+            with pytest.raises(errors.EngineConnectionError, match="TLS"):
+                await engine.agenerate(HELLO)
 
 
 @pytest.mark.parametrize(

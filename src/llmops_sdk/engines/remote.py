@@ -6,6 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat (chat completio
 from __future__ import annotations
 
 import email.utils
+import ssl
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -82,6 +83,7 @@ class Remote(Engine):
         provider: `gen_ai.provider.name` in traces.
         headers: Further headers for each request.
         client: Your own `httpx` or `httpx2` client, in place of the built-in transport; you close it.
+        ssl_context: What to trust, in place of the system's own store; not for `client`, which has its own.
         max_connections: Most connections for each event loop; further requests wait in order.
         connect_timeout_s: Seconds for look-up, connect and TLS handshake together.
         read_timeout_s: Seconds without a single byte after which an answer is given up.
@@ -99,6 +101,7 @@ class Remote(Engine):
         provider: str = "openai",
         headers: Mapping[str, str] | None = None,
         client: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 10_000,
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 300.0,
@@ -131,6 +134,7 @@ class Remote(Engine):
                 port,
                 tls=url.scheme == "https",
                 base_path=base_path,
+                ssl_context=ssl_context,
                 max_connections=max_connections,
                 connect_timeout_s=connect_timeout_s,
                 read_timeout_s=read_timeout_s,
