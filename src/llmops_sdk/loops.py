@@ -17,11 +17,11 @@ import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from llmops_sdk.errors import EngineConnectionError, SyncOnLoopError
 
-__all__ = ["across", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
+__all__ = ["Closing", "across", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,29 @@ class _LoopThread:
             asyncio.run_coroutine_threadsafe(drain(), self.loop).result(timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(timeout=5)
+
+
+class Closing:
+    """What has an `aclose` can be closed by sync code, too, and stand in `with` and `async with`."""
+
+    async def aclose(self) -> None:
+        """Give back all that is held. Closing twice is harmless."""
+
+    def close(self) -> None:
+        """`aclose`, for code without an event loop."""
+        run_sync(self.aclose, method="close()")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 class _Workers:

@@ -8,7 +8,7 @@ import importlib
 import re
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from llmops_sdk import loops
 from llmops_sdk.errors import BadRequestError, ConfigurationError
@@ -27,7 +27,7 @@ _SCHEMES = {
 """Scheme -> the module that opens it with `open_engine(spec, ...)`; loaded by name, since it pulls its library."""
 
 
-class Engine(Station):
+class Engine(loops.Closing, Station):
     """Turns a request into a response, or into a stream of chunks.
 
     Subclass it and write `agenerate` or `astream` (or both): the other one, the sync methods, `|` and closing are
@@ -136,25 +136,6 @@ class Engine(Station):
         """`astream`, for code without an event loop; takes a plain text or messages, too."""
         asked = Request.of(request)
         return loops.stream_sync(lambda: self.astream(asked), method="stream()")
-
-    async def aclose(self) -> None:
-        """Give back all that the engine holds. Closing twice is harmless."""
-
-    def close(self) -> None:
-        """`aclose`, for code without an event loop."""
-        loops.run_sync(self.aclose, method="close()")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # Only engines that hold something real (sockets, processes) set `_opened`, so only they warn.

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from llmops_sdk import loops
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Rendered, Started
@@ -33,7 +33,7 @@ _OPTIONS = frozenset({"deadline_s", "budget_usd", "tags", "hooks"})
 REFUSAL = "Sorry, I cannot help with that."
 
 
-class Pipeline(Station):
+class Pipeline(loops.Closing, Station):
     """A line of stations: a prompt, guards, one engine, guards.
 
     It is immutable and may be shared between threads, tasks and loops. Make it with `|` or give the stations here.
@@ -274,22 +274,6 @@ class Pipeline(Station):
         close = getattr(self.engine, "aclose", None)
         if close is not None:
             await close()
-
-    def close(self) -> None:
-        """`aclose`, for code without an event loop."""
-        loops.run_sync(self.aclose, method="close()")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     # The flow.
 

@@ -44,7 +44,7 @@ class Route:
     refused: tuple[Candidate, ...] = ()
 
 
-class Router(Station):
+class Router(loops.Closing, Station):
     """An engine made of engines: asks one, and the next one when it fails.
 
     Every engine is tried at least once before the router gives up; `retries` allows more attempts when there are
@@ -183,10 +183,6 @@ class Router(Station):
             close = getattr(leg.engine, "aclose", None)
             if close is not None:
                 await close()
-
-    def close(self) -> None:
-        """`aclose`, for code without an event loop."""
-        loops.run_sync(self.aclose, method="close()")
 
     def _order(self, request: Request) -> list[Leg]:
         order = self._strategy.order(self._legs, request)
