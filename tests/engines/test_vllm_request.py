@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_sdk.engines._vllm_request import chat_messages, check_request, template_arguments
+from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._vllm_request import check_request, template_arguments
 from llmops_sdk.errors import BadRequestError
 from llmops_sdk.messages import ImagePart, Message, Request, TextPart, ToolCall
 

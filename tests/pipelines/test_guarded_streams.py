@@ -205,3 +205,35 @@ def test_chunk_that_ends_a_choice_comes_after_all_of_its_text():
     assert "".join(chunk.text for chunk in chunks) == "fine sk-abc"
     assert chunks[-1].finish_reason == "stop"
     assert chunks[-1].text == "sk-abc"
+
+
+def test_stream_without_a_chunk_is_read_as_empty_text():
+    seen = []
+
+    class Spy(Guard):
+        def check(self, text, context=None):
+            seen.append(text)
+            return Verdict.block("nothing said")
+
+    class Silent(Scripted):
+        async def astream(self, request):
+            return
+            yield
+
+    emitted, result = asyncio.run(stream(Pipeline(Silent("x"), Spy())))
+    assert (emitted, seen, result.blocked) == ("", [""], True)
+
+
+@pytest.mark.parametrize("error", [AttributeError("mine"), RuntimeError("mine")])
+def test_guard_that_cannot_open_a_stream_fails_as_it_says(error):
+    class Unopened(guards.Secrets):
+        def open_stream(self, context):
+            raise error
+
+    for on_error, blocked in (("block", True), ("allow", False)):
+        guard = Unopened()
+        guard.on_error = on_error
+        emitted, result = asyncio.run(stream(Pipeline(Scripted(["fine ", KEY]), guard)))
+        assert result.blocked is blocked
+        assert emitted == ("" if blocked else f"fine {KEY}")
+        assert "mine" in result.verdicts[0].error

@@ -298,6 +298,23 @@ def test_coverage_refuses_an_unread_surface_unless_it_is_waived():
         TextOnly().waive("everything")
 
 
+def test_waived_surfaces_stay_unread_and_the_verdict_says_so(run, stream):
+    class NoStreams(NoShouting):
+        covers = frozenset({"input", "output", "tool_calls", "choices", "batch"})
+
+    class NoTools(AsyncNoX):
+        covers = frozenset({"input", "output", "stream", "choices", "batch"})
+
+    texts, result = stream("hi" | Scripted("SHOUT") | NoStreams().waive("stream"))
+    assert texts == ["SHOUT"]
+    assert "waived" in result.verdicts[0].skipped
+    assert run("hi" | Scripted("SHOUT") | NoStreams().waive("stream")).blocked
+    call = ToolCall(id="1", name="send", arguments="x")
+    for one in (run, lambda pipeline: stream(pipeline)[1]):
+        assert not one("hi" | Scripted(call) | NoTools().waive("tool_calls")).blocked
+        assert one("hi" | Scripted(call) | AsyncNoX()).blocked
+
+
 def test_guard_reads_empty_text(run):
     seen = []
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from llmops_sdk.errors import EngineConnectionError, EngineTimeout, InvalidResponseError
+from llmops_sdk.errors import EngineConnectionError, EngineError, EngineTimeout, InvalidResponseError
 
 __all__ = ["OwnClient"]
 
@@ -37,8 +37,8 @@ class _Reply:
             async for part in self._chunks:
                 if part:
                     return bytes(part)
-        except Exception as exc:
-            raise _translate(exc) from exc
+        except Exception as exc:  # whatever the client raises
+            raise _translated(exc) from exc
         return b""
 
     def close(self) -> None:
@@ -70,14 +70,14 @@ class OwnClient:
                 method, self._base_url + path, content=body, headers={n.decode(): v.decode() for n, v in pairs}
             )
             return _Reply(await self._client.send(request, stream=True), self._max_body)
-        except Exception as exc:
-            raise _translate(exc) from exc
+        except Exception as exc:  # whatever the client raises
+            raise _translated(exc) from exc
 
     async def aclose(self) -> None:
         """Nothing: the client belongs to the application."""
 
 
-def _translate(exc: Exception) -> Exception:
+def _translated(exc: Exception) -> EngineError:
     # By name, so that neither library has to be imported: httpx and httpx2 have the same tree of errors.
     names = {cls.__name__ for cls in type(exc).__mro__}
     if "TimeoutException" in names:
@@ -86,4 +86,4 @@ def _translate(exc: Exception) -> Exception:
         return EngineConnectionError(f"the connection failed ({type(exc).__name__}: {exc})")
     if "HTTPError" in names or "StreamError" in names:
         return InvalidResponseError(f"the client could not read the answer ({type(exc).__name__}: {exc})")
-    return exc
+    return EngineError(f"the client broke ({type(exc).__name__}: {exc})")

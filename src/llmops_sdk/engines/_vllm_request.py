@@ -6,9 +6,9 @@ from typing import Any
 
 from llmops_sdk.engines._vllm_start import VllmParts
 from llmops_sdk.errors import BadRequestError, EngineDied, EngineError, RateLimitError, ServerError
-from llmops_sdk.messages import FinishReason, ImagePart, Message, Part, Request
+from llmops_sdk.messages import FinishReason, Request
 
-__all__ = ["FINISH_REASONS", "chat_messages", "check_request", "sampling_params", "template_arguments", "translated"]
+__all__ = ["FINISH_REASONS", "check_request", "sampling_params", "template_arguments", "translated"]
 
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "repetition": "stop"}
 """vLLM's finish reason -> ours; `"abort"` and `"error"` are failures."""
@@ -54,38 +54,6 @@ def check_request(request: Request, *, engine: str, model: str | None) -> None:
         problem = f"unknown in `extra`: {unknown}; this engine knows {', '.join(sorted(_EXTRA))}"
     if problem is not None:
         raise BadRequestError(problem, engine=engine, model=model)
-
-
-def chat_messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """The conversation in the OpenAI form, which vLLM's renderer reads.
-
-    Example:
-        >>> chat_messages((Message.user("Hello"),))
-        [{'role': 'user', 'content': 'Hello'}]
-    """
-    return [_chat_message(message) for message in messages]
-
-
-def _chat_message(message: Message) -> dict[str, Any]:
-    content = message.content if isinstance(message.content, str) else [_chat_part(part) for part in message.content]
-    chat: dict[str, Any] = {"role": message.role, "content": content}
-    if message.tool_calls:
-        chat["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        chat["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        chat["name"] = message.name
-    return chat
-
-
-def _chat_part(part: Part) -> dict[str, Any]:
-    if isinstance(part, ImagePart):
-        image = {"url": part.url} if part.detail is None else {"url": part.url, "detail": part.detail}
-        return {"type": "image_url", "image_url": image}
-    return {"type": "text", "text": part.text}
 
 
 def template_arguments(request: Request) -> dict[str, Any]:

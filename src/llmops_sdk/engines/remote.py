@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from llmops_sdk import environment
+from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._own_client import OwnClient
 from llmops_sdk.engines._sse import EventParser
@@ -41,11 +42,8 @@ from llmops_sdk.messages import (
     Choice,
     Chunk,
     FinishReason,
-    ImagePart,
-    Message,
     Request,
     Response,
-    TextPart,
     ToolCall,
     Usage,
 )
@@ -241,7 +239,7 @@ class Remote(Engine):
     def _body(self, request: Request, *, stream: bool) -> bytes:
         asked: dict[str, Any] = {
             "model": request.adapter or self.model,
-            "messages": [_wire_message(message) for message in request.messages],
+            "messages": chat_messages(request.messages),
         }
         for name in _SENT_IF_GIVEN:
             value = getattr(request, name)
@@ -441,31 +439,6 @@ def _header_lines(api_key: str | None, headers: Mapping[str, str]) -> bytes:
         if any(sign in name + value for sign in "\r\n\0") or not name.isascii():
             raise ConfigurationError(f"the header {name!r} has a line break or a character that HTTP does not allow")
     return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1", "replace")
-
-
-def _wire_message(message: Message) -> dict[str, Any]:
-    content = message.content
-    wire: dict[str, Any] = {
-        "role": message.role,
-        "content": content if isinstance(content, str) else [_wire_part(part) for part in content],
-    }
-    if message.tool_calls:
-        wire["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        wire["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        wire["name"] = message.name
-    return wire
-
-
-def _wire_part(part: TextPart | ImagePart) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    image = {"url": part.url} if part.detail is None else {"url": part.url, "detail": part.detail}
-    return {"type": "image_url", "image_url": image}
 
 
 def _wire_default(value: Any) -> Any:

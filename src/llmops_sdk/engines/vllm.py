@@ -35,11 +35,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 from llmops_sdk import loops
+from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._orphans import EndWithMe
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
-    chat_messages,
     check_request,
     sampling_params,
     template_arguments,

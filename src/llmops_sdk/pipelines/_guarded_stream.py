@@ -51,6 +51,8 @@ class GuardedChunks:
                     yield passed
                 if self.blocked_by is not None:
                     return
+        if not self._chains:
+            self._chain(0)  # an engine that says nothing has said "", and that gets a verdict, too
         for index in sorted(self._open):  # engines that never say why they ended
             text = await self._finish(index)
             if text:
@@ -93,6 +95,9 @@ class GuardedChunks:
             if self.blocked_by is not None and guard.name != self.blocked_by:
                 # How far the others had read depends on how the text was cut; the verdict must not.
                 verdicts.append(skip(guard, f"the stream was blocked by {self.blocked_by!r}"))
+                continue
+            if not guard.reads("stream") and not any(part for part, _, _ in parts):
+                verdicts.append(skip(guard, "streams are waived for it by name"))
                 continue
             verdict = guard.merged([found for part, _, _ in parts for found in part])
             started = min((began for _, began, _ in parts), default=now)
@@ -163,9 +168,11 @@ class _Chain:
         self.blocked_by: Stationed | None = None
 
     def _open(self, guard: Stationed) -> GuardStream | _WholeText:
-        opened: GuardStream | None = None
-        with contextlib.suppress(AttributeError):  # guards by protocol have only `check`
-            opened = guard.guard.open_stream(self._context)
+        open_stream = getattr(guard.guard, "open_stream", None)  # guards by protocol have only `check`
+        try:
+            opened: GuardStream | None = None if open_stream is None else open_stream(self._context)
+        except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
+            return _Broken(guard.failed(exc))
         return _WholeText(guard, self._context) if opened is None else opened
 
     async def feed(self, text: str) -> str:
@@ -253,7 +260,7 @@ class _Chain:
 
 
 class _Broken:
-    """What is left of a guard that broke in mid-stream."""
+    """What is left of a guard that broke: it lets all pass, or nothing."""
 
     __slots__ = ("verdict",)
 
@@ -261,7 +268,7 @@ class _Broken:
         self.verdict = verdict
 
     def feed(self, text: str, /) -> str:
-        return text
+        return "" if self.verdict.blocked else text
 
     def finish(self) -> str:
         return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,7 +60,7 @@ class Stationed:
         self.covers: frozenset[Surface] = frozenset(getattr(guard, "covers", _ALL))
         self.waived: frozenset[Surface] = frozenset(getattr(guard, "waived", ()))
         self.window: int | None = getattr(guard, "window", None)
-        with contextlib.suppress(AttributeError):  # guards by protocol have only `check`
+        if hasattr(guard, "prepare"):  # guards by protocol have only `check`
             guard.prepare()
         self._allow = Verdict(guard=name, stage=stage)
 
@@ -69,8 +68,18 @@ class Stationed:
         """Whether the guard is asked about this surface."""
         return surface in self.covers
 
+    def _leaves_out(self, context: GuardContext) -> bool:
+        """Whether the text belongs to a surface that stays unread, because that was waived by name."""
+        if not self.waived:
+            return False
+        return (context.origin.startswith("tool_call:") and not self.reads("tool_calls")) or (
+            context.index > 0 and not self.reads("choices")
+        )
+
     def check_now(self, text: str, context: GuardContext) -> Verdict:
         """The verdict of a guard that is not slow."""
+        if self._leaves_out(context):
+            return ALLOW
         try:
             verdict = self._check(text, context) if self._with_context else self._check(text)
         except Exception as exc:  # noqa: BLE001  (whatever a guard raises is a failure of that guard)
@@ -81,6 +90,8 @@ class Stationed:
         """The verdict of any guard."""
         if not self.slow:
             return self.check_now(text, context)
+        if self._leaves_out(context):
+            return ALLOW
         arguments = (text, context) if self._with_context else (text,)
         try:
             verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
