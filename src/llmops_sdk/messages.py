@@ -16,6 +16,7 @@ __all__ = [
     "Choice",
     "Chunk",
     "ChunkJoiner",
+    "Classification",
     "FinishReason",
     "ImagePart",
     "Message",
@@ -26,6 +27,7 @@ __all__ = [
     "Response",
     "Role",
     "TextPart",
+    "TokenLogprob",
     "ToolCall",
     "Usage",
 ]
@@ -149,6 +151,8 @@ class Request:
         tools: Tool definitions in the OpenAI form (JSON objects).
         tool_choice: `"auto"`, `"none"`, `"required"` or a JSON object that names one tool.
         response_schema: A JSON schema which the answer has to satisfy.
+        logprobs: How many of the likeliest tokens to report at each place of the answer beside the one that was
+            taken, `0 <= logprobs <= 20`; `None` asks for no log-probabilities at all.
         adapter: Name of the LoRA adapter to answer with.
         extra: Parameters for one kind of engine, passed through as they are, with that engine's own names.
         prompt: Which prompt this was rendered from.
@@ -166,6 +170,7 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     response_schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
     adapter: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt: PromptRef | None = None
@@ -255,13 +260,39 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """One token of an answer, and how likely the model found it.
+
+    Attributes:
+        token: Its text.
+        logprob: Natural logarithm of its probability, `<= 0`.
+        top: The likeliest tokens at this place with their log-probabilities, likeliest first.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One answer among the `n` that were asked for."""
+    """One answer among the `n` that were asked for.
+
+    Attributes:
+        text: The answer.
+        tool_calls: What the model wants to have called.
+        finish_reason: Why it ended.
+        reasoning: What the model thought before it answered, where the engine tells the two apart.
+        logprobs: The tokens of the answer with their log-probabilities, where the request asked for them.
+        token_ids: The tokens of the answer as the model's numbers, where the engine knows them.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
     reasoning: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +330,21 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What a classification model says of a text.
+
+    Attributes:
+        label: The likeliest label, by the model's own name.
+        score: Its probability, `0 <= score <= 1`.
+        scores: Every label with its probability, in the model's order.
+    """
+
+    label: str
+    score: float
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A piece of a streamed answer.
 
@@ -311,6 +357,9 @@ class Chunk:
         model: The model that answers, as it names itself.
         engine: Name of the engine; a router sets it, so that a change in mid-stream can be seen.
         id: The engine's id of the answer.
+        reasoning: What is new of the model's thoughts; may be empty.
+        logprobs: The tokens behind `text`, where the request asked for them.
+        token_ids: The same as the model's numbers, where the engine knows them.
     """
 
     text: str = ""
@@ -321,6 +370,9 @@ class Chunk:
     model: str | None = None
     engine: str | None = None
     id: str | None = None
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    token_ids: tuple[int, ...] = ()
 
 
 class ChunkJoiner:
@@ -344,6 +396,12 @@ class ChunkJoiner:
             choice.texts.append(chunk.text)
         if chunk.tool_calls:
             choice.tool_calls.extend(chunk.tool_calls)
+        if chunk.reasoning:
+            choice.reasoning.append(chunk.reasoning)
+        if chunk.logprobs:
+            choice.logprobs.extend(chunk.logprobs)
+        if chunk.token_ids:
+            choice.token_ids.extend(chunk.token_ids)
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
         if chunk.usage is not None:
@@ -362,10 +420,7 @@ class ChunkJoiner:
 
     def response(self, engine: str | None = None) -> Response:
         """What has been joined so far; without any chunk, one empty choice."""
-        choices = tuple(
-            Choice(text="".join(one.texts), tool_calls=tuple(one.tool_calls), finish_reason=one.finish_reason)
-            for _, one in sorted(self._choices.items())
-        )
+        choices = tuple(one.choice() for _, one in sorted(self._choices.items()))
         return Response(
             choices=choices or (Choice(),),
             usage=self.usage,
@@ -376,9 +431,22 @@ class ChunkJoiner:
 
 
 class _JoinedChoice:
-    __slots__ = ("finish_reason", "texts", "tool_calls")
+    __slots__ = ("finish_reason", "logprobs", "reasoning", "texts", "token_ids", "tool_calls")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.tool_calls: list[ToolCall] = []
         self.finish_reason: FinishReason | None = None
+        self.reasoning: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.token_ids: list[int] = []
+
+    def choice(self) -> Choice:
+        return Choice(
+            text="".join(self.texts),
+            tool_calls=tuple(self.tool_calls),
+            finish_reason=self.finish_reason,
+            reasoning="".join(self.reasoning) or None,
+            logprobs=tuple(self.logprobs),
+            token_ids=tuple(self.token_ids),
+        )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from llmops_sdk import loops
 from llmops_sdk.errors import BadRequestError, ConfigurationError
-from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
 from llmops_sdk.stations import Station
 
 __all__ = ["Engine", "chunks_of", "response_of"]
@@ -21,6 +21,9 @@ _SCHEMES = {
     "embedded": "llmops_sdk.engines.embedded",
     "vllm": "llmops_sdk.engines.vllm",
     "openai": "llmops_sdk.engines.remote",
+    "anthropic": "llmops_sdk.engines.anthropic",
+    "litellm": "llmops_sdk.engines.litellm",
+    "tensorrt": "llmops_sdk.engines.tensorrt",
     "http": "llmops_sdk.engines.remote",
     "https": "llmops_sdk.engines.remote",
 }
@@ -127,6 +130,26 @@ class Engine(loops.Closing, Station):
             f"the engine {self.name!r} has no embeddings; open an embedding model", engine=self.name, model=self.model
         )
 
+    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
+        """What a classification model says of each of `texts`, in order.
+
+        Raises:
+            BadRequestError: This engine does not classify.
+        """
+        raise BadRequestError(
+            f"the engine {self.name!r} does not classify; open a classification model",
+            engine=self.name,
+            model=self.model,
+        )
+
+    def embed(self, texts: Sequence[str], /) -> list[list[float]]:
+        """`aembed`, for code without an event loop."""
+        return loops.run_sync(lambda: self.aembed(texts), method="embed()")
+
+    def classify(self, texts: Sequence[str], /) -> list[Classification]:
+        """`aclassify`, for code without an event loop."""
+        return loops.run_sync(lambda: self.aclassify(texts), method="classify()")
+
     def generate(self, request: str | Message | Sequence[Message] | Request, /) -> Response:
         """`agenerate`, for code without an event loop; takes a plain text or messages, too."""
         asked = Request.of(request)
@@ -166,6 +189,9 @@ def chunks_of(response: Response) -> Iterator[Chunk]:
             model=response.model,
             engine=response.engine,
             id=response.id,
+            reasoning=choice.reasoning or "",
+            logprobs=choice.logprobs,
+            token_ids=choice.token_ids,
         )
 
 

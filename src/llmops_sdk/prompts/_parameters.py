@@ -22,9 +22,9 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Ca
     return check
 
 
-def _integer(low: int | None = None) -> Callable[[object], object]:
+def _integer(low: float = -math.inf, high: float = math.inf) -> Callable[[object], object]:
     def check(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, int) or (low is not None and value < low):
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
 
@@ -70,6 +70,7 @@ _PARAMETERS: dict[str, tuple[Callable[[object], object], str]] = {
     "tools": (_mappings, "a list of tool definitions (mappings in the OpenAI form)"),
     "tool_choice": (_tool_choice, '"auto", "none", "required" or a mapping that names one tool'),
     "response_schema": (_mapping, "a JSON schema (a mapping)"),
+    "logprobs": (_integer(0, 20), "an integer >= 0 and <= 20"),
     "adapter": (_text, "the name of an adapter"),
     "extra": (_mapping, "a mapping of an engine's own parameters"),
 }

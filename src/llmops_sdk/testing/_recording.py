@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_sdk import errors
 from llmops_sdk.errors import AllEnginesFailed, Attempt, InvalidResponseError, LlmopsError
-from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TextPart, ToolCall, Usage
+from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TextPart, TokenLogprob, ToolCall, Usage
 from llmops_sdk.testing._scrubbing import scrub_value
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 _PARAMETERS = (
-    "temperature", "top_p", "max_tokens", "stop", "seed", "n", "tools", "tool_choice", "response_schema", "adapter",
-    "extra",
+    "temperature", "top_p", "max_tokens", "stop", "seed", "n", "tools", "tool_choice", "response_schema", "logprobs",
+    "adapter", "extra",
 )  # fmt: skip
 """The fields of a request that take part in matching, besides the messages."""
 
@@ -142,24 +142,30 @@ def record_of(answer: Response | Chunk) -> dict[str, Any]:
 def _as_json(value: object) -> object:
     if isinstance(value, tuple):
         return [_as_json(one) for one in value]
-    return dataclasses.asdict(value) if isinstance(value, Choice | ToolCall | Usage) else value
+    return dataclasses.asdict(value) if isinstance(value, Choice | TokenLogprob | ToolCall | Usage) else value
 
 
 def response_of(plain: dict[str, Any]) -> Response:
     """The response that `record_of` wrote."""
-    choices = tuple(
-        Choice(**{**choice, "tool_calls": _tool_calls(choice.get("tool_calls", ()))}) for choice in plain["choices"]
-    )
+    choices = tuple(Choice(**{**choice, **_tuples(choice)}) for choice in plain["choices"])
     return Response(**{**plain, "choices": choices, "usage": _usage(plain)})
 
 
 def chunk_of(plain: dict[str, Any]) -> Chunk:
     """The chunk that `record_of` wrote."""
-    return Chunk(**{**plain, "tool_calls": _tool_calls(plain.get("tool_calls", ())), "usage": _usage(plain)})
+    return Chunk(**{**plain, **_tuples(plain), "usage": _usage(plain)})
 
 
-def _tool_calls(plain: Sequence[dict[str, Any]]) -> tuple[ToolCall, ...]:
-    return tuple(ToolCall(**call) for call in plain)
+def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a choice or a chunk that JSON knows as lists."""
+    return {
+        "tool_calls": tuple(ToolCall(**call) for call in plain.get("tool_calls", ())),
+        "logprobs": tuple(
+            TokenLogprob(**{**one, "top": tuple((token, logprob) for token, logprob in one.get("top", ()))})
+            for one in plain.get("logprobs", ())
+        ),
+        "token_ids": tuple(plain.get("token_ids", ())),
+    }
 
 
 def _usage(plain: dict[str, Any]) -> Usage | None:
