@@ -22,8 +22,8 @@ from pathlib import Path
 
 QUESTION = "Tell me about the number {}."
 TOKENS = 64
-CONCURRENCY = (1, 16)
-OPTIONS = {"max_model_len": 2048, "dtype": "bfloat16"}
+CONCURRENCY = (1, 16, 64)
+OPTIONS = {"max_model_len": 2048}
 
 START = {
     "bare": """
