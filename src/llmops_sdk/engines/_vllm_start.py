@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
+from llmops_sdk.engines._processor import best_dtype, computes_bfloat16
 from llmops_sdk.errors import ConfigurationError, EngineDied, LlmopsError, MissingDependencyError, NotFoundError
 
 __all__ = [
@@ -305,6 +306,10 @@ def _engine_arguments(parts: VllmParts, options: LaunchOptions, model: str, *, l
         arguments.setdefault("load_format", "safetensors")
     if parts.on_cpu:
         arguments.setdefault("enforce_eager", True)
+        if local and not {"dtype", "quantization"} & arguments.keys():
+            dtype = best_dtype(Path(str(arguments["model"])), _free_bytes(), native=computes_bfloat16())
+            if dtype is not None:
+                arguments["dtype"] = dtype
     gib = options.kv_cache_gib
     if gib is None and parts.on_cpu and not {"gpu_memory_utilization", "kv_cache_memory_bytes"} & arguments.keys():
         gib = _default_kv_cache_gib()
@@ -315,8 +320,12 @@ def _engine_arguments(parts: VllmParts, options: LaunchOptions, model: str, *, l
 
 def _default_kv_cache_gib() -> float:
     """GiB for the KV cache on a CPU: 4, or a quarter of the free memory where that is less."""
+    return min(4.0, _free_bytes() / 4 / _GIB)
+
+
+def _free_bytes() -> int:
     free: int = importlib.import_module("psutil").virtual_memory().available  # psutil comes with vLLM
-    return min(4.0, free / 4 / _GIB)
+    return free
 
 
 @contextlib.contextmanager

@@ -117,7 +117,9 @@ class VLLM(Engine):
         max_model_len: Longest prompt and answer together, in tokens; the model's own limit if not given.
         max_num_seqs: Most requests that share a step; vLLM's default if not given.
         max_num_batched_tokens: Most tokens in one step.
-        dtype: `"auto"`, `"bfloat16"`, `"float16"` or `"float32"`.
+        dtype: `"auto"`, `"bfloat16"`, `"float16"` or `"float32"`. By default what the checkpoint says; on a CPU without
+            instructions for bfloat16 float32, which is several times as fast there, if the weights fit twice into the
+            free memory.
         quantization: vLLM's name of the method; by default what the checkpoint says.
         enforce_eager: Do not compile the model. On a CPU this is the default: compiling SmolLM2 takes a minute, for
             1.2 to 1.4 times the tokens per second.
