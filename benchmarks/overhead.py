@@ -124,15 +124,16 @@ async def bare_transport(url: str) -> tuple[Once, Once]:
     from llmops_sdk.engines.http11 import Http11
 
     parts = urlsplit(url)
-    transport = Http11(parts.hostname or "", parts.port or 80, tls=False, base_path=parts.path)
+    transport = Http11(parts.hostname or "", parts.port or 80, tls=False)
+    path = parts.path + "/chat/completions"
     headers = b"content-type: application/json\r\nauthorization: Bearer " + KEY.encode() + b"\r\n"
 
     async def call() -> object:
-        reply = await transport.send("POST", "/chat/completions", headers, orjson.dumps(BODY), whole=True)
+        reply = await transport.send("POST", path, headers, orjson.dumps(BODY), whole=True)
         return orjson.loads(await reply.read())
 
     async def stream() -> None:
-        reply = await transport.send("POST", "/chat/completions", headers, orjson.dumps(BODY | STREAM), whole=False)
+        reply = await transport.send("POST", path, headers, orjson.dumps(BODY | STREAM), whole=False)
         while await reply.chunk():
             pass
         reply.close()

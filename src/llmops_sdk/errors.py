@@ -16,7 +16,7 @@
     ├─ AllEnginesFailed (ExceptionGroup)    .attempts: every attempt with engine, error and duration
     ├─ CassetteError                        replay found no recorded answer
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
-       ├─ EngineConnectionError  retryable  no connection, or it broke
+       ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
        │  └─ StreamInterrupted   retryable  .partial_text: the stream broke after text had arrived
        ├─ EngineTimeout (TimeoutError)      retryable
        ├─ EngineDied             retryable  the in-process engine's core is gone
@@ -234,9 +234,17 @@ class EngineError(LlmopsError):
 
 
 class EngineConnectionError(EngineError):
-    """No connection could be made, or it broke before the answer was complete."""
+    """No connection could be made, or it broke before the answer was complete.
+
+    `stage` says where: `"look-up"` (the host's name), `"connect"` (nothing listens, no route), `"tls"` (handshake,
+    certificate) or `"exchange"` (the connection stood); `None` where that is not known.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, stage: str | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.stage = stage
 
 
 class StreamInterrupted(EngineConnectionError):

@@ -24,6 +24,7 @@ VALUES = {
     "command": "pip install --no-deps one",
     "tokens": 9000,
     "window": 8192,
+    "stage": "tls",
     "engine": "main",
     "model": "small",
     "status_code": 418,

@@ -11,8 +11,9 @@ import types
 import httpx2
 import pytest
 
-from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import ToolCall, Usage
+from llmops_sdk.engines import Engine
+from llmops_sdk.errors import ConfigurationError, EngineTimeout
+from llmops_sdk.messages import ChunkJoiner, Message, Request, ToolCall, Usage
 from llmops_sdk.testing import INVALID_UTF8, FaultServer, Hang, Raw, Reply, Status, huge_line
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "three words here"}]}
@@ -513,3 +514,64 @@ def test_stopping_loses_no_socket_of_a_client_that_has_just_come():
         for client in clients:
             client.close()
     gc.collect()  # a lost socket warns, which is an error here
+
+
+# What reasoning models, log-probabilities and embeddings look like
+
+
+async def engine_answers(reply, **asked):
+    """A whole answer and a joined stream, read by the engine that real servers are read by."""
+    request = Request(messages=(Message.user("hi"),), **asked)
+    async with FaultServer(reply) as server, Engine.open(server.url, model="m") as engine:
+        joiner = ChunkJoiner()
+        async for chunk in engine.astream(request):
+            joiner.add(chunk)
+        return await engine.agenerate(request), joiner.response()
+
+
+async def test_thoughts_come_before_the_text_and_apart_from_it():
+    for answer in await engine_answers(Reply(text="It is 4.", reasoning="two and two")):
+        assert (answer.choices[0].reasoning, answer.text) == ("two and two", "It is 4.")
+    with FaultServer(Reply(chunks=("a", "b", "c"), reasoning="one two three", hang_after=1)) as server:
+        seen = []
+        with Engine.open(server.url, model="m", read_timeout_s=0.1) as engine, pytest.raises(EngineTimeout):
+            seen.extend(chunk.text or chunk.reasoning for chunk in engine.stream("hi"))
+        assert seen == ["one", " two", " three", "a"]
+
+
+async def test_log_probabilities_come_where_they_are_asked_for():
+    reply = Reply(chunks=("Hel", "lo"), logprobs=(-0.25, -1.0))
+    for answer in await engine_answers(reply, logprobs=2):
+        assert [(one.token, one.logprob) for one in answer.choices[0].logprobs] == [("Hel", -0.25), ("lo", -1.0)]
+        assert [one.top for one in answer.choices[0].logprobs] == [
+            (("Hel", -0.25), ("token-1", -1.25)),
+            (("lo", -1.0), ("token-1", -2.0)),
+        ]
+    for answer in await engine_answers(reply, logprobs=0):
+        assert [one.top for one in answer.choices[0].logprobs] == [(), ()]
+    for answer in await engine_answers(reply):
+        assert answer.choices[0].logprobs == ()
+    with pytest.raises(ConfigurationError, match="above 0"):
+        Reply(logprobs=(0.5,))
+
+
+async def test_a_refusal_is_no_content():
+    for answer in await engine_answers(Reply(text="I will not.", refusal=True)):
+        assert (answer.text, answer.finish_reason) == ("I will not.", "content_filter")
+
+
+def test_embeddings_are_the_same_for_the_same_text_and_near_for_shared_words():
+    with FaultServer() as server, Engine.open(server.url, model="m") as engine:
+        parcel, again, near, far = engine.embed(["where is my parcel", "where is my parcel", "my parcel", "good soup"])
+        assert parcel == again
+        assert sum(a * a for a in parcel) == pytest.approx(1.0, abs=1e-6)
+        assert sum(a * b for a, b in zip(parcel, near, strict=True)) > sum(
+            a * b for a, b in zip(parcel, far, strict=True)
+        )
+        assert server.requests[0].json["encoding_format"] == "base64"
+
+
+@pytest.mark.parametrize("body", ["no json", "[]", "{}", '{"input": "a", "dimensions": 0}'])
+def test_a_request_for_embeddings_that_makes_no_sense_is_refused(body):
+    with FaultServer() as server:
+        assert http.post(server.url + "/embeddings", content=body).status_code == 400

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, ClassVar
 
 from llmops_sdk import loops
+from llmops_sdk.engines._base_url import shown_url
 from llmops_sdk.errors import BadRequestError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
 from llmops_sdk.stations import Station
@@ -96,7 +97,7 @@ class Engine(loops.Closing, Station):
             hint = f" Did you mean {near[0] + ':'!r}?" if near else ""
             known = ", ".join(f"{known}:" for known in _SCHEMES)
             raise ConfigurationError(
-                f"no engine opens {spec!r}: write `Engine.open('scheme:model')` with one of the schemes {known}.{hint}"
+                f"no engine opens {shown_url(spec)!r}: write `Engine.open('scheme:model')` with one of the schemes {known}.{hint}"
             )
         opened: Engine = importlib.import_module(module).open_engine(
             spec, model=model, api_key=api_key, name=name, **options

@@ -20,6 +20,7 @@ class _Reply:
         self._max_body = max_body
         self.status: int = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers.pop("content-encoding", None)  # the client has decoded it
 
     async def read(self) -> bytes:
         parts: list[bytes] = []
@@ -53,13 +54,13 @@ class OwnClient:
 
     Args:
         client: An `httpx.AsyncClient` or `httpx2.AsyncClient`.
-        base_url: URL of the endpoint, without a trailing slash.
+        origin: Scheme, host and port of the endpoint, without a trailing slash.
         max_body: Most bytes of a whole answer.
     """
 
-    def __init__(self, client: Any, base_url: str, *, max_body: int) -> None:
+    def __init__(self, client: Any, origin: str, *, max_body: int) -> None:
         self._client = client
-        self._base_url = base_url
+        self._origin = origin
         self._max_body = max_body
 
     async def send(self, method: str, path: str, headers: bytes, body: bytes, *, whole: bool) -> _Reply:
@@ -67,7 +68,7 @@ class OwnClient:
         pairs = [line.split(b": ", 1) for line in headers.split(b"\r\n") if line]
         try:
             request = self._client.build_request(
-                method, self._base_url + path, content=body, headers={n.decode(): v.decode() for n, v in pairs}
+                method, self._origin + path, content=body, headers={n.decode(): v.decode() for n, v in pairs}
             )
             return _Reply(await self._client.send(request, stream=True), self._max_body)
         except Exception as exc:  # whatever the client raises
@@ -82,8 +83,9 @@ def _translated(exc: Exception) -> EngineError:
     names = {cls.__name__ for cls in type(exc).__mro__}
     if "TimeoutException" in names:
         return EngineTimeout(f"the client timed out ({type(exc).__name__})")
-    if "TransportError" in names:
-        return EngineConnectionError(f"the connection failed ({type(exc).__name__}: {exc})")
+    if "TransportError" in names and "UnsupportedProtocol" not in names:
+        stage = "exchange" if not names & {"ConnectError", "ProxyError"} else "connect"
+        return EngineConnectionError(f"the connection failed ({type(exc).__name__}: {exc})", stage=stage)
     if "HTTPError" in names or "StreamError" in names:
         return InvalidResponseError(f"the client could not read the answer ({type(exc).__name__}: {exc})")
     return EngineError(f"the client broke ({type(exc).__name__}: {exc})")

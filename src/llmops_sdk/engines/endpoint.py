@@ -6,18 +6,20 @@ what a request looks like there, and what an answer means. `Remote` (OpenAI) and
 
 from __future__ import annotations
 
-import email.utils
+import asyncio
+import contextlib
 import ssl
-import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, Protocol
-from urllib.parse import urlsplit
 
 import orjson
 
+from llmops_sdk.engines._base_url import BaseUrl
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._keys import Keys, keys_in
 from llmops_sdk.engines._own_client import OwnClient
+from llmops_sdk.engines._refusals import context_numbers, retry_after_s
 from llmops_sdk.engines._sse import EventParser
 from llmops_sdk.engines.http11 import Http11, Reply, Transport
 from llmops_sdk.errors import (
@@ -48,8 +50,12 @@ _BY_STATUS: dict[int, type[EngineError]] = {
     408: EngineTimeout,
     429: RateLimitError,
 }
-_UNREADABLE = (orjson.JSONDecodeError, LookupError, TypeError, AttributeError)
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 """What reading an answer raises that is not what it should be."""
+_LAST_S = 1.0
+"""Seconds in which the end of a body has to follow the end of an answer, for the connection to be kept."""
+_LAST_BYTES = 64 * 1024
+_GZIP = b"\x1f\x8b"
 
 
 class StreamReader(Protocol):
@@ -77,7 +83,8 @@ class Endpoint(Engine):
     """An API at the other end of a connection. Subclasses write the five methods at the end of the class.
 
     Args:
-        base_url: `"https://host:port/v1"`.
+        base_url: `"https://host:port/v1"`. A query in it goes out with every request; user information in it is sent
+            as `Authorization: Basic` (unless `headers` has one) and shown nowhere.
         model: The model to ask for.
         name: Name of the engine; by default `model@host:port`.
         provider: `gen_ai.provider.name` in traces.
@@ -112,30 +119,28 @@ class Endpoint(Engine):
         read_timeout_s: float = 300.0,
         max_body: int = 64 * 1024 * 1024,
     ) -> None:
-        url = urlsplit(base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname:
-            raise ConfigurationError(f"{base_url!r} is no URL of an endpoint; write `http://host:port/v1`")
-        try:
-            port = url.port or (443 if url.scheme == "https" else 80)
-        except ValueError as exc:
-            raise ConfigurationError(f"{base_url!r} has no valid port ({exc})") from exc
-        self.name = name or f"{model}@{url.hostname}:{port}"
+        url = BaseUrl.of(base_url)
+        headers = {name.lower(): value for name, value in headers.items()}
+        if url.authorization is not None:
+            headers.setdefault("authorization", url.authorization)
+        self.name = name or f"{model}@{url.host}:{url.port}"
         self.model: str = model
         self.provider = provider
         self.missing_key: str | None = None
         """What to do about a key that is needed and was not given; said instead of sending."""
         self._max_event = max_body
         self._headers = _header_lines(headers)
+        self._base_path, self._query = url.path, url.query
+        self._keys = Keys([*keys_in(headers), *url.keys])
         self._closed = False
         note = weakref.WeakMethod(self._note_open)  # open connections must not keep a forgotten engine alive
         self._transport: Transport = (
-            OwnClient(client, base_url.rstrip("/"), max_body=max_body)
+            OwnClient(client, url.origin, max_body=max_body)
             if client is not None
             else Http11(
-                url.hostname,
-                port,
-                tls=url.scheme == "https",
-                base_path=url.path.rstrip("/"),
+                url.host,
+                url.port,
+                tls=url.tls,
                 ssl_context=ssl_context,
                 max_connections=max_connections,
                 connect_timeout_s=connect_timeout_s,
@@ -177,13 +182,13 @@ class Endpoint(Engine):
                     if reader.ended:
                         break
             if reader.ended:
-                # Reading the end of the body frees the connection; servers send it right after the last event.
-                while await reply.chunk():
-                    pass
+                await _read_end(reply)
             elif not reader.complete:
                 raise EngineConnectionError("the stream ended before the answer was complete")
         except EngineConnectionError as exc:
-            raise StreamInterrupted(str(exc), partial_text="".join(texts), engine=self.name, model=self.model) from exc
+            broken = StreamInterrupted(str(exc), partial_text="".join(texts), engine=self.name, model=self.model)
+            self._name(broken)
+            raise broken from exc
         except EngineError as exc:
             self._name(exc)
             raise
@@ -204,28 +209,39 @@ class Endpoint(Engine):
         Raises:
             EngineError: One of its subclasses.
         """
-        body = await self._whole(method, path, b"" if asked is None else self._json(asked), None)
+        body = await self.ask_for_bytes(method, path, asked)
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as exc:
             raise self._invalid(exc, body) from exc
 
+    async def ask_for_bytes(
+        self, method: str, path: str, asked: Mapping[str, Any] | None = None, *, beside: bool = False
+    ) -> bytes:
+        """`ask`, for an answer that is no JSON. `beside`: the path stands beside the base URL's `/v1`, not below it."""
+        body = b"" if asked is None else self._json(asked)
+        return await self._whole(method, path, body, None, beside=beside)
+
     def written(self, request: Request, *, stream: bool) -> bytes:
         """The body of a request, as JSON."""
         return self._json(self.asked(request, stream=stream))
 
-    async def _whole(self, method: str, path: str, body: bytes, request: Request | None) -> bytes:
-        reply = await self._send(method, path, body, request, whole=True)
+    async def _whole(
+        self, method: str, path: str, body: bytes, request: Request | None, *, beside: bool = False
+    ) -> bytes:
+        reply = await self._send(method, path, body, request, whole=True, beside=beside)
         try:
             answer = await reply.read()
+            if reply.status != 200:
+                raise self._refusal(reply, answer)
         except EngineError as exc:
             self._name(exc)
             raise
-        if reply.status != 200:
-            raise self._refusal(reply, answer)
         return answer
 
-    async def _send(self, method: str, path: str, body: bytes, request: Request | None, *, whole: bool) -> Reply:
+    async def _send(
+        self, method: str, path: str, body: bytes, request: Request | None, *, whole: bool, beside: bool = False
+    ) -> Reply:
         if self._closed:
             raise ClosedError(f"the engine {self.name!r} was closed; open it again with `Engine.open(...)`")
         if self.missing_key is not None:
@@ -233,8 +249,9 @@ class Endpoint(Engine):
         headers = self._headers
         if request is not None and request.call is not None and request.call.traceparent is not None:
             headers += b"traceparent: %b\r\n" % request.call.traceparent.encode()
+        base_path = self._base_path.removesuffix("/v1") if beside else self._base_path
         try:
-            return await self._transport.send(method, path, headers, body, whole=whole)
+            return await self._transport.send(method, base_path + path + self._query, headers, body, whole=whole)
         except EngineError as exc:
             self._name(exc)
             raise
@@ -252,17 +269,26 @@ class Endpoint(Engine):
         if reply.status != 200:
             raise self._refusal(reply, await reply.read())
         kind = reply.headers.get("content-type", "")
-        if "text/event-stream" not in kind:
+        coding = reply.headers.get("content-encoding", "identity")
+        if "text/event-stream" not in kind or coding != "identity":
+            sent = f"{kind or 'no content type'}{'' if coding == 'identity' else f', compressed by {coding}'}"
             body = await reply.chunk()
-            raise InvalidResponseError(f"the endpoint sent {kind or 'no content type'} in place of a stream", body=body)
+            raise InvalidResponseError(
+                f"the endpoint sent {self._keys.hidden(sent[:200])} in place of a stream", body=self._start_of(body)
+            )
 
     def _refusal(self, reply: Reply, body: bytes) -> EngineError:
         """The error that an answer with another status than 200 stands for."""
-        if 300 <= reply.status < 400:
-            where = reply.headers.get("location", "elsewhere")
+        if reply.status < 400:
+            where = reply.headers.get("location")
+            said = (
+                f"redirects to {self._keys.hidden(where)[:500]!r}; give its final URL"
+                if where
+                else (f"answered with the status {reply.status}, which is no answer")
+            )
             return InvalidResponseError(
-                f"the endpoint redirects to {where!r}; give its final URL",
-                body=body,
+                f"the endpoint {said}",
+                body=self._start_of(body),
                 engine=self.name,
                 model=self.model,
                 status_code=reply.status,
@@ -271,37 +297,52 @@ class Endpoint(Engine):
             answer = orjson.loads(body)
             error = answer.get("error", answer)
         except (orjson.JSONDecodeError, AttributeError):
-            error = body[:500].decode("utf-8", "replace")
+            error = body[:4000].decode("utf-8", "replace")
         return self.error_of(error, reply.status, reply.headers)
 
     def error_of(self, error: Any, status: int, headers: Mapping[str, str]) -> EngineError:
         """Our error for what the endpoint said under `"error"`, in a refusal or in mid-stream."""
         said = error if isinstance(error, dict) else {"message": str(error)}
-        message, code = str(said.get("message") or said)[:2000], str(said.get("code") or said.get("type") or "")
+        message = self._keys.hidden(str(said.get("message") or said))[:2000]
+        code = str(said.get("code") or said.get("type") or "")
         cls: type[EngineError] = ServerError
         if 400 <= status < 500:
             cls = _BY_STATUS.get(status) or self.bad_request(code, message)
+        details: dict[str, Any] = {}
+        if cls is ContextLengthError:
+            details["tokens"], details["window"] = context_numbers(message, said)
         return cls(
             f"HTTP {status}: {message}",
             engine=self.name,
             model=self.model,
             status_code=status,
             request_id=headers.get("x-request-id") or headers.get("request-id"),
-            retry_after_s=_retry_after_s(headers),
+            retry_after_s=retry_after_s(headers),
+            **details,
         )
 
     def _invalid(self, exc: Exception, body: bytes) -> InvalidResponseError:
+        why = "compressed, which was not asked for" if body.startswith(_GZIP) else f"{type(exc).__name__}: {exc}"
         return InvalidResponseError(
-            f"the endpoint's answer is none by its protocol ({type(exc).__name__}: {exc})",
-            body=body,
+            f"the endpoint's answer is none by its protocol ({self._keys.hidden(why)[:500]})",
+            body=self._start_of(body),
             engine=self.name,
             model=self.model,
         )
 
+    def _start_of(self, body: bytes) -> bytes:
+        # Cut only after the keys are out, for half a key at the end would not be known for one.
+        return self._keys.hidden_bytes(body[:4000])[:500]
+
     def _name(self, error: EngineError) -> None:
-        """The transport does not know whose error it raised."""
+        """Say whose error it is, which the transport does not know, and take our keys out of it."""
         if error.engine is None:
             error.engine, error.model = self.name, self.model
+        error.args = tuple(self._keys.hidden(one) if isinstance(one, str) else one for one in error.args)
+        if error.request_id is not None:
+            error.request_id = self._keys.hidden(error.request_id)
+        if isinstance(error, InvalidResponseError):
+            error.body = self._keys.hidden_bytes(error.body)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} model={self.model!r}>"
@@ -322,16 +363,34 @@ class Endpoint(Engine):
 
     def bad_request(self, code: str, message: str) -> type[EngineError]:
         """The error for a refusal with a status of 400 to 499 that says no more by itself."""
-        if "context_length" in code or "maximum context length" in message:
+        if "context_length" in code or "exceed_context_size" in code or context_numbers(message, {})[1] is not None:
             return ContextLengthError
         if "content_filter" in code or "content_policy" in code:
             return ContentFilteredError
         return BadRequestError
 
 
+async def _read_end(reply: Reply) -> None:
+    """Read the end of a body whose answer is complete, which frees the connection.
+
+    Servers send it right after the last event. Whatever comes in its place does no harm to the answer: the connection
+    is cut.
+    """
+    size = 0
+    with contextlib.suppress(EngineError, TimeoutError):
+        async with asyncio.timeout(_LAST_S):
+            while size < _LAST_BYTES and (data := await reply.chunk()):
+                size += len(data)
+
+
 def _header_lines(headers: Mapping[str, str]) -> bytes:
-    lines = {"content-type": "application/json", "accept": "*/*", "user-agent": "llmops-sdk"}
-    lines.update({name.lower(): value for name, value in headers.items()})
+    lines = {
+        "content-type": "application/json",
+        "accept": "*/*",
+        "accept-encoding": "identity",  # without it, any coding would be allowed (RFC 9110, section 12.5.3)
+        "user-agent": "llmops-sdk",
+        **headers,
+    }
     for name, value in lines.items():
         if any(sign in name + value for sign in "\r\n\0") or not name.isascii():
             raise ConfigurationError(f"the header {name!r} has a line break or a character that HTTP does not allow")
@@ -342,19 +401,3 @@ def _wire_default(value: Any) -> Any:
     if isinstance(value, Mapping):  # orjson knows `dict` only
         return dict(value)
     raise TypeError(f"{type(value).__name__} cannot be sent")
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), or OpenAI's `retry-after-ms`."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        if value.replace(".", "", 1).isdigit():
-            return float(value)
-        moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time())
-    except ValueError:
-        return None

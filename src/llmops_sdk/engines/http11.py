@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import errno
 import socket
 import ssl
 import time
@@ -29,6 +30,10 @@ _MAX_HEAD = 64 * 1024
 """Most bytes of status line and headers."""
 _PAUSE_AT = 256 * 1024
 """Bytes of a stream that wait to be read before the connection stops reading."""
+_PIECES = 1024
+"""Most pieces of a body that are kept apart: an object for each byte would take forty times the bytes."""
+_FRAMING = 16
+"""Most bytes of chunked framing for each byte of a body: honest servers need 6 at most."""
 
 
 class Reply(Protocol):
@@ -58,7 +63,7 @@ class Transport(Protocol):
     """How requests travel. Errors: `EngineConnectionError`, `EngineTimeout`, `InvalidResponseError`, nothing else."""
 
     async def send(self, method: str, path: str, headers: bytes, body: bytes, *, whole: bool) -> Reply:
-        """Send a request below the base URL; `headers` are ready-made lines. `whole`: wait for the body, too."""
+        """Send a request; `path` is absolute, `headers` are ready-made lines. `whole`: wait for the body, too."""
         ...
 
     async def aclose(self) -> None:
@@ -92,8 +97,11 @@ class _Connection(asyncio.Protocol):
         self._reusable = False
         self._error: Exception | None = None
         self._body: list[bytes] = []
+        self._joined: list[bytes] = []
         self._buffered = 0
+        self._taken = 0
         self._received = 0
+        self._surplus = False
         self._first = b""
         self._paused = False
 
@@ -111,17 +119,27 @@ class _Connection(asyncio.Protocol):
         if self._received < 500:
             self._first = (self._first + data)[:500]
         self._received += len(data)
+        if self._waiter is not None:
+            self._waiting_since = self._loop.time()
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as exc:
-            self._fail(InvalidResponseError(f"the endpoint does not speak HTTP/1.1 ({exc})", body=self._first))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            if self._complete:  # the answer is whole; what follows it is nobody's
+                self._surplus = True
+                self._cut_surplus()
+                return
+            self._fail(InvalidResponseError(_no_http(self._first, exc), body=self._first))
             return
-        if not self._head_complete and self._received > _MAX_HEAD:
+        if self._surplus:
+            self._cut_surplus()
+        elif not self._head_complete and self._received > _MAX_HEAD:
             self._fail(InvalidResponseError(f"the answer's headers are over {_MAX_HEAD} bytes", body=self._first))
         elif self._buffered > self._owner.max_body and self._whole:
             self._fail(
                 InvalidResponseError(f"the answer is over {self._owner.max_body} bytes (`max_body`)", body=self._first)
             )
+        elif self._received > _MAX_HEAD + _FRAMING * (self._taken + self._buffered):
+            self._fail(InvalidResponseError("the answer is chunked into far more framing than text", body=self._first))
         elif self._buffered > _PAUSE_AT and not self._whole and not self._complete and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -138,24 +156,38 @@ class _Connection(asyncio.Protocol):
                 self._complete = True
             else:
                 where = f"after {self._received} bytes of the answer" if self._received else "before any answer"
-                self._error = EngineConnectionError(f"the connection was closed {where}")
+                self._error = EngineConnectionError(f"the connection was closed {where}", stage="exchange")
         self._owner.forget(self)
         self._wake()
 
     # httptools callbacks
 
+    def on_message_begin(self) -> None:
+        if self._complete:  # a second answer in the same packet, to a question that was never asked
+            self._surplus = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if not self._head_complete:  # else it is a trailer: nobody reads those, and they are without bound
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
         self.status = self._parser.get_status_code()
         self._head_complete = self.status >= 200
 
     def on_body(self, body: bytes) -> None:
+        if self._surplus:
+            return
         self._body.append(body)
         self._buffered += len(body)
+        if len(self._body) > _PIECES:
+            self._joined.append(b"".join(self._body))
+            self._body.clear()
 
     def on_message_complete(self) -> None:
+        if self._surplus:
+            return
         if self.status < 200:  # an interim answer (100, 103): the real one follows
             self._headers.clear()
             return
@@ -168,6 +200,11 @@ class _Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _cut_surplus(self) -> None:
+        self._reusable = False
+        self._transport.abort()
+        self._wake()
 
     def _fail(self, error: Exception) -> None:
         self._error = error
@@ -204,7 +241,7 @@ class _Connection(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             if self.lost:
-                raise EngineConnectionError("the connection was closed before any answer")
+                raise EngineConnectionError("the connection was closed before any answer", stage="exchange")
             await self._wait()
 
     @property
@@ -226,20 +263,25 @@ class _Connection(asyncio.Protocol):
                 continue
             self._resume()
             await self._wait()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = self._take()
         self.close()
         return body
 
     async def chunk(self) -> bytes:
-        while not self._body:
+        while not self._buffered:
             if self._complete:
                 return b""
             if self._error is not None:
                 raise self._error
             self._resume()
             await self._wait()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return self._take()
+
+    def _take(self) -> bytes:
+        body = self._body[0] if len(self._body) == 1 and not self._joined else b"".join((*self._joined, *self._body))
         self._body.clear()
+        self._joined.clear()
+        self._taken += self._buffered
         self._buffered = 0
         return body
 
@@ -263,6 +305,34 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
+def _no_http(first: bytes, exc: Exception) -> str:
+    if first[:2] in (b"\x15\x03", b"\x16\x03"):
+        return "the endpoint speaks TLS; write `https://` in its URL"
+    return f"the endpoint does not speak HTTP/1.1 ({exc}); does another service listen at this port?"
+
+
+def _no_connection(exc: OSError, host: str, where: str) -> EngineConnectionError:
+    """Why a connection could not be made, and what to do about it."""
+    if isinstance(exc, socket.gaierror):
+        why = f"the host name {host!r} cannot be resolved ({exc.strerror}); is it spelled right, is there a network?"
+        return EngineConnectionError(why, stage="look-up")
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        why = f"the TLS certificate of {where} is not trusted ({exc.verify_message}); `ssl_context` says what to trust"
+        return EngineConnectionError(why, stage="tls")
+    if isinstance(exc, ssl.SSLError):
+        why = f"the TLS handshake with {where} failed ({exc.reason or exc}); does it speak TLS? If not, write `http://`"
+        return EngineConnectionError(why, stage="tls")
+    if exc.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(exc):  # one of several addresses
+        return EngineConnectionError(
+            f"nothing listens at {where} (connection refused); is it running?", stage="connect"
+        )
+    if isinstance(exc, ConnectionError):
+        why = f"{where} closed the connection before it was ready ({exc.strerror or exc}); does it speak TLS?"
+        return EngineConnectionError(why, stage="tls")
+    why = f"cannot connect to {where} ({exc.strerror or exc}); is the address right, is there a route to it?"
+    return EngineConnectionError(why, stage="connect")
+
+
 class _Pool:
     """The connections of one event loop."""
 
@@ -281,7 +351,6 @@ class Http11:
         host: Name or address.
         port: 1 to 65535.
         tls: Whether to speak TLS; `ssl_context` in place of the system's own trust store.
-        base_path: Put before every path, without a trailing slash.
         max_connections: Most connections for each event loop; further requests wait in order.
         connect_timeout_s: Seconds for name look-up, connect and TLS handshake together.
         read_timeout_s: Seconds without a single byte after which an answer is given up.
@@ -296,7 +365,6 @@ class Http11:
         port: int,
         *,
         tls: bool,
-        base_path: str = "",
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 10_000,
         connect_timeout_s: float = 10.0,
@@ -308,7 +376,6 @@ class Http11:
         self.host, self.port = host, port
         self._tls = tls
         self._ssl_context = ssl_context
-        self._base_path = base_path
         self._max_connections = max_connections
         self._connect_timeout_s = connect_timeout_s
         self.read_timeout_s = read_timeout_s
@@ -323,7 +390,7 @@ class Http11:
 
     async def send(self, method: str, path: str, headers: bytes, body: bytes, *, whole: bool) -> Reply:
         """See `Transport.send`."""
-        head = f"{method} {self._base_path}{path}".encode() + self._host_line + headers
+        head = f"{method} {path}".encode() + self._host_line + headers
         data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
         while True:
             connection = await self._connection()
@@ -396,13 +463,15 @@ class Http11:
                     happy_eyeballs_delay=0.25,
                 )
         except TimeoutError as exc:
-            raise EngineTimeout(f"no connection to {where} within {self._connect_timeout_s} s") from exc
-        except socket.gaierror as exc:
-            raise EngineConnectionError(f"the host name {self.host!r} cannot be resolved ({exc.strerror})") from exc
-        except ssl.SSLError as exc:
-            raise EngineConnectionError(f"the TLS handshake with {where} failed ({exc.reason or exc})") from exc
+            raise EngineTimeout(
+                f"no connection to {where} within {self._connect_timeout_s} s (look-up, connect and TLS handshake "
+                "together): is the address right, does a firewall drop packets, does the port speak "
+                f"{'TLS' if self._tls else 'HTTP'}? `connect_timeout_s` sets the time"
+            ) from exc
         except OSError as exc:
-            raise EngineConnectionError(f"cannot connect to {where} ({exc.strerror or exc}); is it running?") from exc
+            raise _no_connection(exc, self.host, where) from exc
+        except ValueError as exc:  # what the codec of host names says
+            raise EngineConnectionError(f"the host name {self.host!r} is none ({exc})", stage="look-up") from exc
         finally:
             pool.opening -= 1
         if not pool.all:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmops_sdk.testing._faults import Behaviour, Reply, Script, Status, behaviour_of
-from llmops_sdk.testing._wire import ANSWER_ID, Rendered, at_once, json_answer, render, words
+from llmops_sdk.testing._wire import ANSWER_ID, Rendered, at_once, embeddings, json_answer, render, words
 
 __all__ = ["Answers", "SeenRequest", "refusal"]
 
@@ -80,6 +80,8 @@ class Answers:
     def to(self, request: SeenRequest) -> bytes | tuple[Rendered, Behaviour]:
         """The whole answer where it can be written at once, else what `steps` makes a plan of."""
         path = request.path.partition("?")[0]
+        if path == "/v1/embeddings" and request.method == "POST":
+            return _embedded(request)
         if path != "/v1/chat/completions":
             return self._fixed(path, request.method)
         if request.method != "POST":
@@ -115,13 +117,28 @@ class Answers:
         return data.replace(ANSWER_ID, number)
 
     def _fixed(self, path: str, method: str) -> bytes:
+        if path == "/v1/embeddings":
+            return refusal(405, f"{method} is not allowed for {path}")
         if path not in {"/v1/models", "/health"}:
-            return refusal(404, f"nothing is served at {path}; there are /v1/chat/completions, /v1/models and /health")
+            there = "/v1/chat/completions, /v1/embeddings, /v1/models and /health"
+            return refusal(404, f"nothing is served at {path}; there are {there}")
         if method not in {"GET", "HEAD"}:
             return refusal(405, f"{method} is not allowed for {path}")
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "llmops_sdk"} for name in self._models]
         answer = json_answer(200, {"object": "list", "data": models} if path == "/v1/models" else {"status": "ok"})
         return answer.head if method == "HEAD" else answer.head + answer.pieces[0]
+
+
+def _embedded(request: SeenRequest) -> bytes:
+    try:
+        asked = request.json
+    except ValueError as exc:
+        return refusal(400, f"the body is no JSON: {exc}")
+    size = asked.get("dimensions", 1) if isinstance(asked, dict) else None
+    if not isinstance(asked, dict) or "input" not in asked or not isinstance(size, int) or not 1 <= size <= 65536:
+        return refusal(400, "the body has to be an object with `input`, and `dimensions` from 1 to 65536")
+    rendered = embeddings(asked)
+    return rendered.head + rendered.pieces[0]
 
 
 def _called(function: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) -> Behaviour:

@@ -23,7 +23,9 @@ __all__ = ["FaultServer", "SeenRequest"]
 
 
 class FaultServer:
-    """Serves `/v1/chat/completions` (whole and streamed), `/v1/models` and `/health` on 127.0.0.1, on a free port.
+    """Serves chat completions, whole and streamed, embeddings, `/v1/models` and `/health` on 127.0.0.1, on a free port.
+
+    Embeddings are made up: a vector is the same for the same text, and near for texts that share words.
 
     Use it with `async with` on the running loop, or with `with` on a thread of its own; `in_subprocess` gives it a
     process of its own, for benchmarks. The pytest fixture `fault_server` starts and stops one.

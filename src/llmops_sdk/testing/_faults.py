@@ -60,6 +60,10 @@ class Reply(Behaviour):
         finish_reason: `"stop"`, or `"tool_calls"` where there are some, unless given.
         usage: Tokens to report; words are counted unless given.
         report_usage: Whether tokens are reported at all.
+        reasoning: What the model thought, as `reasoning_content`; streamed before the text, a piece for each word.
+        logprobs: Log-probabilities of the pieces of the text, `<= 0`, used over and over; reported where the request
+            asks for them, with the likeliest tokens at each place made up.
+        refusal: Whether the text stands as a refusal, as OpenAI's models put it where a schema was asked for.
     """
 
     text: str | tuple[str, ...] | None = None
@@ -71,12 +75,17 @@ class Reply(Behaviour):
     finish_reason: str | None = None
     usage: Usage | None = None
     report_usage: bool = True
+    reasoning: str | None = None
+    logprobs: tuple[float, ...] = (-0.5,)
+    refusal: bool = False
 
     def __post_init__(self) -> None:
         Behaviour.__post_init__(self)
         _at_least(0, "chunk_delay_s", self.chunk_delay_s)
         _at_least(0, "hang_after", self.hang_after)
         _at_least(1, "chunks", self.chunks if isinstance(self.chunks, int) else None)
+        if not self.logprobs or max(self.logprobs) > 0:
+            raise ConfigurationError(f"`logprobs` is {self.logprobs}; write at least one number, none above 0")
         if self.text == ():
             raise ConfigurationError("`text` is an empty tuple; write a text, or one text for each choice")
 

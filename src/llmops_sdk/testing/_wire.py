@@ -1,15 +1,19 @@
-"""The bytes of answers in the format of OpenAI's chat completions, and the order in which a server sends them.
+"""The bytes of answers in the format of OpenAI's API, and the order in which a server sends them.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat (chat completions and their stream).
 """
 
 from __future__ import annotations
 
+import base64
 import http
 import itertools
 import json
+import math
+import random
 import re
 import secrets
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -17,13 +21,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.testing._faults import Behaviour, Hang, Raw, Reply, Status
 
-__all__ = ["ANSWER_ID", "End", "Rendered", "Step", "at_once", "json_answer", "render", "steps", "words"]
+__all__ = ["ANSWER_ID", "End", "Rendered", "Step", "at_once", "embeddings", "json_answer", "render", "steps", "words"]
 
 ANSWER_ID = secrets.token_hex(6).encode()
 """Stands in rendered bytes where the number of the answer is put, twelve digits. Random: no text holds it."""
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _ARGUMENT_PIECES = 4
+_DIMENSIONS = 16
 
 
 class Rendered(NamedTuple):
@@ -154,6 +159,9 @@ class _AnswerWriter:
         options = request.get("stream_options")
         self._usage_asked = isinstance(options, dict) and bool(options.get("include_usage"))
         self._input_tokens = input_tokens
+        top = request.get("top_logprobs")
+        self._top = (top if isinstance(top, int) else 0) if request.get("logprobs") is True else None
+        self._says = "refusal" if reply.refusal else "content"
         self._finish = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
 
     def _text(self, index: int) -> str:
@@ -189,16 +197,23 @@ class _AnswerWriter:
         choices: list[dict[str, object]] = []
         for index in range(self._n):
             text = self._text(index)
-            message: dict[str, object] = {"role": "assistant", "content": text or (None if calls else "")}
+            message: dict[str, object] = {"role": "assistant", "content": None}
+            message[self._says] = text or (None if calls else "")
             if calls:
                 message["tool_calls"] = calls
-            choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": self._finish})
+            if self._reply.reasoning is not None:
+                message["reasoning_content"] = self._reply.reasoning
+            pieces = [piece for piece in _cut(text, self._reply.chunks) if isinstance(piece, str)]
+            logprobs = self._logprobs(pieces)
+            choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": self._finish})
         usage = self._usage()
         counted = {"usage": usage} if usage else {}
         return json_answer(200, self._frame("chat.completion", choices=choices, **counted), _REQUEST_ID)
 
     def stream(self) -> Rendered:
         opening = [self._event(index, {"role": "assistant", "content": ""}) for index in range(self._n)]
+        thoughts = _cut(self._reply.reasoning, None) if self._reply.reasoning else ()
+        opening += [self._event(i, {"reasoning_content": piece}) for piece in thoughts for i in range(self._n)]
         events = opening + list(self._content()) + [self._event(i, {}, self._finish) for i in range(self._n)]
         usage = self._usage()
         if usage and self._usage_asked:
@@ -215,7 +230,10 @@ class _AnswerWriter:
                 piece = cut[index][turn] if turn < len(cut[index]) else ""
                 if not piece:
                     continue
-                event = piece if isinstance(piece, bytes) else self._event(index, {"content": piece})
+                if isinstance(piece, bytes):
+                    event = piece
+                else:
+                    event = self._event(index, {self._says: piece}, logprobs=self._logprobs([piece], turn))
                 yield event
                 if self._reply.duplicate_chunks:
                     yield event
@@ -224,12 +242,56 @@ class _AnswerWriter:
                 for delta in _tool_call_pieces(number, call):
                     yield self._event(index, {"tool_calls": [delta]})
 
-    def _event(self, index: int, delta: dict[str, object], finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _logprobs(self, pieces: Sequence[str], first: int = 0) -> dict[str, object] | None:
+        """The log-probabilities of some pieces of a text, of which the first one is number `first`."""
+        if self._top is None:
+            return None
+        content = []
+        for turn, piece in enumerate(pieces, first):
+            logprob = self._reply.logprobs[turn % len(self._reply.logprobs)]
+            likeliest = [piece, *(f"token-{number}" for number in range(1, self._top))][: self._top]
+            top = [_logprob(token, logprob - number) for number, token in enumerate(likeliest)]
+            content.append({**_logprob(piece, logprob), "top_logprobs": top})
+        return {"content": content, "refusal": None}
+
+    def _event(
+        self, index: int, delta: dict[str, object], finish: str | None = None, *, logprobs: object = None
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return _event(self._frame("chat.completion.chunk", choices=[choice]))
 
 
 _REQUEST_ID = {"x-request-id": f"req-{ANSWER_ID.decode()}"}
+
+
+def embeddings(request: dict[str, Any]) -> Rendered:
+    """The vectors of the texts in `request`: of length 1, the same for the same text, near for texts that share words.
+
+    Each word points in a direction of its own; a text is the sum of its words.
+    """
+    texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+    size = request.get("dimensions") or _DIMENSIONS
+    rows = [
+        {"object": "embedding", "index": index, "embedding": _vector(str(text), size, request.get("encoding_format"))}
+        for index, text in enumerate(texts)
+    ]
+    tokens = sum(len(str(text).split()) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_answer(200, {"object": "list", "data": rows, "model": request.get("model"), "usage": usage})
+
+
+def _vector(text: str, size: int, encoding: object) -> str | list[float]:
+    total = [0.0] * size
+    for word in text.lower().split() or [""]:
+        direction = random.Random(word)
+        total = [old + direction.gauss(0.0, 1.0) for old in total]
+    length = math.hypot(*total)
+    vector = [number / length for number in total]
+    return base64.b64encode(struct.pack(f"<{size}f", *vector)).decode() if encoding == "base64" else vector
+
+
+def _logprob(token: str, logprob: float) -> dict[str, object]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "surrogatepass"))}
 
 
 def _cut(text: str, chunks: int | tuple[str | bytes, ...] | None) -> Sequence[str | bytes]:
