@@ -97,7 +97,8 @@ class Engine(loops.Closing, Station):
             hint = f" Did you mean {near[0] + ':'!r}?" if near else ""
             known = ", ".join(f"{known}:" for known in _SCHEMES)
             raise ConfigurationError(
-                f"no engine opens {shown_url(spec)!r}: write `Engine.open('scheme:model')` with one of the schemes {known}.{hint}"
+                f"no engine opens {shown_url(spec)!r}: "
+                f"write `Engine.open('scheme:model')` with one of the schemes {known}.{hint}"
             )
         opened: Engine = importlib.import_module(module).open_engine(
             spec, model=model, api_key=api_key, name=name, **options

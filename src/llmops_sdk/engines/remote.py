@@ -430,16 +430,13 @@ def _text(content: Any) -> str:
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise TypeError(f"content is {type(content).__name__}")
+        raise TypeError(f"a text is {type(content).__name__}")
     return content
 
 
 def _tool_call(call: dict[str, Any]) -> ToolCall:
     function = call["function"]
-    arguments = function.get("arguments") or ""
-    if not isinstance(arguments, str):
-        raise TypeError(f"the arguments of a tool call are {type(arguments).__name__}")
-    return ToolCall(id=call.get("id") or "", name=_text(function["name"]), arguments=arguments)
+    return ToolCall(id=call.get("id") or "", name=_text(function["name"]), arguments=_text(function.get("arguments")))
 
 
 def _logprobs(logprobs: dict[str, Any]) -> tuple[TokenLogprob, ...]:
