@@ -8,7 +8,7 @@ import pytest
 from llmops_sdk import errors
 from llmops_sdk.engines import Engine
 from llmops_sdk.engines._refusals import context_numbers
-from llmops_sdk.engines.remote import Model, Remote
+from llmops_sdk.engines.remote import Model, Remote, ServerLoad
 from llmops_sdk.messages import ChunkJoiner, Request, TokenLogprob, ToolCall
 from llmops_sdk.testing import FaultServer, Raw, Reply, Status
 
@@ -132,6 +132,28 @@ async def test_adapters_are_loaded_and_unloaded():
         with pytest.raises(errors.NotFoundError) as caught:
             await engine.aload_adapter("support", "/adapters/support")
         assert any("VLLM_ALLOW_RUNTIME_LORA_UPDATING" in note for note in caught.value.__notes__)
+
+
+METRICS = b"""# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 2.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 2.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 1e-05
+"""
+
+
+async def test_load_is_read_from_the_metrics():
+    async with PathServer(metrics=(200, METRICS)) as server, opened(server) as engine:
+        assert await engine.aload() == ServerLoad(running=4, waiting=2, kv_cache_use=0.25)
+        assert server.seen[0][0] == "/metrics"
+    async with PathServer(metrics=(200, b"up 1\n")) as server, opened(server) as engine:
+        with pytest.raises(errors.InvalidResponseError, match="metrics"):
+            await engine.aload()
+    async with PathServer() as server, opened(server) as engine:
+        with pytest.raises(errors.NotFoundError):
+            await engine.aload()
 
 
 # What goes out

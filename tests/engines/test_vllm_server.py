@@ -91,6 +91,8 @@ async def test_lists_its_models_and_is_healthy(remote):
     assert isinstance(remote, Remote)
     assert await remote.amodels() == [Model(id="smollm2", owned_by="vllm", window=2048)]
     assert await remote.ahealth() is True
+    load = await remote.aload()
+    assert (load.running, load.waiting) == (0, 0)
 
 
 async def test_log_probabilities_and_token_ids(remote):

@@ -43,6 +43,11 @@ class EventParser:
         Raises:
             InvalidResponseError: An event is larger than `max_event`.
         """
+        within = self._start or self._after_cr or self._rest or self._data
+        if not within and data[:6] == b"data: " and data[-2:] == b"\n\n":
+            event = data[6:-2]
+            if b"\n" not in event and b"\r" not in event:  # one whole event of one line, as nearly all are
+                return [event]
         if self._start:
             data = self._without_mark(data)
         if self._after_cr:

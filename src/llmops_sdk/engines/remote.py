@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import base64
 import dataclasses
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -22,7 +23,7 @@ from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineError, InvalidResponseError, NotFoundError
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, TokenLogprob, ToolCall, Usage
 
-__all__ = ["Embeddings", "Model", "Remote", "open_engine"]
+__all__ = ["Embeddings", "Model", "Remote", "ServerLoad", "open_engine"]
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -43,6 +44,18 @@ _NO_HEALTH = frozenset({400, 404, 405, 501})
 """How servers say that they have no `/health`."""
 
 
+_LOAD = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:kv_cache_usage_perc": "cache",
+    "sglang:num_running_reqs": "running",
+    "sglang:num_queue_reqs": "waiting",
+    "sglang:token_usage": "cache",
+}
+"""Metric -> what it says; the text format of Prometheus."""
+_METRIC = re.compile(rf"^({'|'.join(_LOAD)})(?:\{{.*\}})? (\d{{1,15}}(?:\.\d{{1,20}})?(?:e-\d\d)?)\s*$", re.MULTILINE)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A model that an endpoint serves.
@@ -58,6 +71,21 @@ class Model:
     owned_by: str | None = None
     window: int | None = None
     parent: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLoad:
+    """What a server is doing at this moment, all its engines together.
+
+    Attributes:
+        running: Requests that are being answered.
+        waiting: Requests that wait for their turn.
+        kv_cache_use: How full the fullest KV cache is, `0 <= kv_cache_use <= 1`; `None` where the server does not say.
+    """
+
+    running: int
+    waiting: int
+    kv_cache_use: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +193,26 @@ class Remote(Endpoint):
                 raise
             await self.amodels()
         return True
+
+    async def aload(self) -> ServerLoad:
+        """How busy a vLLM or SGLang server is, from its `/metrics` beside `/v1`.
+
+        Raises:
+            EngineError: One of its subclasses; `InvalidResponseError` where the metrics are those of something else.
+        """
+        text = (await self.ask_for_bytes("GET", "/metrics", beside=True)).decode("utf-8", "replace")
+        found: dict[str, list[float]] = {"running": [], "waiting": [], "cache": []}
+        for metric, value in _METRIC.findall(text):
+            found[_LOAD[metric]].append(float(value))
+        if not found["running"] or not found["waiting"]:
+            raise InvalidResponseError(
+                "the endpoint's `/metrics` are none of vLLM's or SGLang's", engine=self.name, model=self.model
+            )
+        return ServerLoad(
+            running=int(sum(found["running"])),
+            waiting=int(sum(found["waiting"])),
+            kv_cache_use=max(found["cache"], default=None),
+        )
 
     async def aload_adapter(self, name: str, path: str) -> None:
         """Have a vLLM server load a LoRA adapter from a folder of its own machine; requests ask for it by `name`.
@@ -299,12 +347,13 @@ class Remote(Endpoint):
             refusal = message.get("refusal")
             logprobs = choice.get("logprobs")
             token_ids = choice.get("token_ids")
+            thought = message.get("reasoning_content") or message.get("reasoning")
             choices.append(
                 Choice(
                     text=_text(message.get("content")) or _text(refusal),
                     tool_calls=tuple(_tool_call(one) for one in calls) if calls else (),
                     finish_reason="content_filter" if refusal else _FINISH.get(choice.get("finish_reason")),
-                    reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or None,
+                    reasoning=_text(thought) if thought else None,
                     logprobs=_logprobs(logprobs) if logprobs else (),
                     token_ids=tuple(token_ids) if token_ids else (),
                 )
@@ -346,22 +395,18 @@ class _Reader:
         choice = choices[0]
         index = choice.get("index") or 0
         delta = choice.get("delta") or _NOTHING
-        pieces = delta.get("tool_calls")
-        if pieces:
-            for piece in pieces:
-                self._add(index, piece)
         said = choice.get("finish_reason")
         text = delta.get("content") or ""
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-        refusal = delta.get("refusal")
-        if refusal:
-            self._refused.add(index)
-            text += refusal
+        if "tool_calls" in delta or "refusal" in delta:
+            text += self._called_or_refused(index, delta)
         logprobs, token_ids = choice.get("logprobs"), choice.get("token_ids")
         if said is None and not (text or thought or logprobs or token_ids):
             return None
         if type(text) is not str or type(thought) is not str or type(index) is not int:
             raise TypeError("`content`, `reasoning` or `index` of a chunk has the wrong type")
+        if said is None and not (thought or logprobs or token_ids):  # nearly all of them: this costs half
+            return Chunk(text=text, index=index, model=data.get("model"), engine=self._engine, id=data.get("id"))
         chunk: dict[str, Any] = {"text": text, "index": index}
         if thought:
             chunk["reasoning"] = thought
@@ -375,6 +420,15 @@ class _Reader:
             chunk["tool_calls"] = self._joined(index)
             chunk["usage"] = _usage(data.get("usage"))
         return Chunk(model=data.get("model"), engine=self._engine, id=data.get("id"), **chunk)
+
+    def _called_or_refused(self, index: int, delta: dict[str, Any]) -> str:
+        """Keep the pieces of tool calls; the text of a refusal."""
+        for piece in delta.get("tool_calls") or ():
+            self._add(index, piece)
+        refusal = _text(delta.get("refusal"))
+        if refusal:
+            self._refused.add(index)
+        return refusal
 
     def _beside(self, data: dict[str, Any]) -> Chunk | None:
         """An event without text: the tokens, or an error in mid-stream."""
@@ -455,20 +509,21 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
         return None
     prompt = usage.get("prompt_tokens_details") or _NOTHING
     completion = usage.get("completion_tokens_details") or _NOTHING
-    return Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        cached_input_tokens=_count(prompt.get("cached_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+    counts = (
+        usage.get("prompt_tokens") or 0,
+        usage.get("completion_tokens") or 0,
+        prompt.get("cached_tokens") or 0,
+        completion.get("reasoning_tokens") or 0,
     )
-
-
-def _count(value: Any) -> int:
-    if type(value) is int and value >= 0:
-        return value
-    if value is None:
-        return 0
-    raise TypeError(f"a number of tokens is {str(value)[:50]!r}")
+    for count in counts:
+        if type(count) is not int or count < 0:
+            raise TypeError(f"a number of tokens is {str(count)[:50]!r}")
+    return Usage(
+        input_tokens=counts[0],
+        output_tokens=counts[1],
+        cached_input_tokens=counts[2],
+        reasoning_tokens=counts[3],
+    )
 
 
 def _status_of(error: Any) -> int:
