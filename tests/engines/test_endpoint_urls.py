@@ -125,6 +125,20 @@ def test_urls_that_are_none_are_refused_without_showing_the_key(url):
         assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\nx: y", "\0", " ", "\u201d", "\u200b", "\x7f"])
+def test_keys_with_more_than_the_key_are_refused_without_showing_them(end):
+    for options in ({"api_key": KEY + end}, {"headers": {"x-key": KEY + end}}):
+        with pytest.raises(errors.ConfigurationError, match="pasted") as caught:
+            Engine.open("http://127.0.0.1:1/v1", model="m", **options)
+        assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "host", "a b", "a:b", "", "\u00e9"])
+def test_headers_that_cannot_be_given_are_refused(name):
+    with pytest.raises(errors.ConfigurationError, match="leave it out"):
+        Engine.open("http://127.0.0.1:1/v1", model="m", headers={name: "x"})
+
+
 def test_ipv6_and_default_ports():
     assert BaseUrl.of("http://[::1]:8000/v1").origin == "http://[::1]:8000"
     assert BaseUrl.of("https://host").port == 443

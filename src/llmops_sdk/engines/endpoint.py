@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Mapping
@@ -55,6 +56,10 @@ _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 _LAST_S = 1.0
 """Seconds in which the end of a body has to follow the end of an answer, for the connection to be kept."""
 _LAST_BYTES = 64 * 1024
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
+"""RFC 9110, sections 5.1 and 5.5."""
+_FRAMING_HEADERS = frozenset({"content-length", "host", "transfer-encoding"})
 _GZIP = b"\x1f\x8b"
 
 
@@ -392,9 +397,14 @@ def _header_lines(headers: Mapping[str, str]) -> bytes:
         **headers,
     }
     for name, value in lines.items():
-        if any(sign in name + value for sign in "\r\n\0") or not name.isascii():
-            raise ConfigurationError(f"the header {name!r} has a line break or a character that HTTP does not allow")
-    return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1", "replace")
+        if _HEADER_NAME.fullmatch(name) is None or name in _FRAMING_HEADERS:
+            raise ConfigurationError(f"the header {name!r} is none that can be given; leave it out")
+        if _HEADER_VALUE.fullmatch(value) is None:  # not shown: it may be a key
+            raise ConfigurationError(
+                f"the value of the header {name!r} has a line break or a character that HTTP does not allow, "
+                "or a space at an end; was it pasted or read from a file with more than the key?"
+            )
+    return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
 
 
 def _wire_default(value: Any) -> Any:
