@@ -84,6 +84,7 @@ async def test_azure_gets_its_key_in_its_own_header_and_names_the_model():
     async with FaultServer("ok") as server, Engine.open(server.url, model="m", api_key=KEY, key_header="x-key") as own:
         await own.agenerate(HELLO)
         assert server.requests[0].headers["x-key"] == KEY
+        assert server.requests[0].headers["accept-encoding"] == "identity"
         assert "authorization" not in server.requests[0].headers
 
 
@@ -201,6 +202,30 @@ async def test_keys_are_in_no_error_no_repr_no_pickle_and_no_log(behaviour, own,
                 assert own or KEY not in record.getMessage()
                 assert KEY not in record.getMessage() or record.name.startswith(("http", "hpack"))
             caplog.clear()
+
+
+async def test_a_server_of_another_protocol_that_repeats_the_key_and_a_client_that_does():
+    async def repeat(reader, writer):
+        writer.write(b"ERR I do not know " + (await reader.read(65536)).partition(b"uthorization: ")[2][:60])
+        writer.close()
+
+    server = await asyncio.start_server(repeat, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(errors.InvalidResponseError) as caught:
+            await Engine.open(url, model="m", api_key=KEY).agenerate(HELLO)
+        assert b"Bearer" not in caught.value.body
+        assert caught.value.body.startswith(b"ERR")
+        assert KEY.encode() not in caught.value.body
+
+    async def break_it(request):
+        raise ValueError(f"cannot sign {request.headers['authorization']}")
+
+    httpx2 = pytest.importorskip("httpx2")
+    async with httpx2.AsyncClient(event_hooks={"request": [break_it]}) as client:
+        with pytest.raises(errors.EngineError, match=r"cannot sign \[scrubbed\]") as caught:
+            await Engine.open(url, model="m", api_key=KEY, client=client).agenerate(HELLO)
+        assert KEY not in repr(caught.value)
 
 
 def test_a_key_is_taken_out_where_a_text_was_cut_in_its_middle():

@@ -246,6 +246,16 @@ LIES = {
 }
 
 
+TELLING = {
+    "tiny chunks in much framing": "framing",
+    "trailers without end": "framing",
+    "header bomb": "headers are over",
+    "interim answers without end": "headers are over",
+    "switches protocols": "does not speak HTTP/1.1",
+    "no content": "status 204",
+}
+
+
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_of_the_framing_is_typed_and_its_connection_is_not_used_again(lie):
     async with RawServer(LIES[lie], LIES[lie]) as server, opened(server, read_timeout_s=1.0) as engine:
@@ -254,8 +264,43 @@ async def test_a_lie_of_the_framing_is_typed_and_its_connection_is_not_used_agai
                 await attempt
             if lie == "gzip":
                 assert "compressed" in str(caught.value)
+            elif lie in TELLING and attempt.__name__ == "agenerate":
+                assert TELLING[lie] in str(caught.value)
         assert (await engine.agenerate(HELLO)).text == "ok"
         assert server.connections == 3
+
+
+async def test_trailers_are_no_headers():
+    body = b'{"error": "slow down"}'
+    answer = b"HTTP/1.1 429 No\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer += chunked(body, end=b"0\r\nretry-after: 99\r\nx-request-id: false\r\n\r\n")
+    async with RawServer(answer, hold=True) as server, opened(server) as engine:
+        with pytest.raises(errors.RateLimitError) as caught:
+            await engine.agenerate(HELLO)
+        assert (caught.value.retry_after_s, caught.value.request_id) == (None, None)
+        assert (await engine.agenerate(HELLO)).text == "ok"
+        assert server.connections == 1
+
+
+async def test_a_body_that_ends_a_little_after_its_answer_leaves_the_connection_free():
+    async def later(writer):
+        writer.write(STREAM_HEAD + chunked(EVENTS, end=b""))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"0\r\n\r\n")
+
+    async with RawServer(later, hold=True) as server, opened(server) as engine:
+        assert await streamed(engine) == "ok"
+        assert (await engine.agenerate(HELLO)).text == "ok"
+        assert server.connections == 1
+
+
+async def test_an_own_client_reads_what_was_compressed_though_nobody_asked():
+    httpx2 = pytest.importorskip("httpx2")
+    packed = gzip.compress(EVENTS)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    async with RawServer(head % len(packed) + packed) as server, httpx2.AsyncClient() as client:
+        assert await streamed(opened(server, client=client)) == "ok"
 
 
 async def test_interim_answers_are_passed_over():

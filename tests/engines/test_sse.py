@@ -62,11 +62,14 @@ def test_whole():
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf\xef\xbb\xbf"])
 def test_one_two_and_three_cuts_anywhere(mark):
-    nasty = mark + b"data: a\r\ndata:b\r\r\n:\n\ndata\r\rdata : x\ndata:\xc3\xa9\n\r\n"
-    expected = by_the_book(nasty)
-    for cuts in (1, 2, 3):
-        for edges in itertools.combinations_with_replacement(range(len(nasty) + 1), cuts):
-            assert parse(cut(nasty, edges)) == expected, edges
+    for nasty in (
+        mark + b"data: a\r\ndata:b\r\r\n:\n\ndata\r\rdata : x\ndata:\xc3\xa9\n\r\n",
+        mark + b"data: a\ndata: b\n\ndata: c\n\nid: 1\rdata: d\n\n",
+    ):
+        expected = by_the_book(nasty)
+        for cuts in (1, 2, 3):
+            for edges in itertools.combinations_with_replacement(range(len(nasty) + 1), cuts):
+                assert parse(cut(nasty, edges)) == expected, edges
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))

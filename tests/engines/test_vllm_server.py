@@ -112,6 +112,7 @@ async def test_a_tool_is_called_where_one_is_required(remote):
         assert call.name == "look_up"
         assert json.loads(call.arguments)["city"] in {"Paris", "Rome"}
         assert call.id
+        assert answer.finish_reason in {"tool_calls", "stop"}
 
 
 async def test_a_schema_is_kept(remote):

@@ -55,7 +55,6 @@ _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 """What reading an answer raises that is not what it should be."""
 _LAST_S = 1.0
 """Seconds in which the end of a body has to follow the end of an answer, for the connection to be kept."""
-_LAST_BYTES = 64 * 1024
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 """RFC 9110, sections 5.1 and 5.5."""
@@ -381,11 +380,10 @@ async def _read_end(reply: Reply) -> None:
     Servers send it right after the last event. Whatever comes in its place does no harm to the answer: the connection
     is cut.
     """
-    size = 0
     with contextlib.suppress(EngineError, TimeoutError):
         async with asyncio.timeout(_LAST_S):
-            while size < _LAST_BYTES and (data := await reply.chunk()):
-                size += len(data)
+            while await reply.chunk():
+                pass
 
 
 def _header_lines(headers: Mapping[str, str]) -> bytes:
