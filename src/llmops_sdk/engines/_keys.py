@@ -12,6 +12,8 @@ _SHORTEST = 8
 _SHOWN = "[scrubbed]"
 _PUBLIC_HEADERS = frozenset({"accept", "accept-encoding", "content-type", "user-agent", "anthropic-version"})
 
+_WITH_SCHEME = frozenset({"authorization", "proxy-authorization"})
+
 
 class Keys:
     """Knows texts that must not be seen.
@@ -48,12 +50,13 @@ def keys_in(headers: Mapping[str, str]) -> list[str]:
 
     Example:
         >>> keys_in({"authorization": "Bearer abc", "accept": "*/*"})
-        ['Bearer abc', 'abc']
+        ['abc']
     """
     found: list[str] = []
     for name, value in headers.items():
-        if name.lower() not in _PUBLIC_HEADERS:
+        _, space, key = value.partition(" ")
+        if name.lower() in _WITH_SCHEME and space:
+            found.append(key.strip())
+        elif name.lower() not in _PUBLIC_HEADERS:
             found.append(value)
-            if " " in value:
-                found.append(value.partition(" ")[2].strip())
     return found

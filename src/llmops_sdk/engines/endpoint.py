@@ -190,7 +190,9 @@ class Endpoint(Engine):
             elif not reader.complete:
                 raise EngineConnectionError("the stream ended before the answer was complete")
         except EngineConnectionError as exc:
-            broken = StreamInterrupted(str(exc), partial_text="".join(texts), engine=self.name, model=self.model)
+            broken = StreamInterrupted(
+                str(exc), stage=exc.stage, partial_text="".join(texts), engine=self.name, model=self.model
+            )
             self._name(broken)
             raise broken from exc
         except EngineError as exc:
