@@ -1,8 +1,8 @@
 """The testing kit, for your own test suite: no key, no network, no GPU.
 
-`FaultServer` is an OpenAI-compatible server that misbehaves as it is told to. `Cassette` records an engine once and
-replays it, timings and errors included. `EngineContract` and `GuardContract` are suites that your own engines and
-guards inherit. `llmops_sdk.testing.plugin` brings all of it to pytest as fixtures.
+`FaultServer` is a server with the APIs of OpenAI and Anthropic that misbehaves as it is told to. `Cassette` records an
+engine once and replays it, timings and errors included. `EngineContract` and `GuardContract` are suites that your own
+engines and guards inherit. `llmops_sdk.testing.plugin` brings all of it to pytest as fixtures.
 
 The names are found on first use, so that importing this room loads neither pytest nor a server.
 """

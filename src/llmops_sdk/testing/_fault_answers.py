@@ -10,6 +10,7 @@ from typing import Any
 
 from llmops_sdk.testing._faults import Behaviour, Reply, Script, Status, behaviour_of
 from llmops_sdk.testing._wire import ANSWER_ID, Rendered, at_once, embeddings, json_answer, render, words
+from llmops_sdk.testing._wire_anthropic import message_refusal, message_words, render_message
 
 __all__ = ["Answers", "SeenRequest", "refusal"]
 
@@ -18,6 +19,11 @@ _CACHED = 4096
 
 _CACHED_BODY = 4096
 """Most bytes of a request whose answer is kept."""
+
+_MESSAGES = "/v1/messages"
+_COUNT = "/v1/messages/count_tokens"
+_ASKED = {"/v1/chat/completions", _MESSAGES, _COUNT}
+"""Where requests with `messages` go: those of the OpenAI API, and those of Anthropic's."""
 
 _CLOSE = re.compile(rb"\r\nconnection:[ \t]*close[ \t]*\r\n", re.IGNORECASE)
 
@@ -75,19 +81,19 @@ class Answers:
         self._script = tuple(behaviour_of(given) for given in script) or (Reply(),)
         self._models = models
         self._next = 0
-        self._cache: dict[tuple[int, bytes], bytes] = {}
+        self._cache: dict[tuple[int, str, bytes], bytes] = {}
 
     def to(self, request: SeenRequest) -> bytes | tuple[Rendered, Behaviour]:
         """The whole answer where it can be written at once, else what `steps` makes a plan of."""
         path = request.path.partition("?")[0]
         if path == "/v1/embeddings" and request.method == "POST":
             return _embedded(request)
-        if path != "/v1/chat/completions":
+        if path not in _ASKED:
             return self._fixed(path, request.method)
         if request.method != "POST":
-            return refusal(405, f"{request.method} is not allowed for {path}")
+            return refusal(405, f"{request.method} is not allowed for {path}", path)
         turn = self._next % len(self._script)
-        key = (turn, request.body)
+        key = (turn, path, request.body)
         cached = self._cache.get(key)
         if cached is not None:
             self._next += 1
@@ -95,22 +101,30 @@ class Answers:
         try:
             asked = json.loads(request.body)
         except ValueError as exc:
-            return refusal(400, f"the body is no JSON: {exc}")
+            return refusal(400, f"the body is no JSON: {exc}", path)
         if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
-            return refusal(400, "the body has to be an object with `messages`")
+            return refusal(400, "the body has to be an object with `messages`", path)
+        if path == _COUNT:
+            counted = json_answer(200, {"input_tokens": message_words(asked)})
+            return counted.head + counted.pieces[0]
+        if path == _MESSAGES and not isinstance(asked.get("max_tokens"), int):
+            return refusal(400, "max_tokens: Field required", path)
         return self._completion(asked, key)
 
-    def _completion(self, asked: dict[str, Any], key: tuple[int, bytes]) -> bytes | tuple[Rendered, Behaviour]:
+    def _completion(self, asked: dict[str, Any], key: tuple[int, str, bytes]) -> bytes | tuple[Rendered, Behaviour]:
         self._next += 1
         number = b"%012d" % self._next
         given = self._script[key[0]]
         behaviour = given if isinstance(given, Behaviour) else _called(given, asked)
-        rendered = render(behaviour, asked, input_tokens=words(asked["messages"]))
+        if key[1] == _MESSAGES:
+            rendered = render_message(behaviour, asked, input_tokens=message_words(asked))
+        else:
+            rendered = render(behaviour, asked, input_tokens=words(asked["messages"]))
         data = at_once(rendered, behaviour)
         if data is None:
             pieces = tuple(piece.replace(ANSWER_ID, number) for piece in rendered.pieces)
             return Rendered(rendered.head.replace(ANSWER_ID, number), pieces, *rendered[2:]), behaviour
-        if behaviour is given and len(key[1]) <= _CACHED_BODY:
+        if behaviour is given and len(key[2]) <= _CACHED_BODY:
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
             self._cache[key] = data
@@ -120,8 +134,8 @@ class Answers:
         if path == "/v1/embeddings":
             return refusal(405, f"{method} is not allowed for {path}")
         if path not in {"/v1/models", "/health"}:
-            there = "/v1/chat/completions, /v1/embeddings, /v1/models and /health"
-            return refusal(404, f"nothing is served at {path}; there are {there}")
+            there = ", ".join([*sorted(_ASKED), "/v1/embeddings", "/v1/models"])
+            return refusal(404, f"nothing is served at {path}; there are {there} and /health", path)
         if method not in {"GET", "HEAD"}:
             return refusal(405, f"{method} is not allowed for {path}")
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "llmops_sdk"} for name in self._models]
@@ -151,7 +165,8 @@ def _called(function: Callable[[dict[str, Any]], Any], asked: dict[str, Any]) ->
     return Status(status=500, message="the script's function gave another function; it has to give a behaviour")
 
 
-def refusal(status: int, message: str) -> bytes:
-    """A whole answer that refuses a request."""
-    rendered = render(Status(status=status, message=message), {}, input_tokens=0)
-    return rendered.head + rendered.pieces[0]
+def refusal(status: int, message: str, path: str = "") -> bytes:
+    """A whole answer that refuses a request to `path`."""
+    refused = Status(status=status, message=message)
+    rendered = message_refusal(refused) if path.startswith(_MESSAGES) else render(refused, {}, input_tokens=0)
+    return (rendered.head + rendered.pieces[0]).replace(ANSWER_ID, b"%012d" % 0)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on this machine that answers, and misbehaves, as a script says."""
+"""A server on this machine with the APIs of OpenAI and Anthropic that answers, and misbehaves, as a script says."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ __all__ = ["FaultServer", "SeenRequest"]
 
 
 class FaultServer:
-    """Serves chat completions, whole and streamed, embeddings, `/v1/models` and `/health` on 127.0.0.1, on a free port.
+    """Serves the APIs of OpenAI and Anthropic on 127.0.0.1, on a free port.
 
-    Embeddings are made up: a vector is the same for the same text, and near for texts that share words.
+    That is `/v1/chat/completions` and `/v1/messages` (whole and streamed, from one script), `/v1/messages/count_tokens`
+    (it counts words), `/v1/embeddings`, `/v1/models` and `/health`. Embeddings are made up: a vector is the same for
+    the same text, and near for texts that share words.
 
     Use it with `async with` on the running loop, or with `with` on a thread of its own; `in_subprocess` gives it a
     process of its own, for benchmarks. The pytest fixture `fault_server` starts and stops one.
 
     Args:
-        behaviours: What to do with the first, second, ... chat completion, and from the beginning again: each a
+        behaviours: What to do with the first, second, ... request for an answer, and from the beginning again: each a
             `Reply`, `Status`, `Raw` or `Hang`, or short for one (a text, a list of chunks, a status such as 429), or a
             function that takes the request's JSON and returns one of these. Nothing given: it answers "Hello".
         models: What `/v1/models` lists.

@@ -60,7 +60,8 @@ class Reply(Behaviour):
         finish_reason: `"stop"`, or `"tool_calls"` where there are some, unless given.
         usage: Tokens to report; words are counted unless given.
         report_usage: Whether tokens are reported at all.
-        reasoning: What the model thought, as `reasoning_content`; streamed before the text, a piece for each word.
+        reasoning: What the model thought, as `reasoning_content` or a block of thinking; streamed before the text, a
+            piece for each word.
         logprobs: Log-probabilities of the pieces of the text, `<= 0`, used over and over; reported where the request
             asks for them, with the likeliest tokens at each place made up.
         refusal: Whether the text stands as a refusal, as OpenAI's models put it where a schema was asked for.

@@ -21,7 +21,23 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.testing._faults import Behaviour, Hang, Raw, Reply, Status
 
-__all__ = ["ANSWER_ID", "End", "Rendered", "Step", "at_once", "embeddings", "json_answer", "render", "steps", "words"]
+__all__ = [
+    "ANSWER_ID",
+    "End",
+    "Rendered",
+    "Step",
+    "at_once",
+    "cut_text",
+    "embeddings",
+    "http_head",
+    "json_answer",
+    "json_bytes",
+    "pieces_of",
+    "render",
+    "seconds",
+    "steps",
+    "words",
+]
 
 ANSWER_ID = secrets.token_hex(6).encode()
 """Stands in rendered bytes where the number of the answer is put, twelve digits. Random: no text holds it."""
@@ -71,7 +87,7 @@ def render(behaviour: Behaviour, request: dict[str, Any], *, input_tokens: int) 
     if isinstance(behaviour, Status):
         headers = {}
         if behaviour.retry_after_s is not None:
-            headers["Retry-After"] = _seconds(behaviour.retry_after_s)
+            headers["Retry-After"] = seconds(behaviour.retry_after_s)
         kind = _TYPES.get(behaviour.status, "invalid_request_error" if behaviour.status < 500 else "server_error")
         error = {"message": behaviour.message, "type": kind, "param": None, "code": behaviour.code}
         return json_answer(behaviour.status, {"error": error}, headers)
@@ -79,15 +95,15 @@ def render(behaviour: Behaviour, request: dict[str, Any], *, input_tokens: int) 
         headers = dict(behaviour.headers or {})
         if behaviour.content_type is not None:
             headers = {"Content-Type": behaviour.content_type, **headers}
-        return Rendered(_head(behaviour.status, headers, len(behaviour.body)), (behaviour.body,), chunked=False)
+        return Rendered(http_head(behaviour.status, headers, len(behaviour.body)), (behaviour.body,), chunked=False)
     assert isinstance(behaviour, Hang)
     return Rendered(b"", (), chunked=False)
 
 
 def json_answer(status: int, content: object, headers: dict[str, str] | None = None) -> Rendered:
     """A JSON body with its headers."""
-    body = _json(content)
-    head = _head(status, {"Content-Type": "application/json", **(headers or {})}, len(body))
+    body = json_bytes(content)
+    head = http_head(status, {"Content-Type": "application/json", **(headers or {})}, len(body))
     return Rendered(head, (body,), chunked=False)
 
 
@@ -203,7 +219,7 @@ class _AnswerWriter:
                 message["tool_calls"] = calls
             if self._reply.reasoning is not None:
                 message["reasoning_content"] = self._reply.reasoning
-            pieces = [piece for piece in _cut(text, self._reply.chunks) if isinstance(piece, str)]
+            pieces = [piece for piece in cut_text(text, self._reply.chunks) if isinstance(piece, str)]
             logprobs = self._logprobs(pieces)
             choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": self._finish})
         usage = self._usage()
@@ -212,19 +228,19 @@ class _AnswerWriter:
 
     def stream(self) -> Rendered:
         opening = [self._event(index, {"role": "assistant", "content": ""}) for index in range(self._n)]
-        thoughts = _cut(self._reply.reasoning, None) if self._reply.reasoning else ()
+        thoughts = cut_text(self._reply.reasoning, None) if self._reply.reasoning else ()
         opening += [self._event(i, {"reasoning_content": piece}) for piece in thoughts for i in range(self._n)]
         events = opening + list(self._content()) + [self._event(i, {}, self._finish) for i in range(self._n)]
         usage = self._usage()
         if usage and self._usage_asked:
             events.append(_event(self._frame("chat.completion.chunk", choices=[], usage=usage)))
         events.append(b"data: [DONE]\n\n")
-        head = _head(200, {"Content-Type": "text/event-stream; charset=utf-8", **_REQUEST_ID}, None)
+        head = http_head(200, {"Content-Type": "text/event-stream; charset=utf-8", **_REQUEST_ID}, None)
         return Rendered(head, tuple(events), chunked=True, first_chunk=len(opening))
 
     def _content(self) -> Iterator[bytes]:
         """The events with text, the choices taking turns, then those with tool calls."""
-        cut = [_cut(self._text(index), self._reply.chunks) for index in range(self._n)]
+        cut = [cut_text(self._text(index), self._reply.chunks) for index in range(self._n)]
         for turn in range(max(map(len, cut))):
             for index in range(self._n):
                 piece = cut[index][turn] if turn < len(cut[index]) else ""
@@ -294,15 +310,16 @@ def _logprob(token: str, logprob: float) -> dict[str, object]:
     return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "surrogatepass"))}
 
 
-def _cut(text: str, chunks: int | tuple[str | bytes, ...] | None) -> Sequence[str | bytes]:
+def cut_text(text: str, chunks: int | tuple[str | bytes, ...] | None) -> Sequence[str | bytes]:
+    """`text` as the chunks that `Reply.chunks` asks for."""
     if isinstance(chunks, tuple):
         return chunks
     if chunks is None:
         return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
-    return _pieces(text, chunks)
+    return pieces_of(text, chunks)
 
 
-def _pieces(text: str, count: int) -> list[str]:
+def pieces_of(text: str, count: int) -> list[str]:
     """`text` in `count` pieces of about the same length."""
     edges = [len(text) * at // count for at in range(count + 1)]
     return [text[start:end] for start, end in itertools.pairwise(edges)]
@@ -314,22 +331,24 @@ def _tool_call(call: ToolCall) -> dict[str, object]:
 
 def _tool_call_pieces(number: int, call: ToolCall) -> Iterator[dict[str, object]]:
     yield {"index": number, **_tool_call(ToolCall(id=call.id, name=call.name, arguments=""))}
-    for piece in _pieces(call.arguments, _ARGUMENT_PIECES):
+    for piece in pieces_of(call.arguments, _ARGUMENT_PIECES):
         yield {"index": number, "function": {"arguments": piece}}
 
 
 def _event(content: object) -> bytes:
-    return b"data: " + _json(content) + b"\n\n"
+    return b"data: " + json_bytes(content) + b"\n\n"
 
 
-def _json(content: object) -> bytes:
+def json_bytes(content: object) -> bytes:
+    """`content` as JSON, in UTF-8 where that is possible."""
     try:
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # lone surrogates: only an escape can carry them
         return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _head(status: int, headers: dict[str, str], length: int | None) -> bytes:
+def http_head(status: int, headers: dict[str, str], length: int | None) -> bytes:
+    """The status line and headers of an answer; without a length it is sent in chunks."""
     try:
         phrase = http.HTTPStatus(status).phrase
     except ValueError:
@@ -339,5 +358,6 @@ def _head(status: int, headers: dict[str, str], length: int | None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _seconds(value: float | str) -> str:
+def seconds(value: float | str) -> str:
+    """The value of `Retry-After`."""
     return value if isinstance(value, str) else f"{value:g}"
