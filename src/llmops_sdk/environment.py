@@ -5,7 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "openai_api_key", "openai_base_url", "traces_content"]
+__all__ = [
+    "anthropic_api_key",
+    "anthropic_base_url",
+    "cache_folder",
+    "openai_api_key",
+    "openai_base_url",
+    "traces_content",
+]
+
+
+def anthropic_api_key() -> str | None:
+    """`ANTHROPIC_API_KEY`, as the Anthropic client reads it."""
+    return os.environ.get("ANTHROPIC_API_KEY") or None
+
+
+def anthropic_base_url() -> str:
+    """`ANTHROPIC_BASE_URL`, as the Anthropic client reads it."""
+    return os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
 
 
 def openai_api_key() -> str | None:

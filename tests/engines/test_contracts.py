@@ -35,6 +35,17 @@ class TestRemote(_Served):
         return Engine.open(self.server.url, model="test-model")
 
 
+class TestAnthropic(_Served):
+    holds_resources = True
+    supports_n = False
+
+    def make_engine(self):
+        return Engine.open("anthropic:test-model", base_url=self.server.url, api_key="test")
+
+    def make_failing_engine(self):
+        return Engine.open("anthropic:test-model", base_url="http://127.0.0.1:9", api_key="test")
+
+
 class TestRouter(_Served):
     holds_resources = True
 

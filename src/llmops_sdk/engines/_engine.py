@@ -79,10 +79,11 @@ class Engine(loops.Closing, Station):
         """Open an engine by its scheme. Nothing is started or connected before the first request.
 
         Args:
-            spec: `"embedded:"`, `"vllm:PATH-OR-HUB-ID"`, `"openai:MODEL"`, or the URL of any OpenAI-compatible
-                endpoint, `"http://host:port/v1"`, with `model=`.
+            spec: `"embedded:"`, `"vllm:PATH-OR-HUB-ID"`, `"openai:MODEL"`, `"anthropic:MODEL"`, or the URL of any
+                OpenAI-compatible endpoint, `"http://host:port/v1"`, with `model=`.
             model: The model to ask for, where `spec` does not name it.
-            api_key: Key of the endpoint. `openai:` reads `OPENAI_API_KEY` when it is not given.
+            api_key: Key of the endpoint. `openai:` reads `OPENAI_API_KEY` when it is not given, `anthropic:` reads
+                `ANTHROPIC_API_KEY`.
             name: Name of the engine; by default made from `spec`.
             options: What the kind of engine takes; see the engine's class.
 
