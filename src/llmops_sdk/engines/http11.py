@@ -333,6 +333,13 @@ def _no_connection(exc: OSError, host: str, where: str) -> EngineConnectionError
     return EngineConnectionError(why, stage="connect")
 
 
+def _cut(opening: asyncio.Task[tuple[asyncio.Transport, _Connection]]) -> None:
+    """Close a connection that came too late for whoever asked for it."""
+    if not opening.cancelled() and opening.exception() is None:
+        _, connection = opening.result()
+        connection.cut()
+
+
 class _Pool:
     """The connections of one event loop."""
 
@@ -455,13 +462,22 @@ class Http11:
             async with asyncio.timeout(self._connect_timeout_s):
                 if self._tls and self._ssl_context is None:
                     self._ssl_context = await asyncio.to_thread(ssl.create_default_context)
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self, loop),
-                    self.host,
-                    self.port,
-                    ssl=self._ssl_context if self._tls else None,
-                    happy_eyeballs_delay=0.25,
+                opening = loop.create_task(
+                    loop.create_connection(
+                        lambda: _Connection(self, loop),
+                        self.host,
+                        self.port,
+                        ssl=self._ssl_context if self._tls else None,
+                        happy_eyeballs_delay=0.25,
+                    )
                 )
+                try:
+                    _, connection = await asyncio.shield(opening)
+                except asyncio.CancelledError:
+                    # Cancelled when it has just connected, asyncio would lose the socket: so it goes on, and is cut.
+                    opening.add_done_callback(_cut)
+                    loop.call_later(self._connect_timeout_s, opening.cancel)
+                    raise
         except TimeoutError as exc:
             raise EngineTimeout(
                 f"no connection to {where} within {self._connect_timeout_s} s (look-up, connect and TLS handshake "
