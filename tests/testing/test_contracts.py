@@ -101,6 +101,7 @@ def test_what_is_not_declared_is_skipped():
     failed, skipped = outcomes(Contract())
     assert failed == {}
     assert skipped == {
+        "a_wrong_request_is_refused_for_good",
         "errors_are_engine_errors_that_pickle",
         "n_gives_so_many_choices",
         "sync_methods_answer_too",
@@ -320,6 +321,7 @@ def test_work_that_goes_on_upstream_fails():
         "cancelling_leaves_it_usable",
         "cancelling_a_stream_leaves_it_usable",
         "closing_a_stream_leaves_it_usable",
+        "a_deadline_ends_a_request",
     }
     assert all("still works on 1 request" in message for message in failed.values())
 

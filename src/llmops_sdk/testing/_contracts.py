@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import pickle
 import threading
+import time
 import unittest
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar, get_args
@@ -29,6 +30,9 @@ T = TypeVar("T")
 _PATIENCE_S = 30.0
 """Seconds after which an answer counts as never coming."""
 
+_REACTION_S = 2.0
+"""Seconds that an engine may take to notice that it has been cancelled; generous, since test machines are busy."""
+
 
 def _expect(truth: object, message: str) -> None:
     if not truth:
@@ -43,9 +47,9 @@ def _through_pickle(value: T) -> T:
     return again
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run(work: Coroutine[Any, Any, T], patience_s: float = _PATIENCE_S) -> T:
     async def bounded() -> T:
-        return await asyncio.wait_for(work, _PATIENCE_S)
+        return await asyncio.wait_for(work, patience_s)
 
     return asyncio.run(bounded())
 
@@ -58,6 +62,7 @@ class EngineContract:
         supports_n: Whether one request can ask for several answers.
         holds_resources: Whether the engine holds something real (sockets, a process), and so raises `ClosedError`
             after it was closed.
+        patience_s: Seconds for one test, the start of an engine among them.
 
     Example:
         >>> from llmops_sdk import Scripted
@@ -70,10 +75,19 @@ class EngineContract:
     reports_usage: ClassVar[bool] = True
     supports_n: ClassVar[bool] = True
     holds_resources: ClassVar[bool] = False
+    patience_s: ClassVar[float] = _PATIENCE_S
 
     def make_engine(self) -> EngineLike:
-        """A new engine, ready to answer `make_request()`. Each test makes one and closes it."""
+        """A new engine, ready to answer `make_request()`. Each test makes one and closes it; see `shared_engine`."""
         raise NotImplementedError("write `def make_engine(self): return MyEngine(...)`")
+
+    def shared_engine(self) -> EngineLike | None:
+        """One engine for all tests that do not need to close theirs, where a start takes long; `None`: there is none.
+
+        Whoever makes it closes it. Each test runs an event loop of its own, so it has to live on one that stays:
+        `engine.start()` puts a `vllm:` engine on the SDK's own.
+        """
+        return None
 
     def make_request(self) -> Request:
         """What the tests ask. Its answer should take a few chunks."""
@@ -81,6 +95,10 @@ class EngineContract:
 
     def make_failing_engine(self) -> EngineLike | None:
         """An engine whose every request fails, at a dead endpoint for example; `None`: there is no such thing."""
+        return None
+
+    def make_bad_request(self) -> Request | None:
+        """A request that the engine refuses because it is wrong; `None`: it takes everything."""
         return None
 
     def under_way(self) -> int | None:
@@ -94,13 +112,15 @@ class EngineContract:
 
     def _with_engine(self, use: Callable[[EngineLike], Coroutine[Any, Any, T]]) -> T:
         async def run() -> T:
-            engine = self.make_engine()
+            shared = self.shared_engine()
+            engine = self.make_engine() if shared is None else shared
             try:
                 return await use(engine)
             finally:
-                await _aclose(engine)
+                if shared is None:
+                    await _aclose(engine)
 
-        return _run(run())
+        return _run(run(), self.patience_s)
 
     def _both_ways(self, engine: EngineLike) -> list[Callable[[], Coroutine[Any, Any, object]]]:
         return [
@@ -152,14 +172,16 @@ class EngineContract:
 
     def test_sync_methods_answer_too(self) -> None:
         """`generate` and `stream` work without an event loop."""
-        engine: Any = self.make_engine()
+        shared = self.shared_engine()
+        engine: Any = self.make_engine() if shared is None else shared
         if not hasattr(engine, "generate"):
             raise unittest.SkipTest("the engine has no sync methods; subclass `llmops_sdk.Engine` to have them")
         try:
             _check_response(engine.generate(self.make_request()))
             _check_chunks(list(engine.stream(self.make_request())))
         finally:
-            engine.close()
+            if shared is None:
+                engine.close()
 
     def test_usage_is_reported(self) -> None:
         """A response has its usage, and exactly one chunk of a stream."""
@@ -208,7 +230,7 @@ class EngineContract:
         failing = self.make_failing_engine()
         if failing is None:
             raise unittest.SkipTest("`make_failing_engine` gives no engine")
-        raised = _run(use(failing))
+        raised = _run(use(failing), self.patience_s)
         _expect(len(raised) == 2, "the failing engine has to fail, by `agenerate` and by `astream`")
         for error in raised:
             _expect(
@@ -218,6 +240,45 @@ class EngineContract:
             again = _through_pickle(error)
             same = type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
             _expect(same, f"{type(error).__name__} does not survive pickle")
+
+    def test_a_wrong_request_is_refused_for_good(self) -> None:
+        """What is wrong with a request is said by an `EngineError` that is not retryable; the engine stays usable."""
+        if self.make_bad_request() is None:
+            raise unittest.SkipTest("`make_bad_request` gives no request")
+
+        async def use(engine: EngineLike) -> None:
+            wrong = self.make_bad_request()
+            assert wrong is not None
+            for attempt in (lambda: engine.agenerate(wrong), lambda: _read(engine.astream(wrong))):
+                outcome = (await asyncio.gather(attempt(), return_exceptions=True))[0]
+                _expect(
+                    isinstance(outcome, EngineError) and not outcome.retryable,
+                    f"a wrong request ends with an EngineError that is not retryable, not with {outcome!r}",
+                )
+                await self._still_answers(engine, "a wrong request")
+
+        self._with_engine(use)
+
+    def test_a_deadline_ends_a_request(self) -> None:
+        """A request that is over its deadline ends then, with `TimeoutError`, and the next request is answered."""
+
+        async def use(engine: EngineLike) -> None:
+            await self._still_answers(engine, "nothing")  # a start takes its own time
+            for deadline_s in (0.001, 0.03):
+                request = self.make_request().bound_to(Call(deadline_s=deadline_s))
+                for attempt in (engine.agenerate, lambda asked: _read(engine.astream(asked))):
+                    began = time.perf_counter()
+                    try:
+                        async with asyncio.timeout(deadline_s):
+                            await attempt(request)
+                    except TimeoutError:
+                        pass
+                    took = time.perf_counter() - began
+                    _expect(took < deadline_s + _REACTION_S, f"a request of {deadline_s} s ended after {took:.1f} s")
+                    await self._nothing_under_way("a deadline")
+                    await self._still_answers(engine, "a deadline")
+
+        self._with_engine(use)
 
     def test_cancelling_leaves_it_usable(self) -> None:
         """A cancelled `agenerate` stops, is not swallowed, and the next request is answered."""
@@ -289,7 +350,7 @@ class EngineContract:
                 await _aclose(engine)
                 await _aclose(engine)
 
-        _run(use())
+        _run(use(), self.patience_s)
 
     def test_use_after_close_raises_closed_error(self) -> None:
         """An engine that holds something says so when it is used after it was closed."""
@@ -310,12 +371,13 @@ class EngineContract:
 
     def test_serves_several_loops_and_threads(self) -> None:
         """One engine answers on one event loop after the other, and on loops of two threads at once."""
-        engine = self.make_engine()
+        shared = self.shared_engine()
+        engine = self.make_engine() if shared is None else shared
         answers: list[object] = []
 
         def ask() -> None:
             try:
-                answers.append(_run(engine.agenerate(self.make_request())))
+                answers.append(_run(engine.agenerate(self.make_request()), self.patience_s))
             except BaseException as exc:  # noqa: BLE001  (a thread has to hand it on)
                 answers.append(exc)
 
@@ -327,7 +389,8 @@ class EngineContract:
             for thread in threads:
                 thread.join()
         finally:
-            _run(_aclose(engine))
+            if shared is None:
+                _run(_aclose(engine), self.patience_s)
         for answer in answers:
             _expect(isinstance(answer, Response), f"from another loop or thread the engine gave {answer!r}")
 
