@@ -254,6 +254,18 @@ def test_priority_and_round_robin_and_least_busy():
     assert names(LeastBusy().order(three, HELLO)) == ["e2", "e1", "e0"]
 
 
+def test_least_busy_counts_what_others_ask_of_an_engine():
+    two = legs(0, 0)
+    two[0].engine.running, two[0].engine.waiting = 2, 3
+    two[1].in_flight = 4
+    assert names(LeastBusy().order(two, HELLO)) == ["e1", "e0"]
+    assert LeastBusy().reason(two[0]) == "5 in flight"
+    two[1].in_flight = 6
+    assert names(LeastBusy().order(two, HELLO)) == ["e0", "e1"]
+    two[0].engine.running = two[0].engine.waiting = None
+    assert LeastBusy().reason(two[0]) == "0 in flight"
+
+
 def test_latency_prefers_the_fast_and_never_starts_with_the_slowest_of_three():
     three = legs(0.1, 0.01, 0.5)
     firsts = {names(Latency().order(three, HELLO))[0] for _ in range(200)}

@@ -54,15 +54,24 @@ class RoundRobin:
 
 
 class LeastBusy:
-    """The one with the fewest requests in flight; among equals as given."""
+    """The one with the fewest requests in flight; among equals as given.
+
+    An engine that knows its own load counts what others ask of it, too: its answers `running` and `waiting`.
+    """
 
     def order(self, legs: Sequence[Leg], request: Request, /) -> list[Leg]:
         """See `Strategy.order`."""
-        return sorted(legs, key=lambda leg: leg.in_flight)
+        return sorted(legs, key=_in_flight)
 
     def reason(self, leg: Leg, /) -> str:
         """See `Strategy.reason`."""
-        return f"{leg.in_flight} in flight"
+        return f"{_in_flight(leg)} in flight"
+
+
+def _in_flight(leg: Leg) -> int:
+    own = [getattr(leg.engine, name, 0) for name in ("running", "waiting")]
+    # A request that this router has just sent may not have reached the engine's own count.
+    return max(leg.in_flight, sum(count for count in own if isinstance(count, int)))
 
 
 class Latency:
