@@ -62,7 +62,7 @@ def test_process_id_that_was_given_out_again_is_left_alone():
         arguments = list(watch._shell.args)
         watch.cancel()
         watch.cancel()
-        arguments[-1] = "1"  # another start time
+        arguments[-2] = "1"  # another start time
         subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False, timeout=10)
         assert alive(other.pid)
         other.kill()

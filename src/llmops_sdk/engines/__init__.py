@@ -6,5 +6,6 @@
 
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
 from llmops_sdk.engines._scripted import Scripted
+from llmops_sdk.engines._vllm_load import EngineLoad
 
-__all__ = ["Engine", "Scripted", "chunks_of", "response_of"]
+__all__ = ["Engine", "EngineLoad", "Scripted", "chunks_of", "response_of"]

