@@ -66,3 +66,21 @@ def test_process_id_that_was_given_out_again_is_left_alone():
         subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False, timeout=10)
         assert alive(other.pid)
         other.kill()
+
+
+def test_folder_goes_with_the_parent(tmp_path):
+    folder = tmp_path / "sockets of a core"
+    folder.mkdir()
+    (folder / "socket").touch()
+    watch = EndWithMe([], folder)
+    watch._shell.stdin.close()  # as the kernel does it when this process ends
+    watch._shell.wait(10)
+    watch.cancel()
+    assert not folder.exists()
+    assert tmp_path.exists()
+
+
+def test_folder_stays_when_the_watch_is_called_off(tmp_path):
+    watch = EndWithMe([], tmp_path)
+    watch.cancel()
+    assert tmp_path.exists()

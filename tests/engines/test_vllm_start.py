@@ -78,6 +78,10 @@ def test_a_damaged_index_is_refused(folder: Path) -> None:
         ({"max_model_len": 0}, "max_model_len.*at least 1"),
         ({"cpu_threads": 1.5}, "cpu_threads.*whole number"),
         ({"max_num_seqs": True}, "max_num_seqs"),
+        ({"data_parallel_size": 0}, "data_parallel_size.*at least 1"),
+        ({"distributed": "slurm"}, "'mp' or 'ray'"),
+        ({"max_waiting": -1}, "max_waiting.*0 or more"),
+        ({"restarts": True}, "restarts.*0 or more"),
         ({"kv_cache_gib": 0}, "kv_cache_gib.*above 0"),
         ({"gpu_memory_utilization": 1.5}, "at most 1"),
         ({"engine_args": {"dtype": "float16"}}, "`dtype=...` instead"),
@@ -140,6 +144,17 @@ def test_a_clock_adds_up_and_tells() -> None:
     clock.ready()
     assert list(clock.steps) == ["import", "build"]
     assert told == [("import", False), ("import", True)] * 2 + [("build", False), ("build", True), ("ready", True)]
+
+
+def test_a_clock_goes_from_step_to_step() -> None:
+    told: list[tuple[str, bool]] = []
+    clock = Clock(lambda step, seconds: told.append((step, seconds is not None)))
+    with pytest.raises(ZeroDivisionError), clock.steps_in_a_row("core") as begin:
+        begin("weights")
+        begin("core")
+        raise ZeroDivisionError
+    assert list(clock.steps) == ["core", "weights"]
+    assert told == [(step, ended) for step in ("core", "weights", "core") for ended in (False, True)]
 
 
 class Terminal(io.StringIO):

