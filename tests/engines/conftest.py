@@ -104,7 +104,7 @@ class OneVLLM:
     async def running(self) -> VLLM:
         self.server.stop()
         if self._engine is None:
-            engine = Engine.open("embedded:", cpu_threads=1)
+            engine = Engine.open("embedded:", cpu_threads=1, tool_call_parser="hermes")
             assert isinstance(engine, VLLM)
             self._engine = engine
             await engine.astart()

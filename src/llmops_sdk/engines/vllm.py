@@ -23,30 +23,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import functools
 import importlib.util
 import inspect
 import itertools
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
 from llmops_sdk.engines._vllm_life import VllmLife
 from llmops_sdk.engines._vllm_load import EngineLoad
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
     check_request,
+    refuse_images,
     sampling_params,
+    structure,
     template_arguments,
+    template_text,
     translated,
 )
 from llmops_sdk.engines._vllm_start import (
+    Clock,
     LaunchOptions,
     Progress,
     VllmParts,
 )
 from llmops_sdk.errors import (
+    BadRequestError,
     ClosedError,
     ConfigurationError,
     ContextLengthError,
@@ -54,7 +62,7 @@ from llmops_sdk.errors import (
     MissingDependencyError,
     ServerError,
 )
-from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, Usage
+from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Request, Response
 
 __all__ = ["VLLM", "open_engine", "refuse_wrong_options", "require_vllm"]
 
@@ -83,8 +91,12 @@ class VLLM(VllmLife):
     `request.extra` takes vLLM's own names: the sampling parameters `top_k`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`, `bad_words`, `logit_bias`,
     ...; one of `regex`, `choice`, `grammar`, `json_object`, `structural_tag` to shape the answer; `priority`,
-    `chat_template_kwargs`, and `continue_final_message` to go on with the last message's text. Tools and LoRA adapters
-    are refused in this version.
+    `chat_template_kwargs`, and `continue_final_message` to go on with the last message's text. LoRA adapters are
+    refused in this version.
+
+    Tools need `tool_call_parser`. With `tool_choice="required"`, or a tool's name, the answer is made to be a call that
+    keeps to the tool's JSON schema; with `"auto"` that holds for tools with `"strict": True`. `extra` takes
+    `parallel_tool_calls`, too. Token ids are on every answer.
 
     Args:
         model: Path of a model folder with safetensors weights, or a name on the Hugging Face hub.
@@ -110,6 +122,10 @@ class VLLM(VllmLife):
         distributed: What runs the ranks of a model on several devices: `"mp"` on this machine, `"ray"` on several. By
             default what vLLM chooses. vLLM has no Ray on a CPU.
         tokenizer: Another tokenizer than the model's.
+        chat_template: Another chat template than the model's: the path of a file, or Jinja text.
+        tool_call_parser: vLLM's name of the parser that reads tool calls in the model's own format: `"hermes"` for
+            Qwen and Hermes, `"llama3_json"`, `"mistral"`, ...; a wrong name is answered with all of them at the start.
+        reasoning_parser: vLLM's name of the parser that tells thoughts from the answer: `"qwen3"`, `"deepseek_r1"`, ...
         trust_remote_code: Run Python code that comes with the model.
         seed: Seed of the engine; requests have their own.
         speculative_config: vLLM's mapping for speculative decoding. Its `"ngram"` method needs the package `numba`,
@@ -157,6 +173,9 @@ class VLLM(VllmLife):
         data_parallel_size: int | None = None,
         distributed: Literal["mp", "ray"] | None = None,
         tokenizer: str | None = None,
+        chat_template: str | None = None,
+        tool_call_parser: str | None = None,
+        reasoning_parser: str | None = None,
         trust_remote_code: bool | None = None,
         seed: int | None = None,
         speculative_config: Mapping[str, Any] | None = None,
@@ -183,6 +202,7 @@ class VLLM(VllmLife):
             "data_parallel_size": data_parallel_size,
             "distributed_executor_backend": distributed,
             "tokenizer": tokenizer,
+            "reasoning_parser": reasoning_parser,
             "trust_remote_code": trust_remote_code,
             "seed": seed,
             "speculative_config": None if speculative_config is None else dict(speculative_config),
@@ -200,6 +220,9 @@ class VLLM(VllmLife):
         super().__init__(
             model, name=name or "vllm", options=options, progress=progress, restarts=restarts, max_waiting=max_waiting
         )
+        self._chat_template = template_text(chat_template)
+        self._parser_names = (tool_call_parser, reasoning_parser)
+        self._parsers: Parsers | None = None
         self._numbers = itertools.count(1)
 
     @property
@@ -280,77 +303,77 @@ class VLLM(VllmLife):
                 async for chunk in chunks:
                     yield chunk
 
+    def _build(self, parts: VllmParts, model: str, clock: Clock, given_up: threading.Event) -> Any:
+        if any(self._parser_names):
+            self._parsers = Parsers(*self._parser_names)
+        return super()._build(parts, model, clock, given_up)
+
+    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+        if self._parsers is not None:
+            self._parsers.fit(core.model_config, core.renderer.get_tokenizer())
+        await super()._connect(parts, core, clock)
+
     async def _answer(self, request: Request) -> Response:
-        core, parts, prompt, params = await self._prepared(request, streamed=False)
+        joiner = ChunkJoiner()
+        async with contextlib.aclosing(self._read(request, streamed=False)) as chunks:
+            async for chunk in chunks:
+                joiner.add(chunk)
+        return joiner.response()
+
+    def _chunks(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        return self._read(request, streamed=True)
+
+    async def _read(self, request: Request, *, streamed: bool) -> AsyncGenerator[Chunk, None]:
+        core, parts, prompt, params, parsed = await self._prepared(request, streamed=streamed)
+        tokens: list[int] = prompt["prompt_token_ids"]
         with self._sending(request, parts) as request_id:
-            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0))
+            labels = {"model": self.model, "engine": self.name, "id": request_id}
+            finish = functools.partial(self._finish_reason, shaped=params.structured_outputs is not None)
+            reader = AnswerReader(tokens, parsed, request.logprobs, labels)
+            thoughts = {} if parsed is None else parsed.engine_arguments(tokens)
+            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0), **thoughts)
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
-                    last = output
-            choices = tuple(
-                Choice(text=one.text, finish_reason=self._finish_reason(one.finish_reason)) for one in last.outputs
-            )
-        usage = Usage(
-            input_tokens=len(prompt["prompt_token_ids"]),
-            output_tokens=sum(len(one.token_ids) for one in last.outputs),
-            cached_input_tokens=last.num_cached_tokens or 0,
-        )
-        return Response(choices=choices, usage=usage, model=self.model, engine=self.name, id=request_id)
+                    for chunk in reader.read(output, finish):
+                        yield chunk
 
-    async def _chunks(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        core, parts, prompt, params = await self._prepared(request, streamed=True)
-        name, model = self.name, self.model
-        input_tokens, output_tokens, cached = len(prompt["prompt_token_ids"]), 0, 0
-        with self._sending(request, parts) as request_id:
-            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0))
-            async with contextlib.aclosing(outputs):
-                async for output in outputs:
-                    cached = output.num_cached_tokens or cached
-                    for one in output.outputs:
-                        output_tokens += len(one.token_ids)
-                        finished, usage = one.finish_reason, None
-                        if finished is not None:
-                            finished = self._finish_reason(finished)
-                            if output.finished:
-                                usage = Usage(
-                                    input_tokens=input_tokens, output_tokens=output_tokens, cached_input_tokens=cached
-                                )
-                        elif not one.text:  # half a character, or what may become a stop text
-                            continue
-                        yield Chunk(
-                            text=one.text,
-                            index=one.index,
-                            finish_reason=finished,
-                            usage=usage,
-                            model=model,
-                            engine=name,
-                            id=request_id,
-                        )
-
-    async def _prepared(self, request: Request, *, streamed: bool) -> tuple[Any, VllmParts, Any, Any]:
-        """The running core, and the request as it takes it: prompt and sampling parameters."""
-        check_request(request, engine=self.name, model=self.model)
+    async def _prepared(
+        self, request: Request, *, streamed: bool
+    ) -> tuple[Any, VllmParts, Any, Any, ParsedRequest | None]:
+        """The running core, and the request as it takes it: prompt, sampling parameters, how the answer is read."""
+        check_request(request, engine=self.name, model=self.model, tool_calls=self._parser_names[0] is not None)
         await self._started()
-        core, parts = self._core, self._parts
+        core, parts, parsers = self._core, self._parts, self._parsers
         if core is None or parts is None:
             raise ClosedError(f"the engine {self.name!r} was closed")
+        if not core.model_config.is_multimodal_model:
+            refuse_images(request, engine=self.name, model=self.model)
         window: int = core.model_config.max_model_len
         tokenizer = core.renderer.get_tokenizer()
         characters = sum(len(message.text) for message in request.messages)
         if characters > window * tokenizer.max_chars_per_token:
             raise self._too_long(f"{characters} characters, more than", None, window)
         try:
-            params = sampling_params(parts, request, self._sampling_defaults, streamed=streamed)
-            template = parts.renderers.ChatParams(chat_template_kwargs=template_arguments(request))
+            template = template_arguments(request)
+            parsed = None
+            if parsers is not None and parsers.concern(request):
+                parsed = parsers.asked(request, template, structure(parts, request))
+            params = sampling_params(parts, request, self._sampling_defaults, streamed=streamed, parsed=parsed)
+            tools = {} if parsed is None or parsed.tools is None else {"tools": parsed.tools}
+            told = parts.renderers.ChatParams(
+                chat_template=self._chat_template,
+                chat_template_kwargs=template | tools,
+                tool_choice=None if parsed is None else parsed.tool_choice,
+            )
             _, (prompt,) = await core.renderer.render_chat_async(
-                [chat_messages(request.messages)], template, self._counting
+                [chat_messages(request.messages)], told, self._counting
             )
         except Exception as exc:  # templates raise what they like
             raise translated(exc, parts, engine=self.name, model=self.model) from exc
         tokens = len(prompt["prompt_token_ids"])
         if tokens >= window:
             raise self._too_long(f"{tokens} tokens, which leaves no room for an answer in", tokens, window)
-        return core, parts, prompt, params
+        return core, parts, prompt, params, parsed
 
     def _too_long(self, size: str, tokens: int | None, window: int) -> ContextLengthError:
         return ContextLengthError(
@@ -377,12 +400,19 @@ class VLLM(VllmLife):
         finally:
             self._in_flight.pop(request_id, None)
 
-    def _finish_reason(self, reason: str | None) -> FinishReason:
+    def _finish_reason(self, reason: str | None, *, shaped: bool = False) -> FinishReason:
         known = FINISH_REASONS.get(reason or "")
         if known is not None:
             return known
         if self._closed:
             raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete")
+        if reason == "error" and shaped:
+            raise BadRequestError(
+                "vLLM could not keep to the structure that was asked for: it cannot be compiled, or nothing satisfies "
+                "it (vLLM's own log, on standard error, says more)",
+                engine=self.name,
+                model=self.model,
+            )
         raise ServerError(f"vLLM gave the request up ({reason})", engine=self.name, model=self.model)
 
 
