@@ -165,6 +165,7 @@ class _ParsedChoice:
         self._texts: list[str] = []
         self._ids: list[int] = []
         self._blank: str | None = ""
+        self._thinks = False
         self._pieces: dict[int, list[str]] = {}
 
     def read(self, text: str, ids: list[int], *, finished: bool) -> tuple[str, str, tuple[ToolCall, ...]]:
@@ -173,6 +174,7 @@ class _ParsedChoice:
         self._texts.append(text)
         self._ids += ids
         text, reasoning = self._read_piece(text, ids, finished=finished)
+        self._thinks = self._thinks or bool(reasoning)
         if not finished:
             return self._without_blank(text), reasoning, ()
         read = self._read_whole() if in_one_piece or self._chat.tools else (None, None, ())
@@ -180,6 +182,7 @@ class _ParsedChoice:
         if in_one_piece:
             # Where the parser finds no calls it returns their broken markup; the reader of pieces leaves it out.
             text, reasoning = (read[1] if read[2] or not self._chat.tools else text) or "", read[0] or ""
+            self._thinks = bool(reasoning)
         text = self._without_blank(text)
         return text or ("" if calls else self._blank or ""), reasoning, calls
 
@@ -225,7 +228,11 @@ class _ParsedChoice:
 
     def reasoning_tokens(self) -> int:
         """Tokens of the thoughts so far, as the parser counts them."""
-        return int(self._parser.count_reasoning_tokens(self._ids))
+        count = self._parser.count_reasoning_tokens
+        counted = int(count(self._ids))
+        if counted == 0 and self._thinks:  # the mark that begins the thoughts is in the prompt
+            counted = max(0, int(count(self._prompt + self._ids)) - int(count(self._prompt)))
+        return counted
 
 
 class AnswerReader:
