@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import json
+import math
 import os
+import random
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,15 @@ class VLLMServer:
             self.process = None
 
 
+LLAMA_MATRICES = {"self_attn.q_proj": (64, 64), "self_attn.v_proj": (64, 32), "mlp.down_proj": (128, 64)}
+"""What `write_lora` changes in each of the two layers of the tiny Llama: numbers in, numbers out."""
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
 class OneVLLM:
     """Holds the one engine, and opens it again after a test has closed or killed it."""
 
@@ -159,3 +172,84 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.remove(item)
         last = max((i for i, other in enumerate(items) if other.path == item.path), default=len(items) - 1)
         items.insert(last + 1, item)
+
+
+def write_safetensors(file: Path, tensors: dict[str, tuple[tuple[int, ...], Sequence[float]]]) -> None:
+    """Write tensors of 32-bit numbers, as <https://huggingface.co/docs/safetensors> lays it out."""
+    header: dict[str, object] = {}
+    data = b""
+    for name, (shape, numbers) in tensors.items():
+        piece = struct.pack(f"<{len(numbers)}f", *numbers)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(piece)]}
+        data += piece
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def _write_lora(folder: Path, *, seed: int = 0, rank: int = 8, size: float = 0.3, **config: object) -> Path:
+    numbers = random.Random(seed)
+    tensors = {}
+    for layer in range(2):
+        for module, (numbers_in, numbers_out) in LLAMA_MATRICES.items():
+            for side, shape in (("A", (rank, numbers_in)), ("B", (numbers_out, rank))):
+                name = f"base_model.model.model.layers.{layer}.{module}.lora_{side}.weight"
+                tensors[name] = shape, [numbers.gauss(0, size) for _ in range(math.prod(shape))]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_safetensors(folder / "adapter_model.safetensors", tensors)
+    values = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "base_model_name_or_path": "tiny-llama", **config}
+    values["target_modules"] = [module.rpartition(".")[2] for module in LLAMA_MATRICES]
+    (folder / "adapter_config.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_lora() -> Callable[..., Path]:
+    """Writes a random LoRA adapter of the tiny Llama, as PEFT does; `size` is the deviation of its numbers."""
+    return _write_lora
+
+
+def _write_tiny_llama(folder: Path, *, labels: Sequence[str] = ()) -> Path:
+    import tokenizers
+    import torch
+    import transformers
+
+    marks = [tokenizers.AddedToken(text, special=True) for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")]
+    trained = tokenizers.Tokenizer(tokenizers.models.BPE())
+    trained.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=320, special_tokens=marks, show_progress=False)
+    # Only printable characters: any tokens in a row are a text.
+    trained.train_from_iterator(["".join(map(chr, range(32, 127))) + "\n", "What is the capital of France?"], trainer)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=trained, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=1024,
+        tie_word_embeddings=not labels,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    kind = transformers.LlamaForCausalLM
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        kind = transformers.LlamaForSequenceClassification
+    torch.manual_seed(0)
+    kind(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_tiny_llama() -> Callable[..., Path]:
+    """Writes a random two-layer Llama in 32-bit numbers; with `labels`, one that classifies. Needs transformers."""
+    return _write_tiny_llama
