@@ -6,6 +6,7 @@
 
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
 from llmops_sdk.engines._scripted import Scripted
+from llmops_sdk.engines._vllm_adapters import Adapter
 from llmops_sdk.engines._vllm_load import EngineLoad
 
-__all__ = ["Engine", "EngineLoad", "Scripted", "chunks_of", "response_of"]
+__all__ = ["Adapter", "Engine", "EngineLoad", "Scripted", "chunks_of", "response_of"]

@@ -83,13 +83,11 @@ def check_request(request: Request, *, engine: str, model: str | None, tool_call
         tool_calls: Whether the engine has a parser of tool calls.
 
     Raises:
-        BadRequestError: An adapter is asked for, tools without a parser, or a value is impossible.
+        BadRequestError: Tools are asked for without a parser, or a value is impossible.
     """
     problem = None
     if not request.messages:
         problem = "the request has no messages"
-    elif request.adapter is not None:
-        problem = f"this engine does not load adapters yet (adapter={request.adapter!r})"
     elif not request.extra.keys() <= _EXTRA:
         unknown = ", ".join(map(repr, sorted(request.extra.keys() - _EXTRA)))
         problem = f"unknown in `extra`: {unknown}; this engine knows {', '.join(sorted(_EXTRA))}"

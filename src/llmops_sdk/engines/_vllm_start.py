@@ -36,6 +36,7 @@ __all__ = [
     "build",
     "check_checkpoint",
     "import_vllm",
+    "is_local",
     "working_folder",
 ]
 

@@ -22,21 +22,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import difflib
 import functools
 import importlib.util
 import inspect
 import itertools
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._vllm_adapters import Adapter, Adapters
 from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
 from llmops_sdk.engines._vllm_life import VllmLife
 from llmops_sdk.engines._vllm_load import EngineLoad
+from llmops_sdk.engines._vllm_pooling import (
+    Task,
+    classification,
+    each,
+    pooling_params,
+    refuse_other_task,
+    task_arguments,
+    tokens_of,
+)
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
     check_request,
@@ -52,19 +64,23 @@ from llmops_sdk.engines._vllm_start import (
     LaunchOptions,
     Progress,
     VllmParts,
+    is_local,
 )
 from llmops_sdk.errors import (
     BadRequestError,
     ClosedError,
     ConfigurationError,
     ContextLengthError,
+    EngineDied,
     LlmopsError,
     MissingDependencyError,
     ServerError,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, FinishReason, Request, Response
 
 __all__ = ["VLLM", "open_engine", "refuse_wrong_options", "require_vllm"]
+
+_T = TypeVar("_T")
 
 _MAX_NUM_SEQS = 128
 """Requests that share a step when `max_num_seqs` is not given: vLLM's own default on a CPU server."""
@@ -79,6 +95,8 @@ _COUNTS = (
     "cpu_threads",
 )
 
+_OF_ADAPTERS = ("enable_lora", "lora_modules", "max_cpu_loras", "max_lora_rank", "max_loras")
+
 
 class VLLM(VllmLife):
     """A model in this process, by vLLM.
@@ -91,12 +109,18 @@ class VLLM(VllmLife):
     `request.extra` takes vLLM's own names: the sampling parameters `top_k`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`, `bad_words`, `logit_bias`,
     ...; one of `regex`, `choice`, `grammar`, `json_object`, `structural_tag` to shape the answer; `priority`,
-    `chat_template_kwargs`, and `continue_final_message` to go on with the last message's text. LoRA adapters are
-    refused in this version.
+    `chat_template_kwargs`, and `continue_final_message` to go on with the last message's text.
 
     Tools need `tool_call_parser`. With `tool_choice="required"`, or a tool's name, the answer is made to be a call that
     keeps to the tool's JSON schema; with `"auto"` that holds for tools with `"strict": True`. `extra` takes
     `parallel_tool_calls`, too. Token ids are on every answer.
+
+    LoRA adapters share the base model's weights: `Request.adapter` chooses one, and requests with different ones share
+    steps. vLLM holds `max_adapters` of them; beyond that the one that was used longest ago is put out, and loaded again
+    from its folder when a request names it. A request waits while all places are in use.
+
+    An engine does one task. Where `task` is not given the checkpoint decides: a model that writes text generates, an
+    embedding model embeds, one with a classification head classifies.
 
     Args:
         model: Path of a model folder with safetensors weights, or a name on the Hugging Face hub.
@@ -137,6 +161,13 @@ class VLLM(VllmLife):
             0.5, 1, 2, ... 30 seconds. A core that lived for a minute begins a new row. Requests meanwhile are refused
             with `EngineDied`, which says when to come back. With 0 the next request starts it again, and waits.
         live_load: Let vLLM tell after each step how busy it is, for `load`.
+        task: `"generate"`, `"embed"` (`aembed`; any text model can) or `"classify"` (`aclassify`).
+        adapters: LoRA adapters to load at the start: name -> folder with `adapter_config.json` and
+            `adapter_model.safetensors`, as PEFT saves it.
+        max_adapters: How many adapters vLLM may hold at once; as many as `adapters` if not given. Each takes room for
+            `max_lora_rank`, used or not. Give it without `adapters` to load some later.
+        max_lora_rank: Largest rank of an adapter: 1, 8, 16, 32, 64, 128, 256, 320 or 512; by default what `adapters`
+            need, or 16.
         cpu_threads: On a CPU: threads that compute. By default `OMP_NUM_THREADS`, or all cores. They spin while they
             wait for each other, so on a machine that is busy with other work fewer are faster: 1 in test suites.
         engine_args: All other arguments of `vllm.AsyncEngineArgs`, by name.
@@ -183,6 +214,10 @@ class VLLM(VllmLife):
         max_waiting: int | None = None,
         restarts: int = 0,
         live_load: bool = True,
+        task: Task | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
+        max_adapters: int | None = None,
+        max_lora_rank: int | None = None,
         cpu_threads: int | None = None,
         engine_args: Mapping[str, Any] | None = None,
         progress: Progress | bool = True,
@@ -210,6 +245,7 @@ class VLLM(VllmLife):
         }
         arguments = {key: value for key, value in named.items() if value is not None}
         _check_numbers(arguments | {"kv_cache_gib": kv_cache_gib, "cpu_threads": cpu_threads})
+        arguments |= task_arguments(task)
         arguments |= _checked_engine_args(engine_args or {}, named.keys())
         if not model:
             raise ConfigurationError("`vllm:` needs a model: `Engine.open('vllm:PATH')`")
@@ -223,6 +259,11 @@ class VLLM(VllmLife):
         self._chat_template = template_text(chat_template)
         self._parser_names = (tool_call_parser, reasoning_parser)
         self._parsers: Parsers | None = None
+        self._task = task
+        self._tasks: tuple[str, ...] = () if task is None else (task,)
+        self._adapters = Adapters(adapters, most=max_adapters, max_rank=max_lora_rank, engine=self.name, model=model)
+        if self._adapters.most and task in ("embed", "classify"):
+            raise ConfigurationError(f"adapters answer requests, and an engine with task={task!r} takes none")
         self._numbers = itertools.count(1)
 
     @property
@@ -303,15 +344,136 @@ class VLLM(VllmLife):
                 async for chunk in chunks:
                     yield chunk
 
+    @property
+    def adapters(self) -> Mapping[str, Adapter]:
+        """The LoRA adapters that requests can name, by name: a picture of this moment."""
+        return self._adapters.records
+
+    async def aload_adapter(self, name: str, path: str | Path, *, pin: bool | None = None) -> None:
+        """Load a LoRA adapter; starts the engine if it is not running.
+
+        A name that is there already gets the new weights: requests in flight end with the former ones, later ones
+        take the new ones. Where it fails, all stays as it was.
+
+        Args:
+            name: What requests will call it.
+            path: Its folder.
+            pin: Whether it keeps its place when others need one; `None` leaves that as it is, at first `False`.
+
+        Raises:
+            NotFoundError: There is no such folder.
+            ConfigurationError: The folder holds no adapter that fits this model, all places are taken by pinned
+                adapters, or the engine was opened without `adapters` and `max_adapters`.
+        """
+        await self._change_adapters(lambda: self._adapters.load(name, path, pin=pin))
+
+    async def aunload_adapter(self, name: str) -> None:
+        """Forget a LoRA adapter: requests in flight end with it, later ones are refused.
+
+        Raises:
+            NotFoundError: There is no such adapter.
+        """
+        await self._change_adapters(lambda: self._adapters.unload(name))
+
+    async def apin_adapter(self, name: str) -> None:
+        """Keep a LoRA adapter loaded, whatever others are asked for; `aload_adapter(..., pin=False)` lets it go again.
+
+        Raises:
+            NotFoundError: There is no such adapter.
+            ConfigurationError: All places are taken by pinned adapters.
+        """
+        await self._change_adapters(lambda: self._adapters.pin(name))
+
+    def load_adapter(self, name: str, path: str | Path, *, pin: bool | None = None) -> None:
+        """`aload_adapter`, for code without an event loop."""
+        loops.run_sync(lambda: self.aload_adapter(name, path, pin=pin), method="load_adapter()")
+
+    def unload_adapter(self, name: str) -> None:
+        """`aunload_adapter`, for code without an event loop."""
+        loops.run_sync(lambda: self.aunload_adapter(name), method="unload_adapter()")
+
+    def pin_adapter(self, name: str) -> None:
+        """`apin_adapter`, for code without an event loop."""
+        loops.run_sync(lambda: self.apin_adapter(name), method="pin_adapter()")
+
+    async def aembed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
+        """Vectors of `texts`, in order: shape `(len(texts), dimensions)`; starts the engine if it is not running.
+
+        The model's pooler decides which tokens count and whether the vectors have length 1, as those of most models do.
+
+        Args:
+            texts: What to embed, without a chat template; each has to fit the window.
+            dimensions: Numbers for each text, where the model was trained for several (Matryoshka); all by default.
+
+        Raises:
+            ContextLengthError: A text is longer than the window.
+            BadRequestError: This engine has no embeddings, or none with so many dimensions; a text is empty.
+        """
+        return await loops.across(
+            lambda: self._pooled(texts, "embed", lambda data: data.tolist(), dimensions), self._home_loop()
+        )
+
+    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
+        """What the model's classification head says of each of `texts`, in order; starts the engine if need be.
+
+        Labels are those of the model's `id2label`, scores are probabilities.
+
+        Raises:
+            ContextLengthError: A text is longer than the window.
+            BadRequestError: This engine does not classify; a text is empty.
+        """
+
+        def labelled(data: Any) -> Classification:
+            return classification(data.tolist(), getattr(self._core.model_config.hf_config, "id2label", None) or {})
+
+        return await loops.across(lambda: self._pooled(texts, "classify", labelled), self._home_loop())
+
+    def embed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
+        """`aembed`, for code without an event loop."""
+        return loops.run_sync(lambda: self.aembed(texts, dimensions=dimensions), method="embed()")
+
     def _build(self, parts: VllmParts, model: str, clock: Clock, given_up: threading.Event) -> Any:
+        base = Path(model).expanduser() if is_local(model) else None
+        lora = self._adapters.engine_arguments(base, on_cpu=parts.on_cpu)
+        self._options = dataclasses.replace(self._options, arguments={**self._options.arguments, **lora})
         if any(self._parser_names):
             self._parsers = Parsers(*self._parser_names)
         return super()._build(parts, model, clock, given_up)
 
     async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+        try:
+            tasks = await core.get_supported_tasks()
+        except Exception as exc:  # the core may fail in any way
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        if self._task is not None and self._task not in tasks:
+            raise ConfigurationError(f"{self.model!r} cannot {self._task}: vLLM can use it to {', '.join(tasks)}")
+        self._tasks = tasks
         if self._parsers is not None:
             self._parsers.fit(core.model_config, core.renderer.get_tokenizer())
+        with clock.step("adapters") if self._adapters.most else contextlib.nullcontext():
+            await self._load_adapters(core)
         await super()._connect(parts, core, clock)
+
+    async def _load_adapters(self, core: Any) -> None:
+        """Have a core that has just started load the adapters; what it holds already is not asked of it again."""
+        try:
+            await self._adapters.start(core)
+        except BaseException:
+            self._adapters.stop()  # this core is not kept
+            raise
+
+    async def _change_adapters(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._adapters.refuse_without()
+
+        async def changed() -> None:
+            await self._started()
+            await change()
+
+        await loops.across(changed, self._home_loop())
+
+    def _forget_core(self) -> None:
+        self._adapters.stop()
+        super()._forget_core()
 
     async def _answer(self, request: Request) -> Response:
         joiner = ChunkJoiner()
@@ -330,19 +492,88 @@ class VLLM(VllmLife):
             labels = {"model": self.model, "engine": self.name, "id": request_id}
             finish = functools.partial(self._finish_reason, shaped=params.structured_outputs is not None)
             reader = AnswerReader(tokens, parsed, request.logprobs, labels)
-            thoughts = {} if parsed is None else parsed.engine_arguments(tokens)
-            outputs = core.generate(prompt, params, request_id, priority=request.extra.get("priority", 0), **thoughts)
+            options = {} if parsed is None else parsed.engine_arguments(tokens)
+            options["priority"] = request.extra.get("priority", 0)
+            outputs = self._with_adapter(request, core.generate, prompt, params, request_id, **options)
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
                     for chunk in reader.read(output, finish):
                         yield chunk
+
+    def _with_adapter(
+        self, request: Request, generate: Callable[..., AsyncGenerator[Any, None]], /, *args: Any, **options: Any
+    ) -> AsyncGenerator[Any, None]:
+        """What `generate` gives; with an adapter, as soon as that is loaded."""
+
+        async def adapted(adapter: str) -> AsyncGenerator[Any, None]:
+            async with (
+                self._adapters.lent(adapter) as lora,
+                contextlib.aclosing(generate(*args, lora_request=lora, **options)) as outputs,
+            ):
+                async for output in outputs:
+                    yield output
+
+        return generate(*args, **options) if request.adapter is None else adapted(request.adapter)
+
+    async def _pooled(
+        self, texts: Sequence[str], task: Task, read: Callable[[Any], _T], dimensions: int | None = None
+    ) -> list[_T]:
+        """What the model's pooler says of each text. On the home loop."""
+        where: dict[str, Any] = {"engine": self.name, "model": self.model}
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise BadRequestError(f"`{task}` takes a list of texts: `{task}([text])`", **where)
+        if self._tasks:
+            refuse_other_task(task, self._tasks, **where)
+        await self._started()
+        refuse_other_task(task, self._tasks, **where)
+        core, parts = self._core, self._parts
+        if core is None or parts is None:
+            raise ClosedError(f"the engine {self.name!r} was closed")
+        try:
+            params = pooling_params(core, task, dimensions)
+        except Exception as exc:  # vLLM's own words about `dimensions`
+            raise translated(exc, parts, **where) from exc
+
+        async def one(index: int, text: str) -> _T:
+            prompt = await self._pooled_prompt(core, parts, index, text)
+            if self._closed:
+                raise ClosedError(f"the engine {self.name!r} was closed before all texts were done")
+            with self._sending(Request.of(text), parts) as request_id:
+                async with contextlib.aclosing(core.encode(prompt, params, request_id)) as outputs:
+                    async for output in outputs:
+                        last = output
+                if not len(last.outputs.data):  # so vLLM answers what was aborted
+                    raise EngineDied("the engine gave the text up", **where)
+                return read(last.outputs.data)
+
+        return await each(texts, one, 2 * self._most_running)
+
+    async def _pooled_prompt(self, core: Any, parts: VllmParts, index: int, text: str) -> Any:
+        window: int = core.model_config.max_model_len
+        if len(text) > window * core.renderer.get_tokenizer().max_chars_per_token:
+            raise self._too_long(f"{len(text)} characters, more than", None, window, what=f"text {index}")
+        try:
+            (prompt,) = await tokens_of(core, text)
+        except Exception as exc:  # tokenizers raise what they like
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        tokens = len(prompt["prompt_token_ids"])
+        if tokens > window:
+            raise self._too_long(f"{tokens} tokens, more than", tokens, window, what=f"text {index}")
+        if not tokens:
+            raise BadRequestError(f"text {index} is empty", engine=self.name, model=self.model)
+        return prompt
 
     async def _prepared(
         self, request: Request, *, streamed: bool
     ) -> tuple[Any, VllmParts, Any, Any, ParsedRequest | None]:
         """The running core, and the request as it takes it: prompt, sampling parameters, how the answer is read."""
         check_request(request, engine=self.name, model=self.model, tool_calls=self._parser_names[0] is not None)
+        if request.adapter is not None:
+            self._adapters.check(request.adapter)
+        if self._tasks:
+            refuse_other_task("generate", self._tasks, engine=self.name, model=self.model)
         await self._started()
+        refuse_other_task("generate", self._tasks, engine=self.name, model=self.model)
         core, parts, parsers = self._core, self._parts, self._parsers
         if core is None or parts is None:
             raise ClosedError(f"the engine {self.name!r} was closed")
@@ -375,9 +606,9 @@ class VLLM(VllmLife):
             raise self._too_long(f"{tokens} tokens, which leaves no room for an answer in", tokens, window)
         return core, parts, prompt, params, parsed
 
-    def _too_long(self, size: str, tokens: int | None, window: int) -> ContextLengthError:
+    def _too_long(self, size: str, tokens: int | None, window: int, *, what: str = "the prompt") -> ContextLengthError:
         return ContextLengthError(
-            f"the prompt has {size} the window of {window} tokens; shorten it, or raise `max_model_len`",
+            f"{what} has {size} the window of {window} tokens; shorten it, or raise `max_model_len`",
             tokens=tokens,
             window=window,
             engine=self.name,
@@ -391,7 +622,9 @@ class VLLM(VllmLife):
         self._in_flight[request_id] = request.n
         try:
             yield request_id
-        except LlmopsError:
+        except LlmopsError as exc:
+            if self._closed and isinstance(exc, EngineDied):
+                raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete") from exc
             raise
         except Exception as exc:  # what vLLM lets through is translated, whatever it is
             if self._closed:
@@ -496,6 +729,10 @@ def _check_life(distributed: object, max_waiting: object, restarts: object) -> N
 
 def _checked_engine_args(engine_args: Mapping[str, Any], named: Collection[str]) -> dict[str, Any]:
     for name in engine_args:
+        if name in _OF_ADAPTERS:
+            raise ConfigurationError(
+                f"{name!r} follows from `adapters`, `max_adapters` and `max_lora_rank`: give these"
+            )
         if name in named:
             raise ConfigurationError(f"{name!r} is an option of its own: write `{name}=...` instead of engine_args")
         if name == "model":
