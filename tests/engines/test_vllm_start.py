@@ -17,6 +17,7 @@ from llmops_sdk.engines.vllm import VLLM
 from llmops_sdk.errors import ClosedError, ConfigurationError, NotFoundError
 
 PLAIN = LaunchOptions(arguments={}, kv_cache_gib=None, cpu_threads=None)
+EMPTY = (2).to_bytes(8, "little") + b"{}"  # a safetensors file without tensors
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_folder_is_accepted(folder: Path) -> None:
-    (folder / "model.safetensors").touch()
+    (folder / "model.safetensors").write_bytes(EMPTY)
     check_checkpoint(str(folder), PLAIN, engine="vllm")
 
 
@@ -62,6 +63,12 @@ def test_missing_shards_are_named(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     (folder / "model-1.safetensors").touch()
     with pytest.raises(ConfigurationError, match=r"1 of 2 weight files \(model-2\.safetensors\)"):
+        check_checkpoint(str(folder), PLAIN, engine="vllm")
+
+
+def test_weights_that_were_cut_off_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(EMPTY[:-1])
+    with pytest.raises(ConfigurationError, match=r"model\.safetensors is cut off.*download the model again"):
         check_checkpoint(str(folder), PLAIN, engine="vllm")
 
 
@@ -120,7 +127,7 @@ def test_a_vllm_that_cannot_be_imported_says_what_helps(tmp_path: Path) -> None:
     (tmp_path / "vllm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    (tmp_path / "model" / "model.safetensors").touch()
+    (tmp_path / "model" / "model.safetensors").write_bytes(EMPTY)
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from llmops_sdk.engines import Engine\n"

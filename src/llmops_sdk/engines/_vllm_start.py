@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
-import json
 import logging
 import multiprocessing
 import os
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
+from llmops_sdk.engines._checkpoints import PICKLED, is_local, weight_faults
 from llmops_sdk.engines._processor import best_dtype, computes_bfloat16
 from llmops_sdk.engines._vllm_load import LoadMeter, stat_logger
 from llmops_sdk.engines._vllm_steps import Heard, hearing
@@ -36,7 +36,6 @@ __all__ = [
     "build",
     "check_checkpoint",
     "import_vllm",
-    "is_local",
     "working_folder",
 ]
 
@@ -53,7 +52,6 @@ _LONGEST_FOLDER = 65
 _REFUSALS = frozenset({"ValueError", "TypeError", "NotImplementedError", "ValidationError", "VLLMValidationError"})
 """Errors by which the core refuses a model or an option, for example a window that the KV cache cannot hold."""
 
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -180,16 +178,6 @@ class LaunchOptions:
     live_load: bool = True
 
 
-def is_local(model: str) -> bool:
-    """Whether `model` is meant as a path and not as a name on a hub.
-
-    Example:
-        >>> is_local("./my-model"), is_local("HuggingFaceTB/SmolLM2-135M-Instruct")
-        (True, False)
-    """
-    return model.startswith(("/", "./", "../", "~")) or Path(model).exists()
-
-
 def check_checkpoint(model: str, options: LaunchOptions, *, engine: str) -> None:
     """Look at a local model folder before vLLM does, since it takes vLLM seconds to fail less clearly.
 
@@ -197,7 +185,7 @@ def check_checkpoint(model: str, options: LaunchOptions, *, engine: str) -> None
 
     Raises:
         NotFoundError: There is no such folder.
-        ConfigurationError: It is not a model folder, shards are missing, or its weights are pickled.
+        ConfigurationError: It is not a model folder, shards are missing or cut off, or its weights are pickled.
     """
     if not is_local(model) or "load_format" in options.arguments:
         return
@@ -208,25 +196,14 @@ def check_checkpoint(model: str, options: LaunchOptions, *, engine: str) -> None
         return
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"{str(folder)!r} is no model folder: it has no config.json")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise ConfigurationError(f"{str(index)!r} is damaged; download the model again") from exc
-        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
-        if missing:
-            raise ConfigurationError(
-                f"{str(folder)!r} lacks {len(missing)} of {len(shards)} weight files ({', '.join(missing[:3])}"
-                f"{', ...' if len(missing) > 3 else ''}); download the model again"
-            )
-    elif not any(folder.glob("*.safetensors")):
-        pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    faults = weight_faults(folder)
+    if faults:
+        pickled = any(any(folder.glob(pattern)) for pattern in PICKLED) and not any(folder.glob("*.safetensors"))
         raise ConfigurationError(
-            f"{str(folder)!r} holds no safetensors weights"
+            f"{str(folder)!r}: {'; '.join(faults[:3])}"
             + (
-                f", only pickled ones ({pickled[0]}), which run any code that is in them when they are loaded; convert "
-                "them, or pass `engine_args={'load_format': 'pt'}` if you trust whoever made them"
+                ", which run any code that is in them when they are loaded; convert them, or pass "
+                "`engine_args={'load_format': 'pt'}` if you trust whoever made them"
                 if pickled
                 else "; download the model again"
             )

@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._checkpoints import is_local
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._vllm_adapters import Adapter, Adapters
 from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
@@ -64,7 +65,6 @@ from llmops_sdk.engines._vllm_start import (
     LaunchOptions,
     Progress,
     VllmParts,
-    is_local,
 )
 from llmops_sdk.errors import (
     BadRequestError,
