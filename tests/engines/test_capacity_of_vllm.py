@@ -1,0 +1,36 @@
+"""A plan for this machine, held against what the engine has allocated once it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmops_sdk.engines import plan
+from llmops_sdk.engines.embedded import checkpoint
+from llmops_sdk.engines.vllm import VLLM
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("default"),  # importing torch and vLLM warns of their own parts
+]
+
+
+async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
+    made = plan(checkpoint(), context=engine.context_window or 0, concurrency=1, kv_cache_gib=1.0)
+    cache = engine._core.vllm_config.cache_config
+    assert cache.num_gpu_blocks * cache.block_size == made.kv_cache_tokens == 46_592
+    assert made.max_requests == cache.num_gpu_blocks // (2048 // cache.block_size)
+    assert (made.parameters, made.counted_from) == (134_515_008, "safetensors headers")
+    assert made.weights == 2 * made.parameters
+
+
+async def test_the_core_takes_no_more_memory_than_planned(engine: VLLM) -> None:
+    made = plan(checkpoint(), context=2048, concurrency=1, kv_cache_gib=1.0)
+    (core,) = engine._core.engine_core.resources.engine_manager.processes
+    status = Path(f"/proc/{core.pid}/status").read_text()
+    own = int(status.partition("RssAnon:")[2].split()[0]) * 1024  # without the files that are mapped
+    planned = made.weights + made.activations_per_device + made.overhead_per_device + made.kv_cache_per_device
+    assert made.weights < own < planned
