@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree
@@ -117,6 +118,15 @@ def test_what_does_not_fit_says_what_would_help():
     assert f"concurrency={half.max_requests}" in half.verdict
     for advice in ({"concurrency": half.max_requests}, {"kv_cache_dtype": "fp8"}, {"hardware": "H100 x 2"}):
         assert planned("Llama-3.1-8B", **{"concurrency": 100, **advice}).fits, advice
+
+
+@pytest.mark.parametrize("name", ["Llama-3.1-8B", "Gemma-2-9B", "Mistral-7B-v0.1", "gpt-oss-20b", "Gemma-3-27B"])
+def test_a_shorter_context_is_advised_only_where_it_suffices(name):
+    made = planned(name, concurrency=300, context=8192 if name != "gpt-oss-20b" else 131072)
+    assert not made.fits
+    advised = re.search(r"context=([\d,]+)", made.verdict)
+    if advised is not None:
+        assert planned(name, concurrency=300, context=int(advised[1].replace(",", ""))).fits
 
 
 def test_prices_are_exact_and_compared():

@@ -18,6 +18,12 @@ pytestmark = [
 ]
 
 
+def own_memory(pid: int) -> int:
+    """Bytes, without the files that are mapped."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+
 async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
     made = plan(checkpoint(), context=engine.context_window or 0, concurrency=1, kv_cache_gib=1.0)
     cache = engine._core.vllm_config.cache_config
@@ -30,7 +36,6 @@ async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
 async def test_the_core_takes_no_more_memory_than_planned(engine: VLLM) -> None:
     made = plan(checkpoint(), context=2048, concurrency=1, kv_cache_gib=1.0)
     (core,) = engine._core.engine_core.resources.engine_manager.processes
-    status = Path(f"/proc/{core.pid}/status").read_text()
-    own = int(status.partition("RssAnon:")[2].split()[0]) * 1024  # without the files that are mapped
+    own = own_memory(core.pid)
     planned = made.weights + made.activations_per_device + made.overhead_per_device + made.kv_cache_per_device
     assert made.weights < own < planned

@@ -506,8 +506,10 @@ def _remedy(
                 break
     if layout.requests >= 1:
         ways.append(f"concurrency={layout.requests:,}")
-        if (shorter := layout.kv_tokens // wish.concurrency // 128 * 128) >= 128 and wish.context > shorter:
-            ways.append(f"context={shorter:,}")
+        # Layers with a window do not shrink in proportion, so a shorter context has to be tried.
+        shorter = wish._replace(context=layout.kv_tokens // wish.concurrency // 128 * 128)
+        if wish.answer < shorter.context < wish.context and _choose(weights, hardware, shorter, given)[1]:
+            ways.append(f"context={shorter.context:,}")
     if wish.kv_bits > 8 and _choose(weights, hardware, wish._replace(kv_bits=8), given)[1]:
         ways.append("kv_cache_dtype='fp8'")
     if weights.quantisation is None:
