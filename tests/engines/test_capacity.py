@@ -48,7 +48,15 @@ def test_a_dense_model_is_planned_as_by_hand():
 
 
 def test_blocks_are_whole():
-    assert planned("Llama-3.1-8B", context=17).kv_per_request == 32 * planned("Llama-3.1-8B").kv_per_token
+    made = planned("Llama-3.1-8B", context=17)
+    assert made.kv_per_request == 32 * made.kv_per_token
+    assert made.max_requests == made.kv_cache_tokens // 32
+
+
+def test_prompts_take_their_time_from_the_answers():
+    made = planned("Llama-3.1-8B", context=8192, answer_tokens=16, concurrency=32)
+    answers = made.prefill_tokens_per_s * 16 / (8192 - 16)
+    assert 0.9 * answers < made.output_tokens_per_s < answers < made.decode_tokens_per_s / 10
 
 
 def test_layers_with_a_window_keep_no_more_than_it():
