@@ -60,13 +60,14 @@ class VLLMServer:
             "port": self.port,
             "max-model-len": 2048,
             "max-num-seqs": 16,
+            "tool-call-parser": "hermes",  # without one, the server refuses to require a tool
         }
         quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         ours = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
         arguments = [f"--{name}={value}" for name, value in options.items()]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _LAUNCH, *arguments, "--enforce-eager"],
+                [sys.executable, "-c", _LAUNCH, *arguments, "--enforce-eager", "--enable-auto-tool-choice"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | quiet | ours,

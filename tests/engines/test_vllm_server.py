@@ -107,12 +107,14 @@ async def test_log_probabilities_and_token_ids(remote):
 
 async def test_a_tool_is_called_where_one_is_required(remote):
     request = ask("Look up Rome.", tools=(TOOL,), tool_choice="required", max_tokens=60)
-    for answer in await both(remote, request):
+    whole, joined = await both(remote, request)
+    for answer in (whole, joined):
         (call,) = answer.tool_calls
         assert call.name == "look_up"
-        assert json.loads(call.arguments)["city"] in {"Paris", "Rome"}
+        json.loads(call.arguments)  # the server holds no model to a tool's own schema with this parser
         assert call.id
-        assert answer.finish_reason in {"tool_calls", "stop"}
+        assert answer.finish_reason == "tool_calls"
+    assert whole.tool_calls[0].arguments == joined.tool_calls[0].arguments
 
 
 async def test_a_schema_is_kept(remote):
