@@ -195,6 +195,32 @@ async def test_leaving_a_stream_stops_the_work(remote, vllm_server):
         await asyncio.sleep(0.05)
 
 
+@pytest.fixture
+def messages(vllm_server):
+    """The same server, by Anthropic's Messages API, which it speaks, too."""
+    with Engine.open("anthropic:smollm2", base_url=vllm_server.url, api_key="any", read_timeout_s=60) as engine:
+        yield engine
+
+
+async def test_messages_api_answers_and_streams_the_same(messages):
+    whole, joined = await both(messages, ask())
+    assert "Paris" in whole.text
+    assert (whole.text, whole.usage, whole.finish_reason) == (joined.text, joined.usage, "stop")
+    assert await messages.acount_tokens(ask()) == whole.usage.input_tokens
+    assert (await messages.agenerate(ask(stop=("Paris",)))).text == whole.text.partition("Paris")[0]
+    assert (await messages.agenerate(ask(max_tokens=2))).finish_reason == "length"
+    assert await messages.amodels() == [Model(id="smollm2", window=2048)]
+
+
+async def test_messages_api_refuses_in_its_own_form(messages):
+    for attempt in (messages.agenerate, lambda request: streamed(messages, request)):
+        with pytest.raises(errors.ContextLengthError) as caught:
+            await attempt(ask("word " * 3000))
+        assert caught.value.window == 2048
+    with pytest.raises(errors.NotFoundError):
+        await messages.agenerate(ask(adapter="none"))
+
+
 async def test_killed_server_in_mid_stream(remote, vllm_server):
     with pytest.raises(errors.StreamInterrupted) as caught:
         async for chunk in remote.astream(ask("Count.", max_tokens=1500, extra={"ignore_eos": True})):
