@@ -31,7 +31,8 @@ class GuardContext:
     Attributes:
         call: The run.
         stage: `"input"` before the engine, `"output"` after it.
-        origin: Who wrote the text: `"system"`, `"user"`, `"assistant"`, `"tool:name"`, or `"output"`.
+        origin: Who wrote the text: `"system"`, `"user"`, `"assistant"`, `"tool:name"`; after the engine `"output"`,
+            `"reasoning"` for what the model thought before it answered, or `"tool_call:name"`.
         origins: Stretches of the text that came from variables, tools or documents.
         request: The request as rendered (before the guards of the output) or as sent (after the engine).
         index: Which choice of the answer, for outputs.

@@ -1,6 +1,7 @@
 """For every way of cutting an answer, the guarded stream equals the guarded whole answer."""
 
 import asyncio
+import re
 import string
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from llmops_sdk import guards
 from llmops_sdk.engines import Scripted
 from llmops_sdk.guards import Guard
-from llmops_sdk.messages import Chunk
+from llmops_sdk.messages import Choice, Chunk, Response, TokenLogprob
 from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.verdicts import Verdict
 
@@ -140,6 +141,89 @@ def test_personal_data_come_back_for_every_cut(edges):
         assert emitted == result.text == answer
 
     asyncio.run(compare())
+
+
+class InOrder(Scripted):
+    """Streams the given chunks."""
+
+    def __init__(self, chunks):
+        super().__init__("x")
+        self._chunks = chunks
+
+    async def astream(self, request):
+        for chunk in self._chunks:
+            yield chunk
+
+
+def thinking(reasoning, text, edges):
+    """The chunks of an answer after a thought, each with the tokens behind it."""
+    token = {"token_ids": (7,), "logprobs": (TokenLogprob(token="t", logprob=-1.0),)}
+    return [
+        *(Chunk(reasoning=piece, **token) for piece in cut(reasoning, edges)),
+        *(Chunk(text=piece, **token) for piece in cut(text, edges)),
+        Chunk(finish_reason="stop"),
+    ]
+
+
+@pytest.mark.parametrize("line", LINES)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(reasoning=TEXTS, text=TEXTS, edges=st.lists(st.integers(0, 400), max_size=8))
+def test_reasoning_is_guarded_as_text_is_for_every_cut(line, reasoning, text, edges):
+    whole = Response(choices=(Choice(text=text, reasoning=reasoning or None, finish_reason="stop"),))
+
+    async def passed(engine):
+        stream = Pipeline(engine, *LINES[line]).astream("q")
+        chunks = [chunk async for chunk in stream]
+        for chunk in chunks:
+            assert not LINES[line] or not (chunk.token_ids or chunk.logprobs)
+        return "".join(c.reasoning for c in chunks), "".join(c.text for c in chunks), stream.result
+
+    async def compare():
+        answer = await Pipeline(Scripted(whole), *LINES[line]).arun("q")
+        *one, in_one_piece = await passed(Scripted(whole))
+        *emitted, result = await passed(InOrder(thinking(reasoning, text, edges)))
+        assert result.blocked is in_one_piece.blocked is answer.blocked
+        assert emitted == one
+        assert seen(result) == seen(in_one_piece)
+        if answer.blocked:
+            assert "badger" not in "".join(emitted)
+        else:
+            assert seen(result) == seen(answer)
+            choice, expected = result.response.choices[0], answer.response.choices[0]
+            assert emitted == [choice.reasoning or "", choice.text]
+            for got, due in ((choice.reasoning or "", expected.reasoning or ""), (choice.text, expected.text)):
+                # The end of a thought is decided when the answer has ended, so placeholders may be numbered otherwise.
+                assert re.sub(r"_\d+\]", "_n]", got) == re.sub(r"_\d+\]", "_n]", due)
+
+    asyncio.run(compare())
+
+
+def test_block_in_the_reasoning_names_it_and_lets_nothing_of_it_pass():
+    chunks = [Chunk(reasoning="hm, bad"), Chunk(reasoning="ger!"), Chunk(text="Hello", finish_reason="stop")]
+
+    async def collect():
+        stream = Pipeline(InOrder(chunks), guards.Regex(["badger"], action="block")).astream("q")
+        return [chunk async for chunk in stream], stream.result
+
+    emitted, result = asyncio.run(collect())
+    assert [(chunk.reasoning, chunk.text) for chunk in emitted] == [("hm, ", "")]
+    assert result.blocked
+    assert [finding.origin for finding in result.findings] == ["reasoning"]
+
+
+def test_tokens_pass_where_no_guard_reads_the_stream():
+    class Sees(Guard):
+        covers = frozenset({"input", "output", "choices", "reasoning", "batch"})
+
+        def check(self, text, context=None):
+            return Verdict.allow()
+
+    async def tokens(*line):
+        return [c.token_ids async for c in Pipeline(InOrder(thinking("", "a", [])), *line).astream("q") if c.text]
+
+    assert asyncio.run(tokens()) == [(7,)]
+    assert asyncio.run(tokens(Sees().waive("stream", "tool_calls"))) == [(7,)]
+    assert asyncio.run(tokens(guards.Secrets())) == [()]
 
 
 def test_text_before_a_block_is_emitted_and_the_rest_never_is():

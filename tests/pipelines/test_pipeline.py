@@ -18,7 +18,7 @@ from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.guards import Guard, guard
-from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, ToolCall, Usage
+from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines import Draft, Pipeline
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.routers import Router
@@ -285,7 +285,7 @@ def test_every_run_leaves_a_verdict_of_every_guard(run, stream):
 
 def test_coverage_refuses_an_unread_surface_unless_it_is_waived():
     class TextOnly(Guard):
-        covers = frozenset({"input", "output", "stream", "choices", "batch"})
+        covers = frozenset({"input", "output", "stream", "choices", "reasoning", "batch"})
 
         def check(self, text, context=None):
             return Verdict.allow()
@@ -300,10 +300,13 @@ def test_coverage_refuses_an_unread_surface_unless_it_is_waived():
 
 def test_waived_surfaces_stay_unread_and_the_verdict_says_so(run, stream):
     class NoStreams(NoShouting):
-        covers = frozenset({"input", "output", "tool_calls", "choices", "batch"})
+        covers = frozenset({"input", "output", "tool_calls", "choices", "reasoning", "batch"})
 
     class NoTools(AsyncNoX):
-        covers = frozenset({"input", "output", "stream", "choices", "batch"})
+        covers = frozenset({"input", "output", "stream", "choices", "reasoning", "batch"})
+
+    class NoReasoning(AsyncNoX):
+        covers = frozenset({"input", "output", "stream", "tool_calls", "choices", "batch"})
 
     texts, result = stream("hi" | Scripted("SHOUT") | NoStreams().waive("stream"))
     assert texts == ["SHOUT"]
@@ -313,6 +316,30 @@ def test_waived_surfaces_stay_unread_and_the_verdict_says_so(run, stream):
     for one in (run, lambda pipeline: stream(pipeline)[1]):
         assert not one("hi" | Scripted(call) | NoTools().waive("tool_calls")).blocked
         assert one("hi" | Scripted(call) | AsyncNoX()).blocked
+        thought = Response(choices=(Choice(text="a", reasoning="x"),))
+        assert not one("hi" | Scripted(thought) | NoReasoning().waive("reasoning")).blocked
+        assert one("hi" | Scripted(thought) | AsyncNoX()).blocked
+    with pytest.raises(errors.ConfigurationError, match="reasoning"):
+        "hi" | Scripted("a") | NoReasoning()
+
+
+def test_tokens_of_an_answer_stay_unless_a_guard_has_rewritten_it(run):
+    tokens = {"logprobs": (TokenLogprob(token="SHOUT", logprob=-0.1),), "token_ids": (1, 2)}
+
+    def kept(**choice):
+        answer = Response(choices=(Choice(**choice, **tokens), Choice(text="fine", **tokens)))
+        choices = run("hi" | Scripted(answer) | Quiet()).response.choices
+        assert (choices[1].logprobs, choices[1].token_ids) == (tokens["logprobs"], (1, 2))
+        return choices[0]
+
+    assert kept(text="shout").token_ids == (1, 2)
+    for rewritten in (
+        kept(text="SHOUT"),
+        kept(text="a", reasoning="SHOUT"),
+        kept(text="a", tool_calls=(ToolCall(id="1", name="send", arguments="SHOUT"),)),
+    ):
+        assert (rewritten.logprobs, rewritten.token_ids) == ((), ())
+    assert kept(text="a", reasoning="SHOUT").reasoning == "shout"
 
 
 def test_guard_reads_empty_text(run):

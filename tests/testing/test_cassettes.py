@@ -21,6 +21,7 @@ from llmops_sdk.messages import (
     Request,
     Response,
     TextPart,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -30,7 +31,13 @@ KEY = "sk" + "-" + "a1B2" * 8
 
 FULL = Response(
     choices=(
-        Choice(text="grüße \ud800 👩‍👩‍👧", finish_reason="stop", reasoning="hm"),
+        Choice(
+            text="grüße \ud800 👩‍👩‍👧",
+            finish_reason="stop",
+            reasoning="hm",
+            logprobs=(TokenLogprob(token="grüße", logprob=-0.5, top=(("grüße", -0.5), ("Grüße", -1.5))),),
+            token_ids=(7, 8),
+        ),
         Choice(tool_calls=(ToolCall(id="1", name="f", arguments='{"a": 1}'),), finish_reason="tool_calls"),
     ),
     usage=Usage(input_tokens=3, output_tokens=5, cached_input_tokens=1),
@@ -414,6 +421,38 @@ def test_a_scrubbed_stream_joins_to_the_scrubbed_text_for_every_cut(tmp_path_fac
     for index in (0, 1):
         text = "".join(text for one, text in pieces if one == index)
         assert "".join(chunk.text for chunk in played if chunk.index == index) == scrub(text)
+
+
+def test_tokens_and_reasoning_do_not_tell_what_was_scrubbed(path):
+    token = {"token_ids": (1, 2), "logprobs": (TokenLogprob(token=KEY[:9], logprob=-0.5, top=((KEY[9:], -1.0),)),)}
+    call = ToolCall(id="1", name="send", arguments=f'{{"it": "{KEY}"}}')
+    choices = (
+        Choice(text=f"a {KEY}", **token),
+        Choice(text="a", reasoning=f"hm {KEY}", **token),
+        Choice(tool_calls=(call,), **token),
+        Choice(text="plain", token_ids=(3,)),
+    )
+    chunks = [
+        Chunk(reasoning=f"hm {KEY[:9]}", **token),
+        Chunk(reasoning=f"{KEY[9:]}!", **token),
+        Chunk(text="plain", index=1, token_ids=(3,)),
+    ]
+
+    class Both(Chunks):
+        async def agenerate(self, request):
+            return Response(choices=choices)
+
+    engine = record(path, Both(*chunks))
+    engine.generate("Hi")
+    list(engine.stream("Hi"))
+    written = path.read_text()
+    for piece in (KEY, KEY[:9], KEY[9:]):
+        assert piece not in written
+    played = replay(path)
+    assert [choice.token_ids for choice in played.generate("Hi").choices] == [(), (), (), (3,)]
+    streamed = list(played.stream("Hi"))
+    assert "".join(chunk.reasoning for chunk in streamed) == "hm [scrubbed]!"
+    assert [chunk.token_ids for chunk in streamed] == [(), (), (3,)]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,18 @@ def test_which_of_several_answers_was_rewritten_is_not_known_so_all_are_withheld
     assert runs.planted not in text_of(call)
 
 
+def test_whether_the_text_or_the_reasoning_was_rewritten_is_not_known_so_both_are_withheld(runs):
+    call = Call()
+    response = Response(choices=(Choice(text="Hi", reasoning=runs.planted),))
+    runs.record(
+        call,
+        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
+        runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
+    )
+    assert shown_content(call)[0].output is not None
+    assert runs.planted not in text_of(call)
+
+
 def test_messages_have_the_parts_of_the_conventions(runs):
     image = ImagePart(url="data:image/png;base64," + "A" * 500)
     request = Request(
@@ -96,7 +108,7 @@ def test_messages_have_the_parts_of_the_conventions(runs):
     )
     calls = (ToolCall(id="c2", name="look", arguments="no json"),)
     call = Call()
-    response = Response(choices=(Choice(tool_calls=calls, finish_reason="tool_calls", reasoning="secret thoughts"),))
+    response = Response(choices=(Choice(tool_calls=calls, finish_reason="tool_calls", reasoning="Let me look."),))
     runs.record(call, runs.attempt(call, 0.1, 0.2, request=request, response=response))
     (shown,) = shown_content(call)
     user, assistant, tool = shown.input
@@ -110,7 +122,10 @@ def test_messages_have_the_parts_of_the_conventions(runs):
     assert shown.output == [
         {
             "role": "assistant",
-            "parts": [{"type": "tool_call", "id": "c2", "name": "look", "arguments": "no json"}],
+            "parts": [
+                {"type": "reasoning", "content": "Let me look."},
+                {"type": "tool_call", "id": "c2", "name": "look", "arguments": "no json"},
+            ],
             "finish_reason": "tool_calls",
         }
     ]

@@ -14,9 +14,9 @@ __all__ = ["Coverage", "check_coverage"]
 
 _SURFACES: dict[Stage, tuple[Surface, ...]] = {
     "input": ("input", "tool_calls", "batch"),
-    "output": ("output", "stream", "tool_calls", "choices", "batch"),
+    "output": ("output", "stream", "tool_calls", "choices", "reasoning", "batch"),
 }
-_COLUMNS: tuple[Surface, ...] = ("input", "output", "stream", "tool_calls", "choices", "batch")
+_COLUMNS: tuple[Surface, ...] = ("input", "output", "stream", "tool_calls", "choices", "reasoning", "batch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,11 @@ __all__ = ["GuardedChunks"]
 
 
 class GuardedChunks:
-    """The chunks of a stream, through the output's guards: one chain for each choice."""
+    """The chunks of a stream, through the output's guards: one chain for each choice, and one for its reasoning.
+
+    The tokens behind a text (`logprobs`, `token_ids`) spell it, also what a guard holds back or takes out. So chunks
+    that have passed a guard carry none.
+    """
 
     def __init__(
         self,
@@ -32,15 +36,17 @@ class GuardedChunks:
         self._restoring = restoring
         self._request = request
         self._call = call
-        self._chains: dict[int, _Chain] = {}
+        self._chains: dict[tuple[int, str], _Chain] = {}
         self._open: set[int] = set()
+        self._reads_calls = any(guard.reads("tool_calls") for guard in guards)
+        self._blocking: _Chain | None = None
         self.blocked_by: str | None = None
 
-    def _chain(self, index: int) -> _Chain:
-        chain = self._chains.get(index)
+    def _chain(self, index: int, origin: str) -> _Chain:
+        chain = self._chains.get((index, origin))
         if chain is None:
-            chain = _Chain(self._guards, self._restoring, self._request, self._call, index)
-            self._chains[index] = chain
+            context = GuardContext(call=self._call, stage="output", origin=origin, request=self._request, index=index)
+            chain = self._chains[index, origin] = _Chain(self._guards, self._restoring, context)
             self._open.add(index)
         return chain
 
@@ -52,42 +58,67 @@ class GuardedChunks:
                 if self.blocked_by is not None:
                     return
         if not self._chains:
-            self._chain(0)  # an engine that says nothing has said "", and that gets a verdict, too
+            self._chain(0, "output")  # an engine that says nothing has said "", and that gets a verdict, too
         for index in sorted(self._open):  # engines that never say why they ended
-            text = await self._finish(index)
-            if text:
-                yield Chunk(text=text, index=index)
+            reasoning, text = await self._finish(index)
+            if text or reasoning:
+                yield Chunk(text=text, index=index, reasoning=reasoning)
+            if self.blocked_by is not None:
+                return
 
     async def _pass(self, chunk: Chunk) -> AsyncGenerator[Chunk, None]:
-        chain = self._chain(chunk.index)
-        text = await chain.feed(chunk.text) if chunk.text else ""
+        index = chunk.index
+        reasoning = await self._feed(index, "reasoning", chunk.reasoning) if chunk.reasoning else ""
+        chain = self._chain(index, "output")
+        text = await self._feed(index, "output", chunk.text) if chunk.text and self.blocked_by is None else ""
         calls = chunk.tool_calls
-        if chain.blocked_by is None and calls:
+        if self.blocked_by is None and calls:
             calls = await chain.check_tools(calls) or ()
-        if chain.blocked_by is None and chunk.finish_reason is not None:
-            text += await self._finish(chunk.index)
-        if chain.blocked_by is not None:
-            self.blocked_by = chain.blocked_by.name
-            if text:
-                yield Chunk(text=text, index=chunk.index, model=chunk.model, engine=chunk.engine, id=chunk.id)
-        elif text or calls or chunk.finish_reason is not None or chunk.usage is not None:
-            yield (
-                chunk
-                if text == chunk.text and calls is chunk.tool_calls
-                else replace(chunk, text=text, tool_calls=calls)
-            )
+            self._note_block(chain)
+        if self.blocked_by is None and chunk.finish_reason is not None:
+            more_reasoning, more_text = await self._finish(index)
+            reasoning, text = reasoning + more_reasoning, text + more_text
+        if self.blocked_by is not None:
+            if text or reasoning:
+                yield Chunk(
+                    text=text, index=index, model=chunk.model, engine=chunk.engine, id=chunk.id, reasoning=reasoning
+                )
+            return
+        spelt = (chunk.logprobs or chunk.token_ids) and not self._reads_calls and not chain.holds
+        if text or reasoning or calls or spelt or chunk.finish_reason is not None or chunk.usage is not None:
+            if text == chunk.text and reasoning == chunk.reasoning and calls is chunk.tool_calls:
+                yield chunk if spelt or not (chunk.logprobs or chunk.token_ids) else _unspelt(chunk)
+            else:
+                yield replace(_unspelt(chunk), text=text, reasoning=reasoning, tool_calls=calls)
 
-    async def _finish(self, index: int) -> str:
-        chain = self._chains[index]
+    async def _feed(self, index: int, origin: str, text: str) -> str:
+        chain = self._chain(index, origin)
+        passed = await chain.feed(text)
+        self._note_block(chain)
+        return passed
+
+    async def _finish(self, index: int) -> tuple[str, str]:
+        """The choice has ended; gives the rest of its reasoning and of its text that may be emitted."""
+        passed = {"reasoning": "", "output": ""}
+        self._chain(index, "output")
+        for origin in passed:
+            chain = self._chains.get((index, origin))
+            if chain is not None and self.blocked_by is None:
+                passed[origin] = await chain.finish()
+                self._note_block(chain)
         self._open.discard(index)
-        text = await chain.finish()
+        return passed["reasoning"], passed["output"]
+
+    def _note_block(self, chain: _Chain) -> None:
         if chain.blocked_by is not None:
             self.blocked_by = chain.blocked_by.name
-        return text
+            self._blocking = chain
 
     def verdicts(self) -> list[Verdict]:
         """The verdict of each guard of the output, recorded."""
-        read = [chain.verdicts() for chain in self._chains.values()]
+        chains = [chain for _, chain in sorted(self._chains.items(), key=_place)]
+        # How far the other texts had been read when one was blocked depends on how they were cut, too.
+        read = [chain.verdicts() for chain in (chains if self._blocking is None else [self._blocking])]
         verdicts = []
         now = time.perf_counter()
         for guard in self._guards:
@@ -105,6 +136,16 @@ class GuardedChunks:
             self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy))
             verdicts.append(verdict)
         return verdicts
+
+
+def _place(item: tuple[tuple[int, str], _Chain]) -> tuple[int, bool]:
+    """By choice; its reasoning before its text, as in whole answers."""
+    (index, origin), _ = item
+    return index, origin == "output"
+
+
+def _unspelt(chunk: Chunk) -> Chunk:
+    return replace(chunk, logprobs=(), token_ids=())
 
 
 class _WholeText:
@@ -132,7 +173,7 @@ class _WholeText:
 
 
 class _Link:
-    """One guard (or restorer) in the chain of one choice."""
+    """One guard (or restorer) in the chain of one text."""
 
     __slots__ = ("busy_s", "guard", "stream")
 
@@ -143,7 +184,7 @@ class _Link:
 
 
 class _Chain:
-    """The output's guards at work on the stream of one choice, each fed with what the one before it lets pass.
+    """The output's guards at work on one text of a stream, each fed with what the one before it lets pass.
 
     Attributes:
         blocked_by: The guard that blocked, once one has. What it and those before it had not let pass is gone; what
@@ -152,13 +193,15 @@ class _Chain:
 
     __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by")
 
-    def __init__(
-        self, guards: Sequence[Stationed], restoring: Sequence[Stationed], request: Request, call: Call, index: int
-    ) -> None:
-        self._context = GuardContext(call=call, stage="output", origin="output", request=request, index=index)
+    def __init__(self, guards: Sequence[Stationed], restoring: Sequence[Stationed], context: GuardContext) -> None:
+        self._context = context
         self._guards = guards
         self._restoring = restoring
-        self._links = [_Link(guard, self._open(guard)) for guard in guards if guard.reads("stream")]
+        self._links = [
+            _Link(guard, self._open(guard))
+            for guard in guards
+            if guard.reads("stream") and not guard.leaves_out(context)
+        ]
         for guard in reversed(restoring):
             restorer = guard.guard.open_restorer(self._context)
             if restorer is not None:
@@ -166,6 +209,11 @@ class _Chain:
         self._started = time.perf_counter()
         self._tool_verdicts: dict[str, list[Verdict]] = {}
         self.blocked_by: Stationed | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything here may change the text or hold it back."""
+        return bool(self._links)
 
     def _open(self, guard: Stationed) -> GuardStream | _WholeText:
         open_stream = getattr(guard.guard, "open_stream", None)  # guards by protocol have only `check`
@@ -253,7 +301,7 @@ class _Chain:
         by_name = {link.guard.name: link for link in self._links if link.guard is not None}
         for guard in self._guards:
             link = by_name.get(guard.name)
-            found = [] if link is None else [with_origin(link.stream.verdict, "output")]
+            found = [] if link is None else [with_origin(link.stream.verdict, self._context.origin)]
             found += self._tool_verdicts.get(guard.name, [])
             read[guard.name] = (found, self._started, 0.0 if link is None else link.busy_s)
         return read

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from llmops_sdk.calls import Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
@@ -18,7 +18,7 @@ from llmops_sdk.verdicts import ALLOW, Action, Stage, Surface, Verdict
 __all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
 
 _SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
-_ALL: frozenset[Surface] = frozenset({"input", "output", "stream", "tool_calls", "choices", "batch"})
+_ALL: frozenset[Surface] = frozenset(get_args(Surface))
 
 
 class Stationed:
@@ -68,17 +68,19 @@ class Stationed:
         """Whether the guard is asked about this surface."""
         return surface in self.covers
 
-    def _leaves_out(self, context: GuardContext) -> bool:
+    def leaves_out(self, context: GuardContext) -> bool:
         """Whether the text belongs to a surface that stays unread, because that was waived by name."""
         if not self.waived:
             return False
-        return (context.origin.startswith("tool_call:") and not self.reads("tool_calls")) or (
-            context.index > 0 and not self.reads("choices")
+        return (
+            (context.origin.startswith("tool_call:") and not self.reads("tool_calls"))
+            or (context.origin == "reasoning" and not self.reads("reasoning"))
+            or (context.index > 0 and not self.reads("choices"))
         )
 
     def check_now(self, text: str, context: GuardContext) -> Verdict:
         """The verdict of a guard that is not slow."""
-        if self._leaves_out(context):
+        if self.leaves_out(context):
             return ALLOW
         try:
             verdict = self._check(text, context) if self._with_context else self._check(text)
@@ -90,7 +92,7 @@ class Stationed:
         """The verdict of any guard."""
         if not self.slow:
             return self.check_now(text, context)
-        if self._leaves_out(context):
+        if self.leaves_out(context):
             return ALLOW
         arguments = (text, context) if self._with_context else (text,)
         try:
@@ -276,10 +278,12 @@ def _rewritten(message: Message, part: int | None, tool: int | None, text: str, 
 async def guard_output(
     guards: Sequence[Stationed], restoring: Sequence[Stationed], request: Request, response: Response, call: Call
 ) -> tuple[Response, list[Verdict], bool]:
-    """Let the output's guards read every choice and tool call; then put back what input guards had taken out."""
+    """Let the output's guards read all that a model wrote; then put back what input guards had taken out."""
     texts = Texts()
     for index, choice in enumerate(response.choices):
         context = GuardContext(call=call, stage="output", origin="output", request=request, index=index)
+        if choice.reasoning:  # in the order in which a stream brings them
+            texts.add(choice.reasoning, replace(context, origin="reasoning"))
         texts.add(choice.text, context)
         for tool in choice.tool_calls:
             texts.add(tool.arguments, replace(context, origin=f"tool_call:{tool.name}"))
@@ -308,7 +312,10 @@ def _rebuilt(choices: tuple[Choice, ...], texts: list[str]) -> list[Choice]:
     fresh = iter(texts)
     rebuilt = []
     for choice in choices:
+        reasoning = next(fresh) if choice.reasoning else choice.reasoning
         text = next(fresh)
         calls = tuple(replace(tool, arguments=next(fresh)) for tool in choice.tool_calls)
-        rebuilt.append(replace(choice, text=text, tool_calls=calls))
+        guarded = replace(choice, text=text, reasoning=reasoning, tool_calls=calls)
+        # The tokens spell what was rewritten.
+        rebuilt.append(choice if guarded == choice else replace(guarded, logprobs=(), token_ids=()))
     return rebuilt

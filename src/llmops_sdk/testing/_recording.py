@@ -22,6 +22,7 @@ __all__ = [
     "lines_of",
     "record_of",
     "response_of",
+    "scrub_answer",
     "scrub_stream",
 ]
 
@@ -142,7 +143,11 @@ def record_of(answer: Response | Chunk) -> dict[str, Any]:
 def _as_json(value: object) -> object:
     if isinstance(value, tuple):
         return [_as_json(one) for one in value]
-    return dataclasses.asdict(value) if isinstance(value, Choice | TokenLogprob | ToolCall | Usage) else value
+    if isinstance(value, TokenLogprob):  # by place: what stands under the name `token` would be scrubbed as a whole
+        return [value.token, value.logprob, _as_json(value.top)]
+    if isinstance(value, Choice | ToolCall | Usage):
+        return {one.name: _as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    return value
 
 
 def response_of(plain: dict[str, Any]) -> Response:
@@ -161,8 +166,8 @@ def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
     return {
         "tool_calls": tuple(ToolCall(**call) for call in plain.get("tool_calls", ())),
         "logprobs": tuple(
-            TokenLogprob(**{**one, "top": tuple((token, logprob) for token, logprob in one.get("top", ()))})
-            for one in plain.get("logprobs", ())
+            TokenLogprob(token=token, logprob=logprob, top=tuple((one, likely) for one, likely in top))
+            for token, logprob, top in plain.get("logprobs", ())
         ),
         "token_ids": tuple(plain.get("token_ids", ())),
     }
@@ -175,22 +180,54 @@ def _usage(plain: dict[str, Any]) -> Usage | None:
 def scrub_stream(chunks: Sequence[tuple[float, dict[str, Any]]], scrub: Callable[[str], str]) -> list[Any]:
     """Scrub the chunks of a stream, also what is a key only when they are joined; the timings stay.
 
-    Where scrubbing changes a choice's text, it is cut anew: each chunk keeps its length, the last takes the rest.
+    Where scrubbing changes a choice's text or its reasoning, that is cut anew: each chunk keeps its length, the last
+    takes the rest. Then the tokens of the choice go: they spell what was scrubbed.
     """
     scrubbed = [(at, scrub_value(chunk, scrub)) for at, chunk in chunks]
     for index in {chunk.get("index", 0) for _, chunk in chunks}:
         mine = [number for number, (_, chunk) in enumerate(chunks) if chunk.get("index", 0) == index]
-        lengths = [len(chunks[number][1].get("text", "")) for number in mine]
-        joined = "".join(chunks[number][1].get("text", "") for number in mine)
-        text = scrub(joined)
-        if text == joined:
-            continue
-        at = 0
-        for number, length in zip(mine, lengths, strict=True):
-            end = len(text) if number == mine[-1] else at + length
-            scrubbed[number][1]["text"] = text[at:end]
-            at = end
+        before, after = ([every[number][1] for number in mine] for every in (chunks, scrubbed))
+        for name in ("text", "reasoning"):
+            _cut_anew(before, after, name, scrub)
+        if any(_written(old) != _written(new) for old, new in zip(before, after, strict=True)):
+            for chunk in after:
+                _drop_tokens(chunk)
     return scrubbed
+
+
+def _cut_anew(
+    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], name: str, scrub: Callable[[str], str]
+) -> None:
+    lengths = [len(chunk.get(name, "")) for chunk in before]
+    joined = "".join(chunk.get(name, "") for chunk in before)
+    text = scrub(joined)
+    if text == joined:
+        return
+    at = 0
+    for chunk, length in zip(after, lengths, strict=True):
+        end = len(text) if chunk is after[-1] else at + length
+        chunk[name] = text[at:end]
+        at = end
+
+
+def scrub_answer(answer: Any, scrub: Callable[[str], str]) -> Any:
+    """Scrub a whole answer; the tokens of a choice that was changed by it go: they spell what was scrubbed."""
+    scrubbed = scrub_value(answer, scrub)
+    if isinstance(answer, dict):  # else vectors
+        for old, new in zip(answer.get("choices", ()), scrubbed.get("choices", ()), strict=True):
+            if _written(old) != _written(new):
+                _drop_tokens(new)
+    return scrubbed
+
+
+def _written(plain: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a model wrote in a choice or a chunk, in JSON."""
+    return plain.get("text"), plain.get("reasoning"), plain.get("tool_calls")
+
+
+def _drop_tokens(plain: dict[str, Any]) -> None:
+    plain.pop("logprobs", None)
+    plain.pop("token_ids", None)
 
 
 def error_record(error: LlmopsError) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_sdk.errors import CassetteError
-from llmops_sdk.testing._recording import Recording, lines_of, scrub_stream
+from llmops_sdk.testing._recording import Recording, lines_of, scrub_answer, scrub_stream
 from llmops_sdk.testing._scrubbing import scrub_value
 
 __all__ = ["Tape"]
@@ -105,7 +105,7 @@ class Tape:
 
     def write(self, recording: Recording) -> None:
         """Scrub and append a recording; the first one replaces the file."""
-        recording.answer = scrub_value(recording.answer, self._scrub)
+        recording.answer = scrub_answer(recording.answer, self._scrub)
         recording.error = scrub_value(recording.error, self._scrub)
         recording.chunks = scrub_stream(recording.chunks, self._scrub)
         line = recording.to_line()

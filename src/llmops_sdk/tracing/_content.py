@@ -5,8 +5,9 @@ Only what the guards let pass unseen or have made clean leaves the process:
 * Input: the messages as they were sent, so after the guards of the input have rewritten them. Withheld when one of
   these guards found something and let it stay (`flag`, or `allow` with findings).
 * Output: the answer that the application got, so of the last attempt that succeeded, in a run that ended well; what a
-  failed or cancelled attempt had written was read by no guard. When a guard of the output has rewritten it, the
-  rewritten text; when one found something and let it stay, nothing.
+  failed or cancelled attempt had written was read by no guard. Its reasoning passes the same guards, so it is shown,
+  too. When a guard of the output has rewritten the answer, the rewritten text; when one found something and let it
+  stay, nothing.
 * The messages of an attempt that resumed a broken stream quote the answer: they fall under both rules.
 
 Their form is that of `gen_ai.input.messages` and `gen_ai.output.messages`: objects with `role` and `parts`.
@@ -87,7 +88,9 @@ def _output(event: AttemptEnded, verdicts: Sequence[Verdict]) -> list[dict[str, 
         return [_answer(choice, _choice_parts(choice, left)) for choice in response.choices]
     only = response.choices[0] if len(response.choices) == 1 else None
     text = rewritten[-1].text
-    if only is None or only.tool_calls or text is None:  # which of the texts was rewritten is not in the record
+    if (
+        only is None or only.tool_calls or only.reasoning or text is None
+    ):  # which of the texts was rewritten is not in the record
         return [_answer(choice, [_text(_WITHHELD)]) for choice in response.choices]
     return [_answer(only, [_text(_Allowance().take(text))])]
 
@@ -128,8 +131,11 @@ def _parts(message: Message, left: _Allowance) -> list[dict[str, Any]]:
 
 
 def _choice_parts(choice: Choice, left: _Allowance) -> list[dict[str, Any]]:
-    # The reasoning of a model passes no guard, so it is not shown.
-    parts = [_text(left.take(choice.text))] if choice.text or not choice.tool_calls else []
+    parts: list[dict[str, Any]] = []
+    if choice.reasoning:
+        parts.append({"type": "reasoning", "content": left.take(choice.reasoning)})
+    if choice.text or not (choice.tool_calls or choice.reasoning):
+        parts.append(_text(left.take(choice.text)))
     parts.extend(_tool_call(call, left) for call in choice.tool_calls)
     return parts
 
