@@ -15,6 +15,7 @@
     │  └─ GuardFailed                       the guard itself broke, and is not allowed to fail open
     ├─ AllEnginesFailed (ExceptionGroup)    .attempts: every attempt with engine, error and duration
     ├─ CassetteError                        replay found no recorded answer
+    ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
        │  └─ StreamInterrupted   retryable  .partial_text: the stream broke after text had arrived
@@ -49,6 +50,7 @@ __all__ = [
     "BadRequestError",
     "BudgetExceeded",
     "CassetteError",
+    "CheckpointError",
     "ClosedError",
     "ConfigurationError",
     "ContentFilteredError",
@@ -199,6 +201,14 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
 
 class CassetteError(LlmopsError):
     """Replay met a request that no cassette holds; the message shows how it differs from the nearest one."""
+
+
+class CheckpointError(LlmopsError):
+    """The checkpoint `path` of a `map` cannot be used: other rows or another pipeline, damaged, or in use elsewhere."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EngineError(LlmopsError):

@@ -190,11 +190,14 @@ class _Bridge(Generic[_T]):
     """Carries the items of an async iterator from its loop to a consumer elsewhere, several at a time.
 
     A hop between threads costs more than a token, so the consumer takes all that waits at once. The producer pauses
-    when `_BRIDGE_CHUNKS` items wait.
+    when `most` items wait.
     """
 
-    def __init__(self, make: Callable[[], AsyncIterator[_T]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, make: Callable[[], AsyncIterator[_T]], loop: asyncio.AbstractEventLoop, most: int = _BRIDGE_CHUNKS
+    ) -> None:
         self._make = make
+        self._most = most
         self._loop = loop
         self._items: collections.deque[_T] = collections.deque()
         self._lock = threading.Lock()
@@ -213,7 +216,7 @@ class _Bridge(Generic[_T]):
             async for item in iterator:
                 with self._lock:
                     self._items.append(item)
-                    full = len(self._items) >= _BRIDGE_CHUNKS
+                    full = len(self._items) >= self._most
                     wake, self._wake = self._wake, None
                 if wake is not None:
                     wake()
@@ -244,7 +247,7 @@ class _Bridge(Generic[_T]):
             if not items and not self._ended:
                 self._wake = wake
             ended = self._ended
-        if len(items) >= _BRIDGE_CHUNKS and self._room is not None:
+        if len(items) >= self._most and self._room is not None:
             self._loop.call_soon_threadsafe(self._room.set)
         return items, ended
 
@@ -264,13 +267,15 @@ def stream_sync(
     method: str,
     remaining_s: Callable[[], float | None] = lambda: None,
     on_timeout: Callable[[], Exception] | None = None,
+    most: int = _BRIDGE_CHUNKS,
 ) -> Iterator[_T]:
     """Iterate over `make()`, which runs on the SDK's loop, from this thread.
 
-    `remaining_s` gives the seconds after which the consumer is let go whatever the loop does (`None`: never).
+    `remaining_s` gives the seconds after which the consumer is let go whatever the loop does (`None`: never). Ahead of
+    the consumer `most` items are made.
     """
     _refuse_on_sdk_loop(method)
-    return _iterate(_Bridge(make, sdk_loop()), remaining_s, on_timeout)
+    return _iterate(_Bridge(make, sdk_loop(), most), remaining_s, on_timeout)
 
 
 def _iterate(

@@ -21,6 +21,7 @@ VALUES = {
     "verdict": Verdict.block("no", [Finding(kind="email", start=1, end=2)]),
     "attempts": (errors.Attempt("one", errors.ServerError("down", status_code=503), 0.2),),
     "body": b"<html>",
+    "path": "run.jsonl",
     "command": "pip install --no-deps one",
     "tokens": 9000,
     "window": 8192,

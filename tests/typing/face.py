@@ -69,6 +69,10 @@ async def what_a_run_gives(pipeline: Pipeline) -> None:
     assert_type(result.call, Call)
     assert_type(result.raise_for_verdict(), Result)
     assert_type(await pipeline.amap([{"name": "Ada"}]), list[Result])
+    for result in pipeline.imap(({"name": name} for name in ("Ada", "Grace")), ordered=False, checkpoint="run.jsonl"):
+        assert_type(result, Result)
+    async for result in pipeline.aimap([{"name": "Ada"}], on_error="raise"):
+        assert_type(result.error, Exception | None)
 
 
 async def what_streams_give(pipeline: Pipeline) -> None:

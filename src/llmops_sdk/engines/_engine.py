@@ -66,6 +66,11 @@ class Engine(loops.Closing, Station):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         cls.incomplete = cls.agenerate is Engine.agenerate and cls.astream is Engine.astream
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests are worth having under way at once: what `Pipeline.map` keeps in flight by default."""
+        return 64
+
     @staticmethod
     def open(
         spec: str,

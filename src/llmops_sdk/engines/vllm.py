@@ -285,6 +285,11 @@ class VLLM(VllmLife):
         return max(sum(self._in_flight.values()) - self._most_running, 0)
 
     @property
+    def concurrency(self) -> int:
+        """`max_num_seqs` and a quarter more: so many share a step, and the others wait to take a free place at once."""
+        return self._most_running + max(self._most_running // 4, 8)
+
+    @property
     def load(self) -> EngineLoad:
         """How busy the engine is: all of it at one moment. With `live_load=False` only `running` and `waiting`."""
         return self._meter.load(self.running, self.waiting)

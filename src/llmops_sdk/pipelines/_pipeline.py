@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
+from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
+from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint
 from llmops_sdk.pipelines._guarded_stream import GuardedChunks
 from llmops_sdk.pipelines._guarding import guard_input, guard_output, skip
 from llmops_sdk.pipelines._line import Line, kind_of
-from llmops_sdk.pipelines._mapping import map_rows
+from llmops_sdk.pipelines._mapping import Executor, OnError, RowSource, check_options, each, executor_of
+from llmops_sdk.pipelines._mapping_elsewhere import run_elsewhere
+from llmops_sdk.pipelines._progress import Progress
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
 from llmops_sdk.prompts import Prompt
@@ -207,33 +213,50 @@ class Pipeline(loops.Closing, Station):
 
     def map(
         self,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | AsyncIterable[Any],
         /,
         *,
-        concurrency: int = 64,
+        concurrency: int | None = None,
+        on_error: OnError = "return",
+        checkpoint: str | os.PathLike[str] | None = None,
+        executor: Literal["ray"] | Executor | None = None,
         progress: bool = False,
         deadline_s: float | None = None,
         budget_usd: Decimal | float | str | None = None,
         tags: Mapping[str, Any] | None = None,
         hooks: Sequence[Hook] = (),
     ) -> list[Result]:
-        """Run once for each row, several at a time; results in the order of the rows.
+        """Run once for each row of a data set, several at a time; results in the order of the rows.
 
-        A row that fails does not stop the others: its result has `error`, and its `text` raises it.
+        A row is read when there is room for it, so `rows` may be a generator; the results are all kept (see `imap`).
 
         Args:
-            rows: Mappings of variables (or what `run` takes without a prompt); read as they are needed.
-            concurrency: How many run at once, `>= 1`.
-            progress: Whether to show a progress bar; silent where there is no terminal.
+            rows: Mappings of variables (or what `run` takes without a prompt).
+            concurrency: How many run at once, `>= 1`. By default as many as the engine says (`engine.concurrency`).
+            on_error: What to do when a row fails. `"return"`, the default, since the other rows have been paid for:
+                its result has `error`, its `text` raises it, and the others go on. `"raise"`: stop, and raise it.
+            checkpoint: Path of a file (JSON lines) that keeps each result as soon as it is there. If the file is there
+                already, rows that it has are not asked again, and rows that had failed are. It holds the answers.
+            executor: Where to run: `"ray"` for Ray Data on this machine or a cluster, see `llmops_sdk.pipelines.ray`.
+            progress: Whether to show a progress bar, where there is a terminal, and to print a line about all rows at
+                the end, on standard error.
             deadline_s: Seconds for each row.
             budget_usd: US dollars for each row.
             tags: For every row.
             hooks: For every row.
+
+        Raises:
+            CheckpointError: The checkpoint is of another pipeline or data set, damaged, or in use.
+            ConfigurationError: An option makes no sense, or a row cannot be compared with the checkpoint.
+            MissingDependencyError: Ray is not installed.
         """
         return loops.run_sync(
             lambda: self.amap(
                 rows,
                 concurrency=concurrency,
+                on_error=on_error,
+                checkpoint=checkpoint,
+                executor=executor,
                 progress=progress,
                 deadline_s=deadline_s,
                 budget_usd=budget_usd,
@@ -245,26 +268,137 @@ class Pipeline(loops.Closing, Station):
 
     async def amap(
         self,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | AsyncIterable[Any],
         /,
         *,
-        concurrency: int = 64,
+        concurrency: int | None = None,
+        on_error: OnError = "return",
+        checkpoint: str | os.PathLike[str] | None = None,
+        executor: Literal["ray"] | Executor | None = None,
         progress: bool = False,
         deadline_s: float | None = None,
         budget_usd: Decimal | float | str | None = None,
         tags: Mapping[str, Any] | None = None,
         hooks: Sequence[Hook] = (),
     ) -> list[Result]:
-        """Run once for each row. See `map`."""
+        """Run once for each row; results in the order of the rows. See `map`."""
+        found = self.aimap(
+            rows,
+            ordered=False,
+            concurrency=concurrency,
+            on_error=on_error,
+            checkpoint=checkpoint,
+            executor=executor,
+            progress=progress,
+            deadline_s=deadline_s,
+            budget_usd=budget_usd,
+            tags=tags,
+            hooks=hooks,
+        )
+        results: dict[int, Result] = {}
+        async with contextlib.aclosing(found):
+            async for result in found:
+                assert result.index is not None
+                results[result.index] = result
+        return [results[index] for index in range(len(results))]
 
-        async def one(row: Any) -> Result:
+    def imap(
+        self,
+        rows: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        concurrency: int | None = None,
+        on_error: OnError = "return",
+        checkpoint: str | os.PathLike[str] | None = None,
+        executor: Literal["ray"] | Executor | None = None,
+        progress: bool = False,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Iterator[Result]:
+        """Run once for each row, and hand out each result as soon as it is there; for data sets of any size.
+
+        Args:
+            rows: As for `map`. Reading pauses while `2 * concurrency` rows are under way or wait to be handed out.
+            ordered: Results in the order of the rows: one that is slow holds up those behind it. Without it results
+                come as they are ready; `result.index` says which row it was.
+            concurrency: As for `map`.
+            on_error: As for `map`.
+            checkpoint: As for `map`.
+            executor: As for `map`.
+            progress: As for `map`.
+            deadline_s: As for `map`.
+            budget_usd: As for `map`.
+            tags: As for `map`.
+            hooks: As for `map`.
+        """
+        check_options(concurrency, on_error, self.engine)
+        return loops.stream_sync(
+            lambda: self.aimap(
+                rows,
+                ordered=ordered,
+                concurrency=concurrency,
+                on_error=on_error,
+                checkpoint=checkpoint,
+                executor=executor,
+                progress=progress,
+                deadline_s=deadline_s,
+                budget_usd=budget_usd,
+                tags=tags,
+                hooks=hooks,
+            ),
+            method="imap()",
+            most=1,
+        )
+
+    async def aimap(
+        self,
+        rows: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        concurrency: int | None = None,
+        on_error: OnError = "return",
+        checkpoint: str | os.PathLike[str] | None = None,
+        executor: Literal["ray"] | Executor | None = None,
+        progress: bool = False,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> AsyncGenerator[Result, None]:
+        """Run once for each row, and hand out each result as soon as it is there. See `imap` and `map`."""
+        limit = check_options(concurrency, on_error, self.engine)
+        source, elsewhere = RowSource(rows), executor_of(executor)
+        self._call(deadline_s, budget_usd, tags, hooks)  # what makes no sense is refused before a row is read
+
+        async def one(index: int, row: Any) -> Result:
             call = self._call(deadline_s, budget_usd, tags, hooks)
             try:
-                return await self._bounded(call, row)
-            except Exception as exc:  # noqa: BLE001  (the row's result keeps it, and its `text` raises it)
-                return Result(blocked=False, verdicts=(), response=None, call=call, error=exc)
+                return replace(await self._bounded(call, row), index=index)
+            except Exception as exc:  # the row's result keeps it, and its `text` raises it
+                if on_error == "raise":
+                    raise
+                return Result(blocked=False, verdicts=(), response=None, call=call, error=exc, index=index)
 
-        return await map_rows(one, rows, concurrency=concurrency, progress=progress)
+        async with contextlib.AsyncExitStack() as stack:
+            kept = None
+            if checkpoint is not None:
+                kept = await stack.enter_async_context(Checkpoint(checkpoint, pipeline_fingerprint(self), tags=tags))
+            shown = stack.enter_context(Progress(source.total, show=progress))
+            if elsewhere is None:
+                results = each(one if kept is None else kept.keeping(one), source, concurrency=limit, ordered=ordered)
+            else:
+                options = {"deadline_s": deadline_s, "budget_usd": budget_usd, "tags": tags, "hooks": hooks}
+                results = run_elsewhere(elsewhere, self, source, options, kept, ordered=ordered)
+            async with contextlib.aclosing(results):
+                async for result in results:
+                    if result.error is not None and on_error == "raise":
+                        raise result.error
+                    shown.add(result)
+                    yield result
 
     # Closing.
 

@@ -28,6 +28,8 @@ class Result:
         call: The run: its record, tags and deadline.
         partial_text: What a stream had emitted when it was blocked.
         error: In results of `map`: why this row failed.
+        index: In results of `map`: which row it was, from 0.
+        resumed: In results of `map`: whether it comes from the checkpoint. Its call knows the attempts, not the texts.
     """
 
     blocked: bool
@@ -37,6 +39,8 @@ class Result:
     refusal: str = ""
     partial_text: str = ""
     error: Exception | None = None
+    index: int | None = None
+    resumed: bool = False
 
     @property
     def text(self) -> str:

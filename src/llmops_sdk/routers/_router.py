@@ -109,6 +109,11 @@ class Router(loops.Closing, Station):
         """The engines, as given."""
         return tuple(leg.engine for leg in self._legs)
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests are worth having under way at once: as many as for all engines together."""
+        return sum(int(getattr(leg.engine, "concurrency", None) or 64) for leg in self._legs)
+
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
         """The order in which the engines would be tried for `request`, and why. Nothing is sent."""
         return Route(

@@ -1,0 +1,88 @@
+"""Fingerprints of rows and pipelines that are the same in every process: by content, never by address or order."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import hashlib
+import json
+import pathlib
+import uuid
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from llmops_sdk.errors import ConfigurationError
+
+__all__ = ["pipeline_fingerprint", "row_key"]
+
+_TEXTUAL = (decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID, pathlib.PurePath)
+
+
+def row_key(fingerprint: str, row: Any) -> str:
+    """32 hexadecimal digits for a row of the pipeline with this fingerprint.
+
+    Raises:
+        ConfigurationError: The row holds something that has no stable form.
+    """
+    return _hash([fingerprint, _plain(row)])
+
+
+def pipeline_fingerprint(pipeline: Any) -> str:
+    """32 hexadecimal digits for what a pipeline asks: its prompt, the models, and the kinds of guards in their order.
+
+    Where a model is served is no part of it, nor are the settings of guards and engines.
+    """
+    prompt = pipeline.prompt
+    asked = None if prompt is None else getattr(prompt, "hash", None) or _kind(prompt)
+    guards = [
+        [_kind(station), str(getattr(station, "name", ""))]
+        for station in pipeline.stations
+        if station is not prompt and station is not pipeline.engine
+    ]
+    return _hash([asked, _models(pipeline.engine), guards])
+
+
+def _models(engine: Any) -> list[Any]:
+    inner = getattr(engine, "engines", None) if getattr(engine, "routes", False) else None
+    if inner:
+        return [_models(one) for one in inner]
+    return [_kind(engine), str(getattr(engine, "model", None))]
+
+
+def _kind(value: Any) -> str:
+    return type(value).__qualname__
+
+
+def _hash(plain: Any) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON that is the same wherever it is made."""
+    if isinstance(value, enum.Enum):
+        return [_kind(value), value.name]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (bytes, bytearray)):
+        return [_kind(value), value.hex()]
+    if isinstance(value, Sequence):
+        return [_plain(one) for one in value]
+    if isinstance(value, AbstractSet):
+        return sorted((_plain(one) for one in value), key=json.dumps)
+    if isinstance(value, _TEXTUAL):
+        return [_kind(value), str(value)]
+    if dataclasses.is_dataclass(value):
+        return [_kind(value), {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}]
+    for method in ("model_dump", "tolist"):  # pydantic's models; numpy's scalars and arrays
+        if callable(getattr(value, method, None)):
+            return _plain(getattr(value, method)())
+    raise ConfigurationError(
+        f"a row holds a {type(value).__name__}, which has no form that a checkpoint could compare with the next run; "
+        "give rows of plain values (texts, numbers, lists, mappings, dataclasses)"
+    )

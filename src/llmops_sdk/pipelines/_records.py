@@ -1,0 +1,168 @@
+"""Results as JSON: what a checkpoint keeps of them, and what travels between processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, Started
+from llmops_sdk.errors import LlmopsError
+from llmops_sdk.messages import Choice, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.pipelines._result import Result
+from llmops_sdk.verdicts import Finding, Verdict
+
+__all__ = ["record_of", "result_of"]
+
+_RECORDS = (Choice, Finding, Response, TokenLogprob, ToolCall, Usage, Verdict)
+
+
+def record_of(result: Result) -> dict[str, Any]:
+    """What there is to know of `result`, as JSON: its answer, verdicts, attempts and error.
+
+    What the engine had answered before the guards is not part of it, nor is what was asked.
+    """
+    call = result.call
+    ended = next((event for event in reversed(call.events) if isinstance(event, Ended)), None)
+    started = next((event for event in call.events if isinstance(event, Started)), None)
+    attempts = [event for event in call.events if isinstance(event, AttemptEnded)]
+    record: dict[str, Any] = {
+        "run": call.id,
+        "pipeline": started.pipeline if started is not None else "",
+        "at": call.wall_time(call.started),
+        "seconds": (ended.at if ended is not None else time.perf_counter()) - call.started,
+        "outcome": ended.outcome if ended is not None else "ok",
+        "verdicts": [_plain(verdict) for verdict in result.verdicts],
+        "attempts": [_attempt(event, call) for event in attempts],
+    }
+    if result.blocked:
+        record["blocked"] = True
+        record["refusal"] = result.refusal
+    if result.response is not None:
+        record["response"] = _plain(result.response)
+    if attempts and attempts[-1].request.response_schema is not None:
+        record["structured"] = True
+    if result.error is not None:
+        record["error"] = {"class": type(result.error).__name__, "message": str(result.error)}
+    return record
+
+
+def result_of(
+    record: Mapping[str, Any],
+    *,
+    index: int,
+    tags: Mapping[str, Any] | None = None,
+    error: Exception | None = None,
+    resumed: bool = False,
+) -> Result:
+    """The result that `record_of` wrote; `error` is the error itself where that has travelled, too.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: It is no such record.
+    """
+    call = Call(tags=tags)
+    call.id = record["run"]
+    call._started_wall = record["at"]
+    end = call.started + record["seconds"]
+    verdicts = tuple(_verdict(one) for one in record["verdicts"])
+    said = record.get("error")
+    if error is None and said is not None:
+        error = LlmopsError(f"{said['class']}: {said['message']}")
+    call.record(Started(call.started, record["pipeline"], False))
+    schema: dict[str, Any] | None = {} if record.get("structured") else None
+    for one in record["attempts"]:
+        call.record(_attempt_ended(one, call, Request(messages=(), response_schema=schema)))
+    for verdict in verdicts:
+        if verdict.stage is not None and verdict.skipped is None:
+            call.record(GuardChecked(end, end, verdict.guard, verdict.stage, verdict, 0.0))
+    call.record(Ended(end, record["outcome"], error))
+    response = record.get("response")
+    return Result(
+        blocked=bool(record.get("blocked", False)),
+        verdicts=verdicts,
+        response=None if response is None else _response(response),
+        call=call,
+        refusal=record.get("refusal", ""),
+        error=error,
+        index=index,
+        resumed=resumed,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A record as JSON, without the fields that have their default values."""
+    if isinstance(value, _RECORDS):
+        return {
+            one.name: _plain(held)
+            for one in dataclasses.fields(value)
+            if (held := getattr(value, one.name)) != one.default
+        }
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
+    return {
+        "engine": event.engine,
+        "provider": event.provider,
+        "model": event.model,
+        "in_process": event.in_process,
+        "started": event.started - call.started,
+        "ended": event.at - call.started,
+        "usage": None if event.usage is None else _plain(event.usage),
+        "cost_usd": None if event.cost_usd is None else str(event.cost_usd),
+        "error": None if event.error is None else f"{type(event.error).__name__}: {event.error}",
+    }
+
+
+def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> AttemptEnded:
+    call.attempts += 1
+    cost = None if plain["cost_usd"] is None else Decimal(plain["cost_usd"])
+    call.spend(cost)
+    return AttemptEnded(
+        started=call.started + plain["started"],
+        at=call.started + plain["ended"],
+        engine=plain["engine"],
+        provider=plain["provider"],
+        number=call.attempts,
+        request=request,
+        response=None,
+        usage=None if plain["usage"] is None else Usage(**plain["usage"]),
+        cost_usd=cost,
+        error=None if plain["error"] is None else LlmopsError(plain["error"]),
+        streamed=False,
+        first_chunk_at=None,
+        chunks=0,
+        model=plain["model"],
+        in_process=plain["in_process"],
+    )
+
+
+def _verdict(plain: Mapping[str, Any]) -> Verdict:
+    return Verdict(**{**plain, "findings": tuple(Finding(**one) for one in plain.get("findings", ()))})
+
+
+def _response(plain: Mapping[str, Any]) -> Response:
+    usage = plain.get("usage")
+    return Response(
+        **{
+            **plain,
+            "choices": tuple(_choice(one) for one in plain["choices"]),
+            "usage": None if usage is None else Usage(**usage),
+        }
+    )
+
+
+def _choice(plain: Mapping[str, Any]) -> Choice:
+    return Choice(
+        **{
+            **plain,
+            "tool_calls": tuple(ToolCall(**one) for one in plain.get("tool_calls", ())),
+            "logprobs": tuple(
+                TokenLogprob(**{**one, "top": tuple((token, logprob) for token, logprob in one.get("top", ()))})
+                for one in plain.get("logprobs", ())
+            ),
+            "token_ids": tuple(plain.get("token_ids", ())),
+        }
+    )
