@@ -8,7 +8,7 @@ import importlib
 import re
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from llmops_sdk import loops
 from llmops_sdk.engines._base_url import shown_url
@@ -37,6 +37,9 @@ class Engine(loops.Closing, Station):
     Subclass it and write `agenerate` or `astream` (or both): the other one, the sync methods, `|` and closing are
     here. `request.call` knows the deadline of the run.
 
+    Engines travel between processes (`pickle`, `copy`) as what they were made with: the copy is made anew with the same
+    arguments, and is not opened. Keys among the arguments travel, too.
+
     Attributes:
         name: Unique among the engines of a router; shown in traces. The class's name in lower case unless given.
         model: What is asked for by default; `None` where the engine has no such notion.
@@ -59,6 +62,19 @@ class Engine(loops.Closing, Station):
     in_process: ClassVar[bool] = False
     incomplete: ClassVar[bool] = True
     _opened: bool = False
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__}() takes no arguments")
+        self = super().__new__(cls)
+        self._made_with = args, kwargs
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Sockets, processes and event loops stay here.
+        args, kwargs = self._made_with
+        return _made_again, (type(self), args, kwargs, self.name)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -182,6 +198,13 @@ class Engine(loops.Closing, Station):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _made_again(cls: type[Engine], args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Engine:
+    engine = cls(*args, **kwargs)
+    if engine.name != name:  # a router had given it another one
+        engine.name = name
+    return engine
 
 
 def chunks_of(response: Response) -> Iterator[Chunk]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import AttemptEnded, Call, Ended, Rendered, Started
+from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
@@ -526,6 +526,15 @@ class Pipeline(loops.Closing, Station):
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {
+            "name": self.name,
+            "hooks": self._hooks,
+            "refusal": self._refusal,
+            "prices": None if self._prices is PriceTable.default() else self._prices,
+        }
+        return _pipeline_again, (self.stations, options)
+
     def __repr__(self) -> str:
         return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
 
@@ -572,10 +581,24 @@ def _short(station: Any) -> str:
     return str(name) if name and kind_of(station) != "prompt" else repr(station)
 
 
+def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipeline:
+    return Pipeline(*stations, **options)
+
+
+class _OneArgument:
+    """A hook that does not want to know the call."""
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+
+    def __call__(self, event: Event, call: Call) -> object:
+        return self._hook(event)
+
+
 def _two_arguments(hook: Any) -> Hook:
     if not callable(hook):
         raise ConfigurationError(f"{hook!r} is no hook: a hook is a function of an event and its call")
-    return hook if takes_two(hook) else lambda event, call: hook(event)
+    return hook if takes_two(hook) else _OneArgument(hook)
 
 
 def _merged(variables: Any, more: dict[str, Any]) -> Any:

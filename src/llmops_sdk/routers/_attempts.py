@@ -66,6 +66,10 @@ class Leg:
         self._provider = getattr(engine, "provider", "custom")
         self._in_process = bool(getattr(engine, "in_process", False))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was learnt of the engine was learnt in this process.
+        return Leg, (self.engine,)
+
     @property
     def cooling(self) -> bool:
         """Whether it failed a moment ago; it is then asked last, and not first."""

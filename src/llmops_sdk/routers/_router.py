@@ -100,6 +100,7 @@ class Router(loops.Closing, Station):
         self._legs = tuple(Leg(engine) for engine in engines)
         _name_apart(self._legs)
         self._strategy = _strategy(strategy)
+        self._strategy_given = strategy
         self._retries = retries
         self._attempt_timeout_s = attempt_timeout_s
         self._on_stream_break = on_stream_break
@@ -189,6 +190,16 @@ class Router(loops.Closing, Station):
             if close is not None:
                 await close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {
+            "strategy": self._strategy_given,
+            "retries": self._retries,
+            "attempt_timeout_s": self._attempt_timeout_s,
+            "on_stream_break": self._on_stream_break,
+            "name": self.name,
+        }
+        return _router_again, (self.engines, options)
+
     def _order(self, request: Request) -> list[Leg]:
         order = self._strategy.order(self._legs, request)
         if any(leg.cooling for leg in order):
@@ -197,6 +208,10 @@ class Router(loops.Closing, Station):
 
     def __repr__(self) -> str:
         return f"<Router {self.name!r} of {', '.join(repr(leg.name) for leg in self._legs)}>"
+
+
+def _router_again(engines: tuple[Any, ...], options: dict[str, Any]) -> Router:
+    return Router(engines, **options)
 
 
 def _interrupted(exc: Exception, emitted: dict[int, str]) -> StreamInterrupted:
