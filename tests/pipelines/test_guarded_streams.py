@@ -13,7 +13,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.guards import Guard
 from llmops_sdk.messages import Choice, Chunk, Response, TokenLogprob
 from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.verdicts import Verdict
+from llmops_sdk.verdicts import Finding, Verdict
 
 KEY = "AK" + "IA" + "Q7WERTYU8OP9ASDF"
 TOKEN = "gh" + "p_" + "a1B2c3D4e5F6" * 3
@@ -209,6 +209,19 @@ def test_block_in_the_reasoning_names_it_and_lets_nothing_of_it_pass():
     assert [(chunk.reasoning, chunk.text) for chunk in emitted] == [("hm, ", "")]
     assert result.blocked
     assert [finding.origin for finding in result.findings] == ["reasoning"]
+
+
+def test_verdict_of_a_block_does_not_depend_on_how_far_the_other_texts_were():
+    class Judge(Guard):
+        def check(self, text, context=None):
+            found = [Finding(kind=text, start=0, end=len(text))]
+            return Verdict.block("bad", found) if text == "bad" else Verdict.flag("odd", found)
+
+    bad, odd = Chunk(text="bad", finish_reason="stop"), Chunk(text="odd", index=1, finish_reason="stop")
+    _, early = asyncio.run(stream(Pipeline(InOrder([bad, odd]), Judge())))
+    _, late = asyncio.run(stream(Pipeline(InOrder([odd, bad]), Judge())))
+    assert early.blocked
+    assert seen(early) == seen(late)
 
 
 def test_tokens_pass_where_no_guard_reads_the_stream():
