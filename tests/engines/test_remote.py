@@ -489,3 +489,16 @@ async def test_openai_without_a_key_says_so_when_it_is_asked(monkeypatch):
     with pytest.raises(errors.AuthenticationError, match="OPENAI_API_KEY"):
         await engine.agenerate(HELLO)
     assert "secret" not in repr(Engine.open("openai:m", api_key="secret"))
+
+
+@pytest.mark.heavy
+def test_on_the_event_loop_of_many_servers():
+    uvloop = pytest.importorskip("uvloop")
+
+    async def ask():
+        async with FaultServer(Reply(text="Hello")) as server, opened(server) as engine:
+            assert (await engine.agenerate(HELLO)).text == "Hello"
+            return joined(await streamed(engine))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(ask()) == "Hello"

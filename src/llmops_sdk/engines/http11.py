@@ -18,7 +18,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -108,8 +108,7 @@ class _Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not its subclasses
 
     def data_received(self, data: bytes) -> None:
         if self._complete:  # bytes that nobody asked for: whatever they are, do not reuse this connection
@@ -468,7 +467,7 @@ class Http11:
                         self.host,
                         self.port,
                         ssl=self._ssl_context if self._tls else None,
-                        happy_eyeballs_delay=0.25,
+                        **_happy_eyeballs(loop),
                     )
                 )
                 try:
@@ -551,3 +550,8 @@ class Http11:
                     loop.call_soon_threadsafe(self._close_pool, loop)
         if not self._pools:
             self._on_open(False)
+
+
+def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """IPv4 soon after IPv6 where that hangs (RFC 8305); uvloop, below many servers and in Ray's workers, cannot."""
+    return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}

@@ -7,6 +7,7 @@ import collections
 import re
 import socket
 import struct
+from typing import cast
 
 from llmops_sdk.testing._fault_answers import Answers, SeenRequest, refusal
 from llmops_sdk.testing._faults import Behaviour
@@ -62,8 +63,7 @@ class Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not its subclasses
         self._seen.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
