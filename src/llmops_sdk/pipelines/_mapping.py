@@ -8,7 +8,7 @@ import importlib
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.pipelines._result import Result
@@ -35,7 +35,7 @@ class Executor(Protocol):
     def results(
         self, pipeline: Any, rows: list[tuple[int, Any]], options: Mapping[str, Any], /
     ) -> AsyncIterator[Result]:
-        """A result for each of `rows` (index, row) in any order; `options` are those of `Pipeline.run`."""
+        """A result for each of `rows` (index, row) in any order; `options` are those of `run`, and `concurrency`."""
         ...
 
 
@@ -79,6 +79,9 @@ class RowSource:
     Attributes:
         total: How many rows there are, `None` where nobody knows.
     """
+
+    END: ClassVar[object] = _END
+    """What `next` gives behind the last row."""
 
     def __init__(self, rows: Iterable[Any] | AsyncIterable[Any]) -> None:
         if isinstance(rows, (str, bytes)):

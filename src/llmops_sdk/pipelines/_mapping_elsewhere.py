@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any
 
+from llmops_sdk.errors import EngineError
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._mapping import Executor, RowSource
 from llmops_sdk.pipelines._result import Result
@@ -50,8 +51,10 @@ async def _asked(
     if not to_ask:
         return
     results = executor.results(pipeline, to_ask, options)
+    given = 0
     try:
         async for result in results:
+            given += 1
             if checkpoint is not None:
                 assert result.index is not None
                 checkpoint.add(keys[result.index], result)
@@ -60,6 +63,8 @@ async def _asked(
         close = getattr(results, "aclose", None)
         if close is not None:
             await close()
+    if given != len(to_ask):
+        raise EngineError(f"{executor!r} gave {given} results for {len(to_ask)} rows")
 
 
 async def _in_order(results: AsyncIterator[Result], indexes: Iterable[int]) -> AsyncGenerator[Result, None]:

@@ -391,7 +391,13 @@ class Pipeline(loops.Closing, Station):
             if elsewhere is None:
                 results = each(one if kept is None else kept.keeping(one), source, concurrency=limit, ordered=ordered)
             else:
-                options = {"deadline_s": deadline_s, "budget_usd": budget_usd, "tags": tags, "hooks": hooks}
+                options = {
+                    "concurrency": concurrency,
+                    "deadline_s": deadline_s,
+                    "budget_usd": budget_usd,
+                    "tags": tags,
+                    "hooks": hooks,
+                }
                 results = run_elsewhere(elsewhere, self, source, options, kept, ordered=ordered)
             async with contextlib.aclosing(results):
                 async for result in results:
