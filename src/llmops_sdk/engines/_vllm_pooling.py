@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from llmops_sdk.errors import BadRequestError, ConfigurationError
-from llmops_sdk.messages import Classification
+from llmops_sdk import loops
+from llmops_sdk.engines._vllm_adapting import VllmAdapting
+from llmops_sdk.engines._vllm_request import translated
+from llmops_sdk.engines._vllm_start import Clock, VllmParts
+from llmops_sdk.errors import BadRequestError, ClosedError, ConfigurationError, EngineDied
+from llmops_sdk.messages import Classification, Request
 
-__all__ = ["Task", "classification", "each", "pooling_params", "refuse_other_task", "task_arguments", "tokens_of"]
+__all__ = ["Task", "VllmPooling", "classification", "each", "refuse_other_task", "task_arguments"]
 
 Task: TypeAlias = Literal["generate", "embed", "classify"]
 """What an engine is opened for."""
@@ -118,3 +123,107 @@ async def each(texts: Sequence[str], work: Callable[[int, str], Awaitable[_T]], 
             one.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
     return results
+
+
+class VllmPooling(VllmAdapting):
+    """An engine that runs vLLM for one task: it generates, embeds or classifies."""
+
+    _task: Task | None
+    _tasks: tuple[str, ...]
+    """What the model can be asked; empty before the start where `task` was not given."""
+
+    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+        try:
+            tasks = await core.get_supported_tasks()
+        except Exception as exc:  # the core may fail in any way
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        if self._task is not None and self._task not in tasks:
+            raise ConfigurationError(f"{self.model!r} cannot {self._task}: vLLM can use it to {', '.join(tasks)}")
+        self._tasks = tasks
+        await super()._connect(parts, core, clock)
+
+    async def aembed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
+        """Vectors of `texts`, in order: shape `(len(texts), dimensions)`; starts the engine if it is not running.
+
+        The model's pooler decides which tokens count and whether the vectors have length 1, as those of most models do.
+
+        Args:
+            texts: What to embed, without a chat template; each has to fit the window.
+            dimensions: Numbers for each text, where the model was trained for several (Matryoshka); all by default.
+
+        Raises:
+            ContextLengthError: A text is longer than the window.
+            BadRequestError: This engine has no embeddings, or none with so many dimensions; a text is empty.
+        """
+        return await loops.across(
+            lambda: self._pooled(texts, "embed", lambda data: data.tolist(), dimensions), self._home_loop()
+        )
+
+    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
+        """What the model's classification head says of each of `texts`, in order; starts the engine if need be.
+
+        Labels are those of the model's `id2label`, scores are probabilities.
+
+        Raises:
+            ContextLengthError: A text is longer than the window.
+            BadRequestError: This engine does not classify; a text is empty.
+        """
+
+        def labelled(data: Any) -> Classification:
+            return classification(data.tolist(), getattr(self._core.model_config.hf_config, "id2label", None) or {})
+
+        return await loops.across(lambda: self._pooled(texts, "classify", labelled), self._home_loop())
+
+    def embed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
+        """`aembed`, for code without an event loop."""
+        return loops.run_sync(lambda: self.aembed(texts, dimensions=dimensions), method="embed()")
+
+    async def _pooled(
+        self, texts: Sequence[str], task: Task, read: Callable[[Any], _T], dimensions: int | None = None
+    ) -> list[_T]:
+        """What the model's pooler says of each text. On the home loop."""
+        where: dict[str, Any] = {"engine": self.name, "model": self.model}
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise BadRequestError(f"`{task}` takes a list of texts: `{task}([text])`", **where)
+        if self._tasks:
+            refuse_other_task(task, self._tasks, **where)
+        await self._started()
+        refuse_other_task(task, self._tasks, **where)
+        core, parts = self._core, self._parts
+        if core is None or parts is None:
+            raise ClosedError(f"the engine {self.name!r} was closed")
+        try:
+            params = pooling_params(core, task, dimensions)
+        except Exception as exc:  # vLLM's own words about `dimensions`
+            raise translated(exc, parts, **where) from exc
+
+        async def one(index: int, text: str) -> _T:
+            prompt = await self._pooled_prompt(core, parts, index, text)
+            if self._closed:
+                raise ClosedError(f"the engine {self.name!r} was closed before all texts were done")
+            with self._sending(Request.of(text), parts) as request_id:
+                async with contextlib.aclosing(core.encode(prompt, params, request_id)) as outputs:
+                    async for output in outputs:
+                        last = output
+                if not len(last.outputs.data):  # so vLLM answers what was aborted
+                    raise EngineDied("the engine gave the text up", **where)
+                return read(last.outputs.data)
+
+        at_once = min(len(texts), (1 if self._admission.max_waiting is not None else 2) * self._most_running)
+        with self._admission.place(at_once, self._most_running, engine=self.name, model=self.model):
+            return await each(texts, one, at_once)
+
+    async def _pooled_prompt(self, core: Any, parts: VllmParts, index: int, text: str) -> Any:
+        window: int = core.model_config.max_model_len
+        if len(text) > window * core.renderer.get_tokenizer().max_chars_per_token:
+            raise self._too_long(f"{len(text)} characters, more than", None, window, what=f"text {index}")
+        try:
+            (prompt,) = await tokens_of(core, text)
+        except Exception as exc:  # tokenizers raise what they like
+            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        tokens = len(prompt["prompt_token_ids"])
+        if tokens > window:
+            raise self._too_long(f"{tokens} tokens, more than", tokens, window, what=f"text {index}")
+        if not tokens:
+            raise BadRequestError(f"text {index} is empty", engine=self.name, model=self.model)
+        return prompt

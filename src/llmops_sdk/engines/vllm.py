@@ -22,34 +22,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import difflib
 import functools
 import importlib.util
 import inspect
-import itertools
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
-from llmops_sdk.engines._checkpoints import is_local
 from llmops_sdk.engines._engine import Engine
-from llmops_sdk.engines._vllm_adapters import Adapter, Adapters
+from llmops_sdk.engines._vllm_adapters import Adapters
 from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
-from llmops_sdk.engines._vllm_life import VllmLife
-from llmops_sdk.engines._vllm_load import EngineLoad
-from llmops_sdk.engines._vllm_pooling import (
-    Task,
-    classification,
-    each,
-    pooling_params,
-    refuse_other_task,
-    task_arguments,
-    tokens_of,
-)
+from llmops_sdk.engines._vllm_pooling import Task, VllmPooling, refuse_other_task, task_arguments
 from llmops_sdk.engines._vllm_request import (
     FINISH_REASONS,
     check_request,
@@ -70,20 +57,13 @@ from llmops_sdk.errors import (
     BadRequestError,
     ClosedError,
     ConfigurationError,
-    ContextLengthError,
-    EngineDied,
-    LlmopsError,
     MissingDependencyError,
     ServerError,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, FinishReason, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Request, Response
 
 __all__ = ["VLLM", "open_engine", "refuse_wrong_options", "require_vllm"]
 
-_T = TypeVar("_T")
-
-_MAX_NUM_SEQS = 128
-"""Requests that share a step when `max_num_seqs` is not given: vLLM's own default on a CPU server."""
 
 _COUNTS = (
     "max_model_len",
@@ -98,7 +78,7 @@ _COUNTS = (
 _OF_ADAPTERS = ("enable_lora", "lora_modules", "max_cpu_loras", "max_lora_rank", "max_loras")
 
 
-class VLLM(VllmLife):
+class VLLM(VllmPooling):
     """A model in this process, by vLLM.
 
     Making one starts nothing. It starts with the first request, or with `await engine.astart()` / `engine.start()`,
@@ -264,61 +244,6 @@ class VLLM(VllmLife):
         self._adapters = Adapters(adapters, most=max_adapters, max_rank=max_lora_rank, engine=self.name, model=model)
         if self._adapters.most and task in ("embed", "classify"):
             raise ConfigurationError(f"adapters answer requests, and an engine with task={task!r} takes none")
-        self._numbers = itertools.count(1)
-
-    @property
-    def context_window(self) -> int | None:
-        """Longest prompt and answer together, in tokens; `None` before the start where `max_model_len` is not given."""
-        if self._core is not None:
-            return int(self._core.model_config.max_model_len)
-        asked = self._options.arguments.get("max_model_len")
-        return asked if isinstance(asked, int) else None
-
-    @property
-    def running(self) -> int:
-        """Answers that are being worked on, as this side counts them: at most `max_num_seqs`."""
-        return min(sum(self._in_flight.values()), self._most_running)
-
-    @property
-    def waiting(self) -> int:
-        """Answers that were asked for beyond `max_num_seqs`, which wait in vLLM's queue."""
-        return max(sum(self._in_flight.values()) - self._most_running, 0)
-
-    @property
-    def concurrency(self) -> int:
-        """`max_num_seqs` and a quarter more: so many share a step, and the others wait to take a free place at once."""
-        return self._most_running + max(self._most_running // 4, 8)
-
-    @property
-    def load(self) -> EngineLoad:
-        """How busy the engine is: all of it at one moment. With `live_load=False` only `running` and `waiting`."""
-        return self._meter.load(self.running, self.waiting)
-
-    @property
-    def kv_cache_usage(self) -> float | None:
-        """Share of the KV cache in use, 0 to 1; `None` before the first step."""
-        return self.load.kv_cache_usage
-
-    @property
-    def prefix_cache_hit_rate(self) -> float | None:
-        """Share of the prompt tokens that were found in the KV cache, 0 to 1; `None` before the first."""
-        return self.load.prefix_cache_hit_rate
-
-    @property
-    def preemptions(self) -> int:
-        """How often an answer had to give its place in the KV cache back to others, since the core started."""
-        return self.load.preemptions
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens written per second, over the last 10 seconds."""
-        return self.load.tokens_per_s
-
-    @property
-    def _most_running(self) -> int:
-        if self._core is not None:
-            return int(self._core.scheduler_config.max_num_seqs)
-        return int(self._options.arguments.get("max_num_seqs", _MAX_NUM_SEQS))
 
     async def agenerate(self, request: Request, /) -> Response:
         """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""
@@ -349,136 +274,15 @@ class VLLM(VllmLife):
                 async for chunk in chunks:
                     yield chunk
 
-    @property
-    def adapters(self) -> Mapping[str, Adapter]:
-        """The LoRA adapters that requests can name, by name: a picture of this moment."""
-        return self._adapters.records
-
-    async def aload_adapter(self, name: str, path: str | Path, *, pin: bool | None = None) -> None:
-        """Load a LoRA adapter; starts the engine if it is not running.
-
-        A name that is there already gets the new weights: requests in flight end with the former ones, later ones
-        take the new ones. Where it fails, all stays as it was.
-
-        Args:
-            name: What requests will call it.
-            path: Its folder.
-            pin: Whether it keeps its place when others need one; `None` leaves that as it is, at first `False`.
-
-        Raises:
-            NotFoundError: There is no such folder.
-            ConfigurationError: The folder holds no adapter that fits this model, all places are taken by pinned
-                adapters, or the engine was opened without `adapters` and `max_adapters`.
-        """
-        await self._change_adapters(lambda: self._adapters.load(name, path, pin=pin))
-
-    async def aunload_adapter(self, name: str) -> None:
-        """Forget a LoRA adapter: requests in flight end with it, later ones are refused.
-
-        Raises:
-            NotFoundError: There is no such adapter.
-        """
-        await self._change_adapters(lambda: self._adapters.unload(name))
-
-    async def apin_adapter(self, name: str) -> None:
-        """Keep a LoRA adapter loaded, whatever others are asked for; `aload_adapter(..., pin=False)` lets it go again.
-
-        Raises:
-            NotFoundError: There is no such adapter.
-            ConfigurationError: All places are taken by pinned adapters.
-        """
-        await self._change_adapters(lambda: self._adapters.pin(name))
-
-    def load_adapter(self, name: str, path: str | Path, *, pin: bool | None = None) -> None:
-        """`aload_adapter`, for code without an event loop."""
-        loops.run_sync(lambda: self.aload_adapter(name, path, pin=pin), method="load_adapter()")
-
-    def unload_adapter(self, name: str) -> None:
-        """`aunload_adapter`, for code without an event loop."""
-        loops.run_sync(lambda: self.aunload_adapter(name), method="unload_adapter()")
-
-    def pin_adapter(self, name: str) -> None:
-        """`apin_adapter`, for code without an event loop."""
-        loops.run_sync(lambda: self.apin_adapter(name), method="pin_adapter()")
-
-    async def aembed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
-        """Vectors of `texts`, in order: shape `(len(texts), dimensions)`; starts the engine if it is not running.
-
-        The model's pooler decides which tokens count and whether the vectors have length 1, as those of most models do.
-
-        Args:
-            texts: What to embed, without a chat template; each has to fit the window.
-            dimensions: Numbers for each text, where the model was trained for several (Matryoshka); all by default.
-
-        Raises:
-            ContextLengthError: A text is longer than the window.
-            BadRequestError: This engine has no embeddings, or none with so many dimensions; a text is empty.
-        """
-        return await loops.across(
-            lambda: self._pooled(texts, "embed", lambda data: data.tolist(), dimensions), self._home_loop()
-        )
-
-    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
-        """What the model's classification head says of each of `texts`, in order; starts the engine if need be.
-
-        Labels are those of the model's `id2label`, scores are probabilities.
-
-        Raises:
-            ContextLengthError: A text is longer than the window.
-            BadRequestError: This engine does not classify; a text is empty.
-        """
-
-        def labelled(data: Any) -> Classification:
-            return classification(data.tolist(), getattr(self._core.model_config.hf_config, "id2label", None) or {})
-
-        return await loops.across(lambda: self._pooled(texts, "classify", labelled), self._home_loop())
-
-    def embed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
-        """`aembed`, for code without an event loop."""
-        return loops.run_sync(lambda: self.aembed(texts, dimensions=dimensions), method="embed()")
-
     def _build(self, parts: VllmParts, model: str, clock: Clock, given_up: threading.Event) -> Any:
-        base = Path(model).expanduser() if is_local(model) else None
-        lora = self._adapters.engine_arguments(base, on_cpu=parts.on_cpu)
-        self._options = dataclasses.replace(self._options, arguments={**self._options.arguments, **lora})
         if any(self._parser_names):
             self._parsers = Parsers(*self._parser_names)
         return super()._build(parts, model, clock, given_up)
 
     async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
-        try:
-            tasks = await core.get_supported_tasks()
-        except Exception as exc:  # the core may fail in any way
-            raise translated(exc, parts, engine=self.name, model=self.model) from exc
-        if self._task is not None and self._task not in tasks:
-            raise ConfigurationError(f"{self.model!r} cannot {self._task}: vLLM can use it to {', '.join(tasks)}")
-        self._tasks = tasks
         if self._parsers is not None:
             self._parsers.fit(core.model_config, core.renderer.get_tokenizer())
-        with clock.step("adapters") if self._adapters.most else contextlib.nullcontext():
-            await self._load_adapters(core)
         await super()._connect(parts, core, clock)
-
-    async def _load_adapters(self, core: Any) -> None:
-        """Have a core that has just started load the adapters; what it holds already is not asked of it again."""
-        try:
-            await self._adapters.start(core)
-        except BaseException:
-            self._adapters.stop()  # this core is not kept
-            raise
-
-    async def _change_adapters(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._adapters.refuse_without()
-
-        async def changed() -> None:
-            await self._started()
-            await change()
-
-        await loops.across(changed, self._home_loop())
-
-    def _forget_core(self) -> None:
-        self._adapters.stop()
-        super()._forget_core()
 
     async def _answer(self, request: Request) -> Response:
         joiner = ChunkJoiner()
@@ -504,69 +308,6 @@ class VLLM(VllmLife):
                 async for output in outputs:
                     for chunk in reader.read(output, finish):
                         yield chunk
-
-    def _with_adapter(
-        self, request: Request, generate: Callable[..., AsyncGenerator[Any, None]], /, *args: Any, **options: Any
-    ) -> AsyncGenerator[Any, None]:
-        """What `generate` gives; with an adapter, as soon as that is loaded."""
-
-        async def adapted(adapter: str) -> AsyncGenerator[Any, None]:
-            async with (
-                self._adapters.lent(adapter) as lora,
-                contextlib.aclosing(generate(*args, lora_request=lora, **options)) as outputs,
-            ):
-                async for output in outputs:
-                    yield output
-
-        return generate(*args, **options) if request.adapter is None else adapted(request.adapter)
-
-    async def _pooled(
-        self, texts: Sequence[str], task: Task, read: Callable[[Any], _T], dimensions: int | None = None
-    ) -> list[_T]:
-        """What the model's pooler says of each text. On the home loop."""
-        where: dict[str, Any] = {"engine": self.name, "model": self.model}
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise BadRequestError(f"`{task}` takes a list of texts: `{task}([text])`", **where)
-        if self._tasks:
-            refuse_other_task(task, self._tasks, **where)
-        await self._started()
-        refuse_other_task(task, self._tasks, **where)
-        core, parts = self._core, self._parts
-        if core is None or parts is None:
-            raise ClosedError(f"the engine {self.name!r} was closed")
-        try:
-            params = pooling_params(core, task, dimensions)
-        except Exception as exc:  # vLLM's own words about `dimensions`
-            raise translated(exc, parts, **where) from exc
-
-        async def one(index: int, text: str) -> _T:
-            prompt = await self._pooled_prompt(core, parts, index, text)
-            if self._closed:
-                raise ClosedError(f"the engine {self.name!r} was closed before all texts were done")
-            with self._sending(Request.of(text), parts) as request_id:
-                async with contextlib.aclosing(core.encode(prompt, params, request_id)) as outputs:
-                    async for output in outputs:
-                        last = output
-                if not len(last.outputs.data):  # so vLLM answers what was aborted
-                    raise EngineDied("the engine gave the text up", **where)
-                return read(last.outputs.data)
-
-        return await each(texts, one, 2 * self._most_running)
-
-    async def _pooled_prompt(self, core: Any, parts: VllmParts, index: int, text: str) -> Any:
-        window: int = core.model_config.max_model_len
-        if len(text) > window * core.renderer.get_tokenizer().max_chars_per_token:
-            raise self._too_long(f"{len(text)} characters, more than", None, window, what=f"text {index}")
-        try:
-            (prompt,) = await tokens_of(core, text)
-        except Exception as exc:  # tokenizers raise what they like
-            raise translated(exc, parts, engine=self.name, model=self.model) from exc
-        tokens = len(prompt["prompt_token_ids"])
-        if tokens > window:
-            raise self._too_long(f"{tokens} tokens, more than", tokens, window, what=f"text {index}")
-        if not tokens:
-            raise BadRequestError(f"text {index} is empty", engine=self.name, model=self.model)
-        return prompt
 
     async def _prepared(
         self, request: Request, *, streamed: bool
@@ -610,33 +351,6 @@ class VLLM(VllmLife):
         if tokens >= window:
             raise self._too_long(f"{tokens} tokens, which leaves no room for an answer in", tokens, window)
         return core, parts, prompt, params, parsed
-
-    def _too_long(self, size: str, tokens: int | None, window: int, *, what: str = "the prompt") -> ContextLengthError:
-        return ContextLengthError(
-            f"{what} has {size} the window of {window} tokens; shorten it, or raise `max_model_len`",
-            tokens=tokens,
-            window=window,
-            engine=self.name,
-            model=self.model,
-        )
-
-    @contextlib.contextmanager
-    def _sending(self, request: Request, parts: VllmParts) -> Iterator[str]:
-        """One request in flight: its id, its place in the counters, and our errors instead of vLLM's."""
-        request_id = f"{self.name}-{next(self._numbers)}"
-        self._in_flight[request_id] = request.n
-        try:
-            yield request_id
-        except LlmopsError as exc:
-            if self._closed and isinstance(exc, EngineDied):
-                raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete") from exc
-            raise
-        except Exception as exc:  # what vLLM lets through is translated, whatever it is
-            if self._closed:
-                raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete") from exc
-            raise translated(exc, parts, engine=self.name, model=self.model) from exc
-        finally:
-            self._in_flight.pop(request_id, None)
 
     def _finish_reason(self, reason: str | None, *, shaped: bool = False) -> FinishReason:
         known = FINISH_REASONS.get(reason or "")
