@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -305,6 +306,7 @@ class Response:
         model: The model that answered, as it names itself.
         engine: Name of the engine that answered.
         id: The engine's id of the answer.
+        cost_usd: US dollars as the engine itself says; used only where the price table knows no price.
     """
 
     choices: tuple[Choice, ...]
@@ -312,6 +314,7 @@ class Response:
     model: str | None = None
     engine: str | None = None
     id: str | None = None
+    cost_usd: Decimal | None = None
 
     @property
     def text(self) -> str:
@@ -360,6 +363,7 @@ class Chunk:
         reasoning: What is new of the model's thoughts; may be empty.
         logprobs: The tokens behind `text`, where the request asked for them.
         token_ids: The same as the model's numbers, where the engine knows them.
+        cost_usd: What the whole answer cost, as the engine itself says; comes with `usage`.
     """
 
     text: str = ""
@@ -373,16 +377,18 @@ class Chunk:
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     token_ids: tuple[int, ...] = ()
+    cost_usd: Decimal | None = None
 
 
 class ChunkJoiner:
     """Joins the chunks of a stream into the response that they are pieces of. Memory: the text, once."""
 
-    __slots__ = ("_choices", "engine", "id", "model", "usage")
+    __slots__ = ("_choices", "cost_usd", "engine", "id", "model", "usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _JoinedChoice] = {}
         self.usage: Usage | None = None
+        self.cost_usd: Decimal | None = None
         self.model: str | None = None
         self.engine: str | None = None
         self.id: str | None = None
@@ -405,7 +411,7 @@ class ChunkJoiner:
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
         if chunk.usage is not None:
-            self.usage = chunk.usage
+            self.usage, self.cost_usd = chunk.usage, chunk.cost_usd
         if chunk.engine is not None:
             self.engine = chunk.engine
         if chunk.model is not None:
@@ -427,6 +433,7 @@ class ChunkJoiner:
             model=self.model,
             engine=self.engine or engine,
             id=self.id,
+            cost_usd=self.cost_usd,
         )
 
 

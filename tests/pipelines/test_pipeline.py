@@ -16,6 +16,7 @@ import pytest
 
 from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, Ended, GuardChecked, Rendered, Started
+from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.guards import Guard, guard
 from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TokenLogprob, ToolCall, Usage
@@ -677,6 +678,19 @@ def test_budget_refuses_the_next_attempt(run):
 
 def test_cost_is_none_where_the_price_is_unknown(run):
     assert run("hi" | Scripted("a", model="nobody-knows")).cost_usd is None
+
+
+@pytest.mark.parametrize(("prices", "cost"), [({}, "0.5"), ({"m": {"input": "1", "output": "1"}}, "0.000003")])
+def test_what_the_engine_says_fills_in_where_the_price_table_is_silent(run, prices, cost):
+    class Knows(Engine):
+        model = "m"
+
+        async def agenerate(self, request):
+            usage = Usage(input_tokens=1, output_tokens=2)
+            return Response(choices=(Choice(text="a"),), usage=usage, cost_usd=Decimal("0.5"))
+
+    result = run(Pipeline("hi", Knows(), prices=PriceTable(prices)))
+    assert result.cost_usd == result.call.spent_usd == Decimal(cost)
 
 
 def test_explain_shows_every_station(run):

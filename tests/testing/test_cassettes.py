@@ -3,6 +3,7 @@ import json
 import pickle
 import socket
 import time
+from decimal import Decimal
 
 import hypothesis
 import pytest
@@ -44,6 +45,7 @@ FULL = Response(
     model="m-2026",
     engine="scripted",
     id="id-1",
+    cost_usd=Decimal("0.00021"),
 )
 
 

@@ -223,6 +223,7 @@ def chunks_of(response: Response) -> Iterator[Chunk]:
             reasoning=choice.reasoning or "",
             logprobs=choice.logprobs,
             token_ids=choice.token_ids,
+            cost_usd=response.cost_usd if index == last else None,
         )
 
 

@@ -168,6 +168,8 @@ class Leg:
         usage = response.usage if response is not None else None
         model = (response.model if response is not None else None) or self.model
         cost = call.price(model, usage)
+        if cost is None and response is not None:
+            cost = response.cost_usd  # what the engine itself says is better than not to know
         call.spend(cost)
         if error is None:
             self._learn((first_at or now) - started, now)

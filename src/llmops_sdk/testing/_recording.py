@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llmops_sdk import errors
@@ -143,6 +144,8 @@ def record_of(answer: Response | Chunk) -> dict[str, Any]:
 def _as_json(value: object) -> object:
     if isinstance(value, tuple):
         return [_as_json(one) for one in value]
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, TokenLogprob):  # by place: what stands under the name `token` would be scrubbed as a whole
         return [value.token, value.logprob, _as_json(value.top)]
     if isinstance(value, Choice | ToolCall | Usage):
@@ -153,12 +156,20 @@ def _as_json(value: object) -> object:
 def response_of(plain: dict[str, Any]) -> Response:
     """The response that `record_of` wrote."""
     choices = tuple(Choice(**{**choice, **_tuples(choice)}) for choice in plain["choices"])
-    return Response(**{**plain, "choices": choices, "usage": _usage(plain)})
+    return Response(**{**plain, "choices": choices, "usage": _usage(plain), "cost_usd": _money(plain)})
 
 
 def chunk_of(plain: dict[str, Any]) -> Chunk:
     """The chunk that `record_of` wrote."""
-    return Chunk(**{**plain, **_tuples(plain), "usage": _usage(plain)})
+    return Chunk(**{**plain, **_tuples(plain), "usage": _usage(plain), "cost_usd": _money(plain)})
+
+
+def _money(plain: dict[str, Any]) -> Decimal | None:
+    # `Decimal` raises an ArithmeticError for what is no number, which a damaged line is not expected to raise.
+    try:
+        return Decimal(plain["cost_usd"]) if "cost_usd" in plain else None
+    except InvalidOperation as exc:
+        raise ValueError(f"{plain['cost_usd']!r} is no sum of money") from exc
 
 
 def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
