@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 __all__ = [
     "anthropic_api_key",
     "anthropic_base_url",
     "cache_folder",
+    "credentials",
+    "defaults",
     "openai_api_key",
     "openai_base_url",
     "traces_content",
-    "without_ray_usage_reports",
 ]
+
+_CREDENTIALS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 def anthropic_api_key() -> str | None:
@@ -53,15 +56,18 @@ def traces_content() -> bool:
     return asked.strip().upper() in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
 
 
+def credentials() -> list[str]:
+    """Values of the variables that are named like keys and passwords, so that messages can be kept free of them."""
+    return [value for name, value in os.environ.items() if name.upper().endswith(_CREDENTIALS)]
+
+
 @contextlib.contextmanager
-def without_ray_usage_reports() -> Iterator[None]:
-    """Set `RAY_USAGE_STATS_ENABLED=0` while Ray starts, unless it is set already."""
-    name = "RAY_USAGE_STATS_ENABLED"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "0"
+def defaults(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables where nothing is set, while a library is imported that reads them; then they are gone again."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        os.environ.pop(name, None)
+        for name in added:
+            os.environ.pop(name, None)

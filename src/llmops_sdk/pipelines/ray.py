@@ -130,7 +130,7 @@ class Ray:
         _log.setLevel(logging.ERROR)  # it tells of each step; what fails is raised
         own = not ray.is_initialized()
         if own:
-            with environment.without_ray_usage_reports():
+            with environment.defaults({"RAY_USAGE_STATS_ENABLED": "0"}):
                 ray.init(
                     include_dashboard=False,
                     num_cpus=math.ceil(self.workers * self.cpus),

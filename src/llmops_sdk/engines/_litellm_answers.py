@@ -1,0 +1,258 @@
+"""LiteLLM's answers, whole and in pieces, as ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from llmops_sdk.errors import StreamInterrupted
+from llmops_sdk.messages import Choice, Chunk, FinishReason, Response, TokenLogprob, ToolCall, Usage
+
+__all__ = ["PieceReader", "cost_of", "response_from", "usage_of"]
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+def response_from(answer: Any, *, engine: str, model: str) -> Response:
+    """A `ModelResponse` as ours.
+
+    Raises:
+        AttributeError, LookupError, TypeError: It is none.
+    """
+    choices = tuple(
+        Choice(
+            text=_text(choice.message.content),
+            tool_calls=tuple(_tool_call(call) for call in getattr(choice.message, "tool_calls", None) or ()),
+            finish_reason=_FINISH.get(choice.finish_reason),
+            reasoning=_reasoning(choice.message) or None,
+            logprobs=_logprobs(getattr(choice, "logprobs", None)),
+        )
+        for choice in answer.choices
+    )
+    if not choices:
+        raise LookupError("no choices")
+    hidden = getattr(answer, "_hidden_params", None) or {}
+    return Response(
+        choices=choices,
+        usage=usage_of(getattr(answer, "usage", None)),
+        model=answer.model or model,
+        engine=engine,
+        id=answer.id,
+        cost_usd=cost_of(hidden.get("response_cost")),
+    )
+
+
+def usage_of(usage: Any, *, estimated: bool = False) -> Usage | None:
+    """Tokens as LiteLLM reports them, in which cached, written and thought tokens are parts of the totals already."""
+    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+        return None  # LiteLLM says 0 where the provider said nothing
+    prompt = getattr(usage, "prompt_tokens_details", None)
+    completion = getattr(usage, "completion_tokens_details", None)
+    cached = getattr(prompt, "cached_tokens", None) or getattr(usage, "cache_read_input_tokens", None)
+    written = getattr(prompt, "cache_creation_tokens", None) or getattr(usage, "cache_creation_input_tokens", None)
+    return Usage(
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=usage.completion_tokens or 0,
+        cached_input_tokens=cached or 0,
+        cache_write_tokens=written or 0,
+        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+        estimated=estimated,
+    )
+
+
+def cost_of(dollars: Any) -> Decimal | None:
+    """LiteLLM's float as money: 12 digits, which is where its sums of floats begin to be noise.
+
+    Example:
+        >>> cost_of(0.00015 + 5.9999999999999995e-05)
+        Decimal('0.00021')
+    """
+    return Decimal(f"{dollars:.12g}") if isinstance(dollars, int | float) else None
+
+
+class PieceReader:
+    """Reads the pieces of one stream, joins tool calls, and sees whether the answer came to its end.
+
+    LiteLLM's wrapper around a stream has faults, which are mended here, on this one stream:
+
+    * It raises when a model says the same 100 times. A model that counts sheep is none of our business.
+    * It ends a stream that was cut off as if the model had stopped.
+    * It forgets why choices other than the first one ended, and where there are several, of which it tells the end.
+
+    Args:
+        stream: LiteLLM's `CustomStreamWrapper`.
+        n: How many choices were asked for.
+        engine: Name of the engine.
+        model: The model that was asked.
+    """
+
+    def __init__(self, stream: Any, *, n: int, engine: str, model: str) -> None:
+        self._stream = stream
+        self._engine = engine
+        self._model = model
+        self._calls: dict[tuple[int, int], list[str]] = {}
+        self._texts: list[str] = []
+        self._open: set[int] = set()
+        self._told: set[int] = set()
+        self._ends: dict[int, str] | None = None
+        self._last: Any = None
+        self.usage: Any = None
+        if hasattr(stream, "raise_on_model_repetition"):
+            stream.raise_on_model_repetition = _nothing
+        source = getattr(stream, "completion_stream", None)
+        if n > 1 and hasattr(source, "__aiter__"):
+            self._ends = {}
+            stream.completion_stream = _Watched(source, self._ends)
+
+    @property
+    def partial_text(self) -> str:
+        """The text so far of the first choice."""
+        return "".join(self._texts)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether LiteLLM has counted the tokens, since the provider has not."""
+        return not any(getattr(chunk, "usage", None) for chunk in getattr(self._stream, "chunks", None) or ())
+
+    def read(self, piece: Any) -> Iterator[Chunk]:
+        """The chunks that a piece stands for.
+
+        Raises:
+            StreamInterrupted: The stream has ended before the answer was complete.
+        """
+        self.usage = getattr(piece, "usage", None) or self.usage
+        for choice in piece.choices:
+            index = choice.index or 0
+            self._open.add(index)
+            for call in getattr(choice.delta, "tool_calls", None) or ():
+                self._add(index, call)
+            text = _text(choice.delta.content)
+            thought = _reasoning(choice.delta)
+            logprobs = _logprobs(getattr(choice, "logprobs", None))
+            if text and index == 0:
+                self._texts.append(text)
+            if text or thought or logprobs:
+                yield self._chunk(piece, text=text, index=index, reasoning=thought, logprobs=logprobs)
+            if choice.finish_reason is not None and self._ends is None:
+                self._require_end()
+                yield from self._end(piece, index, choice.finish_reason)
+        self._last = piece
+
+    def finish(self) -> Iterator[Chunk]:
+        """What is left to say at the end of the stream.
+
+        Raises:
+            StreamInterrupted: The stream has ended before the answer was complete.
+        """
+        if self._ends is not None:
+            for index in sorted(self._open):
+                if index not in self._ends:
+                    raise self._interrupted()
+                yield from self._end(self._last, index, self._ends[index])
+        if not self._told:
+            raise self._interrupted()
+
+    def interrupted(self, message: str, **details: Any) -> StreamInterrupted:
+        """The error for a stream that broke after text had arrived."""
+        details = {"engine": self._engine, "model": self._model, **details}
+        return StreamInterrupted(message, partial_text=self.partial_text, **details)
+
+    def _interrupted(self) -> StreamInterrupted:
+        return self.interrupted("the stream ended before the answer was complete")
+
+    def _require_end(self) -> None:
+        # The wrapper says "stop" of its own, too; then neither of these is set.
+        said = [getattr(self._stream, name, "") for name in ("received_finish_reason", "intermittent_finish_reason")]
+        if said == [None, None]:
+            raise self._interrupted()
+
+    def _end(self, piece: Any, index: int, reason: str) -> Iterator[Chunk]:
+        if index not in self._told:
+            self._told.add(index)
+            calls = self._joined(index)
+            yield self._chunk(piece, index=index, tool_calls=calls, finish_reason=_FINISH.get(reason, "stop"))
+
+    def _chunk(self, piece: Any, **values: Any) -> Chunk:
+        return Chunk(model=piece.model or self._model, engine=self._engine, id=piece.id, **values)
+
+    def _add(self, index: int, piece: Any) -> None:
+        call = self._calls.setdefault((index, piece.index or 0), ["", "", ""])
+        call[0] = call[0] or piece.id or ""
+        call[1] += piece.function.name or ""
+        call[2] += piece.function.arguments or ""
+
+    def _joined(self, index: int) -> tuple[ToolCall, ...]:
+        mine = sorted(key for key in self._calls if key[0] == index)
+        return tuple(ToolCall(id=i, name=n, arguments=a) for i, n, a in (self._calls[key] for key in mine))
+
+
+class _Watched:
+    """A provider's stream below LiteLLM's wrapper, of which the ends of all choices are noted."""
+
+    def __init__(self, source: Any, ends: dict[int, str]) -> None:
+        self._source = source
+        self._pieces = aiter(source)
+        self._ends = ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        piece = await anext(self._pieces)
+        for choice in getattr(piece, "choices", None) or ():
+            reason = getattr(choice, "finish_reason", None)
+            if reason is not None:
+                self._ends[choice.index or 0] = reason
+        return piece
+
+
+def _nothing() -> None:
+    pass
+
+
+def _text(content: Any) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.get("text") or "" for part in content)
+
+
+def _reasoning(message: Any) -> str:
+    thought = getattr(message, "reasoning_content", None)
+    if thought is None:
+        blocks = getattr(message, "thinking_blocks", None) or ()
+        thought = "".join(block.get("thinking") or "" for block in blocks)
+    return str(thought)
+
+
+def _tool_call(call: Any) -> ToolCall:
+    arguments = call.function.arguments
+    return ToolCall(
+        id=call.id or "",
+        name=call.function.name or "",
+        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments or {}),
+    )
+
+
+def _logprobs(logprobs: Any) -> tuple[TokenLogprob, ...]:
+    if logprobs is None:
+        return ()
+    plain = logprobs if isinstance(logprobs, Mapping) else logprobs.model_dump()
+    return tuple(
+        TokenLogprob(
+            token=one["token"],
+            logprob=one["logprob"],
+            top=tuple((other["token"], other["logprob"]) for other in one.get("top_logprobs") or ()),
+        )
+        for one in plain.get("content") or ()
+    )
