@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -222,6 +223,37 @@ async def litellm_router(url: str) -> tuple[Once, Once]:
     return lambda: router.acompletion(**BODY), stream
 
 
+async def litellm_bare(url: str) -> tuple[Once, Once]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    body = BODY | {"model": "openai/m", "api_base": url, "api_key": KEY, "num_retries": 0, "max_retries": 0}
+
+    async def stream() -> None:
+        async for _ in await litellm.acompletion(**body, **STREAM):
+            pass
+
+    return lambda: litellm.acompletion(**body), stream
+
+
+async def litellm_engine(url: str) -> tuple[Once, Once]:
+    import litellm  # noqa: F401  (a peer that is not installed is left out)
+
+    from llmops_sdk import Engine
+    from llmops_sdk.messages import Message, Request
+
+    engine = Engine.open("litellm:openai/m", api_base=url, api_key=KEY)
+    messages = tuple(Message(**message) for message in BODY["messages"])
+    request = Request(messages=messages, temperature=BODY["temperature"], max_tokens=BODY["max_tokens"])
+
+    async def stream() -> None:
+        async for _ in engine.astream(request):
+            pass
+
+    return lambda: engine.agenerate(request), stream
+
+
 PEERS: dict[str, tuple[str, Callable[[str], Awaitable[tuple[Once, Once]]]]] = {
     "ours, no I/O": ("prompt + PII + router of 3 + Secrets, scripted engines", ours_no_io),
     "bare transport": ("our HTTP/1.1 on httptools + orjson", bare_transport),
@@ -233,6 +265,8 @@ PEERS: dict[str, tuple[str, Callable[[str], Awaitable[tuple[Once, Once]]]]] = {
     "httpx": ("bare, json", httpx_bare),
     "openai": ("AsyncOpenAI", openai_client),
     "LiteLLM Router": ("3 deployments", litellm_router),
+    "LiteLLM": ("litellm.acompletion alone", litellm_bare),
+    "ours, LiteLLM": ("the engine `litellm:` alone", litellm_engine),
 }
 
 
@@ -340,13 +374,15 @@ async def _main(arguments: argparse.Namespace) -> None:
                 peer.close()
         streaming = [Peer(peer.name, stream_url) for peer in peers if peer.name != "bare transport"]
         try:
-            against = [name for name in ("httpx2", "openai", "LiteLLM Router", "bare transport") if name in names]
+            order = ("httpx2", "openai", "LiteLLM Router", "LiteLLM", "bare transport")
+            against = [name for name in order if name in names]
             for concurrency in arguments.concurrency:
                 measured = _rounds(peers, "call", concurrency, concurrency * arguments.calls, arguments.rounds)
                 parts.append(_table(f"{concurrency} calls in flight", "CPU us a call", measured, against))
             measured = _rounds(streaming, "stream", 16, 48, arguments.rounds)
             per_chunk = {name: [value / chunks for value in values] for name, values in measured.items()}
-            parts.append(_table(f"16 streams of {chunks} chunks", "CPU us a chunk", per_chunk, against[:3]))
+            others = [name for name in against if name != "bare transport"]
+            parts.append(_table(f"16 streams of {chunks} chunks", "CPU us a chunk", per_chunk, others))
         finally:
             for peer in peers + streaming:
                 peer.close()
@@ -355,7 +391,8 @@ async def _main(arguments: argparse.Namespace) -> None:
     )
     if left_out:
         head += f" Not installed: {', '.join(left_out)}."
-    page = f"# Overhead of a call\n\n`python benchmarks/overhead.py`. {head}\n\n" + "\n".join(parts)
+    only = f" --only {shlex.join(arguments.only)}" if arguments.only else ""
+    page = f"# Overhead of a call\n\n`python benchmarks/overhead.py{only}`. {head}\n\n" + "\n".join(parts)
     print(page)
     if arguments.out:
         Path(arguments.out).write_text(page)
