@@ -694,5 +694,4 @@ def test_a_forgotten_engine_warns():
         engine = opened(server)
         engine.generate("hello")
         with pytest.warns(ResourceWarning, match="was not closed"):
-            del engine
-            gc.collect()
+            del engine  # at once, without the help of the garbage collector

@@ -91,29 +91,26 @@ class ErrorMapper:
         engine: Name of the engine.
         model: The model that it asks for.
         secrets: What must never stand in a message.
-        missing_keys: Names of the environment variables that the provider needs and that are not set.
     """
 
-    def __init__(
-        self, *, engine: str, model: str, secrets: Collection[str], missing_keys: Callable[[], list[str]]
-    ) -> None:
+    def __init__(self, *, engine: str, model: str, secrets: Collection[str]) -> None:
         self._engine = engine
         self._model = model
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-        self._missing_keys = missing_keys
 
-    def error_of(self, exc: Exception) -> LlmopsError:
+    def error_of(self, exc: Exception, missing_keys: Callable[[], list[str]]) -> LlmopsError:
         """Our error for `exc`, which is its cause, unless `exc` holds a key: then it has none.
 
-        Raise it outside of the `except` block, so that nothing else hangs on it.
+        `missing_keys` gives the names of the environment variables that the provider needs and that are not set.
+        Raise the error outside of the `except` block, so that nothing else hangs on it.
         """
-        error = self._error_of(exc)
+        error = self._error_of(exc, missing_keys)
         secrets = self._all_secrets()
         leaks = any(secret in f"{link} {link.args!r}" for link in _chain(exc) for secret in secrets)
         error.__cause__ = None if leaks else exc
         return error
 
-    def _error_of(self, exc: Exception) -> LlmopsError:
+    def _error_of(self, exc: Exception, missing_keys: Callable[[], list[str]]) -> LlmopsError:
         if isinstance(exc, LlmopsError):
             return exc
         exc = getattr(exc, "original_exception", None) or exc  # what LiteLLM's stream has wrapped
@@ -129,7 +126,7 @@ class ErrorMapper:
         headers = _headers(exc)
         details["request_id"] = headers.get("x-request-id") or headers.get("request-id")
         details["retry_after_s"] = _retry_after_s(headers)
-        if issubclass(cls, AuthenticationError) and (names := self._missing_keys()):
+        if issubclass(cls, AuthenticationError) and (names := missing_keys()):
             message = f"no key for {self._model!r}: pass `api_key=` or set {' and '.join(names)} ({message})"
         if issubclass(cls, InvalidResponseError):
             body = str(getattr(exc, "raw_response", ""))
@@ -169,7 +166,7 @@ class ErrorMapper:
         return sorted({*self._secrets, *found}, key=len, reverse=True)
 
 
-_SHORTEST_SECRET = 6
+_SHORTEST_SECRET = 8
 """Shorter ones would be found in any text."""
 
 

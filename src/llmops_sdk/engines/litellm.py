@@ -161,9 +161,7 @@ class LiteLLM(Engine):
         self._timeout_s = timeout_s
         self._parameters = parameters
         self._closed = False
-        self._errors = ErrorMapper(
-            engine=self.name, model=model, secrets=_secrets(api_key, parameters), missing_keys=self._missing_keys
-        )
+        self._errors = ErrorMapper(engine=self.name, model=model, secrets=_secrets(api_key, parameters))
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""
@@ -216,7 +214,7 @@ class LiteLLM(Engine):
                 piece = await self._next(stream, reader)
                 if piece is None:
                     break
-                for chunk in reader.read(piece):
+                for chunk in self._read(reader, piece):
                     yield chunk
             for chunk in reader.finish():
                 yield chunk
@@ -238,19 +236,19 @@ class LiteLLM(Engine):
 
     async def _prepare(self) -> None:
         """Import LiteLLM when it is first needed."""
+        if _shared.library is None and not self._closed:
+            _shared.library = await loops.in_thread(_imported)
         if self._closed:
             raise ClosedError(f"the engine {self.name!r} was closed; open it again with `Engine.open(...)`")
         with _shared.lock:
             _shared.in_use.add(self)
         self._opened = True
-        if _shared.library is None:
-            _shared.library = await loops.in_thread(_imported)
 
     async def _ask(self, call: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await _settled(call)
         except Exception as exc:  # noqa: BLE001  (LiteLLM and the libraries below it raise anything)
-            error = self._errors.error_of(exc)
+            error = self._errors.error_of(exc, self._missing_keys)
         raise self._with_hint(error)
 
     async def _next(self, stream: Any, reader: PieceReader) -> Any:
@@ -258,13 +256,19 @@ class LiteLLM(Engine):
         try:
             return await anext(stream, None)
         except Exception as exc:  # noqa: BLE001  (LiteLLM and the libraries below it raise anything)
-            error = self._errors.error_of(exc)
+            error = self._errors.error_of(exc, self._missing_keys)
         if reader.partial_text and isinstance(error, EngineConnectionError | ServerError | InvalidResponseError):
             details = {name: getattr(error, name) for name in ("status_code", "request_id", "retry_after_s")}
             broken = reader.interrupted(str(error), **details)
             broken.__cause__ = error.__cause__
             error = broken
         raise error
+
+    def _read(self, reader: PieceReader, piece: Any) -> list[Chunk]:
+        try:
+            return list(reader.read(piece))
+        except (LookupError, TypeError, AttributeError) as exc:
+            raise self._invalid(exc) from exc
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         asked = self._always()
@@ -338,9 +342,9 @@ class LiteLLM(Engine):
 
     def _with_hint(self, error: LlmopsError) -> LlmopsError:
         """An unknown provider with the name that was meant."""
-        known = [str(getattr(one, "value", one)) for one in _shared.library.provider_list]
-        if "LLM Provider NOT provided" not in str(error) or self._prefix in known:
+        if "LLM Provider NOT provided" not in str(error):
             return error
+        known = [str(getattr(one, "value", one)) for one in _shared.library.provider_list]
         near = difflib.get_close_matches(self._prefix, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         error.args = (f"LiteLLM knows no provider {self._prefix!r}{hint} (https://docs.litellm.ai/docs/providers)",)
