@@ -200,6 +200,26 @@ async def test_stream_cut_at_any_character_goes_on_without_loss_or_repetition(ho
     assert len([event for event in call.events if isinstance(event, StreamResumed)]) == (1 if cut else 0)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_thoughts_are_those_of_the_engine_that_began_and_cut_chunks_have_no_tokens(cut):
+    class Thinker(Engine):
+        def __init__(self, chunks, error=None):
+            self._chunks, self._error = chunks, error
+
+        async def astream(self, request):
+            for chunk in self._chunks:
+                yield chunk
+            if self._error is not None:
+                raise self._error
+
+    began = [Chunk(reasoning="hm"), Chunk(text="Hel", token_ids=(1,)), Chunk(text="lo", token_ids=(2,))]
+    whole = [Chunk(reasoning="well"), Chunk(text="Hello", token_ids=(3,)), Chunk(finish_reason="stop")]
+    chunks = await collect(routed(Thinker(began[:cut], errors.EngineConnectionError("cut")), Thinker(whole)))
+    assert "".join(chunk.reasoning for chunk in chunks) == "hm"
+    assert joined(chunks) == "Hello"
+    assert [token for chunk in chunks for token in chunk.token_ids] == {1: [3], 2: [1], 3: [1, 2]}[cut]
+
+
 async def test_different_answer_after_a_break_is_an_error_with_the_text_so_far():
     router = routed(Scripted(["Hel", errors.EngineConnectionError("cut")]), Scripted(["Good", "bye"]))
     with pytest.raises(errors.StreamInterrupted, match="different answer") as caught:

@@ -292,12 +292,18 @@ class _Plan:
 
 
 class _Ahead:
-    """Leaves out of a new stream what the broken one had already emitted."""
+    """Leaves out of a new stream what the broken one had already emitted.
+
+    Text is matched. Thoughts are not, since no two engines think alike: a choice keeps those of the first one.
+    """
 
     def __init__(self, emitted: dict[int, str]) -> None:
+        self._begun = frozenset(emitted)
         self._owed = {index: text for index, text in emitted.items() if text}
 
     def skip(self, chunk: Chunk) -> Chunk | None:
+        if chunk.reasoning and chunk.index in self._begun:
+            chunk = replace(chunk, reasoning="")
         owed = self._owed.get(chunk.index)
         if owed is None or not chunk.text:
             return chunk
@@ -309,7 +315,8 @@ class _Ahead:
             self._owed[chunk.index] = owed[common:]
         else:
             del self._owed[chunk.index]
-        rest = replace(chunk, text=text[common:])
+        # How much of the text each token stands for is not known here, so a cut chunk has none.
+        rest = replace(chunk, text=text[common:], logprobs=(), token_ids=())
         return rest if rest.text or rest.finish_reason or rest.usage or rest.tool_calls else None
 
     def check_caught_up(self) -> None:
