@@ -26,11 +26,13 @@ def own_memory(pid: int) -> int:
 
 async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
     made = plan(checkpoint(), context=engine.context_window or 0, concurrency=1, kv_cache_gib=1.0)
+    width = engine._core.model_config.dtype.itemsize
     cache = engine._core.vllm_config.cache_config
-    assert cache.num_gpu_blocks * cache.block_size == made.kv_cache_tokens == 46_592
+    assert cache.num_gpu_blocks * cache.block_size == made.kv_cache_tokens
+    assert made.kv_cache_tokens == {2: 46_592, 4: 23_296}[width]
     assert made.max_requests == cache.num_gpu_blocks // (2048 // cache.block_size)
     assert (made.parameters, made.counted_from) == (134_515_008, "safetensors headers")
-    assert made.weights == 2 * made.parameters
+    assert made.weights == width * made.parameters
 
 
 async def test_the_core_takes_no_more_memory_than_planned(engine: VLLM) -> None:

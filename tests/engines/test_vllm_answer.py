@@ -140,7 +140,7 @@ async def test_the_models_own_tool_calls_are_read(engine: VLLM) -> None:
 
 async def test_one_call_only_where_that_is_asked(engine: VLLM) -> None:
     extra = {"regex": markup(CALLS[1], CALLS[1]), "parallel_tool_calls": False}
-    for response in await both(engine, ask(tools=(CLOCK,), extra=extra)):
+    for response in await both(engine, ask(tools=(CLOCK,), extra=extra, max_tokens=120)):
         assert [call.name for call in response.tool_calls] == ["clock"]
 
 

@@ -47,13 +47,23 @@ def labelled_model(tmp_path_factory: pytest.TempPathFactory, write_tiny_llama: C
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def classifier(labelled_model: Path) -> AsyncIterator[VLLM]:
-    opened = VLLM(
-        str(labelled_model), task="classify", dtype="float32", kv_cache_gib=0.2, cpu_threads=1, progress=False
-    )
-    await opened.astart()
+async def classifiers() -> AsyncIterator[list[VLLM]]:
+    """Those that have been opened; a test may have closed the last one."""
+    opened: list[VLLM] = []
     yield opened
-    await opened.aclose()
+    for one in opened:
+        await one.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def classifier(labelled_model: Path, classifiers: list[VLLM]) -> VLLM:
+    if not classifiers or classifiers[-1]._closed:
+        opened = VLLM(
+            str(labelled_model), task="classify", dtype="float32", kv_cache_gib=0.2, cpu_threads=1, progress=False
+        )
+        await opened.astart()
+        classifiers.append(opened)
+    return classifiers[-1]
 
 
 def cosine(one: list[float], other: list[float]) -> float:

@@ -27,6 +27,7 @@ from llmops_sdk.engines._architecture import (
 from llmops_sdk.engines._checkpoints import Tensor, is_local, read_config, tensors_of
 from llmops_sdk.engines._footprint import Weights
 from llmops_sdk.engines._hardware import Device, Hardware, find_hardware
+from llmops_sdk.engines._processor import best_dtype, computes_bfloat16
 from llmops_sdk.errors import ConfigurationError, NotFoundError
 from llmops_sdk.messages import Usage
 
@@ -233,7 +234,8 @@ def plan(
         answer_tokens: Tokens of an answer; by default an eighth of `context`, at most 512.
         quantisation: Plan for weights that will be quantised: `"fp8"`, `"int8"`, `"int4"`, `"awq"`, `"gptq"`,
             `"mxfp4"` or `"nvfp4"`. By default what the checkpoint says.
-        dtype: Of weights that are not quantised: `"auto"` (16 bits), `"bfloat16"`, `"float16"`, `"float32"`.
+        dtype: Of weights that are not quantised: `"auto"` (what `vllm:` chooses: 16 bits, or 32 on a CPU without
+            instructions for bfloat16), `"bfloat16"`, `"float16"`, `"float32"`.
         kv_cache_dtype: `"auto"` (as `dtype`) or `"fp8"`.
         kv_cache_gib: GiB for the KV cache on each device; by default what is left.
         tensor_parallel: Devices that share each layer; by default the fewest with which everything fits.
@@ -262,8 +264,10 @@ def plan(
     architecture = read_architecture(config, name)
     if architecture.window is not None and context > architecture.window:
         raise ConfigurationError(f"context={context:,} is longer than {name} can read: {architecture.window:,} tokens")
-    weights = Weights(architecture, tensors, *_chosen_quantisation(config, name, quantisation), _dtype_bits(dtype))
     here = find_hardware(hardware)
+    if dtype == "auto" and here.device.kind == "cpu" and quantisation is None:
+        dtype = _cpu_dtype(model, here.device.memory_bytes)
+    weights = Weights(architecture, tensors, *_chosen_quantisation(config, name, quantisation), _dtype_bits(dtype))
     wish = _Wish(
         context=context,
         concurrency=concurrency,
@@ -346,6 +350,13 @@ def _chosen_quantisation(config: Mapping[str, Any], name: str, asked: str | None
     if stored is not None and stored.name != asked:
         raise ConfigurationError(f"{name} is quantised already ({stored.name}); leave `quantisation` out")
     return stored or QUANTISATIONS[asked], stored is not None
+
+
+def _cpu_dtype(model: str | Path | Mapping[str, Any], free: int) -> str:
+    """What a `vllm:` engine computes in on this machine, where the weights are here."""
+    if isinstance(model, Mapping) or not (isinstance(model, Path) or is_local(model)):
+        return "auto"
+    return best_dtype(Path(model).expanduser(), free, native=computes_bfloat16()) or "auto"
 
 
 def _dtype_bits(dtype: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ class VllmAdapting(VllmBusy):
         self._options = dataclasses.replace(self._options, arguments={**self._options.arguments, **lora})
         return super()._build(parts, model, clock, given_up)
 
-    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+    async def _equip(self, core: Any, tasks: Sequence[str], clock: Clock) -> None:
+        await super()._equip(core, tasks, clock)
         with clock.step("adapters") if self._adapters.most else contextlib.nullcontext():
             await self._load_adapters(core)
-        await super()._connect(parts, core, clock)
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:

@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -130,7 +130,7 @@ class VllmLife(Engine):
 
         `import` of vLLM; `configure`: the model's configuration is read; `core`: the core's process starts and imports
         vLLM, too; `weights`; `kv_cache`: a trial run shows how much memory is left for the cache; `compile`, where the
-        model is compiled; `warm_up`; `adapters`; `connect`: the core reports, and answers the first time. `wait` if
+        model is compiled; `warm_up`; `connect`: the core reports, and answers the first time; `adapters`. `wait` if
         another start in this process had to end first. The steps of the core are read from what it logs: where vLLM
         words a line differently, or you configured its logging, a step is missing and counts to the one before it.
         """
@@ -446,15 +446,19 @@ class VllmLife(Engine):
             raise ClosedError(f"the engine {self.name!r} was closed while it started")
         try:
             with clock.step("connect"):
-                await core.get_supported_tasks()
+                tasks = await core.get_supported_tasks()
         except Exception as exc:  # the core may fail in any way
             raise translated(exc, parts, engine=self.name, model=self.model) from exc
+        await self._equip(core, tasks, clock)
         self._parts = parts
         # Without a limit the renderer counts all tokens of a long prompt; with one it cuts them off and says less.
         self._counting = dataclasses.replace(core.renderer.default_chat_tok_params, max_total_tokens=None)
         self._sampling_defaults = core.model_config.get_diff_sampling_param()
         self._core = core
         self._opened = True
+
+    async def _equip(self, core: Any, tasks: Sequence[str], clock: Clock) -> None:
+        """Make a core that runs ready for requests; `tasks` is what vLLM can use its model for."""
 
     async def _fall_asleep(self, level: int) -> None:
         if self._starting is not None:

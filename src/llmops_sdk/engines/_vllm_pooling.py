@@ -132,15 +132,11 @@ class VllmPooling(VllmAdapting):
     _tasks: tuple[str, ...]
     """What the model can be asked; empty before the start where `task` was not given."""
 
-    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
-        try:
-            tasks = await core.get_supported_tasks()
-        except Exception as exc:  # the core may fail in any way
-            raise translated(exc, parts, engine=self.name, model=self.model) from exc
+    async def _equip(self, core: Any, tasks: Sequence[str], clock: Clock) -> None:
         if self._task is not None and self._task not in tasks:
             raise ConfigurationError(f"{self.model!r} cannot {self._task}: vLLM can use it to {', '.join(tasks)}")
-        self._tasks = tasks
-        await super()._connect(parts, core, clock)
+        self._tasks = tuple(tasks)
+        await super()._equip(core, tasks, clock)
 
     async def aembed(self, texts: Sequence[str], /, *, dimensions: int | None = None) -> list[list[float]]:
         """Vectors of `texts`, in order: shape `(len(texts), dimensions)`; starts the engine if it is not running.

@@ -27,7 +27,7 @@ import functools
 import importlib.util
 import inspect
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -279,10 +279,10 @@ class VLLM(VllmPooling):
             self._parsers = Parsers(*self._parser_names)
         return super()._build(parts, model, clock, given_up)
 
-    async def _connect(self, parts: VllmParts, core: Any, clock: Clock) -> None:
+    async def _equip(self, core: Any, tasks: Sequence[str], clock: Clock) -> None:
         if self._parsers is not None:
             self._parsers.fit(core.model_config, core.renderer.get_tokenizer())
-        await super()._connect(parts, core, clock)
+        await super()._equip(core, tasks, clock)
 
     async def _answer(self, request: Request) -> Response:
         joiner = ChunkJoiner()
