@@ -29,7 +29,8 @@
        ├─ NotFoundError
        ├─ ContentFilteredError
        └─ BadRequestError
-          └─ ContextLengthError             .tokens .window
+          ├─ ContextLengthError             .tokens .window
+          └─ UnsupportedError               this engine cannot do it; another one may
 
 Provider words (`RateLimitError`, `AuthenticationError`, ...) are those of the OpenAI client, which readers know.
 Errors that end in no "Error" are decisions. Every error survives `pickle`, so it can cross process pools.
@@ -73,6 +74,7 @@ __all__ = [
     "ServerError",
     "StreamInterrupted",
     "SyncOnLoopError",
+    "UnsupportedError",
 ]
 
 
@@ -326,3 +328,7 @@ class ContextLengthError(BadRequestError):
         super().__init__(message, **details)
         self.tokens = tokens
         self.window = window
+
+
+class UnsupportedError(BadRequestError):
+    """The request is right, and asks for what this engine does not have: images, tools, a seed. A router goes on."""

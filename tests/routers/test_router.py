@@ -183,6 +183,16 @@ def test_router_works_alone_and_closes_its_engines():
     assert closed == ["a", "b"]
 
 
+async def test_what_only_one_engine_cannot_do_is_asked_of_the_next_and_does_not_cool_the_first():
+    blind, seeing = Scripted(errors.UnsupportedError("no images here")), Scripted("a cat")
+    router = routed(blind, seeing)
+    assert (await router.agenerate(Request.of("What is it?"))).text == "a cat"
+    assert joined(await collect(router)) == "a cat"
+    assert len(blind.requests) == 2
+    with pytest.raises(errors.AllEnginesFailed, match="no images here"):
+        await routed(blind).agenerate(Request.of("What is it?"))
+
+
 # Streams that break
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from llmops_sdk import loops
 from llmops_sdk.engines._base_url import shown_url
-from llmops_sdk.errors import BadRequestError, ConfigurationError
+from llmops_sdk.errors import ConfigurationError, UnsupportedError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
 from llmops_sdk.stations import Station
 
@@ -148,9 +148,9 @@ class Engine(loops.Closing, Station):
         """Vectors of `texts`, in order: shape `(len(texts), dimensions)`.
 
         Raises:
-            BadRequestError: This engine has no embeddings.
+            UnsupportedError: This engine has no embeddings.
         """
-        raise BadRequestError(
+        raise UnsupportedError(
             f"the engine {self.name!r} has no embeddings; open an embedding model", engine=self.name, model=self.model
         )
 
@@ -158,9 +158,9 @@ class Engine(loops.Closing, Station):
         """What a classification model says of each of `texts`, in order.
 
         Raises:
-            BadRequestError: This engine does not classify.
+            UnsupportedError: This engine does not classify.
         """
-        raise BadRequestError(
+        raise UnsupportedError(
             f"the engine {self.name!r} does not classify; open a classification model",
             engine=self.name,
             model=self.model,

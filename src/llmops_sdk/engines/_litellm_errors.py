@@ -26,6 +26,7 @@ from llmops_sdk.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    UnsupportedError,
 )
 
 __all__ = ["BY_NAME", "ErrorMapper"]
@@ -61,7 +62,7 @@ BY_NAME: dict[str, type[EngineError]] = {
     "ServiceUnavailableError": ServerError,
     "Timeout": EngineTimeout,
     "UnprocessableEntityError": BadRequestError,
-    "UnsupportedParamsError": BadRequestError,
+    "UnsupportedParamsError": UnsupportedError,
     "VectorStoreSearchError": BadRequestError,
 }
 """Every exception class of `litellm.exceptions`; a test walks that module and compares."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_sdk.errors import BadRequestError
+from llmops_sdk.errors import BadRequestError, UnsupportedError
 from llmops_sdk.messages import ImagePart, Message, Part, ToolCall
 
 __all__ = ["conversation", "tool_choice_form", "tool_form"]
@@ -44,7 +44,7 @@ def conversation(messages: Sequence[Message]) -> tuple[list[dict[str, Any]], lis
             continue
         results = None
         if message.name is not None:
-            raise BadRequestError(
+            raise UnsupportedError(
                 f"the Messages API has no names of speakers, and this one is {message.name!r}; write it into the text"
             )
         if message.role == "system" and not turns:

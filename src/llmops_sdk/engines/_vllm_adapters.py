@@ -24,12 +24,12 @@ from typing import Any
 
 from llmops_sdk.engines._lora_folder import LORA_RANKS, LoraFolder, Tensor, check_fit, read_base, read_lora
 from llmops_sdk.errors import (
-    BadRequestError,
     ConfigurationError,
     EngineDied,
     LlmopsError,
     NotFoundError,
     ServerError,
+    UnsupportedError,
 )
 
 __all__ = ["Adapter", "Adapters"]
@@ -216,12 +216,12 @@ class Adapters:
 
         Raises:
             NotFoundError: There is no such adapter.
-            BadRequestError: The engine was opened without adapters.
+            UnsupportedError: The engine was opened without adapters.
         """
         if name in self._known:
             return
         if not self.most:
-            raise BadRequestError(
+            raise UnsupportedError(
                 f"the engine was opened without adapters, so it cannot answer with {name!r}; open it with "
                 f"`adapters={{{name!r}: PATH}}`",
                 **self._where,

@@ -13,7 +13,7 @@ from llmops_sdk import loops
 from llmops_sdk.engines._vllm_adapting import VllmAdapting
 from llmops_sdk.engines._vllm_request import translated
 from llmops_sdk.engines._vllm_start import Clock, VllmParts
-from llmops_sdk.errors import BadRequestError, ClosedError, ConfigurationError, EngineDied
+from llmops_sdk.errors import BadRequestError, ClosedError, ConfigurationError, EngineDied, UnsupportedError
 from llmops_sdk.messages import Classification, Request
 
 __all__ = ["Task", "VllmPooling", "classification", "each", "refuse_other_task", "task_arguments"]
@@ -58,12 +58,12 @@ def refuse_other_task(wanted: Task, able: Collection[str], *, engine: str, model
         model: Its model, for the message.
 
     Raises:
-        BadRequestError: `wanted` is not among `able`.
+        UnsupportedError: `wanted` is not among `able`.
     """
     if wanted in able:
         return
     does = [task for task in get_args(Task) if task in able]
-    raise BadRequestError(
+    raise UnsupportedError(
         f"the engine {engine!r} was opened to {' or '.join(does) or 'do something else'}, not to {wanted}; "
         + (f"call `{_METHODS[does[0]]}`, or open" if does else "open")
         + f" a model for it: `Engine.open(..., task={wanted!r})`",

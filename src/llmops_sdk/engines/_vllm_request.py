@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.engines._vllm_start import VllmParts
 from llmops_sdk.engines._vllm_structure import MOST_VALUES, wrong_schema
-from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineDied, EngineError, RateLimitError, ServerError
+from llmops_sdk.errors import (
+    BadRequestError,
+    ConfigurationError,
+    EngineDied,
+    EngineError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+)
 from llmops_sdk.messages import FinishReason, ImagePart, Request
 
 if TYPE_CHECKING:
@@ -83,7 +91,8 @@ def check_request(request: Request, *, engine: str, model: str | None, tool_call
         tool_calls: Whether the engine has a parser of tool calls.
 
     Raises:
-        BadRequestError: Tools are asked for without a parser, or a value is impossible.
+        BadRequestError: A value is impossible.
+        UnsupportedError: Tools are asked for without a parser.
     """
     problem = None
     if not request.messages:
@@ -92,9 +101,17 @@ def check_request(request: Request, *, engine: str, model: str | None, tool_call
         unknown = ", ".join(map(repr, sorted(request.extra.keys() - _EXTRA)))
         problem = f"unknown in `extra`: {unknown}; this engine knows {', '.join(sorted(_EXTRA))}"
     else:
-        problem = _wrong_value(request) or _wrong_tools(request, tool_calls) or _wrong_structure(request)
+        problem = _wrong_value(request) or _wrong_tools(request) or _wrong_structure(request)
     if problem is not None:
         raise BadRequestError(problem, engine=engine, model=model)
+    if request.tools and request.tool_choice != "none" and not tool_calls:
+        raise UnsupportedError(
+            "tools are asked for, and this engine was opened without a parser of tool calls; open it with "
+            '`tool_call_parser=...`, the name that vLLM has for the model\'s own format ("hermes" for Qwen and Hermes, '
+            '"llama3_json" for Llama 3, ...), or leave `tools` out',
+            engine=engine,
+            model=model,
+        )
 
 
 def _wrong_value(request: Request) -> str | None:
@@ -121,7 +138,7 @@ def _wrong_value(request: Request) -> str | None:
     return None
 
 
-def _wrong_tools(request: Request, tool_calls: bool) -> str | None:
+def _wrong_tools(request: Request) -> str | None:
     choice = request.tool_choice
     if not request.tools:
         forced = choice not in {None, "none", "auto"} if isinstance(choice, (str, type(None))) else True
@@ -138,12 +155,6 @@ def _wrong_tools(request: Request, tool_calls: bool) -> str | None:
     elif choice is not None and _tool_name(choice) not in names:
         form = "{'type': 'function', 'function': {'name': ...}}"
         return f"tool_choice={choice!r} names none of the tools {names}; write {form}"
-    if choice != "none" and not tool_calls:
-        return (
-            "tools are asked for, and this engine was opened without a parser of tool calls; open it with "
-            '`tool_call_parser=...`, the name that vLLM has for the model\'s own format ("hermes" for Qwen and Hermes, '
-            '"llama3_json" for Llama 3, ...), or leave `tools` out'
-        )
     return None
 
 
@@ -181,11 +192,11 @@ def refuse_images(request: Request, *, engine: str, model: str | None) -> None:
     """Refuse images for a model that reads text only, before any of them is fetched.
 
     Raises:
-        BadRequestError: A message holds an image.
+        UnsupportedError: A message holds an image.
     """
     for message in request.messages:
         if not isinstance(message.content, str) and any(isinstance(part, ImagePart) for part in message.content):
-            raise BadRequestError(
+            raise UnsupportedError(
                 f"{model} reads text only, and a {message.role!r} message holds an image; ask a model that sees",
                 engine=engine,
                 model=model,

@@ -26,6 +26,7 @@ from llmops_sdk.errors import (
     EngineTimeout,
     InvalidResponseError,
     PermissionDeniedError,
+    UnsupportedError,
 )
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Message, Request, Response, ToolCall, Usage
 
@@ -68,7 +69,7 @@ _CACHE_MARK = {"type": "ephemeral"}
 class Anthropic(Endpoint):
     """Claude by Anthropic's Messages API, or another server that speaks it.
 
-    What the API does not offer is refused with a `BadRequestError`, not left out: `n` over 1 (ask several times),
+    What the API does not offer is refused with an `UnsupportedError`, not left out: `n` over 1 (ask several times),
     `seed`, `logprobs`, and names of speakers. `ImagePart.detail` has no counterpart and is not sent.
 
     Args:
@@ -367,10 +368,10 @@ def _without_version(base_url: str) -> str:
 
 def _refuse_what_is_not_offered(request: Request) -> None:
     if request.n != 1:
-        raise BadRequestError(f"the Messages API gives one answer, and `n` is {request.n}; ask {request.n} times")
+        raise UnsupportedError(f"the Messages API gives one answer, and `n` is {request.n}; ask {request.n} times")
     for name in ("seed", "logprobs"):
         if getattr(request, name) is not None:
-            raise BadRequestError(f"the Messages API has no `{name}`; leave it out, or ask another engine")
+            raise UnsupportedError(f"the Messages API has no `{name}`; leave it out, or ask another engine")
 
 
 def _json(value: Any) -> str:

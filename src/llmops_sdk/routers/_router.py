@@ -20,6 +20,7 @@ from llmops_sdk.errors import (
     ContextLengthError,
     EngineError,
     StreamInterrupted,
+    UnsupportedError,
 )
 from llmops_sdk.messages import Chunk, Message, Request, Response
 from llmops_sdk.routers._attempts import Leg
@@ -129,7 +130,7 @@ class Router(loops.Closing, Station):
 
         Raises:
             AllEnginesFailed: None did; `attempts` lists what each one said.
-            BadRequestError: The request itself is wrong.
+            BadRequestError: The request itself is wrong. (Where only an engine cannot do it, the others are asked.)
         """
         request, call = _with_call(request)
         plan = _Plan(self, request, call)
@@ -267,7 +268,7 @@ class _Plan:
     def failed(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
         """Keep a failure; raise when nothing is left that could help."""
         self.note(leg, exc)
-        if isinstance(exc, BadRequestError) and not isinstance(exc, ContextLengthError):
+        if isinstance(exc, BadRequestError) and not isinstance(exc, (ContextLengthError, UnsupportedError)):
             raise exc
         if not self.can_go_on:
             raise AllEnginesFailed(f"no engine of {self._router.name!r} could answer", self.attempts) from exc
