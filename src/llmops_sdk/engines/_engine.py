@@ -100,8 +100,9 @@ class Engine(loops.Closing, Station):
         """Open an engine by its scheme. Nothing is started or connected before the first request.
 
         Args:
-            spec: `"embedded:"`, `"vllm:PATH-OR-HUB-ID"`, `"openai:MODEL"`, `"anthropic:MODEL"`, or the URL of any
-                OpenAI-compatible endpoint, `"http://host:port/v1"`, with `model=`.
+            spec: `"embedded:"`; `"vllm:PATH-OR-HUB-ID"` and `"tensorrt:PATH-OR-HUB-ID"`, in this process;
+                `"openai:MODEL"`; `"anthropic:MODEL"`; `"litellm:PROVIDER/MODEL"` for all other services; or the URL of
+                any OpenAI-compatible endpoint, `"http://host:port/v1"`, with `model=`.
             model: The model to ask for, where `spec` does not name it.
             api_key: Key of the endpoint. `openai:` reads `OPENAI_API_KEY` when it is not given, `anthropic:` reads
                 `ANTHROPIC_API_KEY`.
