@@ -357,9 +357,12 @@ class EngineContract:
         if not self.holds_resources:
             raise unittest.SkipTest("the engine holds nothing that could be closed")
 
-        async def use(engine: EngineLike) -> None:
-            await engine.agenerate(self.make_request())
-            await _aclose(engine)
+        async def use() -> None:
+            engine = self.make_engine()  # not the shared one, which other tests need open
+            try:
+                await engine.agenerate(self.make_request())
+            finally:
+                await _aclose(engine)
             for attempt in self._both_ways(engine):
                 try:
                     await attempt()
@@ -367,7 +370,7 @@ class EngineContract:
                     continue
                 raise AssertionError("a closed engine answered; it has to raise ClosedError")
 
-        self._with_engine(use)
+        _run(use(), self.patience_s)
 
     def test_serves_several_loops_and_threads(self) -> None:
         """One engine answers on one event loop after the other, and on loops of two threads at once."""
