@@ -1,7 +1,7 @@
 """TensorRT-LLM without a GPU: the names that are used of it, our control flow on a stand-in, and its server's fields.
 
-The real one runs on NVIDIA GPUs only, so nothing here proves that a model answers. The names were read in TensorRT-LLM's
-source of November 2025 (1.2.0rc2), see `tensorrt_llm_api.json`; 1.2.1 itself was not at hand.
+The real one runs on NVIDIA GPUs only, so nothing here proves that a model answers. The names were read in its source of
+November 2025 (1.2.0rc2), see `tensorrt_llm_api.json`; 1.2.1 itself was not at hand.
 """
 
 import ast

@@ -47,6 +47,10 @@ class TestVLLM(EngineContract):
     def make_engine(self) -> VLLM:
         return opened()
 
+    def make_request(self) -> Request:
+        # Greedily, as the embedded model answers by default, vLLM gives one answer only.
+        return Request(messages=(Message.user("Say hello."),), max_tokens=16, temperature=0.5, seed=1)
+
     def make_failing_engine(self) -> VLLM:
         return VLLM("./no-such-folder")
 

@@ -15,6 +15,7 @@ import os
 import shutil
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -76,7 +77,10 @@ class _Held(NamedTuple):
 
     def let_go(self) -> None:
         """Give everything back but the sockets' context. Blocks for a second or two."""
+        processes = _processes(self.core)
         self.core.shutdown()
+        for process in processes:  # one that did not end in time was killed by vLLM, and not yet collected
+            process.join(_DRAIN_S)
         self.watch.cancel()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -407,7 +411,9 @@ class VllmLife(Engine):
             core = await asyncio.to_thread(self._build, parts, model, clock, given_up)
             try:
                 await self._connect(parts, core, clock)
-            except BaseException:
+            except BaseException as exc:
+                traceback.clear_frames(exc.__traceback__)  # whoever keeps the error must not keep the core
+                del core
                 self._leave_behind()
                 await asyncio.shield(asyncio.to_thread(self._shut_down_left_behind))
                 raise
@@ -526,6 +532,8 @@ class VllmLife(Engine):
             del held
         if not contexts:
             return
+        if self._parts is not None:
+            self._parts.forget_tokenizers()
         gc.collect()  # vLLM's objects refer to each other
         # vLLM closes its sockets on the loop that uses them, and leaves their context, with its threads, to the
         # collector.

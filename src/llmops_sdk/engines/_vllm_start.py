@@ -155,6 +155,7 @@ class VllmParts:
             self.errors: Any = importlib.import_module("vllm.exceptions")
             self.sampling: Any = importlib.import_module("vllm.sampling_params")
             self.renderers: Any = importlib.import_module("vllm.renderers")
+            self.tokenizers: Any = importlib.import_module("vllm.tokenizers")
             self.loggers: Any = importlib.import_module("vllm.v1.metrics.loggers")
             self.logger: Any = importlib.import_module("vllm.logger")
             platform = importlib.import_module("vllm.platforms").current_platform
@@ -166,6 +167,12 @@ class VllmParts:
                 f"vLLM is installed but cannot be imported: {type(exc).__name__}: {exc}. On a CPU, "
                 "`pip uninstall torchvision torchaudio torchcodec` helps where pip chose their CUDA builds"
             ) from exc
+
+    def forget_tokenizers(self) -> None:
+        """Empty vLLM's cache of tokenizers: each start adds one to it, with copies, 40 MB for a small model."""
+        clear = getattr(getattr(self.tokenizers, "cached_get_tokenizer", None), "cache_clear", None)
+        if clear is not None:
+            clear()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

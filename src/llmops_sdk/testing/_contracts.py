@@ -368,6 +368,7 @@ class EngineContract:
                     await attempt()
                 except ClosedError:
                     continue
+                await _aclose(engine)
                 raise AssertionError("a closed engine answered; it has to raise ClosedError")
 
         _run(use(), self.patience_s)
