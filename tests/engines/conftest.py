@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import signal
 import socket
 import struct
 import subprocess
@@ -25,6 +26,7 @@ import pytest
 import pytest_asyncio
 
 from llmops_sdk.engines import Engine
+from llmops_sdk.engines._orphans import EndWithMe
 from llmops_sdk.engines.embedded import checkpoint
 from llmops_sdk.engines.vllm import VLLM
 
@@ -42,6 +44,7 @@ class VLLMServer:
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._watch: EndWithMe | None = None
 
     @property
     def url(self) -> str:
@@ -50,6 +53,7 @@ class VLLMServer:
     def start(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
+        self.stop()  # what a test has killed
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -71,6 +75,7 @@ class VLLMServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | quiet | ours,
+                start_new_session=True,
             )
         end = time.monotonic() + 150
         while not self._healthy():
@@ -78,6 +83,8 @@ class VLLMServer:
                 self.stop()
                 raise RuntimeError(f"vLLM's server did not start:\n{self.log.read_text()[-4000:]}")
             time.sleep(0.2)
+        family = importlib.import_module("psutil").Process(self.process.pid).children(recursive=True)
+        self._watch = EndWithMe(child.pid for child in family)  # also where the tests themselves are killed
 
     def _healthy(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health") as answer:
@@ -88,6 +95,13 @@ class VLLMServer:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """A server that is killed leaves its core behind."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -95,8 +109,12 @@ class VLLMServer:
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
-                self.kill()
-            self.process = None
+                self.process.kill()
+                self.process.wait()
+            self._kill_group()
+            if self._watch is not None:
+                self._watch.cancel()
+            self.process = self._watch = None
 
 
 LLAMA_MATRICES = {"self_attn.q_proj": (64, 64), "self_attn.v_proj": (64, 32), "mlp.down_proj": (128, 64)}

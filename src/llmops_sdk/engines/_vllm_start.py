@@ -156,6 +156,7 @@ class VllmParts:
             self.sampling: Any = importlib.import_module("vllm.sampling_params")
             self.renderers: Any = importlib.import_module("vllm.renderers")
             self.tokenizers: Any = importlib.import_module("vllm.tokenizers")
+            self.functions: Any = importlib.import_module("vllm.utils.func_utils")
             self.loggers: Any = importlib.import_module("vllm.v1.metrics.loggers")
             self.logger: Any = importlib.import_module("vllm.logger")
             platform = importlib.import_module("vllm.platforms").current_platform
@@ -169,10 +170,14 @@ class VllmParts:
             ) from exc
 
     def forget_tokenizers(self) -> None:
-        """Empty vLLM's cache of tokenizers: each start adds one to it, with copies, 40 MB for a small model."""
-        clear = getattr(getattr(self.tokenizers, "cached_get_tokenizer", None), "cache_clear", None)
-        if clear is not None:
-            clear()
+        """Empty the caches in which vLLM keeps the tokenizers of engines that are gone: 40 MB each for a small model.
+
+        One holds them by their options, the other by their methods, which it has looked into.
+        """
+        for module, name in ((self.tokenizers, "cached_get_tokenizer"), (self.functions, "supports_kw")):
+            clear = getattr(getattr(module, name, None), "cache_clear", None)
+            if clear is not None:
+                clear()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
