@@ -18,6 +18,7 @@ from llmops_sdk.errors import (
     EngineError,
     MissingDependencyError,
     ServerError,
+    UnsupportedError,
 )
 from llmops_sdk.messages import ImagePart, Request
 
@@ -110,6 +111,7 @@ def check_request(request: Request, *, adapters: Collection[str], guided: bool, 
 
     Raises:
         BadRequestError: The request asks for what is not there, or a value is impossible.
+        UnsupportedError: It asks for tools, or shows an image.
     """
     problem = (
         _wrong_parts(request, adapters)
@@ -119,11 +121,12 @@ def check_request(request: Request, *, adapters: Collection[str], guided: bool, 
     )
     if problem is not None:
         raise BadRequestError(problem, engine=engine, model=model)
+    missing = _not_offered(request)
+    if missing is not None:
+        raise UnsupportedError(missing, engine=engine, model=model)
 
 
-def _wrong_parts(request: Request, adapters: Collection[str]) -> str | None:
-    if not request.messages:
-        return "the request has no messages"
+def _not_offered(request: Request) -> str | None:
     for message in request.messages:
         if not isinstance(message.content, str) and any(isinstance(part, ImagePart) for part in message.content):
             return "this engine sends text only, and a message holds an image; `trtllm-serve` takes images"
@@ -132,6 +135,12 @@ def _wrong_parts(request: Request, adapters: Collection[str]) -> str | None:
             "TensorRT-LLM reads tool calls in its server only: start `trtllm-serve` with `--tool_parser` and open it "
             "by its URL, or leave `tools` out"
         )
+    return None
+
+
+def _wrong_parts(request: Request, adapters: Collection[str]) -> str | None:
+    if not request.messages:
+        return "the request has no messages"
     if not request.tools and request.tool_choice not in (None, "none", "auto"):
         return f"tool_choice={request.tool_choice!r} asks for a tool call, and there are no tools"
     if request.adapter is not None and request.adapter not in adapters:
