@@ -111,11 +111,11 @@ async def test_its_load_follows_the_work(living: VLLM) -> None:
 
 
 async def test_the_prefix_cache_is_seen_at_work(living: VLLM) -> None:
-    long = ask("word " * 600, max_tokens=2)
+    long = ask("word " * 300, max_tokens=2)
     hits = living.load.prefix_cache_hits
     for _ in range(2):
         await living.agenerate(long)
-    assert living.load.prefix_cache_hits >= hits + 512
+    assert living.load.prefix_cache_hits >= hits + 256
     assert living.prefix_cache_hit_rate is not None
     assert 0 < living.prefix_cache_hit_rate < 1
 

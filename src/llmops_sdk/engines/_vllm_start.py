@@ -174,7 +174,7 @@ class VllmParts:
 
         One holds them by their options, the other by their methods, which it has looked into.
         """
-        for module, name in ((self.tokenizers, "cached_get_tokenizer"), (self.functions, "supports_kw")):
+        for module, name in ((self.tokenizers, "cached_get_tokenizer"), (self.functions, "_supports_kw")):
             clear = getattr(getattr(module, name, None), "cache_clear", None)
             if clear is not None:
                 clear()
