@@ -432,14 +432,17 @@ class VllmLife(Engine):
         self._shut_down_left_behind()
         self._meter = LoadMeter()
         folder = working_folder()
+        early = EndWithMe((), folder)  # until the core's process is known
         try:
             core, variables = build(
                 parts, self._options, model, clock, engine=self.name, folder=folder, meter=self._meter
             )
+            held = _Held(core, folder, EndWithMe((process.pid for process in _processes(core)), folder))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        held = _Held(core, folder, EndWithMe((process.pid for process in _processes(core)), folder))
+        finally:
+            early.cancel()
         self._settings = settings_of(core, self._options, variables, on_cpu=parts.on_cpu)
         if given_up.is_set():  # the event loop ended meanwhile; nobody would ever end the core
             held.let_go()
