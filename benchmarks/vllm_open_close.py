@@ -16,7 +16,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-STEPS = ("import", "configure", "core", "weights", "kv_cache", "warm_up", "connect")
+STEPS = ("import", "configure", "core", "weights", "kv_cache", "warm_up", "report", "connect")
 
 
 def held() -> tuple[int, int, int, int, float]:

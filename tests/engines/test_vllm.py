@@ -257,7 +257,16 @@ async def test_another_loop_reaches_the_engine(engine: VLLM) -> None:
 
 
 async def test_a_start_leaves_the_environment_as_it_was(engine: VLLM) -> None:
-    assert engine.startup.keys() >= {"import", "configure", "core", "weights", "kv_cache", "warm_up", "connect"}
+    assert engine.startup.keys() >= {
+        "import",
+        "configure",
+        "core",
+        "weights",
+        "kv_cache",
+        "warm_up",
+        "report",
+        "connect",
+    }
     for name in ("LD_PRELOAD", "OMP_NUM_THREADS", "VLLM_ENABLE_V1_MULTIPROCESSING", "TRANSFORMERS_OFFLINE"):
         assert name not in os.environ
 
@@ -308,7 +317,17 @@ async def test_closing_gives_all_back_and_the_next_engine_works(one_vllm: object
         folder.symlink_to(checkpoint())
         answers = await asyncio.gather(*(opened.agenerate(ask()) for _ in range(3)))
         assert all("Paris" in answer.text for answer in answers)
-        assert steps[-8:] == ["import", "configure", "core", "weights", "kv_cache", "warm_up", "connect", "ready"]
+        assert steps[-9:] == [
+            "import",
+            "configure",
+            "core",
+            "weights",
+            "kv_cache",
+            "warm_up",
+            "report",
+            "connect",
+            "ready",
+        ]
         assert len(core_processes()) == 1
         assert (opened.context_window, opened.name, opened.model) == (512, "vllm", str(folder))
     assert core_processes() == []

@@ -46,7 +46,7 @@ def test_a_process_is_heard(tmp_path):
         core = subprocess.run(
             [sys.executable, "-c", CORE, path, *LINES], check=True, timeout=30, stderr=subprocess.PIPE, text=True
         )
-    assert steps == ["weights", "kv_cache", "compile", "kv_cache", "warm_up", "connect"]
+    assert steps == ["weights", "kv_cache", "compile", "kv_cache", "warm_up", "report"]
     assert heard.failure == Failure("ValueError", "no room for the KV cache")
     assert "EngineCore failed to start." in core.stderr
     assert "Loading weights" not in core.stderr

@@ -134,9 +134,9 @@ class VllmLife(Engine):
 
         `import` of vLLM; `configure`: the model's configuration is read; `core`: the core's process starts and imports
         vLLM, too; `weights`; `kv_cache`: a trial run shows how much memory is left for the cache; `compile`, where the
-        model is compiled; `warm_up`; `connect`: the core reports, and answers the first time; `adapters`. `wait` if
-        another start in this process had to end first. The steps of the core are read from what it logs: where vLLM
-        words a line differently, or you configured its logging, a step is missing and counts to the one before it.
+        model is compiled; `warm_up`; `report`: the core says that it is ready; `connect`: its first answer; `adapters`.
+        `wait` if another start in this process had to end first. The steps of the core are read from what it logs: if
+        vLLM words a line differently, or you configured its logging, one is missing and counts to the one before it.
         """
         return self._startup
 

@@ -27,7 +27,7 @@ _MARKS = (
     ("torch.compile took", "<"),
     ("torch.compile and initial profiling/warmup", "<"),
     ("KV cache size:", "warm_up"),
-    ("init engine (profile", "connect"),
+    ("init engine (profile", "report"),
 )
 """What a line of vLLM 0.32 contains -> the step that begins with it; `"<"`: the one before goes on."""
 
