@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from decimal import Decimal
@@ -228,7 +229,8 @@ def test_every_plan_obeys_the_laws(name, hardware, context, concurrency):
     assert made.max_requests == 0 or used <= made.device_memory * 0.92 + 1
     assert made.weights_per_device * made.tensor_parallel * made.pipeline_parallel >= 0.99 * made.weights
     decode = [load.decode_tokens_per_s for load in made.loads]
-    assert decode == sorted(decode)  # more at once are never slower together
+    for fewer, more in itertools.pairwise(decode):
+        assert more >= fewer * (1 - 1e-9)  # more at once are never slower together
     assert all(load.output_tokens_per_s <= load.decode_tokens_per_s * 1.0001 for load in made.loads)
     assert json.loads(json.dumps(made.to_dict()))["max_requests"] == made.max_requests
     assert made.verdict in str(made)
