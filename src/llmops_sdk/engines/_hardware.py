@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from llmops_sdk.errors import ConfigurationError
 
-__all__ = ["Device", "Hardware", "find_hardware", "this_machine"]
+__all__ = ["Device", "Hardware", "find_hardware", "free_memory", "this_machine"]
 
 _GIB = 2**30
 _PROBE_BYTES = 2**26
@@ -193,7 +193,7 @@ def _processors() -> Device:
     return Device(
         name=f"this machine's {cores} CPU core{'s' * (cores != 1)}",
         kind="cpu",
-        memory_bytes=_free_memory(),
+        memory_bytes=free_memory(),
         bandwidth=bandwidth,
         flops={} if flops is None else {16: flops},
         usd_per_hour=None,
@@ -222,12 +222,13 @@ def _highest_clock(cpuinfo: str) -> float:
         return 1.5 * max(clocks, default=0.0) / 1000
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Bytes that programs can still have: what is free, or what the control group leaves where that is less."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
-        free = int(re.search(r"^MemAvailable:\s*(\d+) kB$", text, re.MULTILINE)[1]) * 1024  # type: ignore[index]
-    except (OSError, TypeError):
+        (kib,) = re.findall(r"^MemAvailable:\s*(\d+) kB$", text, re.MULTILINE)
+        free = int(kib) * 1024
+    except (OSError, ValueError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         group = Path("/sys/fs/cgroup")
@@ -243,7 +244,7 @@ def _measured_bandwidth(threads: int) -> float:
     Neither holds the interpreter's lock, so threads do it.
     """
     threads = min(threads, 16)
-    size = min(_PROBE_BYTES, max(_free_memory() // (8 * threads), 2**20))
+    size = min(_PROBE_BYTES, max(free_memory() // (8 * threads), 2**20))
     pairs = [(ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)) for _ in range(threads)]
     for pair in pairs:
         for buffer in pair:

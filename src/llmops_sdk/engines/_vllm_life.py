@@ -388,7 +388,7 @@ class VllmLife(Engine):
                 )
                 try:
                     await self._start()
-                except Exception as exc:
+                except Exception as exc:  # whatever it was, the next try may succeed
                     if self._closed:
                         raise
                     log.warning("the core of the engine %r did not come up again: %s", self.name, exc)
@@ -556,8 +556,8 @@ class VllmLife(Engine):
             return
         self._inherited = True
         self._opened = False
-        for held in (self._held, *self._left_behind):
+        for held in filter(None, (self._held, *self._left_behind)):
             with contextlib.suppress(AttributeError):  # vLLM's own; without them its finalizers complain, no more
-                front = held.core  # type: ignore[union-attr]
+                front = held.core
                 for owner in (front.engine_core, front.engine_core.resources.engine_manager, front.renderer):
                     owner._finalizer.detach()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from llmops_sdk.engines._checkpoints import PICKLED, is_local, weight_faults
+from llmops_sdk.engines._hardware import free_memory
 from llmops_sdk.engines._processor import best_dtype, computes_bfloat16
 from llmops_sdk.engines._vllm_load import LoadMeter, stat_logger
 from llmops_sdk.engines._vllm_steps import Heard, hearing
@@ -406,7 +407,7 @@ def _engine_arguments(parts: VllmParts, options: LaunchOptions, model: str, *, l
     if parts.on_cpu:
         arguments.setdefault("enforce_eager", True)
         if local and not {"dtype", "quantization"} & arguments.keys():
-            dtype = best_dtype(Path(str(arguments["model"])), _free_bytes(), native=computes_bfloat16())
+            dtype = best_dtype(Path(str(arguments["model"])), free_memory(), native=computes_bfloat16())
             if dtype is not None:
                 arguments["dtype"] = dtype
     gib = options.kv_cache_gib
@@ -419,12 +420,7 @@ def _engine_arguments(parts: VllmParts, options: LaunchOptions, model: str, *, l
 
 def _default_kv_cache_gib() -> float:
     """GiB for the KV cache on a CPU: 4, or a quarter of the free memory where that is less."""
-    return min(4.0, _free_bytes() / 4 / _GIB)
-
-
-def _free_bytes() -> int:
-    free: int = importlib.import_module("psutil").virtual_memory().available  # psutil comes with vLLM
-    return free
+    return min(4.0, free_memory() / 4 / _GIB)
 
 
 @contextlib.contextmanager
