@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_sdk.testing._cassettes import Cassette
-    from llmops_sdk.testing._contracts import EngineContract, GuardContract
+    from llmops_sdk.testing._engine_contract import EngineContract
     from llmops_sdk.testing._fault_server import FaultServer, SeenRequest
     from llmops_sdk.testing._faults import INVALID_UTF8, Behaviour, Hang, Raw, Reply, Status, huge_line
+    from llmops_sdk.testing._guard_contract import GuardContract
     from llmops_sdk.testing._network import NetworkBlockedError, network_blocked
     from llmops_sdk.testing._scrubbing import scrub_keys
     from llmops_sdk.tracing import Memory as MemoryTrace
@@ -44,9 +45,9 @@ _HOMES = {
     "INVALID_UTF8": ("testing._faults", "INVALID_UTF8"),
     "Behaviour": ("testing._faults", "Behaviour"),
     "Cassette": ("testing._cassettes", "Cassette"),
-    "EngineContract": ("testing._contracts", "EngineContract"),
+    "EngineContract": ("testing._engine_contract", "EngineContract"),
     "FaultServer": ("testing._fault_server", "FaultServer"),
-    "GuardContract": ("testing._contracts", "GuardContract"),
+    "GuardContract": ("testing._guard_contract", "GuardContract"),
     "Hang": ("testing._faults", "Hang"),
     "MemoryTrace": ("tracing", "Memory"),
     "NetworkBlockedError": ("testing._network", "NetworkBlockedError"),
