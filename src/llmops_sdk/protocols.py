@@ -32,7 +32,8 @@ class GuardContext:
         call: The run.
         stage: `"input"` before the engine, `"output"` after it.
         origin: Who wrote the text: `"system"`, `"user"`, `"assistant"`, `"tool:name"`; after the engine `"output"`,
-            `"reasoning"` for what the model thought before it answered, or `"tool_call:name"`.
+            `"reasoning"` for what the model thought before it answered; `"tool_call:name"` for the arguments of a call
+            of a tool, and `"tool_name"` for the name itself.
         origins: Stretches of the text that came from variables, tools or documents.
         request: The request as rendered (before the guards of the output) or as sent (after the engine).
         index: Which choice of the answer, for outputs.
@@ -60,6 +61,8 @@ class GuardStream(Protocol):
     Joined, what `feed` and `finish` return equals the guarded whole text, for every way of cutting the text. A stream
     that may raise in the middle has an attribute `held`, the text that it holds back: a guard with `on_error="allow"`
     loses nothing then.
+
+    One that has to wait (for a model, for a thread) may return an awaitable of the text instead of the text.
     """
 
     @property
@@ -67,11 +70,11 @@ class GuardStream(Protocol):
         """The verdict so far; final after `finish`, or once its action is `"block"`. A plain attribute will do."""
         ...
 
-    def feed(self, text: str, /) -> str:
+    def feed(self, text: str, /) -> str | Awaitable[str]:
         """Take the next piece; return what may be emitted now. After a block: the allowed text before it, then `""`."""
         ...
 
-    def finish(self) -> str:
+    def finish(self) -> str | Awaitable[str]:
         """The text has ended; return the rest that may be emitted."""
         ...
 

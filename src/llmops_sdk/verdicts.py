@@ -10,7 +10,9 @@ __all__ = ["ALLOW", "Action", "Finding", "Stage", "Surface", "Verdict"]
 
 Action: TypeAlias = Literal["allow", "rewrite", "block", "flag"]
 Stage: TypeAlias = Literal["input", "output"]
-Surface: TypeAlias = Literal["input", "output", "stream", "tool_calls", "choices", "reasoning", "batch"]
+Surface: TypeAlias = Literal[
+    "input", "documents", "tool_results", "output", "stream", "tool_calls", "choices", "reasoning", "batch"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Finding:
         end: One past its last code point.
         score: How sure the guard is, `0 <= score <= 1`.
         rule: Which rule found it.
-        origin: Where the text came from: `"user"`, `"variable:name"`, `"tool:name"`, `"output"`, or
+        origin: Where the text came from: `"user"`, `"variable:name"`, `"tool:name"`, `"document:id"`, `"output"`, or
             `"reasoning"` for what the model thought before it answered.
     """
 

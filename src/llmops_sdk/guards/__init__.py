@@ -4,14 +4,65 @@ Subclass `Guard` and write `check`, or decorate a function with `@guard`. The pl
 direction: before the engine a guard reads the input, after it the output.
 
 Ready ones, which need no model and no other package: `Secrets`, `PII`, `PromptInjection`, and `Regex` for patterns of
-your own. `PatternGuard` makes another one of a list of `Rule`s.
+your own. `PatternGuard` makes another one of a list of `Rule`s, `SegmentGuard` judges sentence by sentence.
+
+The names are found on first use; the modules without an underscore are adapters that import a third-party library.
 """
 
-from llmops_sdk.guards._guard import Guard, guard
-from llmops_sdk.guards._injection import PromptInjection
-from llmops_sdk.guards._patterns import PatternGuard, Rule
-from llmops_sdk.guards._pii import PII
-from llmops_sdk.guards._regex import Regex
-from llmops_sdk.guards._secrets import Secrets
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["PII", "Guard", "PatternGuard", "PromptInjection", "Regex", "Rule", "Secrets", "guard"]
+if TYPE_CHECKING:
+    from llmops_sdk.guards._guard import Guard, GuardOptions, guard
+    from llmops_sdk.guards._injection import PromptInjection
+    from llmops_sdk.guards._patterns import PatternGuard, Rule
+    from llmops_sdk.guards._pii import PII
+    from llmops_sdk.guards._regex import Regex
+    from llmops_sdk.guards._secrets import Secrets
+    from llmops_sdk.guards._segments import Segment, SegmentGuard
+
+__all__ = [
+    "PII",
+    "Guard",
+    "GuardOptions",
+    "PatternGuard",
+    "PromptInjection",
+    "Regex",
+    "Rule",
+    "Secrets",
+    "Segment",
+    "SegmentGuard",
+    "guard",
+]
+
+_HOMES = {
+    "Guard": "_guard",
+    "GuardOptions": "_guard",
+    "PII": "_pii",
+    "PatternGuard": "_patterns",
+    "PromptInjection": "_injection",
+    "Regex": "_regex",
+    "Rule": "_patterns",
+    "Secrets": "_secrets",
+    "Segment": "_segments",
+    "SegmentGuard": "_segments",
+    "guard": "_guard",
+}
+"""Public name -> the module of this room that defines it."""
+
+_ADAPTERS: frozenset[str] = frozenset()
+"""The modules of this room that import a third-party library."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _ADAPTERS:
+        return importlib.import_module(f"{__name__}.{name}")  # which sets the attribute, too
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ADAPTERS})

@@ -5,16 +5,37 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Literal, Self, get_args, overload
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext, GuardStream, takes_two
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Surface, Verdict
 
-__all__ = ["ALL_SURFACES", "Guard", "guard"]
+__all__ = ["ALL_SURFACES", "Guard", "GuardOptions", "Mode", "guard"]
 
 ALL_SURFACES: frozenset[Surface] = frozenset(get_args(Surface))
+Mode: TypeAlias = Literal["window", "buffer", "audit"]
+
+
+class GuardOptions(TypedDict, total=False):
+    """What every guard of this library takes besides its own arguments.
+
+    Attributes:
+        name: Shown in verdicts and traces; the class's name in snake case unless given.
+        on_error: What a failure of the guard itself means: `"block"` (the default: fail closed) or `"allow"`.
+        mode: How it reads streams. `"window"` (the default): nothing is emitted before it is decided, and no more is
+            held back than that takes. `"buffer"`: nothing is emitted before the end. `"audit"`: everything is emitted
+            at once and judged afterwards, so **what it finds has leaked by then**; it is for observing.
+        overlap: Before the engine: let the engine begin while this guard still reads. Nothing reaches the caller before
+            its verdict, and a block stops the engine; what the engine did until then may have cost money.
+    """
+
+    name: str
+    on_error: Literal["block", "allow"]
+    mode: Mode
+    overlap: bool
 
 
 class Guard(Station):
@@ -26,10 +47,16 @@ class Guard(Station):
     Attributes:
         name: Shown in verdicts and traces; the class's name in snake case unless given.
         on_error: What a failure of the guard itself means: `"block"` (fail closed) or `"allow"`.
+        mode: How it reads streams; see `GuardOptions`.
+        overlap: Whether the engine may begin while the guard still reads the input; see `GuardOptions`.
         window: Most characters that it holds back in a stream; `None`: it needs the whole text first.
         blocking: Whether `check` may take longer than some 100 microseconds, and so has to run in a thread.
         covers: The surfaces that it reads; a pipeline refuses one that leaves a surface unread and not waived.
         waived: The surfaces that the application has waived by name.
+        threshold: The `rate` from which on the guard acts; `None` where it has no degrees.
+
+    Raises:
+        ConfigurationError: An option is unknown or makes no sense.
 
     Example:
         >>> class NoShouting(Guard):
@@ -41,15 +68,40 @@ class Guard(Station):
 
     name: str = "guard"
     on_error: Literal["block", "allow"] = "block"
+    mode: Mode = "window"
+    overlap: bool = False
     window: int | None = None
     blocking: bool = True
     covers: ClassVar[frozenset[Surface]] = ALL_SURFACES
     waived: frozenset[Surface] = frozenset()
+    threshold: float | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        on_error: Literal["block", "allow"] = "block",
+        mode: Mode = "window",
+        overlap: bool = False,
+    ) -> None:
+        if on_error not in ("block", "allow"):
+            raise ConfigurationError(f"on_error={on_error!r} is neither 'block' nor 'allow'")
+        if mode not in get_args(Mode):
+            raise ConfigurationError(f"mode={mode!r} is not one of {', '.join(map(repr, get_args(Mode)))}")
+        # What is left as it was stays with the class: a subclass may have said it there.
+        if name is not None:
+            self.name = name
+        if on_error != "block":
+            self.on_error = on_error
+        if mode != "window":
+            self.mode = mode
+        if overlap:
+            self.overlap = overlap
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
         """Decide about the whole `text`. May be `async`, and may leave out `context`."""
@@ -57,6 +109,38 @@ class Guard(Station):
             f"the guard {type(self).__name__} has no `check`: write `def check(self, text, context=None)` "
             "that returns `Verdict.allow()`, `.rewrite(text)`, `.flag(reason)` or `.block(reason)`"
         )
+
+    async def acheck(self, text: str, context: GuardContext | None = None, /) -> Verdict:
+        """`check`, whether that is `async` or not; one that is `blocking` runs in a thread."""
+        arguments = (text, context) if takes_two(self.check) else (text,)
+        decided = await in_thread(lambda: self.check(*arguments)) if self.blocking else self.check(*arguments)
+        return decided if isinstance(decided, Verdict) else await decided
+
+    def rate(self, text: str, context: GuardContext | None = None, /) -> float | Awaitable[float]:
+        """How sure the guard is that something is to be found in `text`, `0 <= rate <= 1`.
+
+        A guard with a `threshold` acts where the rate reaches it; `evaluate` and `calibrate` work on this number.
+        Unless a guard knows better it is made of its verdict: the score of the surest finding, 1 where it acts without
+        a finding, and 0 where it allows.
+        """
+        if self.threshold is not None:
+            raise ConfigurationError(f"the guard {self.name!r} has a threshold, so it has to say `rate(text)` itself")
+        decided = self.check(text, context) if takes_two(self.check) else self.check(text)
+        return _surest(decided) if isinstance(decided, Verdict) else _surest_of(decided)
+
+    def with_threshold(self, threshold: float) -> Self:
+        """A copy that acts where `rate` reaches `threshold`, `0 < threshold <= 1`.
+
+        Raises:
+            ConfigurationError: The guard has no threshold, or this is none.
+        """
+        if self.threshold is None:
+            raise ConfigurationError(f"the guard {self.name!r} has no threshold: it finds something, or it does not")
+        if not 0 < threshold <= 1:
+            raise ConfigurationError(f"threshold={threshold!r} is not in 0 < threshold <= 1")
+        other = copy.copy(self)
+        other.threshold = threshold
+        return other
 
     def prepare(self) -> None:
         """Make now what the first check or stream would have to make; a pipeline calls this when it is built.
@@ -89,12 +173,21 @@ class Guard(Station):
         return f"<guard {self.name!r}>"
 
 
+def _surest(verdict: Verdict) -> float:
+    if verdict.findings:
+        return max(finding.score for finding in verdict.findings)
+    return 0.0 if verdict.action == "allow" else 1.0
+
+
+async def _surest_of(pending: Awaitable[Verdict]) -> float:
+    return _surest(await pending)
+
+
 class _FunctionGuard(Guard):
-    def __init__(self, function: Callable[..., Any], name: str, on_error: Literal["block", "allow"]) -> None:
+    def __init__(self, function: Callable[..., Any], options: GuardOptions) -> None:
+        super().__init__(**options)
         self._function = function
         self._with_context = takes_two(function)
-        self.name = name
-        self.on_error = on_error
         self.__doc__ = function.__doc__
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
@@ -108,7 +201,11 @@ class _FunctionGuard(Guard):
 def guard(function: Callable[..., Verdict | Awaitable[Verdict]], /) -> Guard: ...
 @overload
 def guard(
-    *, name: str | None = None, on_error: Literal["block", "allow"] = "block"
+    *,
+    name: str | None = None,
+    on_error: Literal["block", "allow"] = "block",
+    mode: Mode = "window",
+    overlap: bool = False,
 ) -> Callable[[Callable[..., Verdict | Awaitable[Verdict]]], Guard]: ...
 def guard(
     function: Callable[..., Any] | None = None,
@@ -116,8 +213,12 @@ def guard(
     *,
     name: str | None = None,
     on_error: Literal["block", "allow"] = "block",
+    mode: Mode = "window",
+    overlap: bool = False,
 ) -> Any:
     """Make a guard of a function that takes a text (and a context, if it likes) and returns a `Verdict`.
+
+    The options are those of `GuardOptions`.
 
     Example:
         >>> @guard
@@ -128,6 +229,7 @@ def guard(
     """
 
     def decorate(function: Callable[..., Any]) -> Guard:
-        return _FunctionGuard(function, name or str(getattr(function, "__name__", "guard")), on_error)
+        named = name or str(getattr(function, "__name__", "guard"))
+        return _FunctionGuard(function, GuardOptions(name=named, on_error=on_error, mode=mode, overlap=overlap))
 
     return decorate(function) if function is not None else decorate

@@ -6,6 +6,7 @@ How findings become decisions, for a whole text and for a stream alike:
   validator refuses one character further on.
 * Findings are taken by position, the longest first, then in the order of the rules. One that lies in what an earlier
   one covers is dropped; one that reaches beyond it extends what is covered. Nothing that is covered is ever emitted.
+* What the ignore list holds is searched no further, and is no finding.
 * A blocking guard decides at the first finding, and its verdict holds that one only.
 """
 
@@ -15,10 +16,11 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, Unpack, get_args
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards._guard import Guard
+from llmops_sdk.guards._guard import Guard, GuardOptions
+from llmops_sdk.guards._ignored import Ignored, ignored
 from llmops_sdk.guards._prefixes import Shape, Unstreamable, join_prefixes, read_shape
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import Finding, Verdict
@@ -84,8 +86,9 @@ def _by_sign(literals: list[tuple[str, int]]) -> tuple[tuple[str, _Literals], ..
 class _Search:
     """The compiled rules of a guard; immutable, and shared by all guards with the same rules."""
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], ignore: Ignored | None = None) -> None:
         self.rules = rules
+        self._ignore = ignore
         try:
             self._patterns = [re.compile(rule.pattern, rule.flags) for rule in rules]
             hints = [re.compile(rule.hint, rule.flags) if rule.hint else None for rule in rules]
@@ -175,7 +178,8 @@ class _Search:
                 return
             begin, end = match.span(rule.group)
             if begin < end and (rule.accepts is None or rule.accepts(match)):
-                found.append(_Found(begin + offset, -end, number, end + offset))
+                if self._ignore is None or not self._ignore.holds(text[begin:end]):
+                    found.append(_Found(begin + offset, -end, number, end + offset))
                 position = match.end()
                 resume[number] = position + offset
             else:
@@ -183,8 +187,8 @@ class _Search:
 
 
 @functools.lru_cache(maxsize=128)
-def search_for(rules: tuple[Rule, ...]) -> _Search:
-    return _Search(rules)
+def search_for(rules: tuple[Rule, ...], ignore: Ignored | None = None) -> _Search:
+    return _Search(rules, ignore)
 
 
 class PatternGuard(Guard):
@@ -196,15 +200,26 @@ class PatternGuard(Guard):
     Args:
         rules: What to find.
         action: `"rewrite"` (put a replacement in its place), `"block"`, or `"flag"` (let it pass, but report it).
+        ignore: Texts, and compiled patterns, that are no findings: a finding that equals one, or that one matches from
+            its first to its last character, does not count.
+        options: See `GuardOptions`.
     """
 
     blocking = False
 
-    def __init__(self, rules: Sequence[Rule], *, action: PatternAction = "rewrite") -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        action: PatternAction = "rewrite",
+        ignore: Sequence[str | re.Pattern[str]] = (),
+        **options: Unpack[GuardOptions],
+    ) -> None:
+        super().__init__(**options)
         if action not in get_args(PatternAction):
             raise ConfigurationError(f'action={action!r} is not one of "rewrite", "block" and "flag"')
         self.action: PatternAction = action
-        self._search = search_for(tuple(rules))
+        self._search = search_for(tuple(rules), ignored(ignore))
         if self._search.shapes is None:
             self.window = None
         else:

@@ -6,9 +6,10 @@ import ipaddress
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._patterns import PatternAction, PatternGuard, Rule
 from llmops_sdk.protocols import GuardContext, GuardStream
 
@@ -277,6 +278,8 @@ class PII(PatternGuard):
         restore: Put the true values back in the answer; goes with `action="rewrite"`.
         kinds: Which kinds to look for; all of `PII_KINDS` unless said otherwise.
         action: `"rewrite"` (the default), `"block"`, or `"flag"`.
+        ignore: Texts and compiled patterns that are no findings.
+        options: See `GuardOptions`.
 
     Example:
         >>> PII().check("Write to ana@example.org or bo@example.org, ana@example.org is better").text
@@ -289,6 +292,8 @@ class PII(PatternGuard):
         restore: bool = False,
         kinds: Sequence[str] | None = None,
         action: PatternAction = "rewrite",
+        ignore: Sequence[str | re.Pattern[str]] = (),
+        **options: Unpack[GuardOptions],
     ) -> None:
         if kinds is not None and (isinstance(kinds, str) or not kinds or set(kinds) - set(PII_KINDS)):
             raise ConfigurationError(f"kinds={kinds!r}: PII knows {', '.join(PII_KINDS)}; write a list of some of them")
@@ -297,7 +302,7 @@ class PII(PatternGuard):
                 f'restore=True needs action="rewrite", not {action!r}: there is nothing to restore'
             )
         rules = tuple(rule for rule in _RULES if kinds is None or rule.kind in kinds)
-        super().__init__((_PLACEHOLDER, *rules) if restore else rules, action=action)
+        super().__init__((_PLACEHOLDER, *rules) if restore else rules, action=action, ignore=ignore, **options)
         self.restore = restore
 
     def remember(self, context: GuardContext | None, /) -> Any:

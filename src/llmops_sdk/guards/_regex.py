@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._patterns import PatternAction, PatternGuard, Rule
 from llmops_sdk.guards._prefixes import Unstreamable, read_shape
 
@@ -31,6 +32,8 @@ class Regex(PatternGuard):
             findings shall carry to a pattern. Texts are compiled without flags. Matches of no characters do not count.
         action: `"block"` (the default), `"rewrite"`, or `"flag"`.
         replacement: What stands in place of a match when rewriting; used as it is.
+        ignore: Texts and compiled patterns that are no findings.
+        options: See `GuardOptions`.
 
     Raises:
         ConfigurationError: There is no pattern, or one is not a regular expression.
@@ -46,12 +49,14 @@ class Regex(PatternGuard):
         *,
         action: PatternAction = "block",
         replacement: str = "[REMOVED]",
+        ignore: Sequence[str | re.Pattern[str]] = (),
+        **options: Unpack[GuardOptions],
     ) -> None:
         if isinstance(patterns, str | re.Pattern) or not patterns:
             raise ConfigurationError(f'Regex takes a list of patterns: Regex(["..."]), not {patterns!r}')
         named = patterns.items() if isinstance(patterns, Mapping) else (("regex", pattern) for pattern in patterns)
         rules = tuple(_rule(kind, pattern) for kind, pattern in named)
-        super().__init__(rules, action=action)
+        super().__init__(rules, action=action, ignore=ignore, **options)
         self._replacement = replacement
         if not all(_is_cheap(rule) for rule in rules):
             self.blocking = True

@@ -6,9 +6,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._patterns import PatternAction, PatternGuard, Rule
 
 __all__ = ["SECRET_RULES", "Secrets"]
@@ -333,6 +334,8 @@ class Secrets(PatternGuard):
         action: `"rewrite"` (the default), `"block"`, or `"flag"`.
         kinds: Which kinds to look for; all of `SECRET_RULES` unless said otherwise.
         rules: Rules of your own, which come first.
+        ignore: Texts and compiled patterns that are no findings.
+        options: See `GuardOptions`.
 
     Example:
         >>> key = "gh" + "p_" + "0123456789abcdefghijABCDEFGHIJ567890"
@@ -346,6 +349,8 @@ class Secrets(PatternGuard):
         action: PatternAction = "rewrite",
         kinds: Sequence[str] | None = None,
         rules: Sequence[Rule] = (),
+        ignore: Sequence[str | re.Pattern[str]] = (),
+        **options: Unpack[GuardOptions],
     ) -> None:
         chosen = SECRET_RULES
         if kinds is not None:
@@ -355,7 +360,7 @@ class Secrets(PatternGuard):
                     f"kinds={kinds!r}: Secrets knows {', '.join(sorted(SECRET_KINDS))}; write a list of some of them"
                 )
             chosen = tuple(rule for rule in SECRET_RULES if rule.kind in kinds)
-        super().__init__((*rules, *chosen), action=action)
+        super().__init__((*rules, *chosen), action=action, ignore=ignore, **options)
 
     def replace(self, rule: Rule, text: str, memory: Any, /, *, extends: bool) -> str | None:
         """`[SECRET:kind]`, once for findings that overlap."""

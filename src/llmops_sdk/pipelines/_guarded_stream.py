@@ -227,7 +227,7 @@ class _Chain:
         """The next piece of the answer; gives what may be emitted."""
         for position, link in enumerate(self._links):
             started = time.perf_counter()
-            text = self._feed(link, text)
+            text = await self._feed(link, text)
             link.busy_s += time.perf_counter() - started
             if link.stream.verdict.blocked:
                 return await self._block(position, text)
@@ -243,7 +243,7 @@ class _Chain:
         for position in range(first, len(self._links)):
             link = self._links[position]
             started = time.perf_counter()
-            fed = self._feed(link, text) if text else ""
+            fed = await self._feed(link, text) if text else ""
             if not link.stream.verdict.blocked:
                 fed += await self._conclude(link)
             text = fed
@@ -256,9 +256,10 @@ class _Chain:
         self.blocked_by = self._links[position].guard
         return await self._finish(position + 1, text)
 
-    def _feed(self, link: _Link, text: str) -> str:
+    async def _feed(self, link: _Link, text: str) -> str:
         try:
-            return link.stream.feed(text)
+            fed = link.stream.feed(text)
+            return fed if isinstance(fed, str) else await fed
         except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
             return self._broke(link, text, exc)
 
@@ -266,7 +267,8 @@ class _Chain:
         try:
             if isinstance(link.stream, _WholeText):
                 return await link.stream.conclude()
-            return link.stream.finish()
+            finished = link.stream.finish()
+            return finished if isinstance(finished, str) else await finished
         except Exception as exc:  # noqa: BLE001  (as above)
             return self._broke(link, "", exc)
 

@@ -304,7 +304,7 @@ def restored(restoring: Sequence[Stationed], text: str, context: GuardContext) -
     for guard in reversed(restoring):
         restorer = guard.guard.open_restorer(context)
         if restorer is not None:
-            text = restorer.feed(text) + restorer.finish()
+            text = restorer.feed(text) + restorer.finish()  # what it restores it knows: it never waits
     return text
 
 

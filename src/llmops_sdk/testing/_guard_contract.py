@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, get_args
 
 from llmops_sdk.calls import Call
@@ -156,13 +156,13 @@ class GuardContract:
         whole = self._check(guard, text)
         stream = self._open(guard)
         assert stream is not None
-        emitted = "".join([*(stream.feed(piece) for piece in pieces), stream.finish()])
+        emitted = "".join([*(_text(stream.feed(piece)) for piece in pieces), _text(stream.finish())])
         verdict, cut = stream.verdict, f"{text!r}, cut as {_shown(pieces)}"
         expect(
             verdict.action == whole.action, f"{cut}: the stream decided {verdict.action}, the whole text {whole.action}"
         )
         if whole.action == "block":
-            expect(stream.feed("more") == "", f"{cut}: after the block more was emitted")
+            expect(_text(stream.feed("more")) == "", f"{cut}: after the block more was emitted")
             return emitted
         wanted = whole.text if whole.action == "rewrite" else text
         expect(emitted == wanted, f"{cut}: the stream emitted {emitted!r}, the whole text gives {wanted!r}")
@@ -209,7 +209,7 @@ class GuardContract:
             assert stream is not None
             emitted = 0
             for fed, character in enumerate(text, start=1):
-                emitted += len(stream.feed(character))
+                emitted += len(_text(stream.feed(character)))
                 expect(
                     fed - emitted <= window,
                     f"after {fed} characters of {text!r} the guard holds back {fed - emitted}; its window is {window}",
@@ -228,6 +228,10 @@ class GuardContract:
 
 async def _awaited(given: Any) -> Any:
     return await given
+
+
+def _text(fed: str | Awaitable[str]) -> str:
+    return fed if isinstance(fed, str) else str(run(_awaited(fed)))
 
 
 def _core(verdict: Verdict) -> tuple[object, ...]:
