@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llmops_sdk.calls import Call
     from llmops_sdk.engines import Engine, Scripted
     from llmops_sdk.guards import Guard, guard
-    from llmops_sdk.messages import Chunk, Message, Request, Response, Usage
+    from llmops_sdk.messages import Chunk, Document, Message, Request, Response, Usage
     from llmops_sdk.pipelines import Pipeline, Result
     from llmops_sdk.prompts import Prompt
     from llmops_sdk.routers import Router
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Chunk",
+    "Document",
     "Engine",
     "Finding",
     "Guard",
@@ -50,6 +51,7 @@ __all__ = [
 _HOMES = {
     "Call": "calls",
     "Chunk": "messages",
+    "Document": "messages",
     "Engine": "engines",
     "Finding": "verdicts",
     "Guard": "guards",

@@ -18,6 +18,7 @@ __all__ = [
     "Chunk",
     "ChunkJoiner",
     "Classification",
+    "Document",
     "FinishReason",
     "ImagePart",
     "Message",
@@ -48,6 +49,19 @@ class Origin:
     start: int
     end: int
     source: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text that was retrieved for a prompt, with the name by which its store knows it.
+
+    Given as a prompt's variable, alone or in a list, its text stands in the prompt, and guards know that it came from
+    `"document:id"`, which nobody vouches for unless `trusted` is true.
+    """
+
+    id: str
+    text: str
     trusted: bool = False
 
 

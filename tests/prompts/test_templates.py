@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.messages import Origin
+from llmops_sdk.messages import Document, Origin
 from llmops_sdk.prompts._templates import compile_template
 from llmops_sdk.prompts._variables import Variable
 
@@ -225,3 +225,18 @@ def test_many_braces_take_linear_time() -> None:
     text = "{" * 200_000 + " " * 200_000 + "}" * 200_000
 
     assert rendered(text) == text
+
+
+def test_documents_stand_with_the_names_that_their_store_gives_them() -> None:
+    documents = [Document(id="a/1", text="Zürich"), Document(id="b", text="", trusted=True)]
+    text, origins = compile_template("[{{ found }}|{{ one }}|{{ q }}]").render(
+        {"found": documents, "one": Document(id="c", text="x"), "q": "?"}
+    )
+
+    assert text == "[Zürich\n\n|x|?]"
+    assert [(text[o.start : o.end], o.source, o.trusted) for o in origins] == [
+        ("Zürich", "document:a/1", False),
+        ("", "document:b", True),
+        ("x", "document:c", False),
+        ("?", "variable:q", False),
+    ]

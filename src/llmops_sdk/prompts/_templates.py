@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.messages import Origin
+from llmops_sdk.messages import Document, Origin
 from llmops_sdk.prompts._variables import NAME, Variable, did_you_mean
 
 __all__ = ["MAX_CHARS", "Template", "compile_template"]
@@ -45,6 +45,9 @@ _CLOSED = (
 _set_start, _set_end, _set_source, _set_trusted = (
     vars(Origin)[field].__set__ for field in ("start", "end", "source", "trusted")
 )
+
+
+_BETWEEN_DOCUMENTS = "\n\n"
 
 
 class _Hole(NamedTuple):
@@ -83,12 +86,22 @@ class Template:
             PromptError: A value is `None`, has no such attribute, or cannot be text; or the text is too long.
         """
         pieces = [self._first]
-        origins = []
+        origins: list[Origin] = []
         position = len(self._first)
         new = object.__new__
         for name, path, source, trusted, after, variable in self._holes:
             value = values[name]
-            text = value if type(value) is str and not path else self._text(value, variable, path)
+            if type(value) is str and not path:
+                text = value
+            elif not path and (documents := _documents_in(value)):
+                text = _BETWEEN_DOCUMENTS.join(document.text for document in documents)
+                origins += _origins_of(documents, position)
+                pieces.append(text)
+                pieces.append(after)
+                position += len(text) + len(after)
+                continue
+            else:
+                text = self._text(value, variable, path)
             end = position + len(text)
             origin = new(Origin)
             _set_start(origin, position)
@@ -119,6 +132,22 @@ class Template:
         raise PromptError(
             f"the prompt {self._prompt!r}: {problem}", prompt=self._prompt, variable=variable.name
         ) from cause
+
+
+def _documents_in(value: object) -> tuple[Document, ...]:
+    """The documents that `value` is: one, or a list of nothing else."""
+    if isinstance(value, Document):
+        return (value,)
+    if isinstance(value, list | tuple) and value and all(isinstance(one, Document) for one in value):
+        return tuple(value)
+    return ()
+
+
+def _origins_of(documents: tuple[Document, ...], position: int) -> Iterator[Origin]:
+    for document in documents:
+        end = position + len(document.text)
+        yield Origin(start=position, end=end, source=f"document:{document.id}", trusted=document.trusted)
+        position = end + len(_BETWEEN_DOCUMENTS)
 
 
 class _UnfitError(Exception):
