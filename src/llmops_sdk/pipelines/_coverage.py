@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.pipelines._guarding import Stationed
@@ -13,10 +14,10 @@ from llmops_sdk.verdicts import Stage, Surface
 __all__ = ["Coverage", "check_coverage"]
 
 _SURFACES: dict[Stage, tuple[Surface, ...]] = {
-    "input": ("input", "tool_calls", "batch"),
+    "input": ("input", "documents", "tool_results", "tool_calls", "batch"),
     "output": ("output", "stream", "tool_calls", "choices", "reasoning", "batch"),
 }
-_COLUMNS: tuple[Surface, ...] = ("input", "output", "stream", "tool_calls", "choices", "reasoning", "batch")
+_COLUMNS: tuple[Surface, ...] = get_args(Surface)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,9 @@ class Coverage:
     Attributes:
         rows: For each guard its name, its stage, and what it does on each surface: `"reads"`,
             `"reads within N"` (holds back N characters of a stream at most), `"reads at the end"` (nothing of a
-            stream passes before it has read all), `"waived"`, `"unread"`, or `""` where the surface is not its own.
+            stream passes before it has read all), `"audits"` (all of a stream passes, and is judged afterwards),
+            `"reads beside"` (the engine begins meanwhile), `"waived"`, `"unread"`, or `""` where the surface is not
+            its own.
     """
 
     rows: tuple[tuple[str, Stage, dict[Surface, str]], ...]
@@ -78,5 +81,8 @@ def _cell(guard: Stationed, surface: Surface) -> str:
     if surface not in guard.covers:
         return "unread"
     if surface == "stream":
-        return "reads at the end" if guard.window is None else f"reads within {guard.window}"
-    return "reads"
+        if guard.mode == "audit":
+            return "audits"
+        at_the_end = guard.window is None or guard.mode == "buffer"
+        return "reads at the end" if at_the_end else f"reads within {guard.window}"
+    return "reads beside" if guard.overlap and guard.stage == "input" else "reads"

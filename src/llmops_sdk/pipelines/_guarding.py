@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from llmops_sdk.calls import Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
 from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
 from llmops_sdk.protocols import GuardContext, takes_two
-from llmops_sdk.verdicts import ALLOW, Action, Stage, Surface, Verdict
+from llmops_sdk.verdicts import ALLOW, Action, Finding, Stage, Surface, Verdict
 
 __all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
 
@@ -38,8 +38,10 @@ class Stationed:
         "_with_context",
         "covers",
         "guard",
+        "mode",
         "name",
         "on_error",
+        "overlap",
         "slow",
         "stage",
         "waived",
@@ -52,7 +54,7 @@ class Stationed:
         self.stage: Stage = stage
         self._check = guard.check
         self._with_context = takes_two(guard.check)
-        self._is_async = asyncio.iscoroutinefunction(guard.check)
+        self._is_async = asyncio.iscoroutinefunction(guard.check) or bool(getattr(guard, "waits", False))
         self.slow = self._is_async or bool(getattr(guard, "blocking", True))
         self.on_error = getattr(guard, "on_error", "block")
         if self.on_error not in ("block", "allow"):
@@ -60,23 +62,38 @@ class Stationed:
         self.covers: frozenset[Surface] = frozenset(getattr(guard, "covers", _ALL))
         self.waived: frozenset[Surface] = frozenset(getattr(guard, "waived", ()))
         self.window: int | None = getattr(guard, "window", None)
+        self.mode = getattr(guard, "mode", "window")
+        if self.mode not in ("window", "buffer", "audit"):
+            raise ConfigurationError(
+                f"`mode` of the guard {name!r} is 'window', 'buffer' or 'audit', not {self.mode!r}"
+            )
+        self.overlap = bool(getattr(guard, "overlap", False))
         if hasattr(guard, "prepare"):  # guards by protocol have only `check`
             guard.prepare()
         self._allow = Verdict(guard=name, stage=stage)
 
     def reads(self, surface: Surface) -> bool:
         """Whether the guard is asked about this surface."""
-        return surface in self.covers
+        return surface in self.covers and surface not in self.waived
 
     def leaves_out(self, context: GuardContext) -> bool:
         """Whether the text belongs to a surface that stays unread, because that was waived by name."""
         if not self.waived:
             return False
+        origin = context.origin
         return (
-            (context.origin.startswith("tool_call:") and not self.reads("tool_calls"))
-            or (context.origin == "reasoning" and not self.reads("reasoning"))
+            (origin.startswith("tool_call:") and not self.reads("tool_calls"))
+            or (origin == "tool_name" and not self.reads("tool_calls"))
+            or (origin.startswith("tool:") and not self.reads("tool_results"))
+            or (origin == "reasoning" and not self.reads("reasoning"))
             or (context.index > 0 and not self.reads("choices"))
         )
+
+    def _without_documents(self, verdict: Verdict, context: GuardContext) -> Verdict:
+        """`verdict`, unless all that it rests on lies in documents, and these stay unread by name."""
+        if verdict.findings and all(_in_document(finding, context.origins) for finding in verdict.findings):
+            return ALLOW
+        return verdict
 
     def check_now(self, text: str, context: GuardContext) -> Verdict:
         """The verdict of a guard that is not slow."""
@@ -86,7 +103,7 @@ class Stationed:
             verdict = self._check(text, context) if self._with_context else self._check(text)
         except Exception as exc:  # noqa: BLE001  (whatever a guard raises is a failure of that guard)
             return self.failed(exc)
-        return verdict if isinstance(verdict, Verdict) else self.failed(_no_verdict(verdict))
+        return self._decided(verdict, context)
 
     async def check(self, text: str, context: GuardContext) -> Verdict:
         """The verdict of any guard."""
@@ -101,7 +118,14 @@ class Stationed:
                 verdict = await verdict
         except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
-        return verdict if isinstance(verdict, Verdict) else self.failed(_no_verdict(verdict))
+        return self._decided(verdict, context)
+
+    def _decided(self, verdict: object, context: GuardContext) -> Verdict:
+        if not isinstance(verdict, Verdict):
+            return self.failed(_no_verdict(verdict))
+        if self.waived and not self.reads("documents"):
+            return self._without_documents(verdict, context)
+        return verdict
 
     def failed(self, exc: Exception) -> Verdict:
         """The verdict of a guard that broke."""
@@ -139,12 +163,28 @@ def _no_verdict(value: object) -> TypeError:
     return TypeError(f"`check` returned {type(value).__name__}, no Verdict")
 
 
-def with_origin(verdict: Verdict, origin: str) -> Verdict:
-    """`verdict` with `origin` in the findings that do not say where they come from."""
-    if any(not finding.origin for finding in verdict.findings):
-        findings = tuple(f if f.origin else replace(f, origin=origin) for f in verdict.findings)
+def with_origin(verdict: Verdict, context: GuardContext) -> Verdict:
+    """`verdict` with its findings saying where their texts came from, as exactly as is known."""
+    known = {"", context.origin} if context.origins else {""}
+    if any(finding.origin in known for finding in verdict.findings):
+        findings = tuple(
+            replace(f, origin=_origin_of(f, context)) if f.origin in known else f for f in verdict.findings
+        )
         return replace(verdict, findings=findings)
     return verdict
+
+
+def _origin_of(finding: Finding, context: GuardContext) -> str:
+    """The stretch that the finding lies in or touches, one that nobody vouches for first; else the whole text's."""
+    touched = [origin for origin in context.origins if origin.start < finding.end and finding.start < origin.end]
+    return min(touched, key=lambda origin: origin.trusted).source if touched else context.origin
+
+
+def _in_document(finding: Finding, origins: tuple[Origin, ...]) -> bool:
+    return any(
+        origin.source.startswith("document:") and origin.start <= finding.start and finding.end <= origin.end
+        for origin in origins
+    )
 
 
 class Texts:
@@ -213,7 +253,7 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
     """Apply what a guard decided about each text; record its verdict."""
     for index, verdict in enumerate(found):
         if verdict.findings:
-            found[index] = with_origin(verdict, texts.contexts[index].origin)
+            found[index] = with_origin(verdict, texts.contexts[index])
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
             texts.texts[index] = verdict.text
             texts.contexts[index] = replace(
@@ -234,21 +274,23 @@ def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
 async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
     """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
     texts = Texts()
-    places: list[tuple[int, int | None, int | None]] = []  # message, part, tool call
+    places: list[_Place] = []
     for m, message in enumerate(request.messages):
         origin = message.role if message.role != "tool" else f"tool:{message.name or message.tool_call_id}"
         context = GuardContext(call=call, stage="input", origin=origin, origins=message.origins, request=request)
         if isinstance(message.content, str):
             texts.add(message.content, context)
-            places.append((m, None, None))
+            places.append(_Place(m))
         else:
             for p, part in enumerate(message.content):
                 if isinstance(part, TextPart):
                     texts.add(part.text, replace(context, origins=()) if message.origins else context)
-                    places.append((m, p, None))
+                    places.append(_Place(m, part=p))
         for t, tool in enumerate(message.tool_calls):
+            texts.add(tool.name, replace(context, origin="tool_name", origins=()))
+            places.append(_Place(m, tool=t, field="name"))
             texts.add(tool.arguments, replace(context, origin=f"tool_call:{tool.name}", origins=()))
-            places.append((m, None, t))
+            places.append(_Place(m, tool=t, field="arguments"))
     before = list(texts.texts)
     verdicts, blocker = await _read(guards, texts, call)
     if blocker is not None:
@@ -257,21 +299,29 @@ async def guard_input(guards: Sequence[Stationed], request: Request, call: Call)
         messages = list(request.messages)
         for place, old, new, context in zip(places, before, texts.texts, texts.contexts, strict=True):
             if new != old:
-                at, in_part, in_tool = place
-                messages[at] = _rewritten(messages[at], in_part, in_tool, new, context.origins)
+                messages[place.message] = _rewritten(messages[place.message], place, new, context.origins)
         request = request.with_messages(messages)
     return request, verdicts, False
 
 
-def _rewritten(message: Message, part: int | None, tool: int | None, text: str, origins: tuple[Origin, ...]) -> Message:
-    if tool is not None:
+class _Place(NamedTuple):
+    """Where a text of a request stands."""
+
+    message: int
+    part: int | None = None
+    tool: int | None = None
+    field: str = ""
+
+
+def _rewritten(message: Message, place: _Place, text: str, origins: tuple[Origin, ...]) -> Message:
+    if place.tool is not None:
         calls = list(message.tool_calls)
-        calls[tool] = replace(calls[tool], arguments=text)
+        calls[place.tool] = replace(calls[place.tool], **{place.field: text})
         return replace(message, tool_calls=tuple(calls))
-    if part is None:
+    if place.part is None:
         return replace(message, content=text, origins=origins)
     parts: list[TextPart | ImagePart] = list(message.content)  # type: ignore[arg-type]  # it has parts
-    parts[part] = TextPart(text=text)
+    parts[place.part] = TextPart(text=text)
     return replace(message, content=tuple(parts), origins=())
 
 
@@ -286,6 +336,7 @@ async def guard_output(
             texts.add(choice.reasoning, replace(context, origin="reasoning"))
         texts.add(choice.text, context)
         for tool in choice.tool_calls:
+            texts.add(tool.name, replace(context, origin="tool_name"))
             texts.add(tool.arguments, replace(context, origin=f"tool_call:{tool.name}"))
     before = list(texts.texts)
     verdicts, blocker = await _read(guards, texts, call)
@@ -314,7 +365,7 @@ def _rebuilt(choices: tuple[Choice, ...], texts: list[str]) -> list[Choice]:
     for choice in choices:
         reasoning = next(fresh) if choice.reasoning else choice.reasoning
         text = next(fresh)
-        calls = tuple(replace(tool, arguments=next(fresh)) for tool in choice.tool_calls)
+        calls = tuple(replace(tool, name=next(fresh), arguments=next(fresh)) for tool in choice.tool_calls)
         guarded = replace(choice, text=text, reasoning=reasoning, tool_calls=calls)
         # The tokens spell what was rewritten.
         rebuilt.append(choice if guarded == choice else replace(guarded, logprobs=(), token_ids=()))

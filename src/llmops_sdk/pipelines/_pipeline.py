@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
+from llmops_sdk.pipelines._beside import Beside
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
 from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint
@@ -35,6 +37,7 @@ from llmops_sdk.verdicts import Verdict
 
 __all__ = ["Draft", "Pipeline", "join"]
 
+log = logging.getLogger("llmops_sdk")
 _OPTIONS = frozenset({"deadline_s", "budget_usd", "tags", "hooks"})
 REFUSAL = "Sorry, I cannot help with that."
 
@@ -78,10 +81,17 @@ class Pipeline(loops.Closing, Station):
         self._line = line
         self._leg = Leg(line.engine)
         self._guards = line.stationed()
-        self._inputs = [guard for guard in self._guards if guard.stage == "input"]
+        inputs = [guard for guard in self._guards if guard.stage == "input"]
+        self._inputs = [guard for guard in inputs if not guard.overlap]
+        self._beside = [guard for guard in inputs if guard.overlap]
+        # They read again what a guard beside the engine has rewritten.
+        first_beside = inputs.index(self._beside[0]) if self._beside else len(inputs)
+        self._behind = [guard for guard in inputs[first_beside:] if not guard.overlap]
         self._outputs = [guard for guard in self._guards if guard.stage == "output"]
-        self._restoring = [guard for guard in self._inputs if callable(getattr(guard.guard, "open_restorer", None))]
+        self._restoring = [guard for guard in inputs if callable(getattr(guard.guard, "open_restorer", None))]
         self._coverage = check_coverage(self._guards)
+        if self._guards and log.isEnabledFor(logging.INFO):
+            log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
         self._prices = prices or PriceTable.default()
         self._hooks = tuple(_two_arguments(hook) for hook in hooks)
@@ -447,7 +457,15 @@ class Pipeline(loops.Closing, Station):
                 request, verdicts, blocked = await guard_input(self._inputs, request, call)
                 if blocked:
                     return self._blocked(call, verdicts)
-            response = await self._leg.generate(request, call, None)
+            if self._beside:
+                beside = Beside(self._beside, self._behind, self._leg, request, call)
+                answered = await beside.generate()
+                request, verdicts = beside.request, self._in_order(verdicts + beside.verdicts)
+                if answered is None:
+                    return self._blocked(call, verdicts)
+                response = answered
+            else:
+                response = await self._leg.generate(request, call, None)
             if self._outputs or self._restoring:
                 response, read, blocked = await guard_output(self._outputs, self._restoring, request, response, call)
                 verdicts += read
@@ -470,22 +488,30 @@ class Pipeline(loops.Closing, Station):
                     stream.result = self._blocked(call, verdicts)
                     return
             joiner = ChunkJoiner()
-            chunks = self._leg.stream(request, call, None)
+            beside = Beside(self._beside, self._behind, self._leg, request, call) if self._beside else None
+            chunks = self._leg.stream(request, call, None) if beside is None else beside.stream()
             if self._outputs or self._restoring:
-                guarded = GuardedChunks(chunks, self._outputs, self._restoring, request, call)
-                async with contextlib.aclosing(guarded.chunks()) as passed:
-                    async for chunk in passed:
-                        joiner.add(chunk)
-                        yield chunk
+                # Guards beside the engine may still change the request, but not after the first chunk.
+                guarded = GuardedChunks(
+                    chunks, self._outputs, self._restoring, lambda: request if beside is None else beside.request, call
+                )
+                chunks = guarded.chunks()
+            else:
+                guarded = None
+            async with contextlib.aclosing(chunks):
+                async for chunk in chunks:
+                    joiner.add(chunk)
+                    yield chunk
+            if beside is not None:
+                verdicts = self._in_order(verdicts + beside.verdicts)
+                if beside.blocked:
+                    stream.result = self._blocked(call, verdicts)
+                    return
+            if guarded is not None:
                 verdicts += guarded.verdicts()
                 if guarded.blocked_by is not None:
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
-            else:
-                async with contextlib.aclosing(chunks):
-                    async for chunk in chunks:
-                        joiner.add(chunk)
-                        yield chunk
             self._end(call, "ok")
             response = joiner.response(self._leg.name)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
@@ -504,6 +530,11 @@ class Pipeline(loops.Closing, Station):
             request = request.bound_to(call)
         call.record(Rendered(started, time.perf_counter(), request.prompt, request))
         return request
+
+    def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
+        """One verdict for each guard, in the order of the line; of those that have read twice the later one."""
+        latest = {verdict.guard: verdict for verdict in verdicts}
+        return [latest[guard.name] for guard in self._guards if guard.name in latest]
 
     def _blocked(self, call: Call, verdicts: list[Verdict], partial_text: str = "") -> Result:
         by = next(verdict.guard for verdict in verdicts if verdict.blocked)
