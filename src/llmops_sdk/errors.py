@@ -13,6 +13,7 @@
     ├─ GuardError                           .guard
     │  ├─ GuardBlocked                      .verdict: a decision; raised by `Result.raise_for_verdict()` only
     │  └─ GuardFailed                       the guard itself broke, and is not allowed to fail open
+    │     └─ GuardTimeout                   .budget_ms: it took longer than it may
     ├─ AllEnginesFailed (ExceptionGroup)    .attempts: every attempt with engine, error and duration
     ├─ CassetteError                        replay found no recorded answer
     ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
@@ -64,6 +65,7 @@ __all__ = [
     "GuardBlocked",
     "GuardError",
     "GuardFailed",
+    "GuardTimeout",
     "InvalidResponseError",
     "LlmopsError",
     "MissingDependencyError",
@@ -163,6 +165,14 @@ class GuardBlocked(GuardError):
 
 class GuardFailed(GuardError):
     """The guard itself broke. A pipeline turns this into a block unless the guard says `on_error="allow"`."""
+
+
+class GuardTimeout(GuardFailed, TimeoutError):
+    """The guard took longer than it may; `budget_ms` is what it may, in milliseconds."""
+
+    def __init__(self, message: str, *, guard: str, budget_ms: float) -> None:
+        super().__init__(message, guard=guard)
+        self.budget_ms = budget_ms
 
 
 _OneError = TypeVar("_OneError", bound=Exception)

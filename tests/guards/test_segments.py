@@ -151,3 +151,9 @@ def test_sizes_that_make_no_sense_are_refused(options):
 def test_a_guard_without_judge_says_what_to_write():
     with pytest.raises(ConfigurationError, match="judge"):
         SegmentGuard().check("text")
+
+
+@pytest.mark.parametrize("kind", [Inline, InThread, Waiting])
+def test_whole_answers_are_judged_in_a_pipeline_too(kind):
+    result = ("Go" | Scripted("This is bad. Fine.") | kind()).run()
+    assert result.text == "This is good. Fine."

@@ -13,6 +13,7 @@ VALUES = {
     "extra": "vllm-cpu",
     "deadline_s": 2.5,
     "partial_text": "half an ans",
+    "budget_ms": 50.0,
     "budget_usd": Decimal("0.10"),
     "spent_usd": Decimal("0.12"),
     "prompt": "support/answer",

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
     from llmops_sdk.guards._patterns import PatternGuard, Rule
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._regex import Regex
     from llmops_sdk.guards._secrets import Secrets
     from llmops_sdk.guards._segments import Segment, SegmentGuard
+    from llmops_sdk.guards._wrapped import cached, sample, shadow, timed
 
 __all__ = [
     "PII",
@@ -32,7 +34,14 @@ __all__ = [
     "Secrets",
     "Segment",
     "SegmentGuard",
+    "all_of",
+    "any_of",
+    "cached",
+    "cascade",
     "guard",
+    "sample",
+    "shadow",
+    "timed",
 ]
 
 _HOMES = {
@@ -46,7 +55,14 @@ _HOMES = {
     "Secrets": "_secrets",
     "Segment": "_segments",
     "SegmentGuard": "_segments",
+    "all_of": "_composed",
+    "any_of": "_composed",
+    "cached": "_wrapped",
+    "cascade": "_composed",
     "guard": "_guard",
+    "sample": "_wrapped",
+    "shadow": "_wrapped",
+    "timed": "_wrapped",
 }
 """Public name -> the module of this room that defines it."""
 

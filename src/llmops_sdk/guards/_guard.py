@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
@@ -51,6 +52,8 @@ class Guard(Station):
         overlap: Whether the engine may begin while the guard still reads the input; see `GuardOptions`.
         window: Most characters that it holds back in a stream; `None`: it needs the whole text first.
         blocking: Whether `check` may take longer than some 100 microseconds, and so has to run in a thread.
+        waits: Whether a plain `check` may return an awaitable, as one that asks other guards does; an `async def check`
+            need not say so.
         covers: The surfaces that it reads; a pipeline refuses one that leaves a surface unread and not waived.
         waived: The surfaces that the application has waived by name.
         threshold: The `rate` from which on the guard acts; `None` where it has no degrees.
@@ -72,6 +75,7 @@ class Guard(Station):
     overlap: bool = False
     window: int | None = None
     blocking: bool = True
+    waits: bool = False
     covers: ClassVar[frozenset[Surface]] = ALL_SURFACES
     waived: frozenset[Surface] = frozenset()
     threshold: float | None = None
@@ -113,7 +117,8 @@ class Guard(Station):
     async def acheck(self, text: str, context: GuardContext | None = None, /) -> Verdict:
         """`check`, whether that is `async` or not; one that is `blocking` runs in a thread."""
         arguments = (text, context) if takes_two(self.check) else (text,)
-        decided = await in_thread(lambda: self.check(*arguments)) if self.blocking else self.check(*arguments)
+        in_place = self.waits or not self.blocking or inspect.iscoroutinefunction(self.check)
+        decided = self.check(*arguments) if in_place else await in_thread(lambda: self.check(*arguments))
         return decided if isinstance(decided, Verdict) else await decided
 
     def rate(self, text: str, context: GuardContext | None = None, /) -> float | Awaitable[float]:

@@ -108,6 +108,7 @@ class SegmentGuard(Guard):
                 f"longest={longest!r}, shortest={shortest!r}, behind={behind!r}: 0 < shortest <= longest and "
                 "behind >= 0 are needed"
             )
+        self.waits = inspect.iscoroutinefunction(self.judge) or inspect.iscoroutinefunction(self.judge_all)
         self._cut = (longest, shortest, behind)
         self.window = longest
 

@@ -1,0 +1,73 @@
+"""A guard within another one: what a composition has to know of it, looked up once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.loops import in_thread
+from llmops_sdk.protocols import GuardContext, GuardLike, takes_two
+from llmops_sdk.verdicts import Verdict
+
+__all__ = ["Member"]
+
+
+class Member:
+    """A guard within another one.
+
+    Attributes:
+        guard: The guard.
+        waits: Whether its check has to be awaited.
+        blocking: Whether its check has to run in a thread.
+        window: Most characters that it holds back in a stream, `None` where it needs the whole text.
+        rewrites: Whether it may rewrite a text, as far as that is known.
+        fails_open: Whether a text passes where it breaks.
+    """
+
+    __slots__ = ("_two", "blocking", "fails_open", "guard", "rewrites", "waits", "window")
+
+    def __init__(self, guard: GuardLike) -> None:
+        if isinstance(guard, type) or not callable(getattr(guard, "check", None)):
+            raise ConfigurationError(
+                f"{guard!r} is no guard: a guard has `check(text)`; `@guard` makes one of a function"
+            )
+        self.guard: Any = guard
+        self.waits = bool(getattr(guard, "waits", False)) or asyncio.iscoroutinefunction(guard.check)
+        self.blocking = not self.waits and bool(getattr(guard, "blocking", True))
+        self.window: int | None = getattr(guard, "window", None)
+        self.rewrites = getattr(guard, "action", "rewrite") not in ("block", "flag")
+        self.fails_open = getattr(guard, "on_error", "block") == "allow"
+        self._two = takes_two(guard.check)
+
+    def check(self, text: str, context: GuardContext | None) -> Verdict | Awaitable[Verdict]:
+        """Its verdict, or an awaitable of it."""
+        given: Verdict | Awaitable[Verdict] = self.guard.check(text, context) if self._two else self.guard.check(text)
+        return given
+
+    async def acheck(self, text: str, context: GuardContext | None) -> Verdict:
+        """Its verdict; a check that takes its time runs in a thread."""
+        if self.blocking:
+            given = await in_thread(lambda: self.check(text, context))
+        else:
+            given = self.check(text, context)
+        return given if isinstance(given, Verdict) else await given
+
+    def failed(self, exc: Exception) -> Verdict:
+        """Its verdict when it broke and a text passes then; else raises."""
+        if not self.fails_open:
+            raise exc
+        return Verdict(error=f"{type(exc).__name__}: {exc}")
+
+    def prepare(self) -> None:
+        """See `Guard.prepare`; guards by protocol need not have it."""
+        prepare = getattr(self.guard, "prepare", None)
+        if prepare is not None:
+            prepare()
+
+    def __reduce__(self) -> tuple[type[Member], tuple[Any]]:
+        return Member, (self.guard,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Member:
+        return Member(self.guard)
