@@ -13,9 +13,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmops_sdk.guards import classifier as classifier
+    from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
+    from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
     from llmops_sdk.guards._pii import PII
     from llmops_sdk.guards._regex import Regex
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PII",
+    "Calibration",
+    "Evaluation",
+    "Group",
     "Guard",
     "GuardOptions",
     "PatternGuard",
@@ -34,10 +40,14 @@ __all__ = [
     "Secrets",
     "Segment",
     "SegmentGuard",
+    "acalibrate",
+    "aevaluate",
     "all_of",
     "any_of",
     "cached",
+    "calibrate",
     "cascade",
+    "evaluate",
     "guard",
     "sample",
     "shadow",
@@ -45,6 +55,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Calibration": "_calibrating",
+    "Evaluation": "_measuring",
+    "Group": "_measuring",
     "Guard": "_guard",
     "GuardOptions": "_guard",
     "PII": "_pii",
@@ -55,10 +68,14 @@ _HOMES = {
     "Secrets": "_secrets",
     "Segment": "_segments",
     "SegmentGuard": "_segments",
+    "acalibrate": "_calibrating",
+    "aevaluate": "_measuring",
     "all_of": "_composed",
     "any_of": "_composed",
     "cached": "_wrapped",
+    "calibrate": "_calibrating",
     "cascade": "_composed",
+    "evaluate": "_measuring",
     "guard": "_guard",
     "sample": "_wrapped",
     "shadow": "_wrapped",
@@ -66,7 +83,7 @@ _HOMES = {
 }
 """Public name -> the module of this room that defines it."""
 
-_ADAPTERS: frozenset[str] = frozenset()
+_ADAPTERS: frozenset[str] = frozenset({"classifier"})
 """The modules of this room that import a third-party library."""
 
 
