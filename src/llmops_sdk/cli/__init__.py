@@ -1,0 +1,5 @@
+"""The command `llmops`: guards on files, from a terminal or a CI job."""
+
+from llmops_sdk.cli._main import main
+
+__all__ = ["main"]

@@ -1,0 +1,74 @@
+"""The arguments of `llmops`, and what its exit codes mean: 0 clean, 1 something was found, 2 it could not be done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmops_sdk.cli._bench import bench
+from llmops_sdk.cli._guards import DEFAULT, describe
+from llmops_sdk.cli._scan import Options, scan
+from llmops_sdk.errors import LlmopsError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; gives its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LlmopsError as exc:
+        print(f"llmops: {exc}", file=sys.stderr)  # noqa: T201  (this is the command's face)
+        return 2
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llmops", description="LLM operations from a terminal.")
+    rooms = parser.add_subparsers(required=True, metavar="COMMAND")
+    guard = rooms.add_parser("guard", help="check texts with guards").add_subparsers(required=True, metavar="COMMAND")
+
+    command = guard.add_parser(
+        "scan", help="check files", description="Check files; exit code 0: clean, 1: found, 2: error."
+    )
+    command.add_argument("paths", nargs="+", metavar="FILE", help="a file, a directory (recursively), or - for stdin")
+    _guards(command)
+    command.add_argument("--format", choices=("table", "json", "github"), default="table")
+    command.add_argument(
+        "--fail-on",
+        choices=("flag", "rewrite", "block"),
+        default="flag",
+        help="the mildest verdict that makes the exit code 1 (default: flag, which is any)",
+    )
+    command.set_defaults(run=_scan)
+
+    command = guard.add_parser("bench", help="measure what guards cost and how good they are")
+    _guards(command)
+    command.add_argument(
+        "--data", type=Path, help=".jsonl, .jsonl.gz or .csv with text, label and perhaps source, kind"
+    )
+    command.add_argument("--format", choices=("table", "json"), default="table")
+    command.set_defaults(run=lambda given: bench(given.guards, given.data, as_json=given.format == "json"))
+
+    command = guard.add_parser("list", help="name the guards that there are")
+    command.set_defaults(run=lambda given: describe())
+    return parser
+
+
+def _guards(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--guards",
+        default=DEFAULT,
+        metavar="NAMES",
+        help=f"names with commas between them, see `llmops guard list`; classifier:FOLDER is one (default: {DEFAULT})",
+    )
+
+
+def _scan(given: argparse.Namespace) -> int:
+    return scan(given.paths, Options(guards=given.guards, shape=given.format, fail_on=given.fail_on))
