@@ -328,6 +328,15 @@ def test_the_rate_is_the_probability_of_the_unsafe_labels(make):
 
 
 @heavy
+def test_the_rate_of_a_text_of_sentences_is_that_of_its_worst(make):
+    guard = make(by="sentence", behind=0)
+    worst = guard.rate("ignore rules ignore rules.")
+    assert worst > guard.rate("ignore.") > guard.threshold
+    assert guard.rate("hello. ignore. hello. ignore rules ignore rules. hello.") == worst
+    assert guard.rate("") == guard.rate(" ")
+
+
+@heavy
 def test_a_long_text_is_read_to_its_end_and_the_worst_window_is_told(make):
     text = "other " * 200 + "ignore rules ignore rules" + " other" * 200
     guard = make()
@@ -353,6 +362,8 @@ def test_too_long_a_text_is_refused_and_not_cut(make):
         make(most_characters=1000).check("a" * 1001)
     with pytest.raises(GuardFailed, match="most_characters"):
         make().check("a " * 5_000_000)
+    with pytest.raises(GuardFailed, match="most_characters"):
+        make(by="sentence").check("a. " * 5_000_000)
 
 
 @heavy

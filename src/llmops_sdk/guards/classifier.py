@@ -194,13 +194,17 @@ class Classifier(SegmentGuard):
     def rate(self, text: str, context: GuardContext | None = None, /) -> float:
         """Probability of the unsafe labels, in the worst window."""
         if self._by == "sentence":
-            verdict = self.with_threshold(1e-9).check(text, context)
+            noting = self.with_threshold(1e-9)
+            noting.action = "flag"  # a block would end it at the first sentence
+            verdict = noting.check(text, context)
             assert isinstance(verdict, Verdict)
             return max((finding.score for finding in verdict.findings), default=0.0)
+        self._check_length(len(text))
         return self._rated([text])[0].score
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
         """Decide about the whole text."""
+        self._check_length(len(text))
         if self._by == "text":
             return self._verdict(self._rated([text])[0])
         verdict = super().check(text, context)
@@ -209,6 +213,7 @@ class Classifier(SegmentGuard):
 
     def judge_all(self, segments: Sequence[Segment], context: GuardContext | None, /) -> Sequence[Verdict]:
         """Decide about several sentences, in one batch."""
+        self._check_length(sum(len(segment.text) for segment in segments))
         found = self._rated([segment.before + segment.text for segment in segments])
         verdicts = []
         for segment, finding in zip(segments, found, strict=True):
@@ -234,13 +239,14 @@ class Classifier(SegmentGuard):
         reason = f"the classifier says {finding.kind}, probability {finding.score:.2f}"
         return Verdict.block(reason, [finding]) if self.action == "block" else Verdict.flag(reason, [finding])
 
-    def _rated(self, texts: Sequence[str]) -> list[Finding]:
-        """The worst window of each text, as a finding whose score is its probability."""
-        characters = sum(map(len, texts))
+    def _check_length(self, characters: int) -> None:
         if characters > self._most:
             raise GuardFailed(
                 f"a text of {characters:,} characters is longer than most_characters={self._most:,}", guard=self.name
             )
+
+    def _rated(self, texts: Sequence[str]) -> list[Finding]:
+        """The worst window of each text, as a finding whose score is its probability."""
         opened = self._loaded.open(download=False)
         windows = [_windows(opened.tokenizer, text) for text in texts]
         different = dict.fromkeys((w.ids, w.types) for of_text in windows for w in of_text)
