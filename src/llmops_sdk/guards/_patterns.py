@@ -42,7 +42,7 @@ class Rule:
             They are compared without regard to case when `folded` is true (write them in lower case then).
         hint: A cheaper pattern that matches somewhere inside of every match, where no literal does.
         accepts: Looks at a match (and at nothing outside of it) and says whether it counts.
-        group: Number of the group that is the finding; 0 for the whole match.
+        group: Number of the group that is the finding; 0 for the whole match, -1 for the one group that took part.
         score: How sure a match is, `0 <= score <= 1`.
         flags: Flags of `re`; ASCII unless said otherwise, so that `\b` and `\d` mean the same next to any script.
     """
@@ -176,7 +176,7 @@ class _Search:
             match = search(text, position)
             if match is None or match.start() >= stop:
                 return
-            begin, end = match.span(rule.group)
+            begin, end = match.span(rule.group if rule.group >= 0 else match.lastindex or 0)
             if begin < end and (rule.accepts is None or rule.accepts(match)):
                 if self._ignore is None or not self._ignore.holds(text[begin:end]):
                     found.append(_Found(begin + offset, -end, number, end + offset))
