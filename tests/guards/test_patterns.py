@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PII, PatternGuard, Regex, Rule, Secrets
+from llmops_sdk.guards._patterns import _Search
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import Verdict
 
@@ -331,6 +333,57 @@ def test_threads_share_one_guard_and_miss_nothing(open_context: OpenContext) -> 
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.timeout(60)
+def test_a_hundred_thousand_checks_in_threads_find_what_one_check_finds() -> None:
+    guard = Secrets(ignore=["hunter2!x"])
+    texts = [f"so {secret} it" for secret in SECRETS] + ["nothing at all", "password = 'hunter2!x'"]
+    expected = [(text, guard.check(text).findings) for text in texts]
+    wrong: list[str] = []
+
+    def work(seed: int) -> None:
+        order = random.Random(seed).sample(expected, len(expected))
+        for number in range(12_500):
+            text, findings = order[number % len(order)]
+            if guard.check(text).findings != findings:
+                wrong.append(text)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("unit", ["https://", "sl.", "password ", "key=key=", "-----BEGIN ", "xoxb-", "0", ":", "-eyJ"])
+def test_ten_times_the_hostile_text_takes_about_ten_times_as_long(unit: str) -> None:
+    guard = GUARDS["secrets"]
+
+    def taken(size: int) -> float:
+        text = unit * (size // len(unit))
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            guard.check(text)
+            best = min(best, time.process_time() - started)
+        return best
+
+    # Ten times where it is linear, a hundred where it is not.
+    assert taken(200_000) <= 40 * taken(20_000) + 0.005
+
+
+def test_the_optional_engine_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("re2")
+    fast, plain = _Search(Secrets().rules), _Search(Secrets().rules)
+    assert fast._fast is not None
+    monkeypatch.setattr(plain, "_fast", None)
+    source = random.Random(5)
+    for _ in range(300):
+        pieces = [source.choice([*SECRETS, *PERSONAL, *OTHER, "Lorem ipsum dolor " * 5]) for _ in range(12)]
+        text = "".join(pieces)
+        assert fast.find(text, 0, len(text), 0, {}) == plain.find(text, 0, len(text), 0, {})
 
 
 def test_findings_carry_kind_offsets_rule_and_origin(open_context: OpenContext) -> None:

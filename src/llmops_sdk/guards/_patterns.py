@@ -12,6 +12,7 @@ How findings become decisions, for a whole text and for a stream alike:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -83,6 +84,50 @@ def _by_sign(literals: list[tuple[str, int]]) -> tuple[tuple[str, _Literals], ..
     return tuple((sign, tuple(group)) for sign, group in groups.items())
 
 
+# In texts up to this long one pattern of all literals is faster than one search for each.
+_SHORT = 160
+# What `str.lower` makes an ASCII letter of, besides its capital.
+_ALSO_LOWERED = {"k": "\u212a", "i": "\u0130"}
+
+_Letters: TypeAlias = "dict[str, _Letters]"
+
+
+def _any_of(literals: Sequence[tuple[str, bool]]) -> re.Pattern[str] | None:
+    """A pattern that finds one of the literals, each with whether it is folded; `None` where there are none."""
+    tree: _Letters = {}
+    for text, folded in literals:
+        for first in _cases(text[0]) if folded else text[0]:
+            branch = tree.setdefault(re.escape(first), {})
+            for character in text[1:]:
+                cases = _cases(character) if folded else character
+                branch = branch.setdefault(f"[{cases}]" if len(cases) > 1 else re.escape(character), {})
+            branch[""] = {}
+    return re.compile(_source(tree)) if tree else None
+
+
+def _set_of(literals: Sequence[tuple[str, bool, int]]) -> Callable[[str], list[int] | None] | None:
+    """A search for all literals at once, which gives the numbers of those found; `None` without the extra `fast`."""
+    try:
+        import re2  # noqa: PLC0415  (optional, and only where literals are searched)
+    except ImportError:
+        return None
+    literal_set = re2.Set.SearchSet()
+    for text, folded, _ in literals:
+        literal_set.Add(f"(?i:{re2.escape(text)})" if folded else re2.escape(text))
+    literal_set.Compile()
+    match: Callable[[str], list[int] | None] = literal_set.Match
+    return match if literals else None
+
+
+def _cases(character: str) -> str:
+    return "".join(dict.fromkeys((character, *character.upper()[:1], *_ALSO_LOWERED.get(character, ""))))
+
+
+def _source(tree: _Letters) -> str:
+    # Where a literal ends, longer ones that begin with it add nothing.
+    return "" if "" in tree else f"(?:{'|'.join(letter + _source(rest) for letter, rest in tree.items())})"
+
+
 class _Search:
     """The compiled rules of a guard; immutable, and shared by all guards with the same rules."""
 
@@ -102,7 +147,13 @@ class _Search:
         literals = [(text, gate.folded, n) for n, gate in enumerate(behind_gate) for text in gate.literals]
         self._exact = _by_sign([(text, n) for text, folded, n in literals if not folded])
         self._folded = _by_sign([(text, n) for text, folded, n in literals if folded])
+        self._gate_of = [n for _, _, n in literals]
+        self._fast = _set_of(literals)
+        self._any = _any_of([(text, folded) for text, folded, _ in literals])
         self._always = tuple(n for n, gate in enumerate(behind_gate) if not gate.literals)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return search_for, (self.rules, self._ignore)
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...] | None:
@@ -138,25 +189,37 @@ class _Search:
 
         `resume` holds where each rule goes on (with `offset`); it is read and updated.
         """
-        ahead = text[start:] if start else text
-        # The searches for literals are what a text costs in which nothing is to be found.
-        open_gates: list[int] = []
-        for sign, literals in self._exact:
-            if sign in ahead:
-                open_gates += [gate for literal, gate in literals if literal in ahead]
-        if self._folded:
-            lowered = ahead.lower()
-            for sign, literals in self._folded:
-                if sign in lowered:
-                    open_gates += [gate for literal, gate in literals if literal in lowered]
+        if (
+            len(text) - start <= _SHORT
+            and not self._always
+            and (self._any is None or not self._any.search(text, start))
+        ):
+            return []
+        open_gates = self._open_gates(text[start:] if start else text)
         found: list[_Found] = []
         for gate in sorted({*open_gates, *self._always}) if open_gates else self._always:
             hint, numbers = self._gates[gate]
-            if hint is not None and hint.search(ahead) is None:
+            if hint is not None and hint.search(text[start:] if start else text) is None:
                 continue
             for number in numbers:
                 self._find_one(number, text, start=start, stop=stop, offset=offset, resume=resume, found=found)
         return found
+
+    def _open_gates(self, text: str) -> list[int]:
+        """The gates of which a literal is in the text: what a text costs in which nothing is to be found."""
+        if self._fast is not None and len(text) > _SHORT:
+            with contextlib.suppress(UnicodeEncodeError):  # RE2 takes no lone surrogates
+                return [self._gate_of[number] for number in self._fast(text) or ()]
+        open_gates: list[int] = []
+        for sign, literals in self._exact:
+            if sign in text:
+                open_gates += [gate for literal, gate in literals if literal in text]
+        if self._folded:
+            lowered = text.lower()
+            for sign, literals in self._folded:
+                if sign in lowered:
+                    open_gates += [gate for literal, gate in literals if literal in lowered]
+        return open_gates
 
     def _find_one(
         self,

@@ -16,7 +16,7 @@ import importlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ["Shape", "Unstreamable", "join_prefixes", "read_shape"]
 
@@ -38,8 +38,24 @@ _LOOKS_BACK = {"AT_BEGINNING": "^", "AT_BEGINNING_STRING": r"\A"}
 _LOOKS_AHEAD = {"AT_BOUNDARY": r"\b", "AT_NON_BOUNDARY": r"\B"}
 _COST_LIMIT = 10**9
 
+# Up to so many characters a class at the beginning is taken apart.
+_MOST_APART = 64
+
 _Node = tuple[Any, Any]
 _Sequence = list[_Node]
+
+
+class _Step(NamedTuple):
+    """One node of a pattern: its source, that of all prefixes of what it matches, and its characters, if known."""
+
+    whole: str
+    prefix: str
+    zero_width: bool
+    single: bool
+    begins: tuple[_Step, ...]
+
+
+_Tree: TypeAlias = "dict[_Step, _Tree]"
 
 
 class Unstreamable(ValueError):  # noqa: N818  (it says what a pattern is; `Rule` and `Regex` turn it into an error)
@@ -51,16 +67,16 @@ class Shape:
     """What a stream knows of a pattern.
 
     Attributes:
-        lead: Source of the assertions that every match begins with (shared leads are tested once for many patterns).
-        prefixes: Source of the pattern of all nonempty prefixes of matches, after the lead.
+        flags: Letters of the flags of the pattern.
+        paths: The ways that a match can begin, each as steps; `join_prefixes` makes one tree of those of many patterns.
         shortest: Least characters of a match.
         longest: Most characters of a match; `None` without a limit.
         behind: How many characters before a match its assertions look at.
         cost: Roughly how many ways there are to match at one position, `>= 1`; at most 10**9.
     """
 
-    lead: str
-    prefixes: str
+    flags: str
+    paths: tuple[tuple[_Step, ...], ...]
     shortest: int
     longest: int | None
     behind: int
@@ -77,17 +93,11 @@ def read_shape(pattern: str, flags: int = 0) -> Shape:
     tree = _parser.parse(pattern, flags)
     flags = tree.state.flags
     sequence = list(tree)
-    leading = 0
-    while leading < len(sequence) and str(sequence[leading][0]) in _ZERO_WIDTH:
-        leading += 1
     shortest, longest = tree.getwidth()
-    letters = "".join(letter for flag, letter in _LETTERS.items() if flags & flag)
     multiline = bool(flags & re.MULTILINE)
-    lead = "".join(_whole(node, multiline) for node in sequence[:leading])
-    rest = sequence[leading:]
     return Shape(
-        lead=f"(?{letters}:{lead})" if lead else "",
-        prefixes=f"(?{letters}:{_nonempty(rest, multiline)})",
+        flags="".join(letter for flag, letter in _LETTERS.items() if flags & flag),
+        paths=tuple(_paths(sequence, multiline, cased=not flags & re.IGNORECASE)),
         shortest=int(shortest),
         longest=None if _unbounded(sequence) else int(longest),
         behind=_behind(sequence),
@@ -96,12 +106,94 @@ def read_shape(pattern: str, flags: int = 0) -> Shape:
 
 
 def join_prefixes(shapes: Iterable[Shape]) -> re.Pattern[str]:
-    """One pattern that finds the leftmost position where a match of any shape could still begin or grow."""
-    by_lead: dict[str, list[str]] = {}
-    for shape in shapes:
-        by_lead.setdefault(shape.lead, []).append(shape.prefixes)
-    groups = (f"{lead}(?:{'|'.join(prefixes)})" for lead, prefixes in by_lead.items())
-    return re.compile(rf"(?:{'|'.join(groups)})\Z")
+    """One pattern that finds the leftmost position where a match of any shape could still begin or grow.
+
+    What many patterns begin with is tried once for all of them: their ways to begin are merged in a tree. Where each
+    way begins with one character that is known, `re` skips to those characters.
+    """
+    every = [(shape.flags, path) for shape in shapes for path in shape.paths]
+    # One beginning that is not known spoils the skipping for all; then there is no use in taking classes apart.
+    apart = all(path and path[0].begins for _, path in every)
+    trees: dict[str, _Tree] = {}
+    for flags, path in every:
+        for first in path[0].begins if apart else path[:1]:
+            tree = trees.setdefault(flags, {})
+            for step in (first, *path[1:]):
+                tree = tree.setdefault(step, {})
+    groups = (f"(?{flags}:{_begun(tree)})" if flags else f"(?:{_begun(tree)})" for flags, tree in trees.items())
+    return re.compile(rf"(?:{'|'.join(groups) or '(?!)'})\Z")
+
+
+def _begun(tree: _Tree) -> str:
+    """The pattern of the nonempty prefixes of what a tree holds."""
+    return "|".join(alternative for step, rest in tree.items() for alternative in _alternatives(step, rest, True))
+
+
+def _alternatives(step: _Step, rest: _Tree, nonempty: bool) -> list[str]:
+    further = _perhaps(rest)
+    if step.zero_width:
+        return [f"{step.whole}(?:{_begun(rest) or '(?!)'})" if nonempty else f"{step.whole}{further}"]
+    if step.single:
+        return [f"{step.whole}{further}"]
+    ahead = r"(?!\Z)" if nonempty else ""
+    return [f"{ahead}{step.whole}{further}", f"{ahead}{step.prefix}"]
+
+
+def _perhaps(tree: _Tree) -> str:
+    """The pattern of all prefixes of what a tree holds, the empty one included."""
+    if not tree:
+        return ""
+    sources = [source for step, rest in tree.items() for source in _alternatives(step, rest, False)]
+    # Before an assertion nothing has ended: whether the prefix is one depends on what it says.
+    if not all(step.zero_width for step in tree):
+        sources.append("")
+    return f"(?:{'|'.join(sources)})"
+
+
+def _paths(sequence: _Sequence, multiline: bool, *, cased: bool) -> list[tuple[_Step, ...]]:
+    """The ways that what a sequence matches can begin: alternatives at its beginning are told apart."""
+    for place, node in enumerate(sequence):
+        op, value = str(node[0]), node[1]
+        before, after = sequence[:place], sequence[place + 1 :]
+        if _is_zero_width(node):
+            continue
+        if op == "BRANCH":
+            branches = [[*before, *branch, *after] for branch in value[1]]
+        elif op == "SUBPATTERN" and not value[1] and not value[2]:
+            branches = [[*before, *value[3], *after]]
+        else:
+            break
+        return [path for branch in branches for path in _paths(branch, multiline, cased=cased)]
+    return [tuple(_step(node, multiline, cased=cased) for node in sequence)]
+
+
+def _codes(items: list[_Node]) -> list[int]:
+    """The characters of a class; none where they are not listed."""
+    codes: set[int] = set()
+    for op, value in items:
+        if str(op) == "LITERAL":
+            codes.add(value)
+        elif str(op) == "RANGE" and value[1] - value[0] < _MOST_APART:
+            codes.update(range(value[0], value[1] + 1))
+        else:
+            return []
+    return sorted(codes) if len(codes) <= _MOST_APART else []
+
+
+def _is_zero_width(node: _Node) -> bool:
+    return str(node[0]) in _ZERO_WIDTH or (
+        str(node[0]) in {"BRANCH", "SUBPATTERN"}
+        and all(bool(body) and all(map(_is_zero_width, body)) for body in _bodies(node))
+    )
+
+
+def _step(node: _Node, multiline: bool, *, cased: bool) -> _Step:
+    if _is_zero_width(node):
+        return _Step(_whole(node, multiline), "", zero_width=True, single=False, begins=())
+    op, whole = str(node[0]), _whole(node, multiline)
+    codes = _codes(node[1] if op == "IN" else [node]) if cased and op in {"IN", "LITERAL"} else []
+    begins = tuple(_Step(re.escape(chr(code)), "", zero_width=False, single=True, begins=()) for code in codes)
+    return _Step(whole, _prefix(node, multiline), zero_width=False, single=op in _CHARACTERS, begins=begins)
 
 
 def _escape(code: int) -> str:
@@ -227,28 +319,6 @@ def _prefixes(sequence: _Sequence, multiline: bool) -> str:
         else:
             result = f"(?:{_whole(node, multiline)}{result}|{_prefix(node, multiline)})"
     return result
-
-
-def _nonempty(sequence: _Sequence, multiline: bool) -> str:
-    """Like `_prefixes` without the empty one, as far as it is cheap: `re` then skips most positions at once."""
-    if not sequence:
-        return "(?!)"
-    first, rest = sequence[0], sequence[1:]
-    op, value = str(first[0]), first[1]
-    tail = _prefixes(rest, multiline)
-    if op in _ZERO_WIDTH:
-        return f"{_whole(first, multiline)}(?:{_nonempty(rest, multiline)})"
-    if op in _CHARACTERS:
-        return f"{_whole(first, multiline)}{tail}"
-    if op == "BRANCH":
-        return "|".join(_nonempty([*branch, *rest], multiline) for branch in value[1])
-    if op == "SUBPATTERN" and not value[1] and not value[2]:
-        return _nonempty([*value[3], *rest], multiline)
-    if op in _REPEATS and value[0] > 0 and len(value[2]) == 1 and str(value[2][0][0]) in _CHARACTERS:
-        least, most, body = value
-        character = _whole(body[0], multiline)
-        return f"{character}{_count(least, most)}{tail}|{character}{_count(1, most)}"
-    return f"(?!\\Z)(?:{_whole(first, multiline)}{tail}|{_prefix(first, multiline)})"
 
 
 def _bodies(node: _Node) -> list[_Sequence]:

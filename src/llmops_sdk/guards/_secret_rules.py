@@ -67,7 +67,12 @@ _TOKENS = (
     _token("openai_key", rf"sk-(?:or-v1-|lf-|live-|test-)?{_WORD}{{20,100}}(?![A-Za-z0-9_\-])", "sk-", checked=True),
     _token("langfuse_key", rf"sk-lf-{_UUID}", "sk-lf-"),
     _token("elevenlabs_key", rf"sk_{_HEX}{{48}}{_END}", "sk_"),
-    _token("slack_token", r"xox[abceoprs](?:\.xox[bp])?-(?:[0-9]|[a-z]?-?)[A-Za-z0-9%\-]{10,400}", "xox", checked=True),
+    _token(
+        "slack_token",
+        r"xox(?:[abceoprs](?:\.xox[bp])?-[0-9][A-Za-z0-9\-]{10,400}|d-[A-Za-z0-9%]{20,400})",
+        "xox",
+        checked=True,
+    ),
     _token("slack_token", r"xapp-[0-9]-[A-Z][A-Za-z0-9\-]{10,200}", "xapp-", checked=True),
     Rule(
         kind="slack_webhook",
@@ -81,7 +86,7 @@ _TOKENS = (
         literals=("webhooks/",),
         accepts=random_looking,
     ),
-    _token("discord_token", rf"[MNO]{_SAFE}{{22,28}}\.{_SAFE}{{6,7}}\.{_SAFE}{{27,40}}", ".", checked=True),
+    _token("discord_token", rf"[MNO]{_SAFE}{{22,28}}\.{_SAFE}{{6,7}}\.{_SAFE}{{27,40}}", "M", "N", "O", checked=True),
     _token("telegram_token", rf"[0-9][0-9]{{7,9}}:AA{_SAFE}{{32,34}}", ":AA"),
     _token(
         "stripe_key",
@@ -125,7 +130,7 @@ _TOKENS = (
     _token("notion_token", rf"[ns](?:tn_{_WORD}{{40,50}}|ecret_{_WORD}{{43}}{_END})", "ntn_", "secret_", checked=True),
     _token("figma_token", rf"fig(?:d|o|our|oh|uh)_{_SAFE}{{30,64}}", "figd_", "figo", "figuh_"),
     _token("atlassian_token", r"AT(?:ATT3|CTT3|BB)[A-Za-z0-9_\-=]{24,260}", "ATATT3", "ATCTT3", "ATBB"),
-    _token("asana_token", rf"[0-2]/[0-9]{{14,20}}(?:/[0-9]{{14,20}})?:{_HEX}{{32}}", "/"),
+    _token("asana_token", rf"[0-2]/[0-9]{{14,20}}(?:/[0-9]{{14,20}})?:{_HEX}{{32}}", "0/", "1/", "2/"),
     _token("airtable_token", rf"pat{_WORD}{{14}}\.{_HEX}{{64}}", "pat"),
     _token(
         "shopify_token",

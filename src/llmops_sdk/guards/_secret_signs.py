@@ -22,7 +22,8 @@ _PLACEHOLDER = re.compile(
     r"""(?:<[^>]*>?|\$[{(].*|\$[A-Z_][A-Z0-9_]*|%[A-Z_(][^%]*%?s?|\[[^\]]*\]?|\{.*|\(.*|[x*.]+|#\{.*)$"""
     r"""|.*(?:x{4}|\*{3}|\.{3}|your[-_]?|example|placeholder|change_?-?(?:me|this|it)|redacted|dummy|insert|replace)"""
     r"""|(?:none|null|nil|undefined|true|false|todo|tbd|string|str|text|secret|password|passwd|passwort|pass|pwd|token"""
-    r"""|key|hidden|n/a|required|optional|contraseña|kennwort|mot de passe|username|user|current-password|new-password)$""",
+    r"""|key|hidden|n/a|required|optional|contraseña|kennwort|mot de passe|username|user"""
+    r"""|current-password|new-password)$""",
     re.IGNORECASE | re.DOTALL,
 )
 _REPEATED = re.compile(r"(.)\1{5}", re.DOTALL)
