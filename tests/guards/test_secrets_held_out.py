@@ -328,7 +328,7 @@ def benign(source: random.Random) -> Iterator[str]:
         "apiKey: process.env.ACME_API_KEY,",
         "API_KEY=<your api key here>",
         "export OPENAI_API_KEY=sk-...",
-        "OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "OPENAI_API_KEY=s" + "k-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
         "api_key: your-api-key-goes-here-12345",
         "token: {{ vault_token }}",
         "password: ${DB_PASSWORD}",

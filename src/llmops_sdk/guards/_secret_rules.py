@@ -11,6 +11,7 @@ from llmops_sdk.guards._patterns import Rule
 from llmops_sdk.guards._secret_signs import (
     holds_a_key,
     meant,
+    odd,
     of_a_command,
     password_like,
     random_looking,
@@ -388,6 +389,14 @@ _BY_NAME = (
         folded=True,
         accepts=unpredictable,
         group=1,
+    ),
+    Rule(
+        kind="api_key",
+        pattern=_KEYS + rf"(?:{_ASSIGNED})" + r"""(?:"([^"\s\\]{10,120})"|'([^'\s\\]{10,120})'|`([^`\s\\]{10,120})`)""",
+        literals=_KEY_WORDS,
+        folded=True,
+        accepts=odd,
+        group=-1,
     ),
 )
 

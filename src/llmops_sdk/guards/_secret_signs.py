@@ -9,6 +9,7 @@ from collections import Counter
 __all__ = [
     "holds_a_key",
     "meant",
+    "odd",
     "of_a_command",
     "password_like",
     "random_looking",
@@ -20,7 +21,7 @@ __all__ = [
 
 _PLACEHOLDER = re.compile(
     r"""(?:<[^>]*>?|\$[{(].*|\$[A-Z_][A-Z0-9_]*|%[A-Z_(][^%]*%?s?|\[[^\]]*\]?|\{.*|\(.*|[x*.]+|#\{.*)$"""
-    r"""|.*(?:x{4}|\*{3}|\.{3}|your[-_]?|example|placeholder|change_?-?(?:me|this|it)|redacted|dummy|insert|replace)"""
+    r"""|.*(?:x{4}|\*{3}|\.{3}|your[-_]?|example|placeholder|change_?-?(?:me|this|it)|redacted|dummy|fake|insert|replace)"""
     r"""|(?:none|null|nil|undefined|true|false|todo|tbd|string|str|text|secret|password|passwd|passwort|pass|pwd|token"""
     r"""|key|hidden|n/a|required|optional|contraseña|kennwort|mot de passe|username|user"""
     r"""|current-password|new-password)$""",
@@ -46,6 +47,7 @@ _SAYABLE = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)*[0-9]{0,4}$", re.ASCII)
 _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}", re.IGNORECASE | re.ASCII)
 _PARTS = re.compile(r"[._/:\-=~+]+")
 _SIGNS = frozenset("0123456789!@#$%^&*+?~")
+_ODD = frozenset("!@#$%^&*()[]{}<>?~|;")
 _DIGITS = frozenset("0123456789")
 
 
@@ -125,6 +127,12 @@ def unpredictable(match: re.Match[str]) -> bool:
         and not _made_of_words(text)
         and _UUID.fullmatch(text) is None
     )
+
+
+def odd(match: re.Match[str]) -> bool:
+    """A quoted value after the name of a key that is full of signs, as neither names nor templates are."""
+    text = _value(match)
+    return len(_ODD & set(text)) >= 3 and not re.search(r"\s|://|\$\{\w*\}|\{\{ ?\w+ ?\}\}", text) and meant(match)
 
 
 def url_password(match: re.Match[str]) -> bool:
