@@ -2,7 +2,8 @@
 
     python benchmarks/guards.py [--data FOLDER] [--write FILE]
 
-Costs are medians of CPU time over repeated runs, in microseconds. Quality is measured where FOLDER holds
+Costs are medians of CPU time over repeated runs, in microseconds; where gorget (the continuation of LLM-Guard) is
+installed, its scanner for secrets runs beside ours. Quality is measured where FOLDER holds
 `injection.jsonl.gz` (`text`, `label`, `source`, `kind`) and `pii.jsonl.gz` (`text`, `spans`, `source`).
 """
 
@@ -38,6 +39,8 @@ GUARDS: dict[str, Guard] = {
     "Regex([1 bounded pattern])": Regex([r"ticket-\d{4,8}"]),
     "PromptInjection()": PromptInjection(),
 }
+# What people switch on for a stream of answers; other guards of this library that read answers belong here too.
+STREAMED = ("Secrets()", "PII()")
 SPANS = {
     "email": "email",
     "phone_number": "phone",
@@ -63,29 +66,84 @@ def context() -> GuardContext:
     return GuardContext(call=Call(), stage="output", origin="output")
 
 
+def chunked(guards: Iterable[Guard], chunks: list[str]) -> Callable[[], None]:
+    """Feeds the chunks through the streams of the guards, one after the other."""
+    chosen = list(guards)
+
+    def work() -> None:
+        streams = [stream for guard in chosen if (stream := guard.open_stream(context())) is not None]
+        for chunk in chunks:
+            for stream in streams:
+                chunk = stream.feed(chunk)  # noqa: PLW2901
+        for number, stream in enumerate(streams):
+            rest = stream.finish()
+            for later in streams[number + 1 :]:
+                rest = later.feed(rest)
+
+    return work
+
+
+def check_all(guards: Iterable[Guard], text: str) -> Callable[[], None]:
+    chosen = list(guards)
+
+    def work() -> None:
+        for guard in chosen:
+            guard.check(text)
+
+    return work
+
+
 def costs() -> Iterable[str]:
     yield "| guard | 200 characters | 1,000 | 100,000 | a streamed chunk of 4 | window |"
     yield "|---|---|---|---|---|---|"
     long = PROSE * (100_000 // len(PROSE) + 1)
     chunks = [long[i : i + 4] for i in range(0, 20_000, 4)]
     for name, guard in GUARDS.items():
-        cells = []
-        for size, times in ((200, 300), (1_000, 100), (100_000, 1)):
-            text = long[:size]
-            cells.append(f"{median_us(functools.partial(guard.check, text), times=times):,.0f} µs")
+        cells = sizes([guard], long)
         if guard.window is None:
             cells += ["(waits)", "whole text"]
         else:
-
-            def stream(guard: Guard = guard) -> None:
-                opened = guard.open_stream(context())
-                assert opened is not None
-                for chunk in chunks:
-                    opened.feed(chunk)
-                opened.finish()
-
-            cells += [f"{median_us(stream, times=1) / len(chunks):.1f} µs", f"{guard.window:,}"]
+            cells += [f"{median_us(chunked([guard], chunks), times=1) / len(chunks):.1f} µs", f"{guard.window:,}"]
         yield f"| `{name}` | {' | '.join(cells)} |"
+    yield f"| all of them, one after the other | {' | '.join(sizes(GUARDS.values(), long))} | | |"
+    together = [GUARDS[name] for name in STREAMED]
+    taken = median_us(chunked(together, chunks), times=1) / len(chunks)
+    yield f"| {' + '.join(f'`{name}`' for name in STREAMED)} on one stream | | | | {taken:.1f} µs | |"
+    yield ""
+
+
+def sizes(guards: Iterable[Guard], long: str) -> list[str]:
+    chosen = list(guards)
+    return [
+        f"{median_us(check_all(chosen, long[:size]), times=times):,.0f} µs"
+        for size, times in ((200, 300), (1_000, 100), (100_000, 1))
+    ]
+
+
+def peers() -> Iterable[str]:
+    """Our `Secrets` and gorget's, on the same texts in turns."""
+    try:
+        from gorget.input_scanners import Secrets as Scanner
+        from gorget.util import configure_logger
+    except ImportError:
+        yield "gorget is not installed, so nothing stands beside `Secrets()`."
+        yield ""
+        return
+    configure_logger("ERROR")
+    scanner, ours = Scanner(), GUARDS["Secrets()"]
+    key = "gh" + "p_" + "a1B2c3D4e5F6" * 3
+    yield "| secrets | 200 characters | 1,000 | 1,000 and a key | 10,000 |"
+    yield "|---|---|---|---|---|"
+    texts = [(PROSE * 25)[:size] for size in (200, 1_000, 960, 10_000)]
+    texts[2] += f"   {key} "
+    works = {"`Secrets()`": ours.check, "gorget 0.5 `Secrets()`": scanner.scan}
+    times: dict[str, list[str]] = {name: [] for name in works}
+    for text in texts:
+        for name, work in works.items():
+            taken = median_us(functools.partial(work, text), times=20 if work == ours.check else 1, rounds=5)
+            times[name].append(f"{taken:,.0f} µs")
+    yield from (f"| {name} | {' | '.join(cells)} |" for name, cells in times.items())
+    yield ""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -151,7 +209,7 @@ def report(data: Path | None) -> Iterable[str]:
     yield f"{datetime.date.today().isoformat()}, 2 cores, no GPU, Python 3.11. Median of CPU time; prose, no findings."
     yield ""
     yield from costs()
-    yield ""
+    yield from peers()
     if data is not None:
         yield "The rules were written with these rows in sight, so on other data expect less."
         yield ""
