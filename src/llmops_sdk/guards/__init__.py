@@ -15,24 +15,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmops_sdk.guards import classifier as classifier
     from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
+    from llmops_sdk.guards._canary import Canary
     from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
+    from llmops_sdk.guards._malicious_code import MaliciousCode
     from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
     from llmops_sdk.guards._pii import PII
     from llmops_sdk.guards._regex import Regex
     from llmops_sdk.guards._secrets import Secrets
     from llmops_sdk.guards._segments import Segment, SegmentGuard
+    from llmops_sdk.guards._system_prompt_leak import SystemPromptLeak
+    from llmops_sdk.guards._urls import URLs
     from llmops_sdk.guards._wrapped import cached, sample, shadow, timed
 
 __all__ = [
     "PII",
     "Calibration",
+    "Canary",
     "Evaluation",
     "Group",
     "Guard",
     "GuardOptions",
+    "MaliciousCode",
     "PatternGuard",
     "PromptInjection",
     "Regex",
@@ -40,6 +46,8 @@ __all__ = [
     "Secrets",
     "Segment",
     "SegmentGuard",
+    "SystemPromptLeak",
+    "URLs",
     "acalibrate",
     "aevaluate",
     "all_of",
@@ -56,10 +64,12 @@ __all__ = [
 
 _HOMES = {
     "Calibration": "_calibrating",
+    "Canary": "_canary",
     "Evaluation": "_measuring",
     "Group": "_measuring",
     "Guard": "_guard",
     "GuardOptions": "_guard",
+    "MaliciousCode": "_malicious_code",
     "PII": "_pii",
     "PatternGuard": "_patterns",
     "PromptInjection": "_injection",
@@ -68,6 +78,8 @@ _HOMES = {
     "Secrets": "_secrets",
     "Segment": "_segments",
     "SegmentGuard": "_segments",
+    "SystemPromptLeak": "_system_prompt_leak",
+    "URLs": "_urls",
     "acalibrate": "_calibrating",
     "aevaluate": "_measuring",
     "all_of": "_composed",
