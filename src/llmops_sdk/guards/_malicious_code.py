@@ -31,6 +31,7 @@ _DEEPEST = 60  # brackets within brackets, or signs in a row: the parser of Pyth
 _FENCE = re.compile("```|~~~")
 _LANGUAGES = frozenset({"", "python", "py", "python3", "py3", "ipython", "pycon"})
 _CHAIN = re.compile(r"(?:(?:[-+~]|\bnot\b|\blambda\b[^:\n]{0,20}:|\*\*|\bif\b|\belse\b)\s*){60}")
+_TELLING = frozenset({"b64decode", "fromhex", "urlopen", "unhexlify", "b32decode", "b85decode"})
 _HARMLESS = frozenset({"clear", "cls", "pause", "cls || clear"})
 
 
@@ -239,7 +240,12 @@ def _harms(code: str) -> list[str]:
     elif newline and re.fullmatch(r"[\w+\-.#]{1,20}", first.strip()):
         return []  # another language
     tree = _parsed(code)
-    return [] if tree is None else _Python(tree).harms()
+    if tree is None:
+        return []
+    try:
+        return _Python(tree).harms()
+    except RecursionError:  # a sum of thousands of texts
+        return []
 
 
 def _parsed(code: str) -> ast.AST | None:
@@ -269,7 +275,8 @@ class _Python:
         for node in self._nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    self._names[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
+                    bound = alias.name if alias.asname else alias.name.split(".")[0]
+                    self._names[alias.asname or bound] = bound
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     self._names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
@@ -279,6 +286,7 @@ class _Python:
                 if called in RUNNERS or called in ("builtins.exec", "builtins.eval", "exec", "eval"):
                     self._names |= {target.id: called for target in node.targets if isinstance(target, ast.Name)}
         self._calls = [(self._name(node.func), node) for node in self._nodes if isinstance(node, ast.Call)]
+        self._called = {id(call): name for name, call in self._calls}
 
     def _name(self, node: ast.AST) -> str:
         parts: list[str] = []
@@ -287,26 +295,27 @@ class _Python:
             node = node.value
         if isinstance(node, ast.Name):
             parts.append(self._names.get(node.id, node.id))
-        elif isinstance(node, ast.Call) and len(parts) < 8:
+        elif isinstance(node, ast.Call):
             parts.append(self._imported(node))
         return ".".join(reversed(parts))
 
     def _imported(self, node: ast.Call) -> str:
         """`__import__("os")`, `importlib.import_module("os")` and `getattr(os, "system")` are names, too."""
-        function = node.func
-        named = function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+        named = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         values = [_constant(argument) for argument in node.args[:2]]
         if named in ("__import__", "import_module") and values and values[0]:
             return values[0]
         if named == "getattr" and len(values) == 2 and values[1]:
-            inner = node.args[0]
-            owner = self._name(inner) if isinstance(inner, ast.Name | ast.Attribute) else self._imported(inner) if isinstance(inner, ast.Call) and inner is not node else ""
-            return f"{owner}.{values[1]}"
+            return f"{self._name(node.args[0])}.{values[1]}"
         return ""
 
     def _within(self, node: ast.AST, names: frozenset[str]) -> bool:
-        inside = set(map(id, ast.walk(node)))
-        return any(id(call) in inside and (name in names or f".{name.rpartition('.')[2]}" in (".b64decode", ".fromhex", ".urlopen") and name.rpartition(".")[2] in {n.rpartition(".")[2] for n in names}) for name, call in self._calls)
+        """Whether a call of one of `names` is in there; methods of what is unknown count by their last name."""
+        for inner in ast.walk(node):
+            name = self._called.get(id(inner))
+            if name is not None and (name in names or name.rpartition(".")[2] in _TELLING):
+                return True
+        return False
 
     def harms(self) -> list[str]:
         return list(dict.fromkeys(self._harms()))
@@ -323,7 +332,7 @@ class _Python:
         if sends and (any(place in text for text in texts for place in SECRET_PLACES) or self._whole_environment()):
             yield "exfiltration"
         for name, call in self._calls:
-            kind = self._harm_of(name or self._imported(call), call)
+            kind = self._harm_of(name, call)
             if kind:
                 yield kind
 
