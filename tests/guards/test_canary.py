@@ -142,9 +142,11 @@ def test_without_a_system_message_it_blocks_and_says_why():
 
 def test_a_copy_with_waived_surfaces_is_the_same_canary():
     canary = Canary()
-    assert (Prompt.from_string("{{q}}", system="Be brief.") | canary | Echo() | canary.waive("reasoning")).run(
-        q="?"
-    ).blocked
+    assert (
+        (Prompt.from_string("{{q}}", system="Be brief.") | canary | Echo() | canary.waive("reasoning"))
+        .run(q="?")
+        .blocked
+    )
 
 
 def test_a_pipeline_with_a_canary_survives_pickle():

@@ -1,5 +1,7 @@
 """`URLs`: read as browsers read them, judged, and never visited."""
 
+# ruff: noqa: E501  (an example is one line)
+
 from __future__ import annotations
 
 import pickle
@@ -16,34 +18,101 @@ from llmops_sdk.guards._urls import _near, _parse
 from llmops_sdk.testing import GuardContract
 
 BAD = {
-    "userinfo": ["https://www.paypal.com@evil.tld/x", "https://bank.example:443@evil.tld", "http://paypal.com%2Flogin@evil.tld"],
-    "ip": ["http://2130706433/", "http://0x7f.0x0.0x0.0x1/a", "http://0177.0.0.1", "http://[2001:db8::1]/x", "http://8.8.8.8/a", "http://127.1/"],
-    "lookalike": ["http://paypa1.com", "https://p\u0430ypal.com/login", "https://xn--pypal-4ve.com/", "http://paypal.com.evil.tld/a",
-                  "paypal-login.com", "http://githud.com/x", "http://rnicrosoft.com", "mailto:ceo@paypa1.com", "https://\u0440\u0430\u0443\u0440\u0430l.com",
-                  "http://\uff50\uff41ypal.com.evil.tld"],
+    "userinfo": [
+        "https://www.paypal.com@evil.tld/x",
+        "https://bank.example:443@evil.tld",
+        "http://paypal.com%2Flogin@evil.tld",
+    ],
+    "ip": [
+        "http://2130706433/",
+        "http://0x7f.0x0.0x0.0x1/a",
+        "http://0177.0.0.1",
+        "http://[2001:db8::1]/x",
+        "http://8.8.8.8/a",
+        "http://127.1/",
+    ],
+    "lookalike": [
+        "http://paypa1.com",
+        "https://p\u0430ypal.com/login",
+        "https://xn--pypal-4ve.com/",
+        "http://paypal.com.evil.tld/a",
+        "paypal-login.com",
+        "http://githud.com/x",
+        "http://rnicrosoft.com",
+        "mailto:ceo@paypa1.com",
+        "https://\u0440\u0430\u0443\u0440\u0430l.com",
+        "http://\uff50\uff41ypal.com.evil.tld",
+    ],
     "shortener": ["https://bit.ly/abc", "t.co/abc"],
     "mismatch": ["[https://bank.example](https://evil.tld/x)", "[www.bank.com](http://evil.tld)"],
-    "redirect": ["https://site.example/r?url=https%3A%2F%2Fevil.tld", "https://site.example/?next=//evil.tld/a", "https://site.example/?next=https:\\\\evil.tld"],
-    "exfiltration": ["![x](https://evil.tld/?q=abcdefghijklmnopqrstuvwxyz0123)", "https://evil.tld/?d=" + "a1" * 100, "![x](https://evil.tld/" + "QUJD" * 20 + ".png)"],
-    "obfuscated": ["hxxp://evil.tld/x", "http://evil[.]tld/x", "http:\\\\evil.tld\\x", "http:evil.tld/x", "http:/evil.tld/x", "http://evil%2etld/x",
-                   "http://evil\u3002tld/", "hxxps[:]//evil[.]tld/a"],
-    "script": ["javascript:alert(1)", "java\tscript:alert(1)", "data:text/html;base64,AAAA", "[a](javascript:alert(1))", "vbscript:msgbox(1)", "JAVASCRIPT:alert(1)"],
+    "redirect": [
+        "https://site.example/r?url=https%3A%2F%2Fevil.tld",
+        "https://site.example/?next=//evil.tld/a",
+        "https://site.example/?next=https:\\\\evil.tld",
+    ],
+    "exfiltration": [
+        "![x](https://evil.tld/?q=abcdefghijklmnopqrstuvwxyz0123)",
+        "https://evil.tld/?d=" + "a1" * 100,
+        "![x](https://evil.tld/" + "QUJD" * 20 + ".png)",
+    ],
+    "obfuscated": [
+        "hxxp://evil.tld/x",
+        "http://evil[.]tld/x",
+        "http:\\\\evil.tld\\x",
+        "http:evil.tld/x",
+        "http:/evil.tld/x",
+        "http://evil%2etld/x",
+        "http://evil\u3002tld/",
+        "hxxps[:]//evil[.]tld/a",
+    ],
+    "script": [
+        "javascript:alert(1)",
+        "java\tscript:alert(1)",
+        "data:text/html;base64,AAAA",
+        "[a](javascript:alert(1))",
+        "vbscript:msgbox(1)",
+        "JAVASCRIPT:alert(1)",
+    ],
     "too_long": ["https://evil.tld/" + "a" * 3_000],
-}  # fmt: skip
+}
 
 GOOD = [
-    "https://docs.python.org/3/library/re.html#re.match", "See https://github.com/a/b/issues/3.", "main.py, README.md, a.b.c and obj.method()",
-    "[docs](/a/b.md) and [x](#y), [site](https://example.org/a)", "http://127.0.0.1:8000/ and http://localhost:3000/x?y=1", "m\u00fcnchen.de, k\u00f8bmand.dk, \u65e5\u672c\u8a9e.jp",
-    "![badge](https://img.shields.io/badge.svg?style=flat)", "e.g. this, i.e. that. No.1 at 3.14; v1.2.3", "ada@example.org", "mailto:ada@example.org",
-    "https://user:pw@example.org/", "https://example.org/search?q=red+shoes&page=2", "https://en.wikipedia.org/wiki/URL_(disambiguation)", "//example.org/app.js",
-    "https://www.paypal.com/signin", "[github.com](https://github.com/x)", "[Read more](https://example.org)", "data:image/png;base64,AAAA", "https://www.google.co.uk/a",
-    "C:\\Users\\ada\\file.txt", "ftp://ftp.example.org/pub", "http://", "://", "and/or", "https://example.org/\u00fcber",
-]  # fmt: skip
+    "https://docs.python.org/3/library/re.html#re.match",
+    "See https://github.com/a/b/issues/3.",
+    "main.py, README.md, a.b.c and obj.method()",
+    "[docs](/a/b.md) and [x](#y), [site](https://example.org/a)",
+    "http://127.0.0.1:8000/ and http://localhost:3000/x?y=1",
+    "m\u00fcnchen.de, k\u00f8bmand.dk, \u65e5\u672c\u8a9e.jp",
+    "![badge](https://img.shields.io/badge.svg?style=flat)",
+    "e.g. this, i.e. that. No.1 at 3.14; v1.2.3",
+    "ada@example.org",
+    "mailto:ada@example.org",
+    "https://user:pw@example.org/",
+    "https://example.org/search?q=red+shoes&page=2",
+    "https://en.wikipedia.org/wiki/URL_(disambiguation)",
+    "//example.org/app.js",
+    "https://www.paypal.com/signin",
+    "[github.com](https://github.com/x)",
+    "[Read more](https://example.org)",
+    "data:image/png;base64,AAAA",
+    "https://www.google.co.uk/a",
+    "C:\\Users\\ada\\file.txt",
+    "ftp://ftp.example.org/pub",
+    "http://",
+    "://",
+    "and/or",
+    "https://example.org/\u00fcber",
+]
 
 
 class TestContract(GuardContract):
     examples_allowed = ("See https://example.org/a.", "[x](https://example.org) is fine", "nothing")
-    examples_caught = ("go to http://paypal.com.evil.tld/a now", "[https://bank.com](http://evil.tld/x)", "hxxp://evil[.]tld", "java\nscript:alert(1)")
+    examples_caught = (
+        "go to http://paypal.com.evil.tld/a now",
+        "[https://bank.com](http://evil.tld/x)",
+        "hxxp://evil[.]tld",
+        "java\nscript:alert(1)",
+    )
     tries = 60
 
     def make_guard(self):
@@ -76,7 +145,15 @@ def test_only_allowed_hosts_and_their_subdomains_pass():
     guard = URLs(allow=["example.org", "*.parts.example"], action="flag")
     for url in ("https://example.org", "http://www.example.org/a", "a.parts.example", "https://EXAMPLE.org./"):
         assert guard.check(url).action == "allow", url
-    for url in ("https://other.com", "https://parts.example", "https://example.org.other.com", "https://notexample.org", "www.other.com/x", "[a](//other.com)", "//other.com/a"):
+    for url in (
+        "https://other.com",
+        "https://parts.example",
+        "https://example.org.other.com",
+        "https://notexample.org",
+        "www.other.com/x",
+        "[a](//other.com)",
+        "//other.com/a",
+    ):
         assert guard.check(url).action == "flag", url
 
 
@@ -110,11 +187,22 @@ def test_the_url_is_replaced_and_the_sentence_stays():
 
 @pytest.mark.parametrize(
     ("written", "host"),
-    [("https://a.example\\@b.example", "a.example"), ("https://a.example/@b.example", "a.example"), ("https://a@b@c.example", "c.example"),
-     ("https:\\/\\/a.example/x", "a.example"), ("ht\ntps://a.exa\tmple/x", "a.example"), ("https:///a.example", "a.example"), ("//a.example:80/x", "a.example"),
-     ("https://A.EXAMPLE.:443/", "a.example"), ("https://a.example?x", "a.example"), ("https://a.example#@b.example", "a.example"), ("https://%61.example", "a.example"),
-     ("https://a\uff0eexample", "a.example"), ("https://\uff41.example", "a.example")],
-)  # fmt: skip
+    [
+        ("https://a.example\\@b.example", "a.example"),
+        ("https://a.example/@b.example", "a.example"),
+        ("https://a@b@c.example", "c.example"),
+        ("https:\\/\\/a.example/x", "a.example"),
+        ("ht\ntps://a.exa\tmple/x", "a.example"),
+        ("https:///a.example", "a.example"),
+        ("//a.example:80/x", "a.example"),
+        ("https://A.EXAMPLE.:443/", "a.example"),
+        ("https://a.example?x", "a.example"),
+        ("https://a.example#@b.example", "a.example"),
+        ("https://%61.example", "a.example"),
+        ("https://a\uff0eexample", "a.example"),
+        ("https://\uff41.example", "a.example"),
+    ],
+)
 def test_hosts_are_read_as_browsers_read_them(written, host):
     assert _parse(written).host == host
 
@@ -123,7 +211,11 @@ def test_hosts_are_read_as_browsers_read_them(written, host):
 def test_near_is_one_edit_away(one, other):
     edits = set()
     for i in range(len(one) + 1):
-        edits |= {one[:i] + c + one[i:] for c in "abc"} | {one[:i] + one[i + 1 :]} | {one[:i] + c + one[i + 1 :] for c in "abc" if i < len(one)}
+        edits |= (
+            {one[:i] + c + one[i:] for c in "abc"}
+            | {one[:i] + one[i + 1 :]}
+            | {one[:i] + c + one[i + 1 :] for c in "abc" if i < len(one)}
+        )
         if i + 1 < len(one):
             edits.add(one[:i] + one[i + 1] + one[i] + one[i + 2 :])
     assert _near(one, other) is (other in edits and other != one)
@@ -140,15 +232,47 @@ def test_nothing_is_ever_visited(monkeypatch):
             assert URLs(action="block").check(url).blocked
 
 
-@pytest.mark.parametrize("arguments", [{"allow": "example.org"}, {"deny": ["https://a.b"]}, {"kinds": ["no"]}, {"action": "no"}, {"allow": [""]}, {"brands": [3]}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"allow": "example.org"},
+        {"deny": ["https://a.b"]},
+        {"kinds": ["no"]},
+        {"action": "no"},
+        {"allow": [""]},
+        {"brands": [3]},
+    ],
+)
 def test_options_that_make_no_sense_are_refused(arguments):
     with pytest.raises(ConfigurationError):
         URLs(**arguments)
 
 
-HOSTILE = ["http://" * 14_000, "a." * 50_000, "[" * 100_000, "](" * 50_000, "[a](http://b " * 7_000, "http://" + "a" * 100_000, "http://" + "@" * 100_000, "%2e" * 33_000,
-           "http://a[.]" * 9_000, "\x00" * 100_000, "\ud800.com" * 16_000, "//" * 50_000, "-" * 100_000, "javascript:" * 9_000, "xn--" * 25_000, "a.com" * 20_000, "w" * 100_000,
-           "http://xn--" + "9" * 1_900 + ".com", "http://bit.ly/a " * 6_000, "\u202ehttp://moc.live" * 6_000, "]: " * 33_000, "http://a.b/?" + "u=//&" * 400, "java\t" * 20_000]  # fmt: skip
+HOSTILE = [
+    "http://" * 14_000,
+    "a." * 50_000,
+    "[" * 100_000,
+    "](" * 50_000,
+    "[a](http://b " * 7_000,
+    "http://" + "a" * 100_000,
+    "http://" + "@" * 100_000,
+    "%2e" * 33_000,
+    "http://a[.]" * 9_000,
+    "\x00" * 100_000,
+    "\ud800.com" * 16_000,
+    "//" * 50_000,
+    "-" * 100_000,
+    "javascript:" * 9_000,
+    "xn--" * 25_000,
+    "a.com" * 20_000,
+    "w" * 100_000,
+    "http://xn--" + "9" * 1_900 + ".com",
+    "http://bit.ly/a " * 6_000,
+    "\u202ehttp://moc.live" * 6_000,
+    "]: " * 33_000,
+    "http://a.b/?" + "u=//&" * 400,
+    "java\t" * 20_000,
+]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=[str(i) for i in range(len(HOSTILE))])

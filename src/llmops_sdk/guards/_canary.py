@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple, Unpack, get_args
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
-from llmops_sdk.messages import Request
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 

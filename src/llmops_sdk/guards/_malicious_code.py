@@ -126,6 +126,7 @@ class _CodeStream:
         self._base = 0  # where in the text the patterns began
         self._offset = 0  # of the buffer in the text
         self._buffer = ""
+        self._at = 0  # up to where the buffer has been given on
         self._in_block = False
         self._searched = 0
         self._findings: list[Finding] = []
@@ -168,64 +169,68 @@ class _CodeStream:
         return "" if self._passes else emitted
 
     def _advance(self, *, final: bool) -> str:
-        emitted = ""
+        emitted: list[str] = []
         while not self._over:
             step = self._block(final=final) if self._in_block else self._outside(final=final)
             if step is None:
                 break
-            emitted += step
-        return emitted
+            emitted.append(step)
+        self._buffer = self._buffer[self._at :]
+        self._offset += self._at
+        self._at = 0
+        return "".join(emitted)
 
     def _outside(self, *, final: bool) -> str | None:
-        buffer = self._buffer
-        fence = _FENCE.search(buffer)
+        """Give the patterns what stands before the next fence; `None` where there is no more to give."""
+        buffer, at = self._buffer, self._at
+        fence = _FENCE.search(buffer, at)
         if fence is not None:
             self._in_block, self._searched = True, 3
             return self._release(fence.start())
-        # A fence may have begun.
-        kept = 0 if final else len(buffer) - len(buffer.rstrip(buffer[-1])) if buffer and buffer[-1] in "`~" else 0
-        return self._release(len(buffer) - min(kept, 2)) if len(buffer) > min(kept, 2) else None
+        end = len(buffer)
+        if not final and end > at and buffer[-1] in "`~":  # a fence may have begun
+            end = max(at, len(buffer.rstrip(buffer[-1])), end - 2)
+        return self._release(end) if end > at else None
 
     def _block(self, *, final: bool) -> str | None:
-        buffer = self._buffer
-        end = buffer.find(buffer[:3], self._searched, _LONGEST_BLOCK + 6)
-        self._searched = max(3, len(buffer) - 2)
-        if end < 0:
-            if len(buffer) >= _LONGEST_BLOCK + 6:
+        """Judge a block once it has ended; `None` while it goes on."""
+        buffer, at = self._buffer, self._at
+        limit = at + _LONGEST_BLOCK + 6
+        close = buffer.find(buffer[at : at + 3], at + self._searched, limit)
+        self._searched = max(3, len(buffer) - at - 2)
+        if close < 0:
+            if len(buffer) >= limit:
                 self._in_block = False
-                return self._release(_LONGEST_BLOCK + 3)
+                return self._release(limit - 3)
             if not final:
                 return None
-            end = len(buffer)
-        size = min(end + 3, len(buffer))
+            close = len(buffer)
         self._in_block = False
-        code = buffer[3:end]
+        code = buffer[at + 3 : close]
+        end = min(close + 3, len(buffer))
         found = [kind for kind in _harms(code) if kind in self._guard.kinds]
         if not found or self._guard.ignores(code):
-            return self._release(size)
-        # The patterns have read what was before it; behind it they begin anew.
+            return self._release(end)
+        return self._removed(found[0], end)
+
+    def _removed(self, kind: str, end: int) -> str:
+        """Take out a harmful block that ends at `end`; behind it the patterns begin anew."""
         emitted = self._patterns.finish()
         self._findings += (self._moved(finding) for finding in self._patterns.verdict.findings)
-        if self._findings and self._guard.action == "block":
-            self._base, self._over = 0, True
-            self._patterns = self._guard.pattern_stream(self._context)
-            return emitted
-        start = self._offset
-        self._findings.append(
-            Finding(kind=found[0], start=start, end=start + size, rule="python", origin=self._origin)
-        )
+        start, self._base = self._offset + self._at, self._offset + end
+        self._at = end
         self._patterns = self._guard.pattern_stream(self._context)
-        self._buffer, self._offset = buffer[size:], start + size
-        self._base = self._offset
-        if self._guard.action == "block":
-            self._over = True
-            return emitted
-        return emitted + self._guard.replacement
+        blocks = self._guard.action == "block"
+        self._over = blocks
+        if not (blocks and self._findings):  # a blocking guard reports what it found first
+            self._findings.append(Finding(kind=kind, start=start, end=self._base, rule="python", origin=self._origin))
+        return emitted if blocks else emitted + self._guard.replacement
 
-    def _release(self, size: int) -> str:
-        """Give the first characters of the buffer to the patterns."""
-        text, self._buffer = self._buffer[:size], self._buffer[size:]
-        self._offset += size
+    def _release(self, end: int) -> str:
+        """Give the buffer up to `end` to the patterns."""
+        text, self._at = self._buffer[self._at : end], end
+        if not text:
+            return ""
         emitted = self._patterns.feed(text)
         if self._patterns.verdict.blocked:
             self._over = True
@@ -347,7 +352,9 @@ class _Python:
     def _harm_of(self, name: str, call: ast.Call) -> str | None:
         argument = call.args[0] if call.args else None
         if name in RUNNERS:
-            return None if argument is not None and (_constant(argument) or "").strip() in _HARMLESS else "code_execution"
+            return (
+                None if argument is not None and (_constant(argument) or "").strip() in _HARMLESS else "code_execution"
+            )
         if name.startswith("subprocess.") and any(
             keyword.arg == "shell" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
             for keyword in call.keywords

@@ -21,27 +21,114 @@ __all__ = ["BRANDS", "OPEN_REDIRECTS", "SHORTENERS", "URLS_KINDS", "URLs"]
 _LONGEST = 2_048
 
 BRANDS: tuple[str, ...] = (
-    "paypal.com", "google.com", "apple.com", "microsoft.com", "amazon.com", "facebook.com", "instagram.com",
-    "netflix.com", "linkedin.com", "github.com", "gitlab.com", "dropbox.com", "whatsapp.com", "icloud.com",
-    "outlook.com", "office.com", "live.com", "yahoo.com", "ebay.com", "coinbase.com", "binance.com", "openai.com",
-    "chatgpt.com", "anthropic.com", "huggingface.co", "pypi.org", "npmjs.com", "python.org", "docker.com",
-    "wikipedia.org", "youtube.com", "twitter.com", "telegram.org", "spotify.com", "adobe.com", "chase.com",
-    "bankofamerica.com", "wellsfargo.com", "citibank.com", "hsbc.com", "dhl.com", "fedex.com", "ups.com", "usps.com",
-    "booking.com", "airbnb.com", "stripe.com", "slack.com", "zoom.us", "metamask.io",
-)  # fmt: skip
+    "paypal.com",
+    "google.com",
+    "apple.com",
+    "microsoft.com",
+    "amazon.com",
+    "facebook.com",
+    "instagram.com",
+    "netflix.com",
+    "linkedin.com",
+    "github.com",
+    "gitlab.com",
+    "dropbox.com",
+    "whatsapp.com",
+    "icloud.com",
+    "outlook.com",
+    "office.com",
+    "live.com",
+    "yahoo.com",
+    "ebay.com",
+    "coinbase.com",
+    "binance.com",
+    "openai.com",
+    "chatgpt.com",
+    "anthropic.com",
+    "huggingface.co",
+    "pypi.org",
+    "npmjs.com",
+    "python.org",
+    "docker.com",
+    "wikipedia.org",
+    "youtube.com",
+    "twitter.com",
+    "telegram.org",
+    "spotify.com",
+    "adobe.com",
+    "chase.com",
+    "bankofamerica.com",
+    "wellsfargo.com",
+    "citibank.com",
+    "hsbc.com",
+    "dhl.com",
+    "fedex.com",
+    "ups.com",
+    "usps.com",
+    "booking.com",
+    "airbnb.com",
+    "stripe.com",
+    "slack.com",
+    "zoom.us",
+    "metamask.io",
+)
 """Hosts that others pretend to be; more are given as `brands=`, and those of `allow=` count as well."""
 
-SHORTENERS: frozenset[str] = frozenset({
-    "bit.ly", "tinyurl.com", "t.co", "goo.gl", "ow.ly", "is.gd", "v.gd", "buff.ly", "rebrand.ly", "cutt.ly", "t.ly",
-    "tiny.cc", "shorturl.at", "rb.gy", "bl.ink", "s.id", "lnkd.in", "soo.gd", "clck.ru", "qr.ae", "adf.ly", "shorte.st",
-})  # fmt: skip
+SHORTENERS: frozenset[str] = frozenset(
+    {
+        "bit.ly",
+        "tinyurl.com",
+        "t.co",
+        "goo.gl",
+        "ow.ly",
+        "is.gd",
+        "v.gd",
+        "buff.ly",
+        "rebrand.ly",
+        "cutt.ly",
+        "t.ly",
+        "tiny.cc",
+        "shorturl.at",
+        "rb.gy",
+        "bl.ink",
+        "s.id",
+        "lnkd.in",
+        "soo.gd",
+        "clck.ru",
+        "qr.ae",
+        "adf.ly",
+        "shorte.st",
+    }
+)
 """Hosts behind which another one hides."""
 
-OPEN_REDIRECTS: frozenset[str] = frozenset({
-    "url", "u", "redirect", "redirect_url", "redirecturl", "redir", "next", "return", "return_to",
-    "returnto", "return_url", "returnurl", "continue", "dest", "destination", "goto", "go", "target", "to", "out",
-    "forward", "r", "q",
-})  # fmt: skip
+OPEN_REDIRECTS: frozenset[str] = frozenset(
+    {
+        "url",
+        "u",
+        "redirect",
+        "redirect_url",
+        "redirecturl",
+        "redir",
+        "next",
+        "return",
+        "return_to",
+        "returnto",
+        "return_url",
+        "returnurl",
+        "continue",
+        "dest",
+        "destination",
+        "goto",
+        "go",
+        "target",
+        "to",
+        "out",
+        "forward",
+        "r",
+        "q",
+    }
+)
 """Names of parameters by which a host sends its visitors on to another one."""
 
 URLS_KINDS: dict[str, str] = {
@@ -112,9 +199,18 @@ _URL_RULES: tuple[Rule, ...] = (
         literals=("data:",),
         folded=True,
     ),
-    Rule(kind="mail", pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'()]{3,500}" + _NOT_LAST, literals=("mailto:",), folded=True),
+    Rule(
+        kind="mail",
+        pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'()]{3,500}" + _NOT_LAST,
+        literals=("mailto:",),
+        folded=True,
+    ),
     # Slashes alone: //host/path, which takes the scheme of the page.
-    Rule(kind="url", pattern=rf"(?<![:\w/\\.])(?://|\\\\)(?:{_LABEL}\.){{1,8}}{_LABEL}(?:[/?#]{_C}{{0,{_LONGEST}}}{_NOT_LAST})?", literals=("//", "\\\\")),
+    Rule(
+        kind="url",
+        pattern=rf"(?<![:\w/\\.])(?://|\\\\)(?:{_LABEL}\.){{1,8}}{_LABEL}(?:[/?#]{_C}{{0,{_LONGEST}}}{_NOT_LAST})?",
+        literals=("//", "\\\\"),
+    ),
     Rule(
         kind="bare",
         pattern=rf"(?<![\w@./\-\\])(?:{_LABEL}{_DOT}){{1,8}}(?:{_TLDS}|xn--[a-z0-9\-]{{2,59}})(?![\w\-])"
@@ -122,7 +218,7 @@ _URL_RULES: tuple[Rule, ...] = (
         hint=rf"(?:\.|\]|\)|[\u3002\uff0e\uff61])(?:{_TLDS}|xn--)(?![\w\-])",
         flags=re.IGNORECASE,
     ),
-)  # fmt: skip
+)
 
 
 class _URL(NamedTuple):
@@ -285,7 +381,9 @@ class _Judge:
         if url is None:
             return set()
         if url.scheme in ("javascript", "vbscript", "data"):
-            harmless = url.scheme == "data" and not re.match(r"text/(?:html|javascript)|image/svg|application/", url.path, re.I)
+            harmless = url.scheme == "data" and not re.match(
+                r"text/(?:html|javascript)|image/svg|application/", url.path, re.IGNORECASE
+            )
             return set() if harmless else {"script"}
         if url.scheme == "mailto":
             host = _host(url.path.partition("?")[0].rpartition("@")[2])[0]
@@ -347,7 +445,7 @@ class _Judge:
                     return self._allow is None or not self._allow.hold(target.host)
         return False
 
-    def _carries(self, url: _URL, image: bool) -> bool:  # noqa: FBT001
+    def _carries(self, url: _URL, image: bool) -> bool:
         if not image:
             return len(url.query) >= self._query
         values = [parameter.rpartition("=")[2] for parameter in url.query.split("&")]
@@ -358,15 +456,37 @@ _LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([ \t]*<?([^\s<>()]+)|\](?=:)():[ \t]+<?
 _HAS_HOST = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*(?::|\[:\])|[/\\]{2}")
 _SHOWN = re.compile(r"(?:^|[\s/@(])((?:[\w\-]{1,63}\.){1,8}(?:" + _TLDS + r"))(?![\w\-])", re.IGNORECASE)
 _DATA = re.compile(r"[A-Za-z0-9+/=_%\-]{64}|\{\{|\$\{|%7[bB]")
-_LURES = frozenset({"login", "signin", "secure", "security", "verify", "account", "accounts", "support", "update", "wallet",
-                    "billing", "help", "service", "auth", "confirm", "unlock"})  # fmt: skip
+_LURES = frozenset(
+    {
+        "login",
+        "signin",
+        "secure",
+        "security",
+        "verify",
+        "account",
+        "accounts",
+        "support",
+        "update",
+        "wallet",
+        "billing",
+        "help",
+        "service",
+        "auth",
+        "confirm",
+        "unlock",
+    }
+)
 
 
 def _mixed(label: str) -> bool:
     """Letters of another script that look Latin beside Latin ones; or nothing but such."""
     if label.isascii():
         return False
-    other = [c for c in label if not c.isascii() and unaccented(c).isascii() and not unicodedata.name(c, "").startswith("LATIN")]
+    other = [
+        c
+        for c in label
+        if not c.isascii() and unaccented(c).isascii() and not unicodedata.name(c, "").startswith("LATIN")
+    ]
     letters = [c for c in label if c.isalpha()]
     return bool(other) and (len(other) == len(letters) or any(c.isascii() for c in letters))
 
