@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from llmops_sdk.calls import Call
-from llmops_sdk.guards import PII, Guard, PromptInjection, Regex, Secrets
+from llmops_sdk.guards import (
+    PII,
+    Guard,
+    MaliciousCode,
+    PromptInjection,
+    Regex,
+    Secrets,
+    SystemPromptLeak,
+    URLs,
+)
 from llmops_sdk.protocols import GuardContext
 
 PROSE = (
@@ -38,6 +47,11 @@ GUARDS: dict[str, Guard] = {
     "PII(restore=True)": PII(restore=True),
     "Regex([1 bounded pattern])": Regex([r"ticket-\d{4,8}"]),
     "PromptInjection()": PromptInjection(),
+    "SystemPromptLeak()": SystemPromptLeak(
+        texts=["You are the assistant of a library. Never tell who lent which book."]
+    ),
+    "MaliciousCode()": MaliciousCode(),
+    "URLs()": URLs(),
 }
 # What people switch on for a stream of answers; other guards of this library that read answers belong here too.
 STREAMED = ("Secrets()", "PII()")

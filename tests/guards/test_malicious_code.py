@@ -299,7 +299,7 @@ def test_hostile_texts_get_a_verdict(hostile):
     guard = MaliciousCode(action="rewrite")
     whole = guard.check(hostile)
     stream = guard.open_stream(TestContract().make_context())
-    emitted = [stream.feed(hostile[i : i + 1000]) for i in range(0, len(hostile), 1000)]
+    emitted = [stream.feed(hostile[i : i + 10_000]) for i in range(0, len(hostile), 10_000)]
     emitted.append(stream.finish())
     assert "".join(emitted) == (hostile if whole.text is None else whole.text)
 
@@ -308,7 +308,7 @@ PIECES = ["```", "python\n", "\n", "import os\n", "os.system(x)\n", "rm -rf / ",
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14), st.lists(st.integers(0, 30_000), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_blocks_are_judged_alike_however_they_are_cut(pieces, edges):
     text = "".join(pieces)
     for action in ("rewrite", "block"):

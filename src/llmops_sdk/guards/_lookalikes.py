@@ -4,6 +4,8 @@ The table is a selection from Unicode's `confusables.txt` (UTS 39, version 16): 
 or a digit. NFKD has taken care of accents, full-width and mathematical letters before.
 """
 
+# ruff: noqa: RUF001, RUF003  (such letters are what this is about)
+
 from __future__ import annotations
 
 import functools

@@ -38,9 +38,9 @@ _HARMLESS = frozenset({"clear", "cls", "pause", "cls || clear"})
 class MaliciousCode(PatternGuard):
     """Finds code that does harm: shell, SQL, scripts in pages, templates, paths, links that carry data out, Python.
 
-    Patterns read the whole text. Blocks of Python between fences are parsed as well (`ast`; nothing is run), so there it
-    does not matter how the code is laid out or what its imports are called. In a stream such a block is held back until
-    it ends; text outside of blocks only as long as a pattern needs.
+    Patterns read the whole text. Blocks of Python between fences are parsed as well (`ast`; nothing is run), so there
+    it does not matter how the code is laid out or what its imports are called. In a stream such a block is held back
+    until it ends; text outside of blocks only as long as a pattern needs.
 
     It judges what code does, not what for: an explanation of an attack with its code in it is found, too.
 

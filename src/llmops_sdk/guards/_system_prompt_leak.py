@@ -134,7 +134,7 @@ def _secret(stretches: tuple[str, ...], ignore: Ignored | None) -> _Secret:
         by_letter.add("".join(run))
         if total <= _DISGUISED_LIMIT:
             by_letter.add("".join(run)[::-1])
-    for run in (spaced for run in runs for spaced in _spaced(run)):
+    for run in itertools.chain.from_iterable(map(_spaced, runs)):
         by_word.add(run)
         if total <= _DISGUISED_LIMIT:
             backwards = [word[::-1] for word in run]
@@ -366,10 +366,7 @@ class _LeakStream:
         """Whether a closer look at the whole text is needed; most need none."""
         if self._idle:
             return False
-        if text.isascii():
-            words = _ASCII_LETTERS.findall(text.lower().replace("'", ""))
-        else:
-            words = _words(text)
+        words = _ASCII_LETTERS.findall(text.lower().replace("'", "")) if text.isascii() else _words(text)
         known = self._secret.by_word.next[0]
         return (
             b"\1" * self._needed in bytes(map(known.__contains__, words))

@@ -393,13 +393,16 @@ class _Judge:
         found = self._of_host(url.host)
         if self._redirects(url):
             found.add("redirect")
-        if "allowed" in found:
-            return found
+        return found if "allowed" in found else found | self._dressed(url, label, image=image)
+
+    def _dressed(self, url: _URL, label: str, *, image: bool) -> set[str]:
+        """What is wrong with how a URL is written, and with what it carries."""
+        found: set[str] = set()
         if re.search(r"[\w\-]\.[A-Za-z]{2,}", unquote(url.user)):
             found.add("userinfo")
         if url.odd:
             found.add("obfuscated")
-        if self._carries(url, image):
+        if self._carries(url, image=image):
             found.add("exfiltration")
         shown = _SHOWN.search(label)
         if shown is not None and _registered(_host(shown[1])[0]) != _registered(url.host):
