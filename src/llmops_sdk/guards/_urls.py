@@ -46,7 +46,6 @@ BRANDS: tuple[str, ...] = (
     "chatgpt.com",
     "anthropic.com",
     "huggingface.co",
-    "pypi.org",
     "npmjs.com",
     "python.org",
     "docker.com",
