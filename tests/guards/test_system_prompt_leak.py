@@ -271,3 +271,13 @@ def test_it_survives_pickle_and_works_from_many_threads():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: guard.check(f"{i} {SECRET} {i}", context(f"{i % 40} {SYSTEM}")), range(400)))
     assert all(verdict.blocked for verdict in found)
+
+
+@pytest.mark.parametrize(("gap", "blocked"), [(64, True), (65, False)])
+def test_words_too_far_apart_do_not_stand_in_a_row(gap, blocked):
+    """So that what is held back has a limit."""
+    answer = SECRET.replace(" ", "." * gap)
+    assert SystemPromptLeak().check(answer, context()).blocked is blocked
+    stream = SystemPromptLeak().open_stream(context())
+    emitted = "".join(map(stream.feed, answer)) + stream.finish()
+    assert (emitted == "") is blocked
