@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
+    from llmops_sdk.guards._invisible_text import InvisibleText
     from llmops_sdk.guards._malicious_code import MaliciousCode
     from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
@@ -38,6 +39,7 @@ __all__ = [
     "Group",
     "Guard",
     "GuardOptions",
+    "InvisibleText",
     "MaliciousCode",
     "PatternGuard",
     "PromptInjection",
@@ -69,6 +71,7 @@ _HOMES = {
     "Group": "_measuring",
     "Guard": "_guard",
     "GuardOptions": "_guard",
+    "InvisibleText": "_invisible_text",
     "MaliciousCode": "_malicious_code",
     "PII": "_pii",
     "PatternGuard": "_patterns",

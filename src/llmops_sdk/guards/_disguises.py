@@ -17,9 +17,13 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["View", "undisguised"]
+from llmops_sdk.guards._hidden_text import hidden_stretches
+from llmops_sdk.guards._lexical import words_of
+
+__all__ = ["View", "disguised_views", "plain_view", "undisguised"]
 
 _DEPTH = 2  # encodings within encodings
+_MOST_DECODED = 200_000  # characters that one text may decode to
 _MOST_STRETCHES = 200  # encoded stretches of one text that are looked into
 _ENCODED_LIMIT = 20_000  # characters of one encoded stretch that are looked at
 
@@ -39,12 +43,23 @@ _MOST_LIKE = {
 }  # fmt: skip
 _LEET = str.maketrans("0134578@$!|", "oieastbasii")
 _LEET_WORD = re.compile(r"[a-z][0134578@$!|]{1,2}[a-z]")
-_GAPS = re.compile(r"[ .\-_*][a-z][ .\-_*]{1,3}[a-z][ .\-_*]{1,3}[a-z][ .\-_*]{1,3}")
-_SPACED = re.compile(r"(?<![a-z0-9])(?:[a-z](?:[ .\-_*]|[ ]{2,3})){4,200}[a-z](?![a-z0-9])")
-_BACKWARDS = ("snoitcurtsni", "tpmorp", "erongi", "dragersid", "selur")
-_ROT13 = tuple(codecs.encode(word, "rot13") for word in ("instructions", "prompt", "ignore", "disregard", "system"))
+_LEET_SIGNS = ("@", "$", "!", "|")
+_GAPS = re.compile(r"[ .\-_*|/][a-z][ .\-_*|/]{1,3}[a-z][ .\-_*|/]{1,3}[a-z][ .\-_*|/]{1,3}")
+_SPACED = re.compile(r"(?<![a-z0-9])(?:[a-z](?:[ .\-_*|/]|[ ]{2,3})){4,200}[a-z](?![a-z0-9])")
+_SINGLE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+_TELLTALE = (
+    "instructions", "instruction", "prompt", "ignore", "disregard", "system", "previous", "reveal", "anweisungen",
+    "instrucciones", "forget", "rules", "guidelines", "override",
+)  # fmt: skip
+_BACKWARDS = frozenset(word[::-1] for word in _TELLTALE)
+_ROT13 = frozenset(codecs.encode(word, "rot13") for word in _TELLTALE)
+_OVERRIDING = re.compile("\u202e([^\u202a-\u202e\u2066-\u2069\n]{4,4000})")
+_SMUGGLED = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{8,}")
+_BITS = re.compile("[\u200b\u200c\u200d\u2060\u2061\u2062\u2063\ufeff]{64,}")
+_ANY_SMUGGLED = re.compile("[\ufe00-\ufe0f\u200b-\u200d\u202e\u2060-\u2063\U000e0100-\U000e01ef]")
 _ENTITIES = re.compile(r"(?:&(?:#[0-9]{2,7}|#x[0-9a-f]{2,6}|[a-z]{2,8});[^&\n]{0,3}){6,2000}", re.IGNORECASE)
 _SHORTEST_ENCODED = 16
+_HIDING = 1.5  # honest writers seldom disguise what they say
 _PAIRS = re.compile(r"[0-9][0-9a-fA-F][ :,][0-9a-fA-F]{2}[ :,][0-9a-fA-F]{2}[ :,]|[01]{8} ?[01]{8}")
 _ENCODED = re.compile(
     r"(?P<binary>(?<![01])(?:[01]{8} ?){8,2000}(?![01]))"
@@ -82,9 +97,15 @@ class View:
     Attributes:
         text: What it says.
         disguise: Which one was taken off: `""` for the plain text, `"base64"`, ...
+        weight: How much more an instruction weighs here than in plain sight.
     """
 
-    __slots__ = ("_backwards", "_source", "_stretch", "disguise", "text")
+    __slots__ = ("_backwards", "_breaks", "_source", "_stretch", "disguise", "text", "weight")
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether it is a text of its own, and not what a word or two may be by chance."""
+        return self.disguise not in ("spaced", "leetspeak", "backwards", "rot13") and len(self.text) >= 20
 
     def __init__(
         self,
@@ -94,12 +115,15 @@ class View:
         source: str | None = None,
         stretch: tuple[int, int] | None = None,
         backwards: bool = False,
+        weight: float | None = None,
     ) -> None:
         self.text = text
+        self.weight = weight if weight is not None else (_HIDING if disguise else 1.0)
         self.disguise = disguise
         self._source = source  # the text that the characters of `text` came from, where not one by one
         self._stretch = stretch  # the whole view came from this stretch
         self._backwards = backwards
+        self._breaks: tuple[list[int], list[int]] | None = None  # found when first asked for
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The stretch of the original that `text[start:end]` came from."""
@@ -109,7 +133,9 @@ class View:
             start, end = len(self.text) - end, len(self.text) - start
         if self._source is None:
             return start, end
-        here, there = _breaks(self._source)
+        if self._breaks is None:
+            self._breaks = _breaks(self._source)
+        here, there = self._breaks
         return _original(here, there, start), _original(here, there, end - 1) + 1
 
 
@@ -136,35 +162,85 @@ def _original(here: list[int], there: list[int], position: int) -> int:
     return min(original, there[last + 1] - 1) if last + 1 < len(there) else original
 
 
-def _plain(text: str) -> View:
+_WRAPPED = re.compile(r"(?<=[a-z,])\n(?=[a-z])")
+
+
+def plain_view(text: str) -> View:
+    """The text in lower case, without accents and invisible characters, look-alikes made Latin, lines unwrapped."""
     if text.isascii():
-        return View(text.lower())
-    # `str.lower` changes the length of few characters, and these are unusual ones, so only the ASCII is left to it.
-    return View(_UNUSUAL.sub(lambda match: _plain_letters(match.group()), text).lower(), source=text)
+        lowered, source = text.lower(), None
+    else:
+        # `str.lower` changes the length of few characters, and these are unusual ones: only the ASCII is left to it.
+        lowered, source = _UNUSUAL.sub(lambda match: _plain_letters(match.group()), text).lower(), text
+    return View(_WRAPPED.sub(" ", lowered) if "\n" in lowered else lowered, source=source)
 
 
 def undisguised(text: str) -> Iterator[View]:
     """Views of `text`: the plain one first, then one for each disguise that it seems to wear."""
-    plain = _plain(text)
+    plain = plain_view(text)
     yield plain
+    yield from disguised_views(text, plain, frozenset(words_of(plain.text)))
+
+
+def disguised_views(text: str, plain: View, words: frozenset[str] | set[str]) -> Iterator[View]:
+    """A view for each disguise that `text` seems to wear.
+
+    `words` is the set of words of the plain view. Prose is known by it: words of letters only, none of them very long,
+    few of a single letter; then nothing more is looked at.
+    """
     source = None if text.isascii() else text
-    if _LEET_WORD.search(plain.text):
+    odd = [word for word in words if not word.isalpha()]
+    mixed = any(not word.isdigit() for word in odd)
+    if (mixed or any(sign in text for sign in _LEET_SIGNS)) and _LEET_WORD.search(plain.text):
         yield View(plain.text.translate(_LEET), "leetspeak", source=source)
-    if any(word in plain.text for word in _BACKWARDS):
+    if not _BACKWARDS.isdisjoint(words):
         yield View(plain.text[::-1], "backwards", source=source, backwards=True)
-    if any(word in plain.text for word in _ROT13):
+    if not _ROT13.isdisjoint(words):
         yield View(codecs.encode(plain.text, "rot13"), "rot13", source=source)
-    for match in _SPACED.finditer(plain.text) if _GAPS.search(plain.text) else ():
-        yield View(re.sub("[^a-z]", "", match.group()), "spaced", stretch=plain.origin(*match.span()))
-    for stretch, disguise, hidden in _decoded(text):
-        yield View(hidden, disguise, stretch=stretch)
+    if len(words & _SINGLE_LETTERS) >= 3 and _GAPS.search(f" {plain.text} "):
+        for match in _SPACED.finditer(plain.text):
+            yield View(re.sub("[^a-z]", "", match.group()), "spaced", stretch=plain.origin(*match.span()))
+    if source is not None and _ANY_SMUGGLED.search(text):
+        yield from _smuggled(text)
+    if "<" in text or "](" in text or "]:" in text:
+        for start, end, how, weight in hidden_stretches(text):
+            said = text[start:end]
+            said = plain_view(html.unescape(said) if "&" in said else said).text
+            yield View(said, how, stretch=(start, end), weight=weight)
+    if mixed or "%" in text or "&" in text or len(odd) > 5 or max(map(len, words), default=0) >= _SHORTEST_ENCODED:
+        decoded = 0
+        for stretch, disguise, hidden in _decoded(text):
+            yield View(hidden, disguise, stretch=stretch)
+            decoded += len(hidden)
+            if decoded > _MOST_DECODED:
+                return
+
+
+def _smuggled(text: str) -> Iterator[View]:
+    """What bidirectional overrides show, and what runs of characters that no one sees spell byte by byte."""
+    for match in _OVERRIDING.finditer(text):
+        yield View(plain_view(match[1][::-1]).text, "bidi", stretch=match.span())
+    for match in _SMUGGLED.finditer(text):
+        run = match.group()[:_ENCODED_LIMIT]
+        data = bytes(ord(c) - 0xFE00 if c <= "\ufe0f" else ord(c) - 0xE0100 + 16 for c in run)
+        hidden = _readable(data)
+        if hidden is not None:
+            yield View(plain_view(hidden).text, "variation selectors", stretch=match.span())
+    for match in _BITS.finditer(text):
+        run = match.group()[: 8 * _ENCODED_LIMIT]
+        signs = sorted(set(run))
+        for zero in signs[:2] if len(signs) == 2 else ():
+            bits = "".join("0" if c == zero else "1" for c in run)
+            hidden = _readable(bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits) - 7, 8)))
+            if hidden is not None:
+                yield View(plain_view(hidden).text, "zero-width bits", stretch=match.span())
 
 
 def _decoded(text: str, depth: int = 0) -> Iterator[tuple[tuple[int, int], str, str]]:
     stretches = 0
     if "&" in text:
         for match in _ENTITIES.finditer(text):
-            yield match.span(), "entities", _plain(html.unescape(match.group())).text
+            yield match.span(), "entities", plain_view(html.unescape(match.group())).text
     for match in _encoded(text):
         kind = match.lastgroup or ""
         stretches += 1
@@ -175,7 +251,7 @@ def _decoded(text: str, depth: int = 0) -> Iterator[tuple[tuple[int, int], str, 
             hidden = _readable(_decode("base64", match.group()[:_ENCODED_LIMIT]))
         if hidden is None:
             continue
-        yield match.span(), kind, _plain(hidden).text
+        yield match.span(), kind, plain_view(hidden).text
         if depth < _DEPTH:
             for _, inner, deeper in _decoded(hidden, depth + 1):
                 yield match.span(), f"{kind}+{inner}", deeper

@@ -2,36 +2,135 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, Unpack
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards._disguises import undisguised
+from llmops_sdk.guards._disguises import View, disguised_views, plain_view
 from llmops_sdk.guards._guard import Guard, GuardOptions
-from llmops_sdk.guards._injection_rules import INJECTION_RULES, SQUEEZED_RULES
-from llmops_sdk.guards._patterns import search_for
-from llmops_sdk.messages import Origin
+from llmops_sdk.guards._ignored import Ignored, ignored
+from llmops_sdk.guards._injection_rules import FREQUENT_WORDS, INJECTION_RULES, SQUEEZED_RULES
+from llmops_sdk.guards._lexical import lexical_model, words_of
+from llmops_sdk.guards._lexical_heads import read_heads
+from llmops_sdk.guards._patterns import Rule
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["PromptInjection"]
 
+_WINDOW = 3_000  # characters that are judged together
+_OVERLAP = 600
+_Spans = Sequence[tuple[int, int]]
+
+# What a logistic regression over the evidence of rules and the lexical model gave; see docs/concepts/guards.
+_BIAS = -3.0
+_RULES_WEIGHT = 3.0
+_MODEL_WEIGHT = 0.6
+_MODEL_RANGE = (-4.0, 6.0)
+_UNTRUSTED_BONUS = 0.5  # log-odds: who writes a document or a tool's result has nothing to tell the assistant
+_MOST_EVIDENCE = 6.0
+
+
+class _Match(NamedTuple):
+    rule: Rule
+    start: int
+    end: int
+    evidence: float
+
+
+class _Rules:
+    """Rules, by the words that they begin with: each is tried where such a word stands, and nowhere else."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._by_word: dict[str, list[tuple[Rule, re.Pattern[str]]]] = {}
+        self._by_sign: list[tuple[Rule, re.Pattern[str]]] = []
+        self._stems: dict[str, frozenset[str]] = {}
+        for rule in rules:
+            pattern = re.compile(rule.pattern, rule.flags)
+            heads = read_heads(rule.pattern, rule.flags)
+            if heads is None or heads.prefixes:
+                self._by_sign.append((rule, pattern))
+                continue
+            for word in heads.words:
+                self._by_word.setdefault(word, []).append((rule, pattern))
+            # The literals of these rules stand at the beginning of words, so four letters of each word tell most off.
+            self._stems[rule.pattern] = frozenset(max(words_of(one), key=len)[:4] for one in rule.literals)
+        self._heads = frozenset(self._by_word)
+
+    def find(
+        self, text: str, words: set[str], counts: Callable[[int, int], bool] | None
+    ) -> Iterator[tuple[Rule, int, int]]:
+        """The first match (that counts) of each rule and each of its first words."""
+        stems = {word[:4] for word in words}
+        for word in self._heads & words:
+            rules = self._by_word[word]
+            if word in FREQUENT_WORDS:
+                rules = [
+                    one
+                    for one in rules
+                    if not self._stems[one[0].pattern].isdisjoint(stems) and _holds_one(text, one[0].literals)
+                ]
+            position = text.find(word) if rules else -1
+            while position >= 0 and rules:
+                left = []
+                for rule, pattern in rules:
+                    match = pattern.match(text, position)
+                    if match is None or not (counts is None or counts(*match.span())):
+                        left.append((rule, pattern))
+                    else:
+                        yield rule, *match.span()
+                rules = left
+                position = text.find(word, position + len(word))
+        for rule, pattern in self._by_sign:
+            if _holds_one(text, rule.literals):
+                for match in pattern.finditer(text):
+                    if counts is None or counts(*match.span()):
+                        yield rule, *match.span()
+                        break
+
+
+def _holds_one(text: str, literals: tuple[str, ...]) -> bool:
+    for literal in literals:  # noqa: SIM110  (`any` with a generator takes three times as long)
+        if literal in text:
+            return True
+    return False
+
+
+def _touches(span: tuple[int, int], touched: _Spans) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in touched)
+
+
+@functools.cache
+def _rules() -> tuple[_Rules, _Rules]:
+    return _Rules(INJECTION_RULES), _Rules(SQUEEZED_RULES)
+
 
 class PromptInjection(Guard):
     """Finds attempts to override instructions, to get at the prompt, and to talk the model out of its rules.
 
-    Weighted rules in English, German, French, Spanish and a little Italian; no model. Before they are applied the text
-    is rid of disguises: invisible and look-alike characters, leetspeak, letters with gaps, text written backwards,
-    rot13, base64, base32, hexadecimal, percent and Unicode escapes, HTML entities. Findings point at the original
-    text. The scores of the rules that matched are combined as independent evidence, `1 - product(1 - score)`; a text
-    at or over the threshold is blocked (or flagged). Rules see what is written, not what is meant: a new idea in plain
-    words gets past them, and a text about such attacks may be taken for one.
+    Weighted rules (English, German, French, Spanish; less of Italian, Portuguese, Dutch, Russian, Chinese, Japanese)
+    are the evidence, and a small lexical model that comes with the library says how likely such words are at all; both
+    make one number, the `rate`. Before they read a text it is rid of disguises: invisible and look-alike characters,
+    leetspeak, letters with gaps, text written backwards or in the order it is displayed, rot13, base64, base32,
+    hexadecimal, percent and Unicode escapes, HTML entities, bytes in variation selectors. What HTML and Markdown hide
+    weighs more than the same in plain sight. Findings point at the original text.
 
-    In messages of the application's own (origin `"system"`) only what touches an untrusted stretch counts. It needs
-    the whole text, so a stream waits for its end.
+    It sees what is written, not what is meant: a new idea in plain words gets past it, and a text about such attacks
+    may be taken for one. `docs/concepts/guards/prompt-injection.md` has its figures, by source.
+
+    Long texts are judged in windows of 3,000 characters, so that an attack does not drown in what surrounds it. In
+    messages of the application's own (origin `"system"`) only what touches an untrusted stretch counts. In what tools
+    and documents say a little less is enough than in what a user asks. It needs the whole text, so a stream waits for
+    its end.
 
     Args:
-        threshold: Combined score from which on a text counts as an attack, `0 < threshold <= 1`.
+        threshold: The rate from which on a text counts as an attack, `0 < threshold <= 1`.
         action: `"block"` (the default), or `"flag"`.
+        ignore: Texts, and compiled patterns, that are not read, wherever they stand: what the application itself puts
+            into every message.
         options: See `GuardOptions`.
 
     Example:
@@ -46,8 +145,9 @@ class PromptInjection(Guard):
     def __init__(
         self,
         *,
-        threshold: float = 0.55,
+        threshold: float = 0.5,
         action: Literal["block", "flag"] = "block",
+        ignore: Sequence[str | re.Pattern[str]] = (),
         **options: Unpack[GuardOptions],
     ) -> None:
         super().__init__(**options)
@@ -57,53 +157,161 @@ class PromptInjection(Guard):
             raise ConfigurationError(f'action={action!r} is neither "block" nor "flag"; nothing can be rewritten here')
         self.threshold: float = threshold
         self.action: Literal["block", "flag"] = action
-        self._rules = search_for(INJECTION_RULES)
-        self._squeezed = search_for(SQUEEZED_RULES)
+        self._ignore: Ignored | None = ignored(ignore)
+
+    def prepare(self) -> None:
+        """Compile the rules and load the model; all guards share them."""
+        _rules()
+        lexical_model()
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
         """Decide about the whole text."""
-        findings, rate, rules = self._judge(text, context)
-        if not findings or rate < self.threshold:
+        rate, matches, window = self._judge(text, context)
+        threshold = self.threshold
+        if rate < threshold:
             return Verdict.allow()
-        reason = f"prompt injection, score {rate:.2f}: {', '.join(rules)}"
-        findings.sort(key=lambda finding: (finding.start, -finding.end))
+        origin = context.origin if context is not None else ""
+        spans = [(m.start, m.end, 1 - math.exp(-m.evidence), m.rule.kind) for m in matches]
+        if not spans:
+            spans = [(*window, rate, "lexical")]
+        findings = sorted(
+            (
+                Finding(kind="prompt_injection", start=start, end=end, score=score, rule=rule, origin=origin)
+                for start, end, score, rule in set(spans)
+            ),
+            key=lambda finding: (finding.start, -finding.end, finding.rule),
+        )
+        reason = f"prompt injection, score {rate:.2f}: {', '.join(sorted({finding.rule for finding in findings}))}"
         return Verdict.block(reason, findings) if self.action == "block" else Verdict.flag(reason, findings)
 
     def rate(self, text: str, context: GuardContext | None = None, /) -> float:
-        """The combined score of the rules that match."""
-        return self._judge(text, context)[1]
+        """How likely `text` is an attack; calibrated as the documentation of the guard says."""
+        return self._judge(text, context)[0]
 
-    def _judge(self, text: str, context: GuardContext | None) -> tuple[list[Finding], float, list[str]]:
-        """What was found, the combined score, and the names of the rules."""
-        suspects: tuple[Origin, ...] | None = None
-        if context is not None and context.origin == "system":
-            suspects = tuple(origin for origin in context.origins if not origin.trusted)
-            if not suspects:
-                return [], 0.0, []
-        findings = [
-            finding
-            for finding in self._find(text, context.origin if context is not None else "")
-            if suspects is None or any(o.start < finding.end and finding.start < o.end for o in suspects)
-        ]
-        strongest: dict[str, float] = {}
-        for finding in findings:
-            strongest[finding.rule] = max(finding.score, strongest.get(finding.rule, 0.0))
-        unlikely = 1.0
-        for score in strongest.values():
-            unlikely *= 1 - score
-        return findings, 1 - unlikely, sorted(strongest)
+    def _judge(self, text: str, context: GuardContext | None) -> tuple[float, list[_Match], tuple[int, int]]:
+        """The rate, what the rules found, and the window that the model finds most suspicious."""
+        if self._ignore is not None:
+            text = _blanked(text, self._ignore)
+        touched: _Spans | None = None
+        bonus = 0.0
+        if context is not None:
+            if context.origin == "system":
+                touched = [(o.start, o.end) for o in context.origins if not o.trusted and o.start < o.end]
+                if not touched:
+                    return 0.0, [], (0, 0)
+            elif context.origin.startswith(("tool:", "document:")):
+                bonus = _UNTRUSTED_BONUS
+        seen = gather(text, touched)
+        odds = _BIAS + bonus + _RULES_WEIGHT * min(seen.evidence, _MOST_EVIDENCE)
+        low, high = _MODEL_RANGE
+        odds += _MODEL_WEIGHT * min(max(seen.log_odds, low), high)
+        rate = 1 / (1 + math.exp(-odds))
+        return rate, seen.matches, seen.window
 
-    def _find(self, text: str, origin: str) -> list[Finding]:
-        """One finding a rule and disguise: how often somebody asks is no evidence."""
-        findings: list[Finding] = []
-        for view in undisguised(text):
-            search = self._squeezed if view.disguise == "spaced" else self._rules
-            for found in search.find(view.text, 0, len(view.text), 0, {}):
-                rule = search.rules[found.rule]
-                start, end = view.origin(found.start, found.end)
-                findings.append(
-                    Finding(
-                        kind="prompt_injection", start=start, end=end, score=rule.score, rule=rule.kind, origin=origin
-                    )
-                )
-        return findings
+
+class _Seen(NamedTuple):
+    evidence: float
+    log_odds: float
+    matches: list[_Match]
+    window: tuple[int, int]
+
+
+def gather(text: str, touched: _Spans | None = None) -> _Seen:
+    """The evidence of the rules, and the log-odds of the lexical model, for the most suspicious window of `text`.
+
+    What a disguise hid counts for every window. How often somebody asks is no evidence: a rule counts once, as strong
+    as its strongest match.
+    """
+    plain = plain_view(text)
+    words: set[str] = set()
+    best_odds, window = -math.inf, (0, 0)
+    windows: list[list[_Match]] = []
+    for offset, part in _windows(plain.text):
+        listed = words_of(part)
+        distinct = set(listed)
+        matches = _find(_rules()[0], plain, offset, part, distinct, touched)
+        if matches or not windows:
+            windows.append(matches)
+        odds = lexical_model().log_odds(*_scored(plain, offset, part, listed, distinct, touched))
+        if odds > best_odds:
+            best_odds, window = odds, (offset, offset + len(part))
+        words |= distinct
+    hidden: list[_Match] = []
+    for view in disguised_views(text, plain, words):
+        rules = _rules()[view.disguise == "spaced"]
+        for offset, part in _windows(view.text):
+            listed = words_of(part)
+            distinct = set(listed)
+            hidden += _find(rules, view, offset, part, distinct, touched)
+            if view.reads_on and touched is None:
+                odds = lexical_model().log_odds(listed, distinct)
+                if odds > best_odds:
+                    best_odds, window = odds, (-1, -1)
+    evidence, matches = max(((_evidence([*found, *hidden]), found) for found in windows), key=lambda one: one[0])
+    start, end = plain.origin(*window) if window[0] < window[1] else (0, len(text))
+    return _Seen(evidence, best_odds, [*matches, *hidden], (start, end))
+
+
+def _scored(
+    plain: View, offset: int, part: str, listed: list[str], distinct: set[str], touched: _Spans | None
+) -> tuple[list[str], set[str]]:
+    """The words that the model reads: all, or those of the stretches `touched`."""
+    if touched is None:
+        return listed, distinct
+    pieces: list[str] = []
+    for match in re.finditer(r"\w+", part, re.ASCII):
+        if _touches(plain.origin(offset + match.start(), offset + match.end()), touched):
+            pieces.append(match.group())
+    return pieces, set(pieces)
+
+
+def _find(
+    rules: _Rules, view: View, offset: int, part: str, distinct: set[str], touched: _Spans | None
+) -> list[_Match]:
+    """What the rules find in one window of a view, at its places in the original."""
+    counts = None
+    if touched is not None:
+
+        def counts(start: int, end: int) -> bool:
+            return _touches(view.origin(start + offset, end + offset), touched)
+
+    matches = []
+    for rule, start, end in rules.find(part, distinct, counts):
+        begin, stop = view.origin(start + offset, end + offset)
+        matches.append(_Match(rule, begin, stop, -math.log1p(-min(rule.score, 0.99)) * view.weight))
+    return matches
+
+
+def _evidence(matches: list[_Match]) -> float:
+    strongest: dict[str, float] = {}
+    for match in matches:
+        kind = match.rule.kind
+        strongest[kind] = max(match.evidence, strongest.get(kind, 0.0))
+    return sum(strongest.values())
+
+
+def _windows(text: str) -> Iterator[tuple[int, str]]:
+    """Windows that overlap, cut at spaces where there are some."""
+    if len(text) <= _WINDOW:
+        yield 0, text
+        return
+    start = 0
+    while True:
+        end = start + _WINDOW
+        if end >= len(text):
+            yield start, text[start:]
+            return
+        space = text.rfind(" ", end - 100, end)
+        end = space if space > 0 else end
+        yield start, text[start:end]
+        start = end - _OVERLAP
+        space = text.find(" ", start, start + 100)
+        start = space + 1 if space > 0 else start
+
+
+def _blanked(text: str, ignore: Ignored) -> str:
+    for known in ignore.texts:
+        text = text.replace(known, " " * len(known)) if known else text
+    for pattern in ignore.patterns:
+        text = pattern.sub(lambda match: " " * len(match.group()), text)
+    return text

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from llmops_sdk.guards._patterns import Rule
 
-__all__ = ["INJECTION_RULES", "SQUEEZED_RULES"]
+__all__ = ["FREQUENT_WORDS", "INJECTION_RULES", "SQUEEZED_RULES"]
+
+FREQUENT_WORDS = frozenset(
+    "to the a in is be are can for from use go no you i my how if as do not have has sie am ne n tu al "
+    "without new your any all open".split()
+)
+"""Where a match can begin with one of these, the rule is tried only in texts that hold one of its literals, too."""
 
 _GAP = r"(?:[\w'\-]{1,24}[^\w.!?\n]{1,3})"
 
@@ -78,9 +84,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         0.8,
         rf"\b(?:ignore|disregard|forget){_S}(?:everything|anything|all|whatever|what){_S}{_gap(3)}"
         r"(?:above|before|previously|earlier|so far|prior|told|said|until now)\b",
-        "ignore",
-        "disregard",
-        "forget",
     ),
     _rule(
         "override_short",
@@ -89,9 +92,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|foregoing)"
         rf"{_S}{_gap(2)}(?:instructions?|prompts?|directions|directives|commands)\b"
         rf"|\bignore{_S}(?:the|this|that){_S}(?:user|safety|system prompt|[a-z]{{3,12}} guidelines)\b",
-        "ignore",
-        "disregard",
-        "forget",
     ),
     _rule(
         "new_instructions",
@@ -113,13 +113,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"\b(?:supersedes?|overrides?|replaces?|takes? precedence over|cancels?|nullif(?:y|ies)"
         rf"|invalidates?){_S}(?:all|any|your|every|other|the){_S}{_gap(3)}"
         r"(?:prior|previous|earlier|ones|instructions|directives|rules|prompts|programming)\b",
-        "supersede",
-        "override",
-        "replace",
-        "precedence",
-        "cancel",
-        "nullif",
-        "invalidate",
     ),
     # --- show the prompt ---
     _rule(
@@ -129,15 +122,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         rf"|full|whole|complete|hidden){_S}{_gap(3)}?{_PROMPT_EN}\b"
         rf"|\b{_SHOW_EN}{_S}(?:me{_S})?(?:the|<|everything in the){{0,1}}{_S}?{_gap(1)}(?:hidden|secret"
         rf"|confidential|internal|developer){_S}{_gap(1)}(?:system{_S})?(?:prompts?|instructions?|messages?)\b",
-        "prompt",
-        "instruction",
-        "message",
-        "configuration",
-        "setting",
-        "directive",
-        "guideline",
-        "rules",
-        "initiali",
     ),
     _rule(
         "system_prompt_wanted",
@@ -147,8 +131,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         rf"{_S}{_gap(4)}(?:system{_S}(?:prompts?|messages?|instructions?)|systemprompt"
         r"|initial prompt)\b(?!\W{0,2}(?:text|in the|format))"
         r"|\bsystem configuration\W{1,3}(?:including|and)\W|\b(?:print|log|echo|output)\(\W?system_?prompt",
-        "system",
-        "initial prompt",
     ),
     _rule(
         "your_instructions_asked",
@@ -157,12 +139,14 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|current|starting)?\W{0,2}(?:instructions|prompt|system prompt|directives|guidelines"
         rf"|rules)\b(?!{_S}(?:for|on|about|regarding|to)\b)"
         r"|you (?:told|instructed|given|prompted) (?:before|initially|at the (?:start|beginning)|not to|prior)"
-        r"|written above|you not supposed to (?:tell|say|reveal)|were those instructions)"
-        r"|\b(?:instructions|prompt|text|rules|words|message|context)\W(?:that\W)?you (?:were|have been"
+        r"|written above|you not supposed to (?:tell|say|reveal)|were those instructions)",
+    ),
+    _rule(
+        "your_instructions_asked",
+        0.75,
+        r"\b(?:instructions|prompt|text|rules|words|message|context)\W(?:that\W)?you (?:were|have been"
         r"|received|got|was)\W(?:given|told|provided|initially|at the|in the)"
         r"|\bmy instructions (?:are|were)\b|\bi was instructed to\b|\bthe system prompt is\b",
-        "what",
-        "which",
         "you were",
         "you have been",
         "you received",
@@ -194,9 +178,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"\b(?:starting|beginning|start|begin|begins|starts)\W{1,3}(?:with|from"
         rf"|at)\W{{1,3}}{_gap(3)}\W{{0,3}}[\"']you are\b|sentence of (?:your|the) (?:system )?prompt\b"
         r"|\btxt code ?block\b",
-        "you are",
-        "prompt",
-        "txt code",
     ),
     _rule(
         "configuration_leak",
@@ -206,21 +187,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|secrets?|source code|training data|parameters|environment variables|context)\b"
         r"|\b(?:override|admin|administrator|maintenance|debug)\W{1,3}(?:mode\W{1,3}"
         r"|override\W{1,3})(?:display|show|print|dump|enabled|activated)",
-        "config",
-        "parameters",
-        "unique id",
-        "credential",
-        "api key",
-        "secret",
-        "source code",
-        "training data",
-        "environment variable",
-        "your context",
-        "full context",
-        "override",
-        "admin",
-        "maintenance",
-        "debug",
     ),
     # --- somebody without rules ---
     _rule(
@@ -271,18 +237,14 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "do_anything_now",
         0.9,
-        r"\bdo anything now\b|\b(?:as|are|be|named?|called|act like|persona of|like) dan\b|\bdan (?:mode|can"
-        r"|has|will|is|would|prompt)\b|\bjail ?break(?:ing|ed)?\b|\bdeveloper mode (?:enabled|output|policy"
-        r"|response|v2)|\[(?:.{0,4}\s)?(?:jailbreak|dan|stop|classic)\]",
-        "do anything now",
+        r"\bdo anything now\b|\b(?:named?|called|act like|persona of|like|you are|as) dan\b(?! brown)|\bdan (?:mode"
+        r"|can do|has been|has broken|prompt)\b|\bjail ?break(?:ing|ed)?\b"
+        r"|\bdeveloper mode (?:enabled|output|policy|response|v2)",
         " dan",
-        "dan ",
-        "[dan",
-        "jailbreak",
-        "jail break",
-        "developer mode",
-        "[classic",
-        "[.stop",
+        "do anything now",
+    ),
+    _rule(
+        "do_anything_now", 0.9, r"\[(?:.{0,4}\s)?(?:jailbreak|dan|stop|classic)\]", "[jailb", "[dan", "[class", "stop]"
     ),
     _rule(
         "mode_switch",
@@ -302,10 +264,13 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|roleplay|role-play|play|simulate|respond|embody|impersonate)\b",
         "from now",
         "from this",
-        "starting now",
-        "henceforth",
         "rest of this",
-        "you",
+        "you are now",
+        "you are no longer",
+        "you're n",
+        "you are going to",
+        "you will",
+        "you must",
     ),
     _rule(
         "persona_play",
@@ -416,24 +381,19 @@ INJECTION_RULES: tuple[Rule, ...] = (
         0.45,
         r"\b(?:respond|answer|reply|responses?|answers?)\b[^.!?\n]{0,40}\b(?:two (?:different |separate "
         r"|distinct )?(?:ways|responses|paragraphs|answers|forms)|both as|twice)\b"
-        r"|\[(?:gpt|chatgpt|your default chatgpt|normal|default)[^\]\n]{0,30}[\]:]"
         r"|\bas your knowledge (?:is )?cut ?off\b|\bsimulat(?:e|ed|ing)\b[^.!?\n]{0,40}\b(?:ai|gpt|chatgpt"
         r"|model|developer mode)\b",
-        "two ways",
-        "two diff",
-        "two sep",
-        "two dist",
-        "two resp",
-        "two para",
-        "two answ",
-        "two forms",
-        "both as",
-        "twice",
-        "gpt",
+        "knowledge",
+    ),
+    _rule(
+        "two_answers",
+        0.45,
+        r"\[(?:gpt|chatgpt|your default chatgpt|normal|default)[^\]\n]{0,30}[\]:]",
+        "[gpt",
+        "[chatgpt",
         "[normal",
         "[default",
-        "knowledge",
-        "simulat",
+        "[your def",
     ),
     _rule(
         "prefix_injection",
@@ -441,10 +401,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"\b(?:start|begin|prefix|precede|starting|beginning)\b[^.!?\n]{0,30}\b(?:with"
         r"|by)\b[^.!?\n]{0,12}[\"'“\[](?:absolutely|sure|of course|certainly|yes|title|my instructions"
         r"|i can do|hell yeah|\w{1,12}:)",
-        "start",
-        "begin",
-        "prefix",
-        "precede",
     ),
     # --- text that speaks as the system, or to the assistant ---
     _rule(
@@ -464,7 +420,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "system_line",
         0.6,
-        r"(?:^|\n)\W{0,4}(?:system|assistant|developer)\s{0,2}:\s{0,3}(?:you|the user|sure|cleanup|ignore"
+        r"(?<!\w )\b(?:system|assistant|developer)\s{0,2}:\s{0,3}(?:you|the user|sure|cleanup|ignore"
         r"|grant|new|override|call|admin|from|i |okay|yes|disregard)"
         r"|\b(?:system|important system|urgent system|security|breach|admin(?:istrator)?) (?:note|notice"
         r"|update|alert|override|message|directive)\s{0,2}[:\-—]",
@@ -509,22 +465,14 @@ INJECTION_RULES: tuple[Rule, ...] = (
         0.55,
         rf"\b(?:append|add|include|insert|output|repeat|embed|end){_S}{_gap(4)}?(?:token|canary|code|phrase"
         r"|reference|doc_?id|trace_?id|verbatim|marker|with \W?visit)\b[^.!?\n]{0,60}\b(?:reply|response"
-        r"|summary|summaries|answer|review|output|report|end of|every)\b"
-        r"|\bto (?:the end of )?(?:your|every) (?:future )?(?:reply|replies|response|summary|summaries|review"
+        r"|summary|summaries|answer|review|output|report|end of|every)\b",
+    ),
+    _rule(
+        "append_token",
+        0.55,
+        r"\bto (?:the end of )?(?:your|every) (?:future )?(?:reply|replies|response|summary|summaries|review"
         r"|answer)\b|\bin (?:your|every|each) (?:future )?(?:reply|summary|response"
         r"|report)\b[^.!?\n]{0,40}\b(?:from now on|persist|you generate|produce)\b",
-        "token",
-        "canary",
-        " code",
-        "phrase",
-        "reference",
-        "doc_id",
-        "docid",
-        "trace_id",
-        "traceid",
-        "verbatim",
-        "marker",
-        "visit",
         "to your",
         "to every",
         "to the end of",
@@ -550,22 +498,11 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|\b(?:send|forward|email|post|leak|exfiltrate|reveal|output|dump|print"
         rf"|list){_S}{_gap(2)}?(?:customer (?:list|data|database|emails)|api keys?|credentials|passwords?"
         r"|order data|environment variables|env vars?|secrets|private keys?|confidential data)\b",
-        "@",
-        "customer",
-        "api key",
-        "credential",
-        "password",
-        "order data",
-        "environment variable",
-        "env var",
-        "secrets",
-        "private key",
-        "confidential",
     ),
     _rule(
         "read_environment",
         0.6,
-        r"\becho \$[a-z_]{0,20}(?:key|token|secret|password)|\b(?:cat|open\()\W{0,2}[/~\w.]{0,30}(?:\.env"
+        r"\becho \$[a-z_]{0,20}(?:key|token|secret|password)|\b(?:cat\W|open\()\W{0,2}[/~\w.]{0,30}(?:\.env"
         r"|secret|passwd|id_rsa|credentials)|\benv \||\bprintenv\b|\bos\.environ\b[^.\n]{0,40}\bprint"
         r"|os\.system\(.{0,3}(?:echo|curl|wget|cat|env)|\bdrop table\b|\brm -rf\b",
         "echo $",
@@ -584,14 +521,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"\b(?:decode|decrypt|translate|unscramble|apply|deobfuscate|decipher|reverse)\b[^\n]{0,70}\b(?:and"
         r"|then)\b[^\n]{0,20}\b(?:follow|execute|obey|comply|do (?:exactly )?what it says|carry out|run it"
         r"|do exactly|answer it|act on)\b",
-        "decode",
-        "decrypt",
-        "translate",
-        "unscramble",
-        "apply",
-        "deobfuscate",
-        "decipher",
-        "reverse",
     ),
     _rule(
         "safety_not_applicable",
@@ -603,14 +532,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|\b(?:protocols?|safety|restrictions) (?:suspended|disabled|lifted|off)\b|\b(?:skip|disable"
         r"|disregard|ignore|exempt from) (?:all |the |any )?(?:usual |safety |content )(?:stuff"
         r"|checks and confirmations|polic(?:y|ies)|restrictions|checks|filters)\b(?! for testing)",
-        "safety",
-        "content",
-        "usual",
-        "normal",
-        "security",
-        "ethical",
-        "protocol",
-        "restriction",
     ),
     _rule(
         "without_questions",
@@ -642,13 +563,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         rf"|befolg(?:e|st|en)){_S}{_gap(5)}"
         r"(?:anweisung(?:en)?|instruktion(?:en)?|regeln|richtlinien|vorgaben|befehle|prompts?|besprochen"
         r"|gesagt|einschrankungen|sicherheits\w{2,20})\b",
-        "ignorier",
-        "verg",
-        "missacht",
-        "uberschreib",
-        "umgehe",
-        "verwirf",
-        "befolg",
     ),
     _rule(
         "prompt_leak_de",
@@ -657,11 +571,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         rf"|was (?:sind|steht|lautet)|wie lautet){_S}{_gap(4)}"
         r"(?:system\W?prompts?|system\W?anweisung(?:en)?|system\W?nachricht|(?:ursprunglichen|anfanglichen"
         r"|geheimen|internen|versteckten)\W(?:anweisung(?:en)?|prompts?|regeln|daten))\b",
-        "system",
-        "prompt",
-        "anweisung",
-        "regeln",
-        "daten",
     ),
     _rule(
         "no_restrictions_de",
@@ -718,10 +627,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"(?:prompts? (?:systeme|initial|cache)|(?:instructions?|consignes?|message) (?:du |de )?(?:systeme"
         r"|initiales?|secretes?|cachees?|internes?)|(?:tes|vos|ton|votre) (?:instructions?|consignes?"
         r"|prompts?)\b(?! pour))",
-        "prompt",
-        "instruction",
-        "consigne",
-        "message",
     ),
     _rule(
         "no_restrictions_fr",
@@ -763,10 +668,6 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"(?:prompt(?:s)? (?:del? |di )?(?:sistema|inicial|oculto|iniziale)|(?:instrucciones|mensaje"
         r"|istruzioni) (?:del? |di )?(?:sistema|iniciales|ocultas|secretas|internas|iniziali|segrete)|(?:tus"
         r"|sus|tue) (?:instrucciones|istruzioni)\b(?! para))",
-        "prompt",
-        "instrucciones",
-        "mensaje",
-        "istruzioni",
     ),
     _rule(
         "no_restrictions_es",
