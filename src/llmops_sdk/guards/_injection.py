@@ -26,7 +26,7 @@ _OVERLAP = 600
 _Spans = Sequence[tuple[int, int]]
 
 # What a logistic regression over the evidence of rules and the lexical model gave; see docs/concepts/guards.
-_BIAS = -3.0
+_BIAS = -1.4
 _RULES_WEIGHT = 3.0
 _MODEL_WEIGHT = 0.6
 _MODEL_RANGE = (-4.0, 6.0)
