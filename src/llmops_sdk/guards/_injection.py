@@ -12,7 +12,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._disguises import View, disguised_views, plain_view
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.guards._ignored import Ignored, ignored
-from llmops_sdk.guards._injection_rules import FREQUENT_WORDS, INJECTION_RULES, SQUEEZED_RULES
+from llmops_sdk.guards._injection_rules import FOREIGN_RULES, FREQUENT_WORDS, INJECTION_RULES, SQUEEZED_RULES
 from llmops_sdk.guards._lexical import lexical_model, words_of
 from llmops_sdk.guards._lexical_heads import read_heads
 from llmops_sdk.guards._patterns import Rule
@@ -23,6 +23,7 @@ __all__ = ["PromptInjection"]
 
 _WINDOW = 3_000  # characters that are judged together
 _OVERLAP = 600
+_OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 _Spans = Sequence[tuple[int, int]]
 
 # What a logistic regression over the evidence of rules and the lexical model gave; see docs/concepts/guards.
@@ -236,7 +237,7 @@ def gather(text: str, touched: _Spans | None = None) -> _Seen:
         if odds > best_odds:
             best_odds, window = odds, (offset, offset + len(part))
         words |= distinct
-    hidden: list[_Match] = []
+    hidden = [] if text.isascii() else _find_foreign(text, touched)
     for view in disguised_views(text, plain, words):
         rules = _rules()[view.disguise == "spaced"]
         for offset, part in _windows(view.text):
@@ -279,6 +280,22 @@ def _find(
     for rule, start, end in rules.find(part, distinct, counts):
         begin, stop = view.origin(start + offset, end + offset)
         matches.append(_Match(rule, begin, stop, -math.log1p(-min(rule.score, 0.99)) * view.weight))
+    return matches
+
+
+@functools.cache
+def _foreign() -> tuple[tuple[Rule, re.Pattern[str]], ...]:
+    return tuple((rule, re.compile(rule.pattern, rule.flags)) for rule in FOREIGN_RULES)
+
+
+def _find_foreign(text: str, touched: _Spans | None) -> list[_Match]:
+    """What the rules for other scripts find in the text as it is written, but for what cannot be seen."""
+    matches = []
+    for rule, pattern in _foreign() if _OTHER_SCRIPT.search(text) else ():
+        for match in pattern.finditer(text):
+            if touched is None or _touches(match.span(), touched):
+                matches.append(_Match(rule, *match.span(), -math.log1p(-rule.score)))
+                break
     return matches
 
 

@@ -7,9 +7,11 @@ aside, to show the prompt, to play somebody without rules, to obey text of anoth
 
 from __future__ import annotations
 
+import re
+
 from llmops_sdk.guards._patterns import Rule
 
-__all__ = ["FREQUENT_WORDS", "INJECTION_RULES", "SQUEEZED_RULES"]
+__all__ = ["FOREIGN_RULES", "FREQUENT_WORDS", "INJECTION_RULES", "SQUEEZED_RULES"]
 
 FREQUENT_WORDS = frozenset(
     "to the a in is be are can for from use go no you i my how if as do not have has sie am ne n tu al "
@@ -191,7 +193,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     # --- somebody without rules ---
     _rule(
         "no_rules",
-        0.6,
+        0.4,
         rf"{_WITHOUT}{_S}{_gap(4)}?(?:filters?|content polic(?:y|ies)|rules|guidelines|censorship|safeguards|morals?"
         r"|ethics|ethical|safety (?:guidelines|filters?|rules|protocols|checks)|moral (?:code|compass))\b",
         "filter",
@@ -274,7 +276,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "persona_play",
-        0.3,
+        0.15,
         r"\b(?:act|pretend|behave|respond|answer|roleplay|role-play|imagine|play the role|take (?:up"
         rf"|on) the persona)\b{_S}{_gap(4)}?(?:an? ai\b|chatgpt|gpt|chatbot|language model|evil|villain"
         r"|character (?:named|called)|no rules)"
@@ -316,7 +318,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "stay_in_character",
-        0.5,
+        0.3,
         r"\b(?:stay|remain|keep|be|stays|break|breaks|breaking|broke) (?:in |out of |always in )?(?:character"
         r"|your role)\b|\bstay (?:in|a) (?:character|dan|jailbreak)",
         "character",
@@ -364,7 +366,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "policy_named",
-        0.4,
+        0.25,
         r"\b(?:openai|anthropic|chatgpt|google|meta|your creators?"
         r"|your developers?)(?:'?s)?\W{1,3}(?:[a-z]{1,12}\W{1,2}){0,2}(?:polic(?:y|ies)|guidelines|rules"
         r"|restrictions|filters|terms|values|limitations)\b",
@@ -535,7 +537,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "without_questions",
-        0.35,
+        0.2,
         r"\bno questions asked\b|\bwithout (?:question|asking (?:again|for)|approval|hesitation"
         r"|confirmation)\b|\bno questions\b|\bproceed without\b",
         "question",
@@ -543,7 +545,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "harm_request",
-        0.4,
+        0.25,
         r"\b(?:how to|instructions (?:for|on)|steps? to|guide (?:to|on|for)|ways to|explain"
         rf"|describe){_S}{_gap(5)}?(?:bomb|explosives?|weapons?|meth\b|methamphetamine|malware|ransomware"
         r"|steal|hack|poison|tamper|counterfeit|kill|murder|hotwire|launder)",
@@ -554,6 +556,74 @@ INJECTION_RULES: tuple[Rule, ...] = (
         "ways to",
         "explain",
         "describe",
+    ),
+    # --- a task in the middle of other text ---
+    _rule(
+        "new_task",
+        0.6,
+        r"\b(?:important|urgent|priority|emergency|updated?|special|secret|additional|next)\W{1,3}(?:and \w{1,12} )?new"
+        r" (?:instructions?|task|orders?|directives?)\b|\bnew (?:task|instructions?)\W{0,3}[:*\n]",
+        "new task",
+        "new instruction",
+        "new order",
+        "new directive",
+    ),
+    _rule(
+        "instead_of_the_task",
+        0.6,
+        rf"\b(?:when|if|once|whenever|before){_S}(?:you are |you're |you )?(?:asked|told|summari[sz]ing|summari[sz]e|answering|responding"
+        rf"|reading|processing){_S}{_gap(8)}?(?:instead|always|only (?:say|reply|answer)|first (?:do|run|send|visit|call))\b",
+    ),
+    _rule(
+        "ignore_and_say",
+        0.7,
+        rf"\b(?:ignore|disregard|forget){_S}(?:the|all|every|what|this|that|everything|everthing|any){_S}{_gap(5)}?(?:and|then){_S}"
+        rf"(?:just |only |simply |instead )?(?:say|state|output|print|reply|respond|answer|repeat|write|tell|give|show|reveal)\b"
+        rf"|\b(?:ignore|disregard|forget){_S}(?:what|all|everything|everthing|anything){_S}{_gap(3)}?(?:told|said|instructed|learned|know)\b",
+    ),
+    _rule(
+        "secret_asked",
+        0.55,
+        rf"\b(?:what(?:'s| is| was)|tell{_S}me|give{_S}me|reveal|share|say|spell|repeat|print|show(?:{_S}me)?|provide|encode){_S}"
+        rf"(?:{_gap(4)})?(?:your{_S}|the{_S}secret{_S})(?:secret{_S})?(?:passwords?|passphrase|secret|key|secret key|code ?word)\b",
+        "password",
+        "passphrase",
+        "secret",
+        "your key",
+        "code word",
+        "codeword",
+    ),
+    _rule(
+        "false_authority",
+        0.4,
+        r"\b(?:i am|i'm|this is|speaking as|as) (?:your|the|an?) (?:developer|creator|administrator|admin|programmer|owner|operator"
+        r"|system administrator|openai (?:engineer|employee|developer)|sysadmin)\b",
+        "developer",
+        "creator",
+        "admin",
+        "programmer",
+        "owner",
+        "operator",
+        "openai",
+    ),
+    _rule(
+        "in_developer_mode",
+        0.5,
+        r"\b(?:operating|running|working|now) in (?:developer|debug|maintenance|admin|god|test(?:ing)?|unrestricted) mode\b",
+    ),
+    # --- Portuguese, Dutch, Italian ---
+    _rule(
+        "override_pt_nl_it",
+        0.9,
+        rf"\b(?:ignore|ignora|ignorar|esqueca|esquece|desconsidere|negeer|vergeet|ignoreer|ignorate|ignori|dimentica|scorda|dimenticate){_S}{_gap(4)}"
+        r"(?:instrucoes|regras|ordens|diretrizes|instructies|regels|richtlijnen|opdrachten|aanwijzingen|istruzioni|regole|direttive|indicazioni)\b",
+    ),
+    _rule(
+        "prompt_leak_pt_nl",
+        0.8,
+        rf"\b(?:mostre|mostra|revele|revela|diga|repita|imprima|toon|laat|geef|onthul|herhaal|quais sao|wat (?:is|zijn)){_S}{_gap(4)}?"
+        r"(?:prompt (?:do|de) sistema|suas instrucoes|instrucoes (?:do sistema|iniciais|ocultas|secretas)|systeem ?prompt"
+        r"|systeeminstructies|(?:verborgen|geheime|oorspronkelijke) instructies)\b",
     ),
     # --- German (without umlauts' dots, since accents are taken off) ---
     _rule(
@@ -733,3 +803,42 @@ SQUEEZED_RULES: tuple[Rule, ...] = (
     ),
 )
 """For stretches of single letters (`i g n o r e`), after their gaps were taken out."""
+
+
+def _foreign(kind: str, score: float, *patterns: str) -> Rule:
+    """A rule for a script without Latin letters: it is searched in texts that are not ASCII, as they are written."""
+    return Rule(kind=kind, score=score, pattern="|".join(patterns), flags=int(re.IGNORECASE))
+
+
+FOREIGN_RULES: tuple[Rule, ...] = (
+    _foreign(
+        "override_ru", 0.9,
+        r"(?:игнорируй|игнорируйте|забудь|забудьте|проигнорируй|отбрось)\W[^.!?\n]{0,40}(?:инструкци|правила|указани|команды|промпт|ограничени)",
+    ),
+    _foreign(
+        "prompt_leak_ru", 0.8,
+        r"(?:покажи|раскрой|выведи|повтори|напиши|назови|скажи)\W[^.!?\n]{0,30}(?:системн\w{1,4} (?:промпт|инструкц|подсказк|сообщен)|свои инструкции|секретн\w{1,4} (?:инструкц|ключ))",
+    ),
+    _foreign(
+        "override_zh", 0.9,
+        r"(?:忽略|无视|忘记|忘掉|不要理会|忽視|無視)[^。！？\n]{0,12}(?:指令|指示|提示|规则|規則|说明|要求|内容)",
+    ),
+    _foreign(
+        "prompt_leak_zh", 0.8,
+        r"(?:显示|告诉我|输出|打印|重复|泄露|透露|说出|顯示)[^。！？\n]{0,12}(?:系统提示|系统指令|系统消息|初始指令|隐藏指令|系統提示|密码)",
+    ),
+    _foreign(
+        "override_ja", 0.9,
+        r"(?:指示|命令|ルール|プロンプト|規則|制約)[^。！？\n]{0,8}(?:無視|忘れ|破棄)",
+    ),
+    _foreign(
+        "prompt_leak_ja", 0.8,
+        r"(?:システムプロンプト|初期指示|隠された指示|システムメッセージ)[^。！？\n]{0,10}(?:表示|教え|出力|見せ|開示)",
+    ),
+    _foreign(
+        "override_ko_ar", 0.9,
+        r"(?:이전|위의|모든)[^.!?\n]{0,10}(?:지시|명령|지침|규칙)[^.!?\n]{0,8}(?:무시|잊)",
+        r"(?:تجاهل|انس)\W[^.!؟\n]{0,20}(?:التعليمات|الأوامر|القواعد)",
+    ),
+)  # fmt: skip
+"""For texts in other scripts."""
