@@ -133,12 +133,12 @@ def main() -> None:
     print("Left out: the lexical model alone, and the guard, on each source that the model was not trained on")
     labels = np.array([row["label"] for row in rows])
     low, high = _injection._MODEL_RANGE
-    two = np.array([(min(e, _injection._MOST_EVIDENCE), min(max(o, low), high)) for e, o in zip(evidence, odds)])
+    two = np.array(
+        [(min(e, _injection._MOST_EVIDENCE), min(max(o, low), high)) for e, o in zip(evidence, odds, strict=True)]
+    )
     joint = LogisticRegression(C=10, class_weight="balanced").fit(two, labels)
     print("logistic regression over (evidence, log-odds):", joint.intercept_, joint.coef_)
-    total = np.array(
-        [_injection._BIAS + _injection._RULES_WEIGHT * e + _injection._MODEL_WEIGHT * o for e, o in two]
-    )
+    total = np.array([_injection._BIAS + _injection._RULES_WEIGHT * e + _injection._MODEL_WEIGHT * o for e, o in two])
     for name, score in (("model alone", np.array(odds)), ("rules alone", two[:, 0]), ("guard", total)):
         cut = np.quantile(score[labels == 0], 0.99)
         print(f"{name}: recall {np.mean(score[labels == 1] > cut):.3f} at 1 % false alarms, above {cut:.2f}")

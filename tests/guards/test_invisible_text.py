@@ -82,7 +82,7 @@ def test_a_stream_equals_the_whole_for_every_cut(text: str, data: st.DataObject)
 
 
 def _context() -> GuardContext:
-    from llmops_sdk.calls import Call  # noqa: PLC0415  (hypothesis cannot take the fixture)
+    from llmops_sdk.calls import Call
 
     return GuardContext(call=Call(), stage="output", origin="output")
 

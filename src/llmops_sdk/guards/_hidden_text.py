@@ -6,6 +6,7 @@ same words in plain sight, by how seldom honest pages hide text in that way.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,7 +23,8 @@ class Hidden(NamedTuple):
     Attributes:
         start: First code point of it.
         end: One past its last code point.
-        how: What hides it: `"html comment"`, `"html style"`, `"html attribute"`, `"markdown comment"`, `"markdown title"`.
+        how: What hides it: `"html comment"`, `"html style"`, `"html element"`,
+            `"html attribute"`, `"markdown comment"`, `"markdown title"`.
         weight: How much more an instruction weighs here than in plain sight, `> 1`.
     """
 
@@ -35,7 +37,8 @@ class Hidden(NamedTuple):
 _INVISIBLE = (
     r"display\s{0,3}:\s{0,3}none|visibility\s{0,3}:\s{0,3}(?:hidden|collapse)"
     r"|font-size\s{0,3}:\s{0,3}(?:0|1px|0?\.\d)(?![\d.])|opacity\s{0,3}:\s{0,3}0?(?:\.0\d?)?(?![\d.])"
-    r"|(?<![\w-])color\s{0,3}:\s{0,3}(?:#fff(?:fff)?|white|transparent|rgba?\(\s{0,3}255\s{0,3},\s{0,3}255\s{0,3},\s{0,3}255)"
+    r"|(?<![\w-])color\s{0,3}:\s{0,3}(?:#fff(?:fff)?|white|transparent"
+    r"|rgba?\(\s{0,3}255\s{0,3},\s{0,3}255\s{0,3},\s{0,3}255)"
     r"|(?:left|top|text-indent)\s{0,3}:\s{0,3}-\d{3,5}|(?<![\w-])(?:max-)?(?:width|height)\s{0,3}:\s{0,3}0(?![\d.])"
     r"|clip\s{0,3}:\s{0,3}rect\(0"
 )
@@ -61,12 +64,7 @@ _MARKDOWN = re.compile(
 
 def hidden_stretches(text: str) -> Iterator[Hidden]:
     """Stretches of `text` that HTML or Markdown would not show."""
-    found = 0
-    for one in _all(text):
-        found += 1
-        if found > _MOST:
-            return
-        yield one
+    return itertools.islice(_all(text), _MOST)
 
 
 def _all(text: str) -> Iterator[Hidden]:

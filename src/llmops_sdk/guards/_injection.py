@@ -259,10 +259,11 @@ def _scored(
     """The words that the model reads: all, or those of the stretches `touched`."""
     if touched is None:
         return listed, distinct
-    pieces: list[str] = []
-    for match in re.finditer(r"\w+", part, re.ASCII):
-        if _touches(plain.origin(offset + match.start(), offset + match.end()), touched):
-            pieces.append(match.group())
+    pieces = [
+        match.group()
+        for match in re.finditer(r"\w+", part, re.ASCII)
+        if _touches(plain.origin(offset + match.start(), offset + match.end()), touched)
+    ]
     return pieces, set(pieces)
 
 

@@ -14,8 +14,43 @@ from llmops_sdk.guards._patterns import Rule
 __all__ = ["FOREIGN_RULES", "FREQUENT_WORDS", "INJECTION_RULES", "SQUEEZED_RULES"]
 
 FREQUENT_WORDS = frozenset(
-    "to the a in is be are can for from use go no you i my how if as do not have has sie am ne n tu al "
-    "without new your any all open".split()
+    [
+        "to",
+        "the",
+        "a",
+        "in",
+        "is",
+        "be",
+        "are",
+        "can",
+        "for",
+        "from",
+        "use",
+        "go",
+        "no",
+        "you",
+        "i",
+        "my",
+        "how",
+        "if",
+        "as",
+        "do",
+        "not",
+        "have",
+        "has",
+        "sie",
+        "am",
+        "ne",
+        "n",
+        "tu",
+        "al",
+        "without",
+        "new",
+        "your",
+        "any",
+        "all",
+        "open",
+    ]
 )
 """Where a match can begin with one of these, the rule is tried only in texts that hold one of its literals, too."""
 
@@ -36,24 +71,28 @@ _YOUR = r"(?:your|ur|the|its|this|all|these|any|every|those|their)"
 _RULES_EN = (
     r"(?:instruct(?:ions?|ed)|prompts?|rules?|guidelines?|guidance|directives?|directions|commands|orders"
     r"|programming"
-    r"|polic(?:y|ies)|safeguards?|restrictions|constraints|safety\W[a-z]{1,20}|filters?|alignment|ethics|training"
+    r"|polic(?:y|ies)|safeguards?|restrictions|constraints|safety\W[a-z]{1,20}|filters?|alignment|ethics"
+    r"|training"
     r"|moderation|limitations|protocols?)"
 )
 _PROMPT_EN = (
     r"(?:system\W{0,3}(?:prompts?|messages?|instructions?|configurations?|settings)|(?:hidden|secret|internal"
     r"|initial|original"
-    r"|starting|first|developer|confidential|operating|exact|preset|pre-?prompt|base|core|prior|previous|custom)"
+    r"|starting|first|developer|confidential|operating|exact|preset|pre-?prompt|base|core|prior|previous"
+    r"|custom)"
     r"\W(?:[a-z]{1,12}\W)?(?:prompts?|instructions?|messages?|directives?|guidelines|rules)|pre-?prompt"
     r"|initiali[sz]ation string)"
 )
 _SHOW_EN = (
     r"(?:show|reveal|print|display|output|repeat|tell|give|write|leak|expose|share|paste|send|list|disclose"
     r"|dump|return"
-    r"|recite|reproduce|summari[sz]e|translate|encode|describe|explain|provide|copy|quote|see|read|state|type|say)"
+    r"|recite|reproduce|summari[sz]e|translate|encode|describe|explain|provide|copy|quote|see|read|state"
+    r"|type|say)"
 )
 
 _WITHOUT = (
-    r"\b(?:without|no|not have|has no|have no|free (?:of|from)|lacks?|n[o']t bound by|unbound by|removes? all|zero"
+    r"\b(?:without|no|not have|has no|have no|free (?:of|from)|lacks?|n[o']t bound by|unbound by"
+    r"|removes? all|zero"
     r"|never follow|broken free (?:of|from)|not (?:restrained|restricted|limited|bound|constrained) by"
     r"|ignores? (?:all|any))"
 )
@@ -194,7 +233,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "no_rules",
         0.4,
-        rf"{_WITHOUT}{_S}{_gap(4)}?(?:filters?|content polic(?:y|ies)|rules|guidelines|censorship|safeguards|morals?"
+        rf"{_WITHOUT}{_S}{_gap(4)}?(?:filters?|content polic(?:y|ies)|rules|guidelines|censorship"
+        rf"|safeguards|morals?"
         r"|ethics|ethical|safety (?:guidelines|filters?|rules|protocols|checks)|moral (?:code|compass))\b",
         "filter",
         "polic",
@@ -239,14 +279,21 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "do_anything_now",
         0.9,
-        r"\bdo anything now\b|\b(?:named?|called|act like|persona of|like|you are|as) dan\b(?! brown)|\bdan (?:mode"
+        r"\bdo anything now\b|\b(?:named?|called|act like|persona of|like|you are|as) dan\b(?! brown)"
+        r"|\bdan (?:mode"
         r"|can do|has been|has broken|prompt)\b|\bjail ?break(?:ing|ed)?\b"
         r"|\bdeveloper mode (?:enabled|output|policy|response|v2)",
         " dan",
         "do anything now",
     ),
     _rule(
-        "do_anything_now", 0.9, r"\[(?:.{0,4}\s)?(?:jailbreak|dan|stop|classic)\]", "[jailb", "[dan", "[class", "stop]"
+        "do_anything_now",
+        0.9,
+        r"\[(?:.{0,4}\s)?(?:jailbreak|dan|stop|classic)\]",
+        "[jailb",
+        "[dan",
+        "[class",
+        "stop]",
     ),
     _rule(
         "mode_switch",
@@ -459,7 +506,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "hidden_comment",
         0.6,
-        r"<!--[^>]{0,200}\b(?:important|ignore|assistant|agents?|ai|summari[sz]|instruction|must|system|prompt)\b",
+        r"<!--[^>]{0,200}\b(?:important|ignore|assistant|agents?|ai|summari[sz]|instruction|must|system"
+        r"|prompt)\b",
         "<!--",
     ),
     _rule(
@@ -561,7 +609,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "new_task",
         0.6,
-        r"\b(?:important|urgent|priority|emergency|updated?|special|secret|additional|next)\W{1,3}(?:and \w{1,12} )?new"
+        r"\b(?:important|urgent|priority|emergency|updated?|special|secret|additional"
+        r"|next)\W{1,3}(?:and \w{1,12} )?new"
         r" (?:instructions?|task|orders?|directives?)\b|\bnew (?:task|instructions?)\W{0,3}[:*\n]",
         "new task",
         "new instruction",
@@ -571,21 +620,28 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "instead_of_the_task",
         0.6,
-        rf"\b(?:when|if|once|whenever|before){_S}(?:you are |you're |you )?(?:asked|told|summari[sz]ing|summari[sz]e|answering|responding"
-        rf"|reading|processing){_S}{_gap(8)}?(?:instead|always|only (?:say|reply|answer)|first (?:do|run|send|visit|call))\b",
+        rf"\b(?:when|if|once|whenever|before){_S}(?:you are |you're |you )?(?:asked|told|summari[sz]ing"
+        rf"|summari[sz]e|answering|responding"
+        rf"|reading|processing){_S}{_gap(8)}?(?:instead|always|only (?:say|reply|answer)|first (?:do|run"
+        rf"|send|visit|call))\b",
     ),
     _rule(
         "ignore_and_say",
         0.7,
-        rf"\b(?:ignore|disregard|forget){_S}(?:the|all|every|what|this|that|everything|everthing|any){_S}{_gap(5)}?(?:and|then){_S}"
-        rf"(?:just |only |simply |instead )?(?:say|state|output|print|reply|respond|answer|repeat|write|tell|give|show|reveal)\b"
-        rf"|\b(?:ignore|disregard|forget){_S}(?:what|all|everything|everthing|anything){_S}{_gap(3)}?(?:told|said|instructed|learned|know)\b",
+        rf"\b(?:ignore|disregard|forget){_S}(?:the|all|every|what|this|that|everything|everthing"
+        rf"|any){_S}{_gap(5)}?(?:and|then){_S}"
+        rf"(?:just |only |simply |instead )?(?:say|state|output|print|reply|respond|answer|repeat|write"
+        rf"|tell|give|show|reveal)\b"
+        rf"|\b(?:ignore|disregard|forget){_S}(?:what|all|everything|everthing"
+        rf"|anything){_S}{_gap(3)}?(?:told|said|instructed|learned|know)\b",
     ),
     _rule(
         "secret_asked",
         0.55,
-        rf"\b(?:what(?:'s| is| was)|tell{_S}me|give{_S}me|reveal|share|say|spell|repeat|print|show(?:{_S}me)?|provide|encode){_S}"
-        rf"(?:{_gap(4)})?(?:your{_S}|the{_S}secret{_S})(?:secret{_S})?(?:passwords?|passphrase|secret|key|secret key|code ?word)\b",
+        rf"\b(?:what(?:'s| is| was)|tell{_S}me|give{_S}me|reveal|share|say|spell|repeat|print"
+        rf"|show(?:{_S}me)?|provide|encode){_S}"
+        rf"(?:{_gap(4)})?(?:your{_S}|the{_S}secret{_S})(?:secret{_S})?(?:passwords?|passphrase|secret"
+        rf"|key|secret key|code ?word)\b",
         "password",
         "passphrase",
         "secret",
@@ -596,7 +652,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "false_authority",
         0.4,
-        r"\b(?:i am|i'm|this is|speaking as|as) (?:your|the|an?) (?:developer|creator|administrator|admin|programmer|owner|operator"
+        r"\b(?:i am|i'm|this is|speaking as|as) (?:your|the|an?) (?:developer|creator|administrator"
+        r"|admin|programmer|owner|operator"
         r"|system administrator|openai (?:engineer|employee|developer)|sysadmin)\b",
         "developer",
         "creator",
@@ -609,20 +666,25 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "in_developer_mode",
         0.5,
-        r"\b(?:operating|running|working|now) in (?:developer|debug|maintenance|admin|god|test(?:ing)?|unrestricted) mode\b",
+        r"\b(?:operating|running|working|now) in (?:developer|debug|maintenance|admin|god|test(?:ing)?"
+        r"|unrestricted) mode\b",
     ),
     # --- Portuguese, Dutch, Italian ---
     _rule(
         "override_pt_nl_it",
         0.9,
-        rf"\b(?:ignore|ignora|ignorar|esqueca|esquece|desconsidere|negeer|vergeet|ignoreer|ignorate|ignori|dimentica|scorda|dimenticate){_S}{_gap(4)}"
-        r"(?:instrucoes|regras|ordens|diretrizes|instructies|regels|richtlijnen|opdrachten|aanwijzingen|istruzioni|regole|direttive|indicazioni)\b",
+        rf"\b(?:ignore|ignora|ignorar|esqueca|esquece|desconsidere|negeer|vergeet|ignoreer|ignorate"
+        rf"|ignori|dimentica|scorda|dimenticate){_S}{_gap(4)}"
+        r"(?:instrucoes|regras|ordens|diretrizes|instructies|regels|richtlijnen|opdrachten|aanwijzingen"
+        r"|istruzioni|regole|direttive|indicazioni)\b",
     ),
     _rule(
         "prompt_leak_pt_nl",
         0.8,
-        rf"\b(?:mostre|mostra|revele|revela|diga|repita|imprima|toon|laat|geef|onthul|herhaal|quais sao|wat (?:is|zijn)){_S}{_gap(4)}?"
-        r"(?:prompt (?:do|de) sistema|suas instrucoes|instrucoes (?:do sistema|iniciais|ocultas|secretas)|systeem ?prompt"
+        rf"\b(?:mostre|mostra|revele|revela|diga|repita|imprima|toon|laat|geef|onthul|herhaal|quais sao"
+        rf"|wat (?:is|zijn)){_S}{_gap(4)}?"
+        r"(?:prompt (?:do|de) sistema|suas instrucoes|instrucoes (?:do sistema|iniciais|ocultas"
+        r"|secretas)|systeem ?prompt"
         r"|systeeminstructies|(?:verborgen|geheime|oorspronkelijke) instructies)\b",
     ),
     # --- German (without umlauts' dots, since accents are taken off) ---
@@ -720,7 +782,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
         0.9,
         r"\b(?:ignor(?:a|e|en|ar|es|ate)|olvid(?:a|e|en|ar|ate)|omit(?:e|a)|descart(?:a|e)|desobedece"
         rf"|no sigas|dimentica|salta){_S}{_gap(4)}"
-        r"(?:instrucciones|reglas|directrices|ordenes|indicaciones|restricciones|istruzioni|regole|direttive)\b",
+        r"(?:instrucciones|reglas|directrices|ordenes|indicaciones|restricciones|istruzioni|regole"
+        r"|direttive)\b",
         "ignor",
         "olvid",
         "omit",
@@ -813,27 +876,30 @@ def _foreign(kind: str, score: float, *patterns: str) -> Rule:
 FOREIGN_RULES: tuple[Rule, ...] = (
     _foreign(
         "override_ru", 0.9,
-        r"(?:игнорируй|игнорируйте|забудь|забудьте|проигнорируй|отбрось)\W[^.!?\n]{0,40}(?:инструкци|правила|указани|команды|промпт|ограничени)",
+        r"(?:игнорируй|игнорируйте|забудь|забудьте|проигнорируй|отбрось)\W[^.!?\n]{0,40}(?:инструкци"
+        r"|правила|указани|команды|промпт|ограничени)",
     ),
     _foreign(
         "prompt_leak_ru", 0.8,
-        r"(?:покажи|раскрой|выведи|повтори|напиши|назови|скажи)\W[^.!?\n]{0,30}(?:системн\w{1,4} (?:промпт|инструкц|подсказк|сообщен)|свои инструкции|секретн\w{1,4} (?:инструкц|ключ))",
+        r"(?:покажи|раскрой|выведи|повтори|напиши|назови"
+        r"|скажи)\W[^.!?\n]{0,30}(?:системн\w{1,4} (?:промпт|инструкц|подсказк|сообщен)|свои инструкции"
+        r"|секретн\w{1,4} (?:инструкц|ключ))",
     ),
     _foreign(
         "override_zh", 0.9,
-        r"(?:忽略|无视|忘记|忘掉|不要理会|忽視|無視)[^。！？\n]{0,12}(?:指令|指示|提示|规则|規則|说明|要求|内容)",
+        r"(?:忽略|无视|忘记|忘掉|不要理会|忽視|無視)[^\u3002\uff01\uff1f\n]{0,12}(?:指令|指示|提示|规则|規則|说明|要求|内容)",
     ),
     _foreign(
         "prompt_leak_zh", 0.8,
-        r"(?:显示|告诉我|输出|打印|重复|泄露|透露|说出|顯示)[^。！？\n]{0,12}(?:系统提示|系统指令|系统消息|初始指令|隐藏指令|系統提示|密码)",
+        r"(?:显示|告诉我|输出|打印|重复|泄露|透露|说出|顯示)[^\u3002\uff01\uff1f\n]{0,12}(?:系统提示|系统指令|系统消息|初始指令|隐藏指令|系統提示|密码)",
     ),
     _foreign(
         "override_ja", 0.9,
-        r"(?:指示|命令|ルール|プロンプト|規則|制約)[^。！？\n]{0,8}(?:無視|忘れ|破棄)",
+        r"(?:指示|命令|ルール|プロンプト|規則|制約)[^\u3002\uff01\uff1f\n]{0,8}(?:無視|忘れ|破棄)",
     ),
     _foreign(
         "prompt_leak_ja", 0.8,
-        r"(?:システムプロンプト|初期指示|隠された指示|システムメッセージ)[^。！？\n]{0,10}(?:表示|教え|出力|見せ|開示)",
+        r"(?:システムプロンプト|初期指示|隠された指示|システムメッセージ)[^\u3002\uff01\uff1f\n]{0,10}(?:表示|教え|出力|見せ|開示)",
     ),
     _foreign(
         "override_ko_ar", 0.9,

@@ -1,13 +1,15 @@
-"""The lexical model of `PromptInjection`: which words, and which words close to each other, speak for an attack.
+"""The lexical model of `PromptInjection`: which words, and which neighbouring words, speak for an attack.
 
-A logistic regression over what occurs in a stretch of text: words, and pairs of words that stand next to each other. Each feature counts once; weights are whole numbers. Looking them up is the intersection of
-two sets, which is what makes it cheap. `benchmarks/injection_model/train.py` makes the file that is read here.
+A logistic regression over what occurs in a stretch of text: words, and pairs of words that stand next to each other.
+Each feature counts once; weights are whole numbers. Looking them up is the intersection of two sets, which is what
+makes it cheap. `benchmarks/injection_model/train.py` makes the file that is read here.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.resources
+import itertools
 import re
 from typing import NamedTuple
 
@@ -25,7 +27,7 @@ def words_of(text: str) -> list[str]:
 
 def pairs_of(words: list[str]) -> set[tuple[str, str]]:
     """Pairs of words that stand next to each other."""
-    return set(zip(words, words[1:], strict=False))
+    return set(itertools.pairwise(words))
 
 
 class LexicalModel(NamedTuple):

@@ -61,7 +61,7 @@ def _walk(states: list[_State], sequence: list[Any]) -> list[_State] | None:
     return states
 
 
-def _step(going: list[str], op: str, value: Any) -> list[_State] | None:  # noqa: PLR0911  (one case a kind of node)
+def _step(going: list[str], op: str, value: Any) -> list[_State] | None:
     match op:
         case "LITERAL":
             return [_spell(word, chr(value)) for word in going]
