@@ -32,6 +32,7 @@ from llmops_sdk.guards import (
     SystemPromptLeak,
     URLs,
 )
+from llmops_sdk.guards import PII, Guard, InvisibleText, PromptInjection, Regex, Secrets
 from llmops_sdk.protocols import GuardContext
 
 PROSE = (
@@ -52,6 +53,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "MaliciousCode()": MaliciousCode(),
     "URLs()": URLs(),
+    "InvisibleText()": InvisibleText(),
 }
 # What people switch on for a stream of answers; other guards of this library that read answers belong here too.
 STREAMED = ("Secrets()", "PII()")

@@ -24,7 +24,9 @@ __all__ = ["PromptInjection"]
 _WINDOW = 3_000  # characters that are judged together
 _OVERLAP = 600
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+_STEM = 4  # letters
 _Spans = Sequence[tuple[int, int]]
+_Counts = Callable[[int, int], bool]
 
 # What a logistic regression over the evidence of rules and the lexical model gave; see docs/concepts/guards.
 _BIAS = -1.4
@@ -42,62 +44,69 @@ class _Match(NamedTuple):
     evidence: float
 
 
+class _Waiting(NamedTuple):
+    """A rule that may begin with frequent words, and one of the literals that it waits for."""
+
+    literal: str
+    rule: Rule
+    pattern: re.Pattern[str]
+    words: frozenset[str]
+
+
 class _Rules:
     """Rules, by the words that they begin with: each is tried where such a word stands, and nowhere else."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._by_word: dict[str, list[tuple[Rule, re.Pattern[str]]]] = {}
-        self._by_sign: list[tuple[Rule, re.Pattern[str]]] = []
-        self._stems: dict[str, frozenset[str]] = {}
+        self._by_stem: dict[str, list[_Waiting]] = {}
+        self._searched: list[tuple[Rule, re.Pattern[str]]] = []
         for rule in rules:
             pattern = re.compile(rule.pattern, rule.flags)
             heads = read_heads(rule.pattern, rule.flags)
             if heads is None or heads.prefixes:
-                self._by_sign.append((rule, pattern))
+                self._searched.append((rule, pattern))
                 continue
-            for word in heads.words:
+            for word in heads.words - FREQUENT_WORDS:
                 self._by_word.setdefault(word, []).append((rule, pattern))
-            # The literals of these rules stand at the beginning of words, so four letters of each word tell most off.
-            self._stems[rule.pattern] = frozenset(max(words_of(one), key=len)[:4] for one in rule.literals)
-        self._heads = frozenset(self._by_word)
+            frequent = heads.words & FREQUENT_WORDS
+            # Literals hold the beginning of a word: those are looked for of which a text has the first letters.
+            for literal in rule.literals if frequent else ():
+                stem = max(words_of(literal), key=len)[:_STEM]
+                self._by_stem.setdefault(stem, []).append(_Waiting(literal, rule, pattern, frequent))
+        self._words = frozenset(self._by_word)
+        self._stems = frozenset(self._by_stem)
 
-    def find(
-        self, text: str, words: set[str], counts: Callable[[int, int], bool] | None
-    ) -> Iterator[tuple[Rule, int, int]]:
+    def find(self, text: str, words: set[str], counts: _Counts | None) -> Iterator[tuple[Rule, int, int]]:
         """The first match (that counts) of each rule and each of its first words."""
-        stems = {word[:4] for word in words}
-        for word in self._heads & words:
-            rules = self._by_word[word]
-            if word in FREQUENT_WORDS:
-                rules = [
-                    one
-                    for one in rules
-                    if not self._stems[one[0].pattern].isdisjoint(stems) and _holds_one(text, one[0].literals)
-                ]
-            position = text.find(word) if rules else -1
-            while position >= 0 and rules:
-                left = []
-                for rule, pattern in rules:
-                    match = pattern.match(text, position)
-                    if match is None or not (counts is None or counts(*match.span())):
-                        left.append((rule, pattern))
-                    else:
-                        yield rule, *match.span()
-                rules = left
-                position = text.find(word, position + len(word))
-        for rule, pattern in self._by_sign:
-            if _holds_one(text, rule.literals):
+        for word in self._words & words:
+            for rule, pattern in self._by_word[word]:
+                yield from _first(text, word, rule, pattern, counts)
+        tried: set[str] = set()
+        for stem in self._stems & {word[:_STEM] for word in words}:
+            for literal, rule, pattern, heads in self._by_stem[stem]:
+                if rule.pattern not in tried and literal in text:
+                    tried.add(rule.pattern)
+                    for word in heads & words:
+                        yield from _first(text, word, rule, pattern, counts)
+        for rule, pattern in self._searched:
+            if any(literal in text for literal in rule.literals):
                 for match in pattern.finditer(text):
                     if counts is None or counts(*match.span()):
                         yield rule, *match.span()
                         break
 
 
-def _holds_one(text: str, literals: tuple[str, ...]) -> bool:
-    for literal in literals:  # noqa: SIM110  (`any` with a generator takes three times as long)
-        if literal in text:
-            return True
-    return False
+def _first(
+    text: str, word: str, rule: Rule, pattern: re.Pattern[str], counts: _Counts | None
+) -> Iterator[tuple[Rule, int, int]]:
+    """The first match that begins with `word`."""
+    position = text.find(word)
+    while position >= 0:
+        match = pattern.match(text, position)
+        if match is not None and (counts is None or counts(*match.span())):
+            yield rule, *match.span()
+            return
+        position = text.find(word, position + len(word))
 
 
 def _touches(span: tuple[int, int], touched: _Spans) -> bool:
