@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_sdk.guards import classifier as classifier
+    from llmops_sdk.guards import llm_guard as llm_guard
     from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._canary import Canary
     from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
     from llmops_sdk.guards._invisible_text import InvisibleText
+    from llmops_sdk.guards._isolated import IsolatedGuard, isolated
     from llmops_sdk.guards._malicious_code import MaliciousCode
     from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
@@ -40,6 +42,7 @@ __all__ = [
     "Guard",
     "GuardOptions",
     "InvisibleText",
+    "IsolatedGuard",
     "MaliciousCode",
     "PatternGuard",
     "PromptInjection",
@@ -59,6 +62,7 @@ __all__ = [
     "cascade",
     "evaluate",
     "guard",
+    "isolated",
     "sample",
     "shadow",
     "timed",
@@ -72,6 +76,7 @@ _HOMES = {
     "Guard": "_guard",
     "GuardOptions": "_guard",
     "InvisibleText": "_invisible_text",
+    "IsolatedGuard": "_isolated",
     "MaliciousCode": "_malicious_code",
     "PII": "_pii",
     "PatternGuard": "_patterns",
@@ -92,13 +97,14 @@ _HOMES = {
     "cascade": "_composed",
     "evaluate": "_measuring",
     "guard": "_guard",
+    "isolated": "_isolated",
     "sample": "_wrapped",
     "shadow": "_wrapped",
     "timed": "_wrapped",
 }
 """Public name -> the module of this room that defines it."""
 
-_ADAPTERS: frozenset[str] = frozenset({"classifier"})
+_ADAPTERS: frozenset[str] = frozenset({"classifier", "llm_guard"})
 """The modules of this room that import a third-party library."""
 
 
