@@ -166,7 +166,7 @@ def test_threads_miss_no_secret():
     missed = []
 
     def many(one):
-        missed.extend(n for n in range(30) if one.check(f"the key is {aws_key(n)} here").action != "rewrite")
+        missed.extend(n for n in range(60) if one.check(f"the key is {aws_key(n)} here").action != "rewrite")
 
     threads = [threading.Thread(target=many, args=(one,)) for one in (guard, others) * 4]
     for thread in threads:
