@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._malicious_code import MaliciousCode
     from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
-    from llmops_sdk.guards._pii import PII
+    from llmops_sdk.guards._pii import PII, PII_KINDS, Recognizer
     from llmops_sdk.guards._regex import Regex
     from llmops_sdk.guards._secrets import Secrets
     from llmops_sdk.guards._segments import Segment, SegmentGuard
     from llmops_sdk.guards._system_prompt_leak import SystemPromptLeak
     from llmops_sdk.guards._urls import URLs
+    from llmops_sdk.guards._vault import Vault
     from llmops_sdk.guards._wrapped import cached, sample, shadow, timed
 
 __all__ = [
     "PII",
+    "PII_KINDS",
     "Calibration",
     "Canary",
     "Evaluation",
@@ -46,6 +48,7 @@ __all__ = [
     "MaliciousCode",
     "PatternGuard",
     "PromptInjection",
+    "Recognizer",
     "Regex",
     "Rule",
     "Secrets",
@@ -53,6 +56,7 @@ __all__ = [
     "SegmentGuard",
     "SystemPromptLeak",
     "URLs",
+    "Vault",
     "acalibrate",
     "aevaluate",
     "all_of",
@@ -79,8 +83,10 @@ _HOMES = {
     "IsolatedGuard": "_isolated",
     "MaliciousCode": "_malicious_code",
     "PII": "_pii",
+    "PII_KINDS": "_pii",
     "PatternGuard": "_patterns",
     "PromptInjection": "_injection",
+    "Recognizer": "_pii",
     "Regex": "_regex",
     "Rule": "_patterns",
     "Secrets": "_secrets",
@@ -88,6 +94,7 @@ _HOMES = {
     "SegmentGuard": "_segments",
     "SystemPromptLeak": "_system_prompt_leak",
     "URLs": "_urls",
+    "Vault": "_vault",
     "acalibrate": "_calibrating",
     "aevaluate": "_measuring",
     "all_of": "_composed",

@@ -1,0 +1,285 @@
+"""How `PII` looks for what `_pii_rules` describes: cheap where there is nothing, and able to follow a stream.
+
+Numbers are found by their tokens: stretches of letters and digits, held together by `.`, `-` and `/`. Tokens with one
+space between them form a row; a tree of shapes says which tokens of a row, read from left to right, the longest first,
+are a number. So a text costs the same however many shapes there are.
+
+Nothing that is found reaches over a *break*: a line's end, punctuation that no number holds, or the space between two
+words. What stands before the last break is decided, so a stream holds back little more than the last word.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Self
+
+from llmops_sdk.guards._ignored import Ignored
+from llmops_sdk.guards._pii_rules import GAP, LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
+from llmops_sdk.guards._pii_restorer import PLACEHOLDER
+
+__all__ = ["BEHIND", "LONGEST", "Found", "Scanner", "scanner_for"]
+
+LONGEST = 544
+"""No finding is longer: an e-mail address of 64 characters, an at sign, and eight labels."""
+
+BEHIND = 64
+"""How many characters before a number its words are looked for."""
+
+_REACH = 45  # of the longest shape, spaces included
+_LETTER = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
+_AT = re.compile(rf"(?<=[{_LETTER}0-9_+\-])(?:@|%40|&#64;|\uff20)(?=[{_LETTER}0-9])")
+# RFC 5321 allows 64 characters before the @ and 255 after it.
+_LOCAL = re.compile(rf"[{_LETTER}0-9_][{_LETTER}0-9._%+'\-]{{0,63}}\Z")
+_DOMAIN = re.compile(
+    rf"[{_LETTER}0-9\-]{{1,63}}(?:\.[{_LETTER}0-9\-]{{1,63}}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})"
+    rf"(?![{_LETTER}])"
+)
+_DIGITS = re.compile("[0-9]")
+_TOKEN = re.compile(
+    r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z][.\-+/\u2010\u2011])[A-Za-z]{0,8}[0-9][0-9A-Za-z]{0,60}(?:[.\-+/\u2010\u2011][0-9A-Za-z]{1,20}){0,7}"
+    r"|(?<=[0-9] )[A-Z](?![0-9A-Za-z])"
+)
+_SHAPE = {
+    **{ord(c): "9" for c in "0123456789"},
+    **{ord(c): "A" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"},
+    **{ord(c): " " for c in GAP},
+    0x2010: "-",
+    0x2011: "-",
+}
+_COMPACT = {ord(c): "" for c in GAP + ".-+/\u2010\u2011"}
+_SENTENCE = re.compile(r"[a-z\u00df-\u024f]{3}[.!?]\s")
+_OTHER = re.compile(rf"(?i:(?<![^\W_])(?:{NOT_PERSONAL})(?![^\W_]))")
+_CJK = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff01\uff0c\uff1f"
+# Not a `d` after the space: it may begin the `de` of a date. Every lookahead is of one character.
+_BREAK = re.compile(
+    rf"[\n\r\t\"!?=|*^`~$\u2026{_CJK}]|[^\W\d_A-Z](?<![Dd]e)[.,:]? (?=[^\W\d_Dd])|[^\W\d_][,:] (?=[^\W\d_])"
+)
+
+
+_PLACEHOLDERS = Pattern(kind=PLACEHOLDER.kind, pattern=PLACEHOLDER.pattern, hint=PLACEHOLDER.hint or "")
+
+
+class Found(NamedTuple):
+    """A finding; sorted by where it begins, the longest first, then by how much its form says (`rank`, 0 the most)."""
+
+    start: int
+    longest_first: int
+    rank: int
+    kind: str
+    end: int
+    score: float = 1.0
+
+
+class _Node:
+    """Shapes that begin with the same tokens."""
+
+    __slots__ = ("after", "shapes")
+
+    def __init__(self) -> None:
+        self.after: dict[str, _Node] = {}
+        self.shapes: list[Shape] = []
+
+
+@functools.lru_cache(maxsize=256)
+def _words(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?i:(?<![^\W_])(?:{words})(?![^\W\d_]))")
+
+
+def _last(pattern: re.Pattern[str], before: str) -> int:
+    """Where the last match ends, -1 without one."""
+    end = -1
+    for match in pattern.finditer(before):
+        end = match.end()
+    return end
+
+
+class Scanner:
+    """Looks for some kinds. Immutable; shared by all guards with the same kinds and ignore list."""
+
+    def __init__(self, kinds: frozenset[str], ignore: Ignored | None) -> None:
+        self._kinds = kinds
+        self._ignore = ignore
+        self._email = "email" in kinds
+        self._patterns = [
+            (number, re.compile(rule.pattern, re.ASCII), re.compile(rule.hint, re.ASCII), rule)
+            for number, rule in enumerate(rule for rule in (*PATTERNS, _PLACEHOLDERS) if rule.kind in kinds)
+        ]
+        self._tree = _Node()
+        for shape in SHAPES:
+            for form in shape.forms if shape.kind in kinds else ():
+                node = self._tree
+                for token in form.split(" "):
+                    node = node.after.setdefault(token, _Node())
+                node.shapes.append(shape)
+        self._uneven = {
+            length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()
+        }
+        self._licences = [shape for shape in LICENCES if shape.kind in kinds]
+
+    def __reduce__(self) -> tuple[Callable[..., Scanner], tuple[frozenset[str], Ignored | None]]:
+        return scanner_for, (self._kinds, self._ignore)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    @staticmethod
+    def decided(buffer: str, undecided: int) -> int:
+        """Up to where no finding that begins before can grow or come any more, whatever follows."""
+        decided = max(undecided, len(buffer) - LONGEST - 1)
+        for match in _BREAK.finditer(buffer, undecided):
+            decided = max(decided, match.end())
+        return decided
+
+    def find(self, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[Found]:
+        """All findings that begin in `text[start:stop]`, with `offset` added.
+
+        `text` holds `BEHIND` characters before `start` if there are any. `resume` holds where each search goes on (with
+        `offset`); it is read and updated.
+        """
+        found: list[Found] = []
+        if self._email and ("@" in text or "%40" in text or "&#64;" in text or "\uff20" in text):
+            self._find_emails(text, start, stop, offset, found)
+        digits = _DIGITS.search(text, start) is not None
+        if digits:
+            self._find_numbers(text, start, stop, offset, resume, found)
+        if digits or "_" in text or ":" in text or "<<" in text or "[" in text or "(" in text or "{" in text:
+            for number, pattern, hint, rule in self._patterns:
+                if hint.search(text, start) is not None:
+                    self._find_pattern(number, pattern, rule, text, (start, stop, offset), resume, found)
+        return found
+
+    def _add(self, found: list[Found], text: str, span: tuple[int, int], kind: str, offset: int, rank: int = 0) -> None:
+        start, end = span
+        if self._ignore is None or not self._ignore.holds(text[start:end]):
+            found.append(Found(start + offset, -end, rank, kind, end + offset))
+
+    def _find_emails(self, text: str, start: int, stop: int, offset: int, found: list[Found]) -> None:
+        for at in _AT.finditer(text, start, min(len(text), stop + 65)):
+            local = _LOCAL.search(text, max(0, at.start() - 64), at.start())
+            if local is None or not start <= local.start() < stop:
+                continue
+            domain = _DOMAIN.match(text, at.end())
+            if domain is not None:
+                self._add(found, text, (local.start(), domain.end()), "email", offset)
+
+    def _find_pattern(
+        self,
+        number: int,
+        pattern: re.Pattern[str],
+        rule: Pattern,
+        text: str,
+        limits: tuple[int, int, int],
+        resume: dict[int, int],
+        found: list[Found],
+    ) -> None:
+        start, stop, offset = limits
+        position = max(start, resume.get(number, 0) - offset)
+        while position < stop:
+            match = pattern.search(text, position)
+            if match is None or match.start() >= stop:
+                return
+            if rule.check(match.group()) and (not rule.context or self._named(rule.context, text, match.start())):
+                self._add(found, text, match.span(), rule.kind, offset, 1 if rule.kind != "email" else 0)
+                position = match.end()
+                resume[number] = position + offset
+            else:
+                position = match.start() + 1
+
+    @staticmethod
+    def _before(text: str, start: int) -> str:
+        before = text[max(0, start - BEHIND) : start]
+        sentence = _last(_SENTENCE, before)
+        return before if sentence < 0 else before[sentence:]
+
+    def _named(self, words: str, text: str, start: int) -> int:
+        """How near before `start` one of the words stands, 0 where none does or another name stands nearer."""
+        before = self._before(text, start)
+        end = _last(_words(words), before)
+        if end < 0 or _last(_OTHER, before) > end:
+            return 0
+        return end + 1 + BEHIND - len(before)
+
+    def _find_numbers(
+        self, text: str, start: int, stop: int, offset: int, resume: dict[int, int], found: list[Found]
+    ) -> None:
+        position = max(start, resume.get(-1, 0) - offset)
+        for row in _rows(text, position, stop):
+            number = 0
+            while number < len(row) and row[number][0] < stop:
+                end, kind = self._read(text, row, number)
+                if kind:
+                    self._add(found, text, (row[number][0], row[end - 1][1]), kind, offset)
+                    resume[-1] = row[end - 1][1] + offset
+                    number = end
+                else:
+                    number += 1
+
+    def _read(self, text: str, row: list[tuple[int, int]], number: int) -> tuple[int, str]:
+        """The longest number that begins at a token: the token after it, and its kind."""
+        best, kind = number, ""
+        node = self._tree
+        start = row[number][0]
+        for place in range(number, len(row)):
+            begin, end = row[place]
+            following = node.after.get(text[begin:end].translate(_SHAPE))
+            if following is None:
+                break
+            node = following
+            if node.shapes and (told := self._tell(node.shapes, text, start, end)):
+                best, kind = place + 1, told
+        if kind:
+            return best, kind
+        begin, end = row[number]
+        length = end - begin
+        uneven = self._uneven.get(length, [])
+        if uneven and text[begin:end].isalnum() and (told := self._tell(uneven, text, begin, end)):
+            return number + 1, told
+        if self._licences and 5 <= length <= 20 and (told := self._tell(self._licences, text, begin, end)):
+            return number + 1, told
+        return number, ""
+
+    def _tell(self, shapes: list[Shape], text: str, start: int, end: int) -> str:
+        """Which of the shapes it is: the one whose name stands nearest, else the first whose check holds."""
+        compact = text[start:end].translate(_COMPACT).upper()
+        told, nearest = "", -1
+        for shape in shapes:
+            if not shape.check(compact):
+                continue
+            if shape.context:
+                near = self._named(shape.context, text, start)
+                if not near and (shape.needed or (shape.weak and self._refuted(text, start))):
+                    continue
+            else:
+                near = 0
+            if near > nearest:
+                told, nearest = shape.kind, near
+        return told
+
+    def _refuted(self, text: str, start: int) -> bool:
+        return _last(_OTHER, self._before(text, start)) >= 0
+
+
+def _rows(text: str, start: int, stop: int) -> Iterator[list[tuple[int, int]]]:
+    """Tokens with one space between them."""
+    row: list[tuple[int, int]] = []
+    for match in _TOKEN.finditer(text, start, min(len(text), stop + _REACH + 100)):
+        span = match.span()
+        if row and (span[0] - row[-1][1] != 1 or text[span[0] - 1] not in GAP):
+            yield row
+            row = []
+        if not row and span[0] >= stop:
+            return
+        row.append(span)
+    if row:
+        yield row
+
+
+@functools.lru_cache(maxsize=64)
+def scanner_for(kinds: frozenset[str], ignore: Ignored | None) -> Scanner:
+    """The scanner for these kinds and this ignore list."""
+    return Scanner(kinds, ignore)
