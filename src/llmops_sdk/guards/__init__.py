@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmops_sdk.guards import classifier as classifier
     from llmops_sdk.guards import llm_guard as llm_guard
+    from llmops_sdk.guards import presidio as presidio
     from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._canary import Canary
     from llmops_sdk.guards._composed import all_of, any_of, cascade
@@ -111,7 +112,7 @@ _HOMES = {
 }
 """Public name -> the module of this room that defines it."""
 
-_ADAPTERS: frozenset[str] = frozenset({"classifier", "llm_guard"})
+_ADAPTERS: frozenset[str] = frozenset({"classifier", "llm_guard", "presidio"})
 """The modules of this room that import a third-party library."""
 
 

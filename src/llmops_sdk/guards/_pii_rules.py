@@ -30,7 +30,7 @@ class Shape:
         kind: What it is, as findings name it.
         forms: How it is written; `9` is a digit, `A` a letter.
         check: Looks at the letters and digits, in capitals.
-        context: Words that name it.
+        context: Words that name it, in small letters; a regular expression whose alternatives begin with letters.
         needed: Whether one of these words has to stand before it. Where it has not, words that name something else
             (an order, an article) still refute it if `weak`.
         weak: Whether the check leaves one in ten or so to chance.
@@ -55,6 +55,7 @@ class Pattern:
         hint: What is in every match, and cheaper to look for.
         check: Looks at the match.
         context: Words of which one has to stand before it.
+        near: Texts in small letters of which one is in every such word.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Pattern:
     hint: str
     check: Callable[[str], bool] = bool
     context: str = ""
+    near: tuple[str, ...] = ()
 
 
 def _date(digits: str) -> bool:
@@ -138,7 +140,7 @@ _PASSPORT = (
 _SSN = r"ssn|ssns|social security|soc\.? sec\.?|itin|taxpayer id(?:entification)?|tin"
 _DRIVER = (
     r"driver'?s?['\u2019]? ?licen[cs]es?|driving licen[cs]es?|dl|licen[cs]e (?:no|number|nr)|führerschein(?:nummer|nr)?|"
-    "permis(?: de conduire)?|(?:permiso|carn(?:et|é)|licencia) de conduci?r|patente(?: di guida)?|rijbewijs(?:nummer)?"
+    "permis(?: de conduire)?|permiso de conducir|carn(?:et|é) de conducir|licencia de conducir|patente(?: di guida)?|rijbewijs(?:nummer)?"
 )
 _PHONE = (
     r"tele?(?:ph|f)?on?[eo]?|phones?|tel|tél|téléphone|teléfono|call(?: me)?|cell(?:ulare|ular)?|mobile?|móvil|portable|"
@@ -150,7 +152,7 @@ _CARD = (
     "kreditkarten?(?:nummer)?|karten?(?:nummer)?|carte|tarjeta|carta"
 )
 _BORN = (
-    r"born(?: on)?|d\.?o\.?b\.?|date of birth|birth ?dates?|birthday|geboren(?: am)?|geb\.?|geburts(?:datum|tag)|"
+    r"born(?: on)?|dob|d\.o\.b\.?|date of birth|birth ?dates?|birthday|geboren(?: am)?|geb\.?|geburts(?:datum|tag)|"
     r"née?(?:\(e\))?(?: le)?|date de naissance|naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa](?: il)?|"
     "data di nascita|nascita|data de nascimento|nascimento|nascid[oa]|geboortedatum|bday"
 )
@@ -358,7 +360,7 @@ UNEVEN: dict[int, tuple[Shape, ...]] = {
             kind="id_card",
             forms=(),
             check=_some_digits,
-            context=r"(?:personal)?ausweis(?:nummer|nr)?|id[- ]card|identity card|perso|identité|identidad|identità",
+            context=r"ausweis(?:nummer|nr)?|personalausweis(?:nummer|nr)?|id[- ]card|identity card|perso|identité|identidad|identità",
             needed=True,
         ),
         Shape(kind="passport", forms=(), check=_some_digits, context=_PASSPORT, needed=True),
@@ -368,7 +370,7 @@ UNEVEN: dict[int, tuple[Shape, ...]] = {
             kind="id_card",
             forms=(),
             check=lambda text: text[9].isdigit() and checks.mrz_digit(text[:9]) == text[9],
-            context=r"(?:personal)?ausweis(?:nummer|nr)?|id[- ]card|identity card|perso",
+            context=r"ausweis(?:nummer|nr)?|personalausweis(?:nummer|nr)?|id[- ]card|identity card|perso",
             needed=True,
         ),
     ),
@@ -459,6 +461,7 @@ PATTERNS: tuple[Pattern, ...] = (
         pattern=rf"{_BEFORE}[A-Z]{{2}} (?:[0-9]{{2}} [0-9]{{2}} [0-9]{{2}}|[0-9]{{6}}) [A-Z](?![0-9A-Za-z])",
         hint=r"[0-9]{2} [A-Z]",
         context=_NINO,
+        near=("nino", "ni n", "national insurance"),
     ),
     Pattern(
         kind="ip",
@@ -527,14 +530,16 @@ PATTERNS: tuple[Pattern, ...] = (
         r"|(?:[0-9]{1,2}[./\-]){2}(?:[12][0-9]{3}|[0-9]{2})|[12][0-9]{3}(?:[./\-][0-9]{1,2}){2})(?![0-9A-Za-z])",
         hint="[12][0-9]{3}|[./-][0-9]{2}",
         context=_BORN,
+        near=("born", "birth", "dob", "d.o.b", "geb", "n\u00e9", "naissance", "naci", "nasci", "nat", "bday"),
     ),
     Pattern(
         kind="plate",
         pattern=r"(?<![0-9A-Za-z])[A-Z0-9\u00c4\u00d6\u00dc]{1,8}(?:[ \-][A-Z0-9]{1,4}){0,3}(?![0-9A-Za-z])",
         hint="[0-9]",
         context=r"licen[cs]e plates?(?: no| number)?|number plates?|plates?(?: no| number)?|"
-        r"(?:vehicle|car) registration(?: no| number)?|registration plates?|"
+        r"vehicle registration(?: no| number)?|car registration|registration plates?|"
         "kfz-kennzeichen|kennzeichen|nummernschild|immatriculation|immatriculée?|matr[ií]cula|targa|kenteken",
+        near=("plate", "regist", "kenn", "nummern", "immat", "matr", "targa", "kenteken"),
         check=_is_plate,
     ),
 )
