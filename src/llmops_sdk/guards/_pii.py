@@ -93,16 +93,16 @@ class PII(Guard):
                 f'restore=True needs action="rewrite", not {action!r}: there is nothing to restore'
             )
         if pseudonym_key is not None and (not isinstance(pseudonym_key, bytes) or len(pseudonym_key) < _SHORTEST_KEY):
-            raise ConfigurationError("pseudonym_key: write at least 16 secret bytes (`secrets.token_bytes(32)` makes some)")
+            raise ConfigurationError(
+                "pseudonym_key: write at least 16 secret bytes (`secrets.token_bytes(32)` makes some)"
+            )
         if pseudonym_key is not None and vault is not None:
             raise ConfigurationError("pseudonym_key and vault: give the key to the vault, `Vault(key=...)`")
         self.restore = restore
         self.action: Literal["rewrite", "block", "flag"] = action
         self._ignore = ignored(ignore)
         looked_for = PII_KINDS if kinds is None else kinds
-        self._scanner = scanner_for(
-            frozenset((*looked_for, PLACEHOLDER.kind) if restore else looked_for), self._ignore
-        )
+        self._scanner = scanner_for(frozenset((*looked_for, PLACEHOLDER.kind) if restore else looked_for), self._ignore)
         self._finders = tuple(_finder(recognizer) for recognizer in recognizers)
         self._key = pseudonym_key
         self._vault = vault
@@ -174,7 +174,7 @@ def _hide(vault: Vault | None, kind: str, text: str, extends: bool) -> str | Non
 
 def _finder(recognizer: Recognizes) -> Callable[[str], Iterable[Finding]]:
     find: Any = getattr(recognizer, "find", recognizer)
-    if not callable(find):
+    if not callable(find) or isinstance(recognizer, str | type):  # a text has a `find` of another kind
         raise ConfigurationError(
             f"{recognizer!r} is no recognizer: write a function `text -> findings`, or an object with such a `find`"
         )

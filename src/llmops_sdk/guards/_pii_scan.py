@@ -39,7 +39,7 @@ _DOMAIN = re.compile(
 )
 _DIGITS = re.compile("[0-9]")
 _TOKEN = re.compile(
-    r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z][.\-+/\u2010\u2011])[A-Za-z]{0,8}[0-9][0-9A-Za-z]{0,60}(?:[.\-+/\u2010\u2011][0-9A-Za-z]{1,20}){0,7}"
+    r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z][.\-+/\u2010\u2011])(?:[XYZxyz]-)?[A-Za-z]{0,8}[0-9][0-9A-Za-z]{0,60}(?:[.\-+/\u2010\u2011][0-9A-Za-z]{1,20}){0,7}"
     r"|(?<=[0-9] )[A-Z](?![0-9A-Za-z])"
 )
 _SHAPE = {
@@ -161,9 +161,7 @@ class Scanner:
                 for token in form.split(" "):
                     node = node.after.setdefault(token, _Node())
                 node.shapes.append(shape)
-        self._uneven = {
-            length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()
-        }
+        self._uneven = {length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()}
         self._licences = [shape for shape in LICENCES if shape.kind in kinds]
 
     def __reduce__(self) -> tuple[Callable[..., Scanner], tuple[frozenset[str], Ignored | None]]:
@@ -234,9 +232,7 @@ class Scanner:
             match = pattern.search(text, position)
             if match is None or match.start() >= stop:
                 return
-            if rule.check(match.group()) and (
-                not rule.context or _Before(text, match.start()).names(rule.context)
-            ):
+            if rule.check(match.group()) and (not rule.context or _Before(text, match.start()).names(rule.context)):
                 self._add(found, text, match.span(), rule.kind, offset, 1 if rule.kind != "email" else 0)
                 position = match.end()
                 resume[number] = position + offset
