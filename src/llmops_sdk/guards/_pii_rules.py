@@ -8,7 +8,6 @@ before it (`needed`). Bare digits always need that word, unless check digits and
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -85,7 +84,7 @@ def _ssn(digits: str) -> bool:
 def _itin(digits: str) -> bool:
     """IRS: 9xx, and groups 50 to 65, 70 to 88, 90 to 92, 94 to 99."""
     group = int(digits[3:5])
-    return digits[0] == "9" and (50 <= group <= 65 or 70 <= group <= 88 or (90 <= group and group != 93))
+    return digits[0] == "9" and (50 <= group <= 65 or 70 <= group <= 88 or (group >= 90 and group != 93))
 
 
 def _nino(text: str) -> bool:
@@ -139,12 +138,16 @@ _PASSPORT = (
 )
 _SSN = r"ssn|ssns|social security|soc\.? sec\.?|itin|taxpayer id(?:entification)?|tin"
 _DRIVER = (
-    r"driver'?s?['\u2019]? ?licen[cs]es?|driving licen[cs]es?|dl|licen[cs]e (?:no|number|nr)|führerschein(?:nummer|nr)?|"
-    "permis(?: de conduire)?|permiso de conducir|carn(?:et|é) de conducir|licencia de conducir|patente(?: di guida)?|rijbewijs(?:nummer)?"
+    r"driver'?s?['\u2019]? ?licen[cs]es?|driving licen[cs]es?|dl|licen[cs]e (?:no|number|nr)|"
+    r"führerschein(?:nummer|nr)?|"
+    "permis(?: de conduire)?|permiso de conducir|carn(?:et|é) de conducir|licencia de conducir|"
+    "patente(?: di guida)?|rijbewijs(?:nummer)?"
 )
 _PHONE = (
-    r"tele?(?:ph|f)?on?[eo]?|phones?|tel|tél|téléphone|teléfono|call(?: me)?|cell(?:ulare|ular)?|mobile?|móvil|portable|"
-    r"fax|whatsapp|sms|text me|ring|handy(?:nummer)?|telefonnummer|rufnummer|mobilnummer|mobiltelefon|appelez|llam\w{1,5}|"
+    r"tele?(?:ph|f)?on?[eo]?|phones?|tel|tél|téléphone|teléfono|"
+    r"call(?: me)?|cell(?:ulare|ular)?|mobile?|móvil|portable|"
+    r"fax|whatsapp|sms|text me|ring|handy(?:nummer)?|telefonnummer|rufnummer|mobilnummer|mobiltelefon|"
+    r"appelez|llam\w{1,5}|"
     "chiam\\w{1,4}|contact|reach"
 )
 _CARD = (
@@ -153,7 +156,8 @@ _CARD = (
 )
 _BORN = (
     r"born(?: on)?|dob|d\.o\.b\.?|date of birth|birth ?dates?|birthday|geboren(?: am)?|geb\.?|geburts(?:datum|tag)|"
-    r"née?(?:\(e\))?(?: le)?|date de naissance|naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa](?: il)?|"
+    r"née?(?:\(e\))?(?: le)?|date de naissance|naissance|"
+    r"fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa](?: il)?|"
     "data di nascita|nascita|data de nascimento|nascimento|nascid[oa]|geboortedatum|bday"
 )
 
@@ -228,7 +232,8 @@ SHAPES: tuple[Shape, ...] = (
         kind="steuer_id",
         forms=("99999999999", "99/999/999/999", "999 999 999 99"),
         check=checks.is_steuer_id,
-        context=r"steuer\w{0,12}|steuer-?(?:id|identifikationsnummer|nr|nummer)|idnr|id-nr|identifikationsnummer|tax id|tin",
+        context=r"steuer\w{0,12}|steuer-?(?:id|identifikationsnummer|nr|nummer)|idnr|id-nr|"
+        "identifikationsnummer|tax id|tin",
         needed=True,
     ),
     Shape(
@@ -372,7 +377,8 @@ UNEVEN: dict[int, tuple[Shape, ...]] = {
             kind="id_card",
             forms=(),
             check=_some_digits,
-            context=r"ausweis(?:nummer|nr)?|personalausweis(?:nummer|nr)?|id[- ]card|identity card|perso|identité|identidad|identità",
+            context=r"ausweis(?:nummer|nr)?|personalausweis(?:nummer|nr)?|id[- ]card|identity card|perso|identité|"
+            "identidad|identità",
             needed=True,
         ),
         Shape(kind="passport", forms=(), check=_some_digits, context=_PASSPORT, needed=True),
@@ -478,7 +484,8 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         kind="ip",
         # Five numbers are a version: they match as a whole and are refused, and no part of them begins after a dot.
-        pattern=r"(?<![0-9A-Za-z.])(?<![A-Za-z]/)(?<!rv:)(?<!ersion )[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:\.[0-9]{1,3}){0,4}(?![0-9A-Za-z])",
+        pattern=r"(?<![0-9A-Za-z.])(?<![A-Za-z]/)(?<!rv:)(?<!ersion )[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+        r"(?:\.[0-9]{1,3}){0,4}(?![0-9A-Za-z])",
         hint=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
         check=_is_ip,
     ),

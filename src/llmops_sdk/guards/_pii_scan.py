@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 from llmops_sdk.guards._ignored import Ignored
-from llmops_sdk.guards._pii_rules import GAP, LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
 from llmops_sdk.guards._pii_restorer import PLACEHOLDER
+from llmops_sdk.guards._pii_rules import GAP, LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
 
 __all__ = ["BEHIND", "LONGEST", "Found", "Scanner", "scanner_for"]
 
@@ -199,13 +199,13 @@ class Scanner:
                 if rule.near and not any(word in near for word in rule.near):
                     continue
                 if hint.search(text, start) is not None:
-                    self._find_pattern(number, pattern, rule, text, (start, stop, offset), resume, found)
+                    self._find_pattern((number, pattern, rule), text, (start, stop, offset), resume, found)
         return found
 
     def _add(self, found: list[Found], text: str, span: tuple[int, int], kind: str, offset: int, rank: int = 0) -> None:
         start, end = span
         if self._ignore is None or not self._ignore.holds(text[start:end]):
-            found.append(Found(start + offset, -end, rank, kind, end + offset))
+            found.append(Found(start + offset, -end - offset, rank, kind, end + offset))
 
     def _find_emails(self, text: str, start: int, stop: int, offset: int, found: list[Found]) -> None:
         for at in _AT.finditer(text, start, min(len(text), stop + 65)):
@@ -218,14 +218,13 @@ class Scanner:
 
     def _find_pattern(
         self,
-        number: int,
-        pattern: re.Pattern[str],
-        rule: Pattern,
+        numbered: tuple[int, re.Pattern[str], Pattern],
         text: str,
         limits: tuple[int, int, int],
         resume: dict[int, int],
         found: list[Found],
     ) -> None:
+        number, pattern, rule = numbered
         start, stop, offset = limits
         position = max(start, resume.get(number, 0) - offset)
         while position < stop:
