@@ -116,7 +116,7 @@ def _danish_checked(digits: str) -> bool:
 
 
 def _card_not_article(digits: str) -> bool:
-    return checks.is_card(digits) and not checks.is_ean(digits)
+    return checks.is_card(digits) and not (len(digits) == 13 and checks.is_ean(digits))
 
 
 def _nhs_only(digits: str) -> bool:
@@ -523,7 +523,7 @@ PATTERNS: tuple[Pattern, ...] = (
         kind="phone",
         # National forms that begin with 0: France in pairs; Germany, the United Kingdom and others after an area code.
         pattern=rf"(?<![0-9A-Za-z.\-/])(?:0[1-9](?:{_GAP}?[0-9]{{2}}){{4}}|\(?0[1-9][0-9]{{1,4}}\)?"
-        r"(?: ?/ ?|[ \-])[0-9]{3,4}(?:[ \-]?[0-9]{2,5}){1,2}|0[1-9][0-9]{1,4}(?: ?/ ?)[0-9]{5,8}|0[1-9][0-9]{8,10}"
+        r"(?: ?/ ?|[ \-]|(?<=\)))[0-9]{3,4}(?:[ \-]?[0-9]{2,5}){1,2}|0[1-9][0-9]{1,4}(?: ?/ ?)[0-9]{5,8}|0[1-9][0-9]{8,10}"
         r"|0[1-9][0-9]{2,3}[ ][0-9]{6,8}|0[1-9] [0-9]{4} [0-9]{4}|0[1-9] [0-9]{7,8})(?![0-9A-Za-z\-/])",
         hint=r"(?<![0-9])0[1-9]",
         check=_is_phone,
