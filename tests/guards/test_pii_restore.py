@@ -18,6 +18,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PII, Vault
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.protocols import GuardContext
+from llmops_sdk.testing import GuardContract
 from llmops_sdk.verdicts import Finding
 
 OpenContext = Callable[..., GuardContext]
@@ -244,3 +245,33 @@ async def test_a_recognizer_that_breaks_is_a_failure_of_the_guard() -> None:
     async with line.astream() as stream:
         assert "".join([chunk.text async for chunk in stream]) == "Hello. You."
     assert (await ("Ana." | Scripted("Hello.") | PII(recognizers=[broken])).arun()).blocked
+
+
+class TestPIIWithRecognizers(GuardContract):
+    examples_allowed = ("hello", "a@b")
+    examples_caught = ("mail ada@example.org. Thanks", "Ana and ana@example.org", "card 4242 4242 4242 4242")
+    tries = 30
+
+    def make_guard(self) -> PII:
+        return PII(recognizers=[names])
+
+
+class TestPIIThatRestores(GuardContract):
+    examples_allowed = ("hello", "[EMAIL_1] and email_2")
+    examples_caught = ("mail ada@example.org, [EMAIL_1]", "SSN: 219099999")
+    tries = 30
+
+    def make_guard(self) -> PII:
+        return PII(restore=True)
+
+
+class TestPIIThatBlocks(TestPIIThatRestores):
+    examples_allowed = ("hello", "a@b")
+
+    def make_guard(self) -> PII:
+        return PII(action="block")
+
+
+class TestPIIThatFlags(TestPIIThatBlocks):
+    def make_guard(self) -> PII:
+        return PII(action="flag")

@@ -111,9 +111,8 @@ class PII(Guard):
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
         """Decide about the whole text."""
-        if not self._finders and not self._scanner.find(text, 0, len(text), 0, {}):
-            return ALLOW
-        return self._open(context).whole(text)
+        found = self._scanner.find(text, 0, len(text), 0, {})
+        return self._open(context).whole(text, found) if found or self._finders else ALLOW
 
     def open_stream(self, context: GuardContext, /) -> GuardStream | None:
         """The guard at work on one stream."""

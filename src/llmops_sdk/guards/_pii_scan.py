@@ -99,20 +99,28 @@ class _Words:
 
     def last(self, before: _Before) -> int:
         """Where the last of them ends in `before`, -1 without one."""
-        return -1 if self._beginnings.isdisjoint(before.beginnings) else _last(self._pattern, before.words)
+        beginnings = before.read() if before.beginnings is None else before.beginnings
+        return -1 if self._beginnings.isdisjoint(beginnings) else _last(self._pattern, before.words)
 
 
 class _Before:
     """What stands before a number, from the beginning of its sentence on."""
 
-    __slots__ = ("beginnings", "words")
+    __slots__ = ("_start", "_text", "beginnings", "words")
 
     def __init__(self, text: str, start: int) -> None:
-        before = text[max(0, start - BEHIND) : start].lower()
+        self._text, self._start = text, start
+        self.words = ""
+        self.beginnings: set[str] | None = None
+
+    def read(self) -> set[str]:
+        """The first two letters of each word; the text is read when somebody asks for the first time."""
+        before = self._text[max(0, self._start - BEHIND) : self._start].lower()
         if "." in before or "!" in before or "?" in before:
             before = before[max(0, _last(_SENTENCE, before)) :]
         self.words = before
         self.beginnings = {word[:2] for word in _WORD.findall(before)}
+        return self.beginnings
 
     def names(self, words: str) -> int:
         """How near one of the words stands, 0 where none does or the name of something else stands nearer."""
@@ -260,34 +268,34 @@ class Scanner:
         best, kind = number, ""
         node = self._tree
         start = row[number][0]
+        before = _Before(text, start)
         for place in range(number, len(row)):
             begin, end = row[place]
             following = node.after.get(text[begin:end].translate(_SHAPE))
             if following is None:
                 break
             node = following
-            if node.shapes and (told := self._tell(node.shapes, text, start, end)):
+            if node.shapes and (told := self._tell(node.shapes, text[start:end], before)):
                 best, kind = place + 1, told
         if kind:
             return best, kind
         begin, end = row[number]
         length = end - begin
         uneven = self._uneven.get(length, [])
-        if uneven and text[begin:end].isalnum() and (told := self._tell(uneven, text, begin, end)):
+        if uneven and text[begin:end].isalnum() and (told := self._tell(uneven, text[begin:end], before)):
             return number + 1, told
-        if self._licences and 5 <= length <= 20 and (told := self._tell(self._licences, text, begin, end)):
+        if self._licences and 5 <= length <= 20 and (told := self._tell(self._licences, text[begin:end], before)):
             return number + 1, told
         return number, ""
 
-    def _tell(self, shapes: list[Shape], text: str, start: int, end: int) -> str:
+    @staticmethod
+    def _tell(shapes: list[Shape], written: str, before: _Before) -> str:
         """Which of the shapes it is: the one whose name stands nearest, else the first whose check holds."""
-        compact = text[start:end].translate(_COMPACT).upper()
+        compact = written.translate(_COMPACT).upper()
         told, nearest = "", -1
-        before: _Before | None = None
         for shape in shapes:
             near = 0
             if shape.context:
-                before = before or _Before(text, start)
                 near = before.names(shape.context)
                 if not near and (shape.needed or (shape.weak and before.refutes)):
                     continue

@@ -98,10 +98,12 @@ class PIIStream:
             return ""
         return self._advance("", len(self._buffer), final=True)
 
-    def whole(self, text: str) -> Verdict:
-        """The verdict on a whole text, with what is left of it."""
+    def whole(self, text: str, found: Sequence[Found]) -> Verdict:
+        """The verdict on a whole text of which the scanner's findings are known, with what is left of it."""
         self._buffer = text
-        segments = self._scan(len(text), final=True)
+        self._scanned = len(text)
+        self._waiting += found
+        segments = [] if self._cutter is None else self._cutter.feed(text, final=True)
         written = self._decide(len(text), self._recognized(segments))
         if self.verdict.action == "rewrite":
             return replace(self.verdict, text=written)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hmac
 import re
 import threading
+from collections.abc import Iterator
 from typing import NoReturn, Self
 
 from llmops_sdk.errors import ConfigurationError
 
-__all__ = ["Vault", "placeholder_parts"]
+__all__ = ["Vault"]
 
 _DIGEST = 8
 _LETTERS = re.compile("[^A-Z0-9]+")
+_WORD = re.compile("[A-Za-z0-9]+")
+_ENCODED = re.compile("%5[BbDd]|%20")
 
 
 class Vault:
@@ -79,9 +82,8 @@ class Vault:
 
     def reserve(self, written: str, /) -> bool:
         """Note a placeholder that a text brings along; whether it means a value already, and so has to be hidden."""
-        label, number = placeholder_parts(written)
         with self._lock:
-            self._taken.update((f"{label}_{number.lower()}", f"{label}_{number.lower().lstrip('0')}"))
+            self._taken.update(name for name, _ in _readings(written))
         return self.reveal(written) is not None
 
     def reveal(self, written: str, /) -> str | None:
@@ -89,14 +91,10 @@ class Vault:
 
         A letter or two that were joined to the number (`EMAIL_1s`) stay behind the value.
         """
-        label, number = placeholder_parts(written)
-        for end in range(len(number), 0, -1):
-            digits = number[:end].lower()
-            value = self._values.get(f"{label}_{digits}") or self._values.get(f"{label}_{digits.lstrip('0')}")
+        for name, ending in _readings(written):
+            value = self._values.get(name)
             if value is not None:
-                return value + number[end:]
-            if number[end - 1].isdigit():
-                return None
+                return value + ending
         return None
 
     def clear(self) -> None:
@@ -121,8 +119,20 @@ class Vault:
         raise ConfigurationError("a Vault holds true values, so it is not pickled: make one where the runs are")
 
 
-def placeholder_parts(written: str) -> tuple[str, str]:
-    r"""Label and number of a placeholder, however a model has written it: `\[Email\_01]` is `("EMAIL", "01")`."""
-    words = re.findall("[A-Za-z0-9]+", re.sub("%5[BbDd]|%20", " ", written))
-    number = words.pop() if words else ""
-    return "_".join(words).upper(), number
+def _readings(written: str) -> Iterator[tuple[str, str]]:
+    r"""The names that a placeholder may mean, however a model has written it, each with what follows the name.
+
+    `\[Email\_01]` is `EMAIL_01` or `EMAIL_1`; `EMAIL_1s` may be `EMAIL_1` with an ending. No digit is an ending.
+    """
+    words = _WORD.findall(_ENCODED.sub(" ", written))
+    if not words:
+        return
+    number = words.pop()
+    label = "_".join(words).upper()
+    for end in range(len(number), 0, -1):
+        digits = number[:end].lower()
+        yield f"{label}_{digits}", number[end:]
+        if digits[0] == "0":
+            yield f"{label}_{digits.lstrip('0')}", number[end:]
+        if number[end - 1].isdigit():
+            return
