@@ -25,6 +25,7 @@ from llmops_sdk.calls import Call
 from llmops_sdk.guards import (
     PII,
     Guard,
+    InvisibleText,
     MaliciousCode,
     PromptInjection,
     Regex,
@@ -32,7 +33,6 @@ from llmops_sdk.guards import (
     SystemPromptLeak,
     URLs,
 )
-from llmops_sdk.guards import PII, Guard, InvisibleText, PromptInjection, Regex, Secrets
 from llmops_sdk.protocols import GuardContext
 
 PROSE = (
