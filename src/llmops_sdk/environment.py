@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ __all__ = [
     "defaults",
     "openai_api_key",
     "openai_base_url",
+    "tiktoken_cache",
     "traces_content",
 ]
 
@@ -48,6 +50,15 @@ def cache_folder() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "llmops_sdk"
+
+
+def tiktoken_cache() -> Path | None:
+    """Where tiktoken keeps vocabularies, by the variables that it reads itself; `None` where it shall keep none."""
+    for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        folder = os.environ.get(name)
+        if folder is not None:
+            return Path(folder) if folder else None
+    return Path(tempfile.gettempdir()) / "data-gym-cache"
 
 
 def traces_content() -> bool:

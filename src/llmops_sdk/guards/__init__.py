@@ -18,19 +18,27 @@ if TYPE_CHECKING:
     from llmops_sdk.guards import presidio as presidio
     from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._canary import Canary
+    from llmops_sdk.guards._competitors import Competitors
     from llmops_sdk.guards._composed import all_of, any_of, cascade
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
     from llmops_sdk.guards._injection import PromptInjection
     from llmops_sdk.guards._invisible_text import InvisibleText
     from llmops_sdk.guards._isolated import IsolatedGuard, isolated
+    from llmops_sdk.guards._json_schema import JSONSchema
+    from llmops_sdk.guards._language import Language
+    from llmops_sdk.guards._length import Length
     from llmops_sdk.guards._malicious_code import MaliciousCode
     from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
     from llmops_sdk.guards._patterns import PatternGuard, Rule
     from llmops_sdk.guards._pii import PII, PII_KINDS, Recognizer
+    from llmops_sdk.guards._refusal import Refusal
     from llmops_sdk.guards._regex import Regex
+    from llmops_sdk.guards._repetition import Repetition
     from llmops_sdk.guards._secrets import Secrets
     from llmops_sdk.guards._segments import Segment, SegmentGuard
     from llmops_sdk.guards._system_prompt_leak import SystemPromptLeak
+    from llmops_sdk.guards._tokens import Tokens
+    from llmops_sdk.guards._topics import Topics
     from llmops_sdk.guards._urls import URLs
     from llmops_sdk.guards._vault import Vault
     from llmops_sdk.guards._wrapped import cached, sample, shadow, timed
@@ -40,22 +48,30 @@ __all__ = [
     "PII_KINDS",
     "Calibration",
     "Canary",
+    "Competitors",
     "Evaluation",
     "Group",
     "Guard",
     "GuardOptions",
     "InvisibleText",
     "IsolatedGuard",
+    "JSONSchema",
+    "Language",
+    "Length",
     "MaliciousCode",
     "PatternGuard",
     "PromptInjection",
     "Recognizer",
+    "Refusal",
     "Regex",
+    "Repetition",
     "Rule",
     "Secrets",
     "Segment",
     "SegmentGuard",
     "SystemPromptLeak",
+    "Tokens",
+    "Topics",
     "URLs",
     "Vault",
     "acalibrate",
@@ -76,24 +92,32 @@ __all__ = [
 _HOMES = {
     "Calibration": "_calibrating",
     "Canary": "_canary",
+    "Competitors": "_competitors",
     "Evaluation": "_measuring",
     "Group": "_measuring",
     "Guard": "_guard",
     "GuardOptions": "_guard",
     "InvisibleText": "_invisible_text",
     "IsolatedGuard": "_isolated",
+    "JSONSchema": "_json_schema",
+    "Language": "_language",
+    "Length": "_length",
     "MaliciousCode": "_malicious_code",
     "PII": "_pii",
     "PII_KINDS": "_pii",
     "PatternGuard": "_patterns",
     "PromptInjection": "_injection",
     "Recognizer": "_pii",
+    "Refusal": "_refusal",
     "Regex": "_regex",
+    "Repetition": "_repetition",
     "Rule": "_patterns",
     "Secrets": "_secrets",
     "Segment": "_segments",
     "SegmentGuard": "_segments",
     "SystemPromptLeak": "_system_prompt_leak",
+    "Tokens": "_tokens",
+    "Topics": "_topics",
     "URLs": "_urls",
     "Vault": "_vault",
     "acalibrate": "_calibrating",
