@@ -10,6 +10,7 @@ import functools
 import importlib.resources
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -70,9 +71,11 @@ _SKIPPED = re.compile(
     r"|(?:https?://|www\.)\S{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255}",
     re.DOTALL,
 )
-_MARKS = frozenset("`<:@w~")
+_MARKS = ("`", "<", "://", "@", "www.", "~~~")
 _LEAST_LATIN = 12
 _LEAST_EVIDENCE = 1.5
+_MOST_WORDS = 80
+_LEAST_CONFIDENCE = 0.3
 _SAMPLE = 20_000
 
 
@@ -163,24 +166,23 @@ _SCRIPT_PATTERNS = {name: re.compile(f"[{ranges}]") for name, ranges in _SCRIPTS
 _RARE = re.compile(f"[{''.join(_LETTERS)}]")
 
 
-class _Evidence(dict[str, dict[str, float]]):
-    """Word, as written in small letters -> language -> weight; worked out when it is first seen."""
+class _Evidence(dict[str, tuple[tuple[str, float], ...]]):
+    """Word, as written in small letters -> the languages that it speaks for; worked out when it is first seen."""
 
-    def __missing__(self, word: str) -> dict[str, float]:
+    def __missing__(self, word: str) -> tuple[tuple[str, float], ...]:
         words, endings = _profile()
-        weights = words.get(word)
-        if weights is None:
-            weights = next((endings[word[-n:]] for n in (5, 4, 3, 2) if len(word) > n + 2 and word[-n:] in endings), {})
-        if not word.isascii():
-            weights = dict(weights)
-            for letter in set(_RARE.findall(word)):
-                owners = _LETTERS[letter]
-                for owner in owners:
-                    weights[owner] = weights.get(owner, 0.0) + 0.5 / len(owners)
+        found = words.get(word)
+        if found is None:
+            found = next((endings[word[-n:]] for n in (5, 4, 3, 2) if len(word) > n + 2 and word[-n:] in endings), {})
+        weights = dict(found)
+        for letter in () if word.isascii() else set(_RARE.findall(word)):
+            owners = _LETTERS[letter]
+            for owner in owners:
+                weights[owner] = weights.get(owner, 0.0) + 0.5 / len(owners)
         if len(self) > 50_000:
             self.clear()
-        self[word] = weights
-        return weights
+        self[word] = evidence = tuple(weights.items())
+        return evidence
 
 
 _EVIDENCE = _Evidence()
@@ -188,7 +190,7 @@ _EVIDENCE = _Evidence()
 
 def prose_of(text: str) -> str:
     """`text` without code in fences or backticks, tags, URLs and addresses."""
-    return text if _MARKS.isdisjoint(text) else _SKIPPED.sub(" ", text)
+    return _SKIPPED.sub(" ", text) if any(mark in text for mark in _MARKS) else text
 
 
 def identify(text: str) -> Identified:
@@ -201,12 +203,20 @@ def identify(text: str) -> Identified:
         return Identified(script, 1.0, {script: 1.0})
     lowered = prose.lower() if prose.isascii() else unicodedata.normalize("NFC", prose.lower())
     words = (_ASCII_WORD if prose.isascii() else _WORD).findall(lowered)
-    scores: dict[str, float] = {}
-    for weights in map(_EVIDENCE.__getitem__, words):
-        for language, weight in weights.items():
-            scores[language] = scores.get(language, 0.0) + weight
+    if len(words) > _MOST_WORDS:
+        words = words[:: -(-len(words) // _MOST_WORDS)]  # some from everywhere
+    scores: defaultdict[str, float] = defaultdict(float)
+    for evidence in map(_EVIDENCE.__getitem__, words):
+        for language, weight in evidence:
+            scores[language] += weight
     total = sum(scores.values())
-    if sum(map(len, words)) < _LEAST_LATIN or total < _LEAST_EVIDENCE or total < len(words) * 0.08:
+    if (
+        not scores
+        or max(scores.values()) < 1
+        or sum(map(len, words)) < _LEAST_LATIN
+        or total < _LEAST_EVIDENCE
+        or total < len(words) * 0.08
+    ):
         return Identified(UNKNOWN, 0.0, {})
     shares = {language: score / total for language, score in scores.items()}
     ranked = sorted(scores, key=scores.__getitem__, reverse=True)
@@ -215,7 +225,7 @@ def identify(text: str) -> Identified:
     # A lead of a whole word or more is sure; smaller ones are in doubt.
     lead = scores[best] - second
     confidence = min(1.0, lead / (0.5 + 0.1 * scores[best]))
-    if confidence < 0.25:
+    if confidence < _LEAST_CONFIDENCE:
         return Identified(UNKNOWN, confidence, shares)
     return Identified(best, confidence, shares)
 

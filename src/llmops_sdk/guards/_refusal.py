@@ -39,9 +39,9 @@ def _compiled() -> tuple[tuple[RefusalRule, re.Pattern[str]], ...]:
 
 
 _HINT = re.compile(
-    r"\b(?:can't|cannot|can not|not|won't|unable|sorry|afraid|declin|refus|against|violat|apolog|comfortable|rather|ne |"
-    r"nicht|kein|ablehnen|gegen|no |non |nao |niet|geen|tegen|nie |inte|debo|tengo|niego|devo|mi rifiuto|tenho|recuso|illegal|"
-    r"unethical|inappropriate|harmful|request|contraire|dois|va en|vai contra|contro|me vois|weigeren|moet)|не |[我でい]"
+    r"\b(?:can't|cannot|can not|not|won't|unable|sorry|afraid|declin|refus|against|violat|apolog|comfortable|"
+    r"rather|ne |nicht|kein|ablehnen|gegen|no |non |nao |niet|geen|tegen|nie |inte|debo|tengo|niego|devo|mi rifiuto|tenho|recuso|"
+    r"illegal|unethical|inappropriate|harmful|request|contraire|dois|va en|vai contra|contro|me vois|weigeren|moet)|\u043d\u0435 |[我でい]"
 )
 
 
