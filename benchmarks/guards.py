@@ -32,6 +32,13 @@ from llmops_sdk.guards import (
     Secrets,
     SystemPromptLeak,
     URLs,
+    Competitors,
+    Language,
+    Length,
+    Refusal,
+    Repetition,
+    Tokens,
+    Topics,
 )
 from llmops_sdk.protocols import GuardContext
 
@@ -54,6 +61,13 @@ GUARDS: dict[str, Guard] = {
     "MaliciousCode()": MaliciousCode(),
     "URLs()": URLs(),
     "InvisibleText()": InvisibleText(),
+    "Topics(1,000 phrases)": Topics({f"topic {n}": [f"subject{n} matter{n}"] for n in range(1_000)}),
+    "Competitors(3 names)": Competitors(["Acme", "DeepMind", "Roadrunner Supplies"]),
+    "Length(words)": Length(most=10_000_000, unit="words"),
+    'Tokens("estimate")': Tokens(most=10_000_000, counter="estimate"),
+    "Language(en)": Language(allow=["en"]),
+    "Refusal()": Refusal(),
+    "Repetition()": Repetition(),
 }
 # What people switch on for a stream of answers; other guards of this library that read answers belong here too.
 STREAMED = ("Secrets()", "PII()")

@@ -39,10 +39,14 @@ def _compiled() -> tuple[tuple[RefusalRule, re.Pattern[str]], ...]:
 
 
 _HINT = re.compile(
-    r"\b(?:can't|cannot|can not|not|won't|unable|sorry|afraid|declin|refus|against|violat|apolog|comfortable|"
-    r"rather|ne |nicht|kein|ablehnen|gegen|no |non |nao |niet|geen|tegen|nie |inte|debo|tengo|niego|devo|mi rifiuto|tenho|recuso|"
-    r"illegal|unethical|inappropriate|harmful|request|contraire|dois|va en|vai contra|contro|me vois|weigeren|moet)|\u043d\u0435 |[我でい]"
+    r"\b(?:"
+    r"can't|cannot|can not|not|won't|unable|sorry|afraid|declin|refus|against|violat|apolog|comfortable|"
+    r"rather|illegal|unethical|inappropriate|harmful|request|ne |contraire|dois|me vois|nicht|kein|"
+    r"ablehnen|gegen|no |debo|tengo|niego|va en|non |devo|mi rifiuto|contro|nao |tenho|recuso|vai contra|"
+    r"niet|geen|tegen|weigeren|moet|nie |inte"
+    r")|\u043d\u0435 |[\u6211\u3067\u3044]"
 )
+"""Something of this is in every refusal that the rules know."""
 
 
 def _plain(head: str) -> str:
