@@ -74,7 +74,7 @@ _SKIPPED = re.compile(
 _MARKS = ("`", "<", "://", "@", "www.", "~~~")
 _LEAST_LATIN = 12
 _LEAST_EVIDENCE = 1.5
-_MOST_WORDS = 80
+_MOST_WORDS = 50
 _LEAST_CONFIDENCE = 0.3
 _SAMPLE = 20_000
 
@@ -85,12 +85,10 @@ class Identified(NamedTuple):
     Attributes:
         language: Its code (ISO 639-1), or `"unknown"`.
         confidence: How sure that is, `0 <= confidence <= 1`.
-        shares: Language -> the share of the evidence that speaks for it.
     """
 
     language: str
     confidence: float
-    shares: Mapping[str, float]
 
 
 @functools.lru_cache(maxsize=1)
@@ -199,8 +197,8 @@ def identify(text: str) -> Identified:
     script = "latin" if prose.isascii() else _script(prose)
     if script not in _WORDLIKE:
         if script == UNKNOWN:
-            return Identified(UNKNOWN, 0.0, {})
-        return Identified(script, 1.0, {script: 1.0})
+            return Identified(UNKNOWN, 0.0)
+        return Identified(script, 1.0)
     lowered = prose.lower() if prose.isascii() else unicodedata.normalize("NFC", prose.lower())
     words = (_ASCII_WORD if prose.isascii() else _WORD).findall(lowered)
     if len(words) > _MOST_WORDS:
@@ -217,17 +215,15 @@ def identify(text: str) -> Identified:
         or total < _LEAST_EVIDENCE
         or total < len(words) * 0.08
     ):
-        return Identified(UNKNOWN, 0.0, {})
-    shares = {language: score / total for language, score in scores.items()}
-    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
-    best = ranked[0]
-    second = scores[ranked[1]] if len(ranked) > 1 else 0.0
+        return Identified(UNKNOWN, 0.0)
+    best = max(scores, key=scores.__getitem__)
+    second = max((score for language, score in scores.items() if language != best), default=0.0)
     # A lead of a whole word or more is sure; smaller ones are in doubt.
     lead = scores[best] - second
     confidence = min(1.0, lead / (0.5 + 0.1 * scores[best]))
     if confidence < _LEAST_CONFIDENCE:
-        return Identified(UNKNOWN, confidence, shares)
-    return Identified(best, confidence, shares)
+        return Identified(UNKNOWN, confidence)
+    return Identified(best, confidence)
 
 
 def _script(prose: str) -> str:
