@@ -23,7 +23,7 @@ from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineError, InvalidResponseError, NotFoundError
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, TokenLogprob, ToolCall, Usage
 
-__all__ = ["Embeddings", "Model", "Remote", "ServerLoad", "open_engine"]
+__all__ = ["Embeddings", "Model", "Moderation", "Remote", "ServerLoad", "open_engine"]
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -101,6 +101,19 @@ class Embeddings:
     vectors: list[list[float]]
     usage: Usage | None = None
     model: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Moderation:
+    """What a moderation endpoint says of a text.
+
+    Attributes:
+        flagged: The categories in which the endpoint calls it a violation, by thresholds of its own.
+        scores: How sure the endpoint is, for each category, `0 <= score <= 1`.
+    """
+
+    flagged: tuple[str, ...]
+    scores: Mapping[str, float]
 
 
 class Remote(Endpoint):
@@ -289,6 +302,25 @@ class Remote(Endpoint):
                 raise self._no_such_answer("embeddings", exc) from exc
             usage = counted if usage is None or counted is None else usage + counted
         return Embeddings(vectors=vectors, usage=usage, model=model)
+
+    async def amoderate(self, texts: Sequence[str], /) -> list[Moderation]:
+        """What the endpoint's moderation model says of each of `texts`, in order.
+
+        https://platform.openai.com/docs/api-reference/moderations
+
+        Raises:
+            EngineError: One of its subclasses; `NotFoundError` where the endpoint has no moderation.
+        """
+        if isinstance(texts, str):
+            raise BadRequestError("`texts` is one text; write a list of texts", engine=self.name, model=self.model)
+        answer = await self.ask("POST", "/moderations", {"model": self.model, "input": list(texts)})
+        try:
+            said = [_moderation(row) for row in answer["results"]]
+            if len(said) != len(texts):
+                raise LookupError(f"{len(said)} moderations for {len(texts)} texts")
+        except (LookupError, TypeError, ValueError, AttributeError) as exc:
+            raise self._no_such_answer("moderations", exc) from exc
+        return said
 
     def _no_such_answer(self, what: str, exc: Exception) -> InvalidResponseError:
         said = self._keys.hidden(f"{type(exc).__name__}: {exc}")[:500]
@@ -540,6 +572,14 @@ def _model(row: dict[str, Any]) -> Model:
         window=window if isinstance(window, int) else None,
         parent=row.get("parent"),
     )
+
+
+def _moderation(row: dict[str, Any]) -> Moderation:
+    scores = {name: float(score) for name, score in row["category_scores"].items()}
+    flagged = tuple(name for name, is_so in row["categories"].items() if is_so)
+    if not set(flagged) <= scores.keys():
+        raise LookupError(f"no score for {sorted(set(flagged) - scores.keys())}")
+    return Moderation(flagged=flagged, scores=scores)
 
 
 def _vectors(rows: list[dict[str, Any]], expected: int) -> list[list[float]]:

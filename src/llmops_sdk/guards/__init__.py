@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmops_sdk.guards import classifier as classifier
     from llmops_sdk.guards import llm_guard as llm_guard
+    from llmops_sdk.guards import nemo as nemo
     from llmops_sdk.guards import presidio as presidio
     from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._canary import Canary
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._invisible_text import InvisibleText
     from llmops_sdk.guards._isolated import IsolatedGuard, isolated
     from llmops_sdk.guards._json_schema import JSONSchema
+    from llmops_sdk.guards._judge import Judge
     from llmops_sdk.guards._language import Language
     from llmops_sdk.guards._length import Length
     from llmops_sdk.guards._malicious_code import MaliciousCode
@@ -56,6 +58,7 @@ __all__ = [
     "InvisibleText",
     "IsolatedGuard",
     "JSONSchema",
+    "Judge",
     "Language",
     "Length",
     "MaliciousCode",
@@ -100,6 +103,7 @@ _HOMES = {
     "InvisibleText": "_invisible_text",
     "IsolatedGuard": "_isolated",
     "JSONSchema": "_json_schema",
+    "Judge": "_judge",
     "Language": "_language",
     "Length": "_length",
     "MaliciousCode": "_malicious_code",
@@ -136,7 +140,7 @@ _HOMES = {
 }
 """Public name -> the module of this room that defines it."""
 
-_ADAPTERS: frozenset[str] = frozenset({"classifier", "llm_guard", "presidio"})
+_ADAPTERS: frozenset[str] = frozenset({"classifier", "llm_guard", "nemo", "presidio"})
 """The modules of this room that import a third-party library."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmops_sdk.testing._faults import Behaviour, Reply, Script, Status, behaviour_of
-from llmops_sdk.testing._wire import ANSWER_ID, Rendered, at_once, embeddings, json_answer, render, words
+from llmops_sdk.testing._wire import ANSWER_ID, Rendered, at_once, embeddings, json_answer, moderations, render, words
 from llmops_sdk.testing._wire_anthropic import message_refusal, message_words, render_message
 
 __all__ = ["Answers", "SeenRequest", "refusal"]
@@ -20,6 +20,7 @@ _CACHED = 4096
 _CACHED_BODY = 4096
 """Most bytes of a request whose answer is kept."""
 
+_MODERATIONS = "/v1/moderations"
 _MESSAGES = "/v1/messages"
 _COUNT = "/v1/messages/count_tokens"
 _ASKED = {"/v1/chat/completions", _MESSAGES, _COUNT}
@@ -88,6 +89,8 @@ class Answers:
         path = request.path.partition("?")[0]
         if path == "/v1/embeddings" and request.method == "POST":
             return _embedded(request)
+        if path == _MODERATIONS and request.method == "POST":
+            return _moderated(request)
         if path not in _ASKED:
             return self._fixed(path, request.method)
         if request.method != "POST":
@@ -131,10 +134,10 @@ class Answers:
         return data.replace(ANSWER_ID, number)
 
     def _fixed(self, path: str, method: str) -> bytes:
-        if path == "/v1/embeddings":
+        if path in {"/v1/embeddings", _MODERATIONS}:
             return refusal(405, f"{method} is not allowed for {path}")
         if path not in {"/v1/models", "/health"}:
-            there = ", ".join([*sorted(_ASKED), "/v1/embeddings", "/v1/models"])
+            there = ", ".join([*sorted(_ASKED), "/v1/embeddings", "/v1/models", _MODERATIONS])
             return refusal(404, f"nothing is served at {path}; there are {there} and /health", path)
         if method not in {"GET", "HEAD"}:
             return refusal(405, f"{method} is not allowed for {path}")
@@ -152,6 +155,17 @@ def _embedded(request: SeenRequest) -> bytes:
     if not isinstance(asked, dict) or "input" not in asked or not isinstance(size, int) or not 1 <= size <= 65536:
         return refusal(400, "the body has to be an object with `input`, and `dimensions` from 1 to 65536")
     rendered = embeddings(asked)
+    return rendered.head + rendered.pieces[0]
+
+
+def _moderated(request: SeenRequest) -> bytes:
+    try:
+        asked = request.json
+    except ValueError as exc:
+        return refusal(400, f"the body is no JSON: {exc}")
+    if not isinstance(asked, dict) or "input" not in asked:
+        return refusal(400, "the body has to be an object with `input`")
+    rendered = moderations(asked)
     return rendered.head + rendered.pieces[0]
 
 

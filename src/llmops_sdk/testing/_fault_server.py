@@ -26,8 +26,9 @@ class FaultServer:
     """Serves the APIs of OpenAI and Anthropic on 127.0.0.1, on a free port.
 
     That is `/v1/chat/completions` and `/v1/messages` (whole and streamed, from one script), `/v1/messages/count_tokens`
-    (it counts words), `/v1/embeddings`, `/v1/models` and `/health`. Embeddings are made up: a vector is the same for
-    the same text, and near for texts that share words.
+    (it counts words), `/v1/embeddings`, `/v1/moderations`, `/v1/models` and `/health`. Embeddings are made up: a vector
+    is the same for the same text, and near for texts that share words. So are moderations: a text is flagged in the
+    categories whose names (`violence`, `hate`, ...) it holds as words.
 
     Use it with `async with` on the running loop, or with `with` on a thread of its own; `in_subprocess` gives it a
     process of its own, for benchmarks. The pytest fixture `fault_server` starts and stops one.

@@ -1,0 +1,126 @@
+"""Asking an engine from inside a guard: within the run's deadline and budget, and paid from it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llmops_sdk.calls import Call
+from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, EngineTimeout
+from llmops_sdk.messages import Message, Request, Response
+from llmops_sdk.protocols import EngineLike, GuardContext
+
+__all__ = ["Said", "ask", "read_by_guards", "require_engine", "said_before", "time_left"]
+
+
+class Said(NamedTuple):
+    """One turn of a conversation.
+
+    Attributes:
+        role: `"user"` or `"assistant"`.
+        text: What was said.
+    """
+
+    role: str
+    text: str
+
+
+def said_before(text: str, context: GuardContext | None, most: int) -> list[Said]:
+    """At most `most` turns of user and assistant that came before `text` in the request of its run, oldest first."""
+    if context is None or context.request is None or most < 1:
+        return []
+    messages: Sequence[Message] = context.request.messages
+    end = len(messages)
+    if context.stage == "input":
+        # The context does not say which message it is: the last one that holds the text, or the last of its role.
+        places = [i for i, message in enumerate(messages) if text and text in message.text]
+        places = places or [i for i, message in enumerate(messages) if message.role == context.origin]
+        end = places[-1] if places else end
+    said = [Said(m.role, m.text) for m in messages[:end] if m.role in {"user", "assistant"} and m.text]
+    return said[-most:]
+
+
+def read_by_guards(context: GuardContext | None) -> bool:
+    """Whether a model has to read this text: the application's own words are read where others' stand in them."""
+    if context is None or context.origin != "system":
+        return True
+    return any(not origin.trusted for origin in context.origins)
+
+
+def require_engine(engine: object, method: str = "agenerate") -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        ConfigurationError: It has no such method.
+    """
+    if isinstance(engine, type) or not callable(getattr(engine, method, None)):
+        raise ConfigurationError(
+            f"{engine!r} has no `async {method}(...)`: give an engine, `Engine.open('scheme:model')` or one of your own"
+        )
+
+
+def time_left(call: Call | None, timeout_s: float | None) -> float | None:
+    """Seconds that may be spent: the guard's own limit, or what is left of the run if that is less.
+
+    Raises:
+        DeadlineExceeded: Nothing is left.
+    """
+    left = None if call is None else call.remaining_s()
+    if call is not None and left is not None and left <= 0:
+        raise DeadlineExceeded("the run's deadline is over", deadline_s=call.deadline_s or 0.0)
+    limits = [limit for limit in (left, timeout_s) if limit is not None]
+    return min(limits, default=None)
+
+
+async def ask(
+    engine: EngineLike, request: Request, context: GuardContext | None, *, timeout_s: float | None
+) -> Response:
+    """Ask `engine` on behalf of the run that `context` belongs to.
+
+    The engine sees a run of its own, with what is left of the deadline and of the budget: so a router's attempts do not
+    mix with those of the run, whose last one is its answer. What it cost is booked on the run.
+
+    Raises:
+        BudgetExceeded: The run's budget is spent.
+        DeadlineExceeded: The run's deadline is over.
+        EngineError: One of its subclasses; `EngineTimeout` after `timeout_s`.
+    """
+    call = context.call if context is not None else None
+    left = time_left(call, timeout_s)
+    started = time.perf_counter()
+    if call is None:
+        return await _within(engine, request, left)
+    call.check_budget()
+    budget = None if call.budget_usd is None else call.budget_usd - call.spent_usd
+    own = Call(deadline_s=left, budget_usd=budget, tags=call.tags, price=call.price)
+    own.traceparent = call.traceparent
+    try:
+        response = await _within(engine, request.bound_to(own), left)
+        if not getattr(engine, "routes", False):  # a router has booked it, attempt by attempt
+            cost = call.price(response.model or getattr(engine, "model", None), response.usage)
+            own.spend(cost if cost is not None else response.cost_usd)
+    except EngineTimeout as exc:
+        if call.deadline is not None and (call.remaining_s() or 0.0) <= 0:
+            waited = time.perf_counter() - started
+            raise DeadlineExceeded(
+                f"the run's deadline was over after the engine {engine.name!r} had been asked for {waited:.3g} s",
+                deadline_s=call.deadline_s or 0.0,
+            ) from exc
+        raise
+    finally:
+        call.spend(own.spent_usd)
+    return response
+
+
+async def _within(engine: EngineLike, request: Request, timeout_s: float | None) -> Response:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await engine.agenerate(request)
+    except TimeoutError as exc:
+        if isinstance(exc, EngineTimeout):
+            raise
+        name = getattr(engine, "name", type(engine).__name__)
+        within = "" if timeout_s is None else f" within {timeout_s:.3g} s"
+        raise EngineTimeout(f"the engine {name!r} did not answer{within}", engine=name) from exc
