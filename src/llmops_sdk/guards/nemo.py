@@ -22,7 +22,7 @@ from llmops_sdk import environment, loops
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded, GuardFailed, MissingDependencyError
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._judge_engine import ask, read_by_guards, require_engine, said_before, time_left
-from llmops_sdk.guards._nemo_thread import OwnLoop
+from llmops_sdk.guards._nemo_thread import OwnLoop, in_fresh_thread
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.messages import Message, Request, Response
 from llmops_sdk.protocols import EngineLike, GuardContext, GuardStream
@@ -55,7 +55,7 @@ class _Asked(NamedTuple):
 _asked: contextvars.ContextVar[_Asked] = contextvars.ContextVar("llmops_nemo_asked")
 
 
-class NeMo(SegmentGuard):
+class NeMo(loops.Closing, SegmentGuard):
     """The input and output rails of a NeMo Guardrails configuration.
 
     Before the engine the input rails judge each message, with the conversation before it; after the engine the output
@@ -240,7 +240,8 @@ class _Made:
         self._rails = rails
         self._types = {"input": [rail_type.INPUT], "output": [rail_type.OUTPUT]}
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._finalizer = weakref.finalize(self, OwnLoop.stop, self.own)
+        # It keeps the rails until then: their tasks would be collected along with them, in the middle of their work.
+        self._finalizer = weakref.finalize(self, OwnLoop.stop, self.own, rails.stop if fast else None)
 
     @property
     def only_stage(self) -> Stage:
@@ -257,9 +258,6 @@ class _Made:
 
     def stop(self) -> None:
         """Stop the rails and their loop."""
-        if self.own.alive and self.fast:
-            with contextlib.suppress(Exception):  # whatever stops them from stopping, the loop ends now
-                asyncio.run_coroutine_threadsafe(self._rails.stop(), self.own.loop).result(timeout=5)
         self._finalizer()
 
 
@@ -287,7 +285,7 @@ class _Rails:
             made = self.made
             if made is None:
                 with environment.defaults(_QUIET):
-                    made = self._made = _make(self._source)
+                    made = self._made = in_fresh_thread(lambda: _make(self._source))
             return made
 
     def close(self) -> None:
