@@ -24,21 +24,21 @@ from typing import Any
 from llmops_sdk.calls import Call
 from llmops_sdk.guards import (
     PII,
+    Competitors,
     Guard,
     InvisibleText,
-    MaliciousCode,
-    PromptInjection,
-    Regex,
-    Secrets,
-    SystemPromptLeak,
-    URLs,
-    Competitors,
     Language,
     Length,
+    MaliciousCode,
+    PromptInjection,
     Refusal,
+    Regex,
     Repetition,
+    Secrets,
+    SystemPromptLeak,
     Tokens,
     Topics,
+    URLs,
 )
 from llmops_sdk.protocols import GuardContext
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmops_sdk import Guard, Scripted, Verdict, guard
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards import PII, Regex, SegmentGuard, all_of, any_of, cascade
+from llmops_sdk.guards import PII, Regex, SegmentGuard, all_of, any_of, calibrate, cascade
 from llmops_sdk.testing import GuardContract
 from llmops_sdk.verdicts import Finding
 
@@ -155,45 +155,88 @@ async def test_a_member_that_breaks_while_others_wait_breaks_it_all_and_stops_th
 
 
 class Rated(Guard):
+    """Its texts are its rates: that of the cheap guard, and that of the expensive one."""
+
     threshold = 0.5
     blocking = False
 
-    def rate(self, text, context=None):
-        return float(text)
-
-    def check(self, text, context=None):
-        return Verdict.block("rated") if float(text) >= self.threshold else Verdict.allow()
-
-
-class Asked(Guard):
-    threshold = 0.5
-
-    def __init__(self):
-        super().__init__()
-        self.texts = []
+    def __init__(self, place, **options):
+        super().__init__(**options)
+        self.place = place
+        self.asked = []
 
     def rate(self, text, context=None):
-        return 0.75
+        return float(text.split()[self.place])
 
     def check(self, text, context=None):
-        self.texts.append(text)
-        return Verdict.block("asked")
+        self.asked.append(text)
+        rate = self.rate(text)
+        if rate < self.threshold:
+            return Verdict.allow()
+        return Verdict.block(f"rated by {self.place}", [Finding(kind="x", start=0, end=1, score=rate)])
+
+
+class RatedLater(Rated):
+    async def rate(self, text, context=None):
+        return float(text.split()[self.place])
+
+    async def check(self, text, context=None):
+        rate = await self.rate(text)
+        if rate < self.threshold:
+            return Verdict.allow()
+        return Verdict.block(f"rated by {self.place}", [Finding(kind="x", start=0, end=1, score=rate)])
 
 
 def test_the_expensive_guard_is_asked_only_where_the_cheap_one_is_unsure():
-    expensive = Asked()
-    both = cascade(Rated(), expensive, unsure=(0.2, 0.8))
-    verdicts = [both.check(text) for text in ("0.1", "0.2", "0.79", "0.8", "0.9")]
-    assert [verdict.reason for verdict in verdicts] == ["", "asked", "asked", "rated", "rated"]
-    assert expensive.texts == ["0.2", "0.79"]
-    assert [both.rate(text) for text in ("0.1", "0.5", "0.9")] == pytest.approx([0.1, 0.2 + 0.6 * 0.75, 0.9])
+    expensive = Rated(1)
+    both = cascade(Rated(0), expensive, unsure=(0.2, 0.8))
+    texts = ("0.1 1.0", "0.2 0.7", "0.2 0.9", "0.79 0.1", "0.79 0.3", "0.8 0.0")
+    verdicts = [both.check(text) for text in texts]
+    assert [verdict.action for verdict in verdicts] == ["allow", "allow", "block", "allow", "block", "block"]
+    assert [verdict.reason for verdict in verdicts if verdict.blocked] == ["rated by 1", "rated by 1", "rated by 0"]
+    rates = [both.rate(text) for text in texts]
+    assert rates[1:5] == pytest.approx([0.45, 0.55, 0.445, 0.545])
+    assert [rate >= both.threshold for rate in rates] == [verdict.blocked for verdict in verdicts]
+
+
+@pytest.mark.parametrize(("combine", "rate"), [("mean", 0.5), ("evidence", 0.76), ("expensive", 0.6)])
+def test_how_the_two_rates_become_one(combine, rate):
+    both = cascade(Rated(0), Rated(1), unsure=(0, 1), combine=combine)
+    assert both.rate("0.4 0.6") == pytest.approx(rate)
+    assert both.with_threshold(rate - 0.01).check("0.4 0.6").blocked
+    assert not both.with_threshold(rate + 0.01).check("0.4 0.6").blocked
 
 
 async def test_the_expensive_guard_may_wait():
-    both = cascade(Rated(), Slow("0.5"), unsure=(0.2, 0.8))
-    assert (await both.check("0.5")).blocked
-    assert (await both.check("0.4")).action == "allow"
-    assert await cascade(Rated(), Slow("0.5"), unsure=(0.2, 0.8)).acheck("0.9") == Verdict.block("rated")
+    both = cascade(Rated(0), RatedLater(1))
+    assert (await both.check("0.5 0.6")).reason == "rated by 1"
+    assert (await both.check("0.5 0.4")).action == "allow"
+    assert await both.rate("0.5 0.4") == pytest.approx(0.45)
+    assert (await both.acheck("0.99 0.0")).reason == "rated by 0"
+
+
+def test_what_the_cheap_guard_found_counts_where_the_expensive_one_found_nothing():
+    assert cascade(Rated(0), Rated(1), threshold=0.4).check("0.9 0.0").reason == "rated by 0"
+
+
+def test_an_expensive_guard_that_breaks_does_as_it_says_itself():
+    class Breaks(Rated):
+        def check(self, text, context=None):
+            raise RuntimeError("no model")
+
+    with pytest.raises(RuntimeError, match="no model"):
+        cascade(Rated(0), Breaks(1)).check("0.5 0.5")
+    verdict = cascade(Rated(0), Breaks(1, on_error="allow")).check("0.5 0.5")
+    assert (verdict.action, verdict.error) == ("allow", "RuntimeError: no model")
+
+
+def test_a_cascade_is_evaluated_and_calibrated_by_its_rate():
+    data = [(f"{number / 1000} 0.2", False) for number in range(500)] + [("0.9 0.9", True)] * 20
+    both = cascade(Rated(0), Rated(1), unsure=(0.0, 1.0))
+    assert both.evaluate(data).recall.value == 1.0
+    found = calibrate(both, data, max_fpr=0.01)
+    assert found.guard.check("0.9 0.9").blocked
+    assert not found.guard.check("0.4 0.2").blocked
 
 
 @pytest.mark.parametrize(
@@ -204,6 +247,8 @@ async def test_the_expensive_guard_may_wait():
         (lambda: all_of("cat"), "is no guard"),
         (lambda: all_of(Guard), "is no guard"),
         (lambda: cascade(CAT, DOG, unsure=(0.9, 0.1)), "low < high"),
+        (lambda: cascade(CAT, DOG, combine="max"), "'mean', 'evidence', 'expensive'"),
+        (lambda: cascade(CAT, DOG, threshold=0), "threshold=0"),
         (lambda: cascade(Slow("x"), DOG), "has to be awaited"),
         (lambda: cascade(CAT, DOG, mode="loud"), "mode='loud'"),
     ],

@@ -1,4 +1,4 @@
-"""Several guards as one: all have to agree, one is enough, or a dear one is asked where a cheap one is unsure.
+"""Several guards as one: all have to agree, one is enough, or an expensive one is asked where a cheap one is unsure.
 
 What a composition asks is written once, as a generator that yields the checks it wants and gets the verdicts. It is
 driven in order where all checks are plain calls, and with checks at the same time where they wait.
@@ -7,12 +7,13 @@ driven in order where all checks are plain calls, and with checks at the same ti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, Sequence
+import math
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
-from typing import TypeAlias, Unpack
+from typing import Literal, TypeAlias, Unpack
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards._guard import Guard, GuardOptions
+from llmops_sdk.guards._guard import Guard, GuardOptions, surest
 from llmops_sdk.guards._members import Member
 from llmops_sdk.protocols import GuardContext, GuardLike, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
@@ -20,6 +21,7 @@ from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 __all__ = ["all_of", "any_of", "cascade"]
 
 _SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
+Combine: TypeAlias = Literal["mean", "evidence", "expensive"]
 _Plan: TypeAlias = Generator[Sequence[tuple[Member, str]], list[Verdict], Verdict]
 
 
@@ -43,6 +45,11 @@ class _Composed(Guard):
         """See `Guard.prepare`."""
         for member in self._members:
             member.prepare()
+
+    async def aclose(self) -> None:
+        """Close the guards that hold something."""
+        for member in self._members:
+            await member.aclose()
 
     def _plan(self, text: str, context: GuardContext | None) -> _Plan:
         raise NotImplementedError
@@ -196,18 +203,34 @@ class _AnyOf(_Composed):
 class _Cascade(_Composed):
     name = "cascade"
 
-    def __init__(self, cheap: Guard, expensive: GuardLike, unsure: tuple[float, float], options: GuardOptions) -> None:
+    def __init__(
+        self,
+        cheap: Guard,
+        expensive: Guard,
+        *,
+        unsure: tuple[float, float],
+        combine: Combine,
+        threshold: float,
+        options: GuardOptions,
+    ) -> None:
         super().__init__((cheap, expensive), options)
         low, high = unsure
         if not 0 <= low < high <= 1:
             raise ConfigurationError(f"unsure={unsure!r}: 0 <= low < high <= 1 is needed")
-        if not isinstance(cheap, Guard):
-            raise ConfigurationError(f"{cheap!r} has no `rate(text)`, so nobody knows where it is unsure")
+        if not 0 < threshold <= 1:
+            raise ConfigurationError(f"threshold={threshold!r} is not in 0 < threshold <= 1")
+        if combine not in _COMBINATIONS:
+            raise ConfigurationError(f"combine={combine!r} is not one of {', '.join(map(repr, _COMBINATIONS))}")
+        for one in (cheap, expensive):
+            if not isinstance(one, Guard):
+                raise ConfigurationError(f"{one!r} has no `rate(text)`, so nobody knows how sure it is")
         if self._members[0].waits:
             raise ConfigurationError(f"{cheap!r} has to be awaited; the cheap guard of a cascade is a plain one")
         self.unsure = (low, high)
-        # It acts by itself where it is sure.
-        self._sure = Member(cheap if cheap.threshold is None else cheap.with_threshold(high or 1.0))
+        self.combine: Combine = combine
+        self.threshold: float = threshold
+        # What they have found is wanted even where they would not act by themselves: it is the cascade that decides.
+        self._tell = tuple(Member(_told(guard)) for guard in (cheap, expensive))
 
     def _rate_cheap(self, text: str, context: GuardContext | None) -> float:
         rate = self._members[0].guard.rate(text, context)
@@ -219,21 +242,51 @@ class _Cascade(_Composed):
         rate = self._rate_cheap(text, context)
         if rate < low:
             return ALLOW
-        (verdict,) = yield [(self._members[1] if rate < high else self._sure, text)]
-        return verdict
+        if rate >= high:
+            (verdict,) = yield [(self._tell[0], text)]
+            return _acting(verdict, f"{rate:.2f}")
+        (verdict,) = yield [(self._tell[1], text)]
+        dear = surest(verdict)
+        both = self._both(rate, dear)
+        if both < self.threshold:
+            return ALLOW if verdict.error is None else Verdict(error=verdict.error)
+        if verdict.action == "allow":  # what was found, the cheap one has found
+            (verdict,) = yield [(self._tell[0], text)]
+        return _acting(verdict, f"{both:.2f} of {rate:.2f} and {dear:.2f}")
+
+    def _both(self, cheap: float, dear: float) -> float:
+        return _COMBINATIONS[self.combine](cheap, dear)
 
     def rate(self, text: str, context: GuardContext | None = None, /) -> float | Awaitable[float]:
-        """The cheap guard's rate where that one is sure; between the two bounds it is the dear one's that decides."""
+        """The cheap guard's rate where that one is sure, and what the two come to where it is not."""
         low, high = self.unsure
         rate = self._rate_cheap(text, context)
         if not low <= rate < high:
-            return rate
+            # Sure is sure: on this side of the threshold, or on that one.
+            return min(rate, math.nextafter(self.threshold, 0.0)) if rate < low else max(rate, self.threshold)
         dear = self._members[1].guard.rate(text, context)
-        return self._between_later(dear) if isinstance(dear, Awaitable) else low + (high - low) * dear
+        return self._both_later(rate, dear) if isinstance(dear, Awaitable) else self._both(rate, dear)
 
-    async def _between_later(self, dear: Awaitable[float]) -> float:
-        low, high = self.unsure
-        return low + (high - low) * await dear
+    async def _both_later(self, cheap: float, dear: Awaitable[float]) -> float:
+        return self._both(cheap, await dear)
+
+
+_COMBINATIONS: dict[str, Callable[[float, float], float]] = {
+    "mean": lambda cheap, dear: (cheap + dear) / 2,
+    "evidence": lambda cheap, dear: 1 - (1 - cheap) * (1 - dear),
+    "expensive": lambda cheap, dear: dear,
+}
+
+
+def _told(guard: Guard) -> Guard:
+    return guard if guard.threshold is None else guard.with_threshold(math.ulp(0.0))
+
+
+def _acting(verdict: Verdict, rates: str) -> Verdict:
+    """The verdict of a guard that was asked what it has found, as one that acts."""
+    if verdict.action != "allow":
+        return verdict
+    return Verdict.block(f"cascade, rate {rates}", verdict.findings)
 
 
 def all_of(*guards: GuardLike, **options: Unpack[GuardOptions]) -> Guard:
@@ -266,25 +319,34 @@ def any_of(*guards: GuardLike, **options: Unpack[GuardOptions]) -> Guard:
 
 
 def cascade(
-    cheap: Guard, expensive: GuardLike, /, *, unsure: tuple[float, float] = (0.1, 0.9), **options: Unpack[GuardOptions]
+    cheap: Guard,
+    expensive: Guard,
+    /,
+    *,
+    unsure: tuple[float, float] = (0.02, 0.98),
+    combine: Combine = "mean",
+    threshold: float = 0.5,
+    **options: Unpack[GuardOptions],
 ) -> Guard:
     """Ask the expensive guard only where the cheap one is unsure.
 
-    Where `cheap.rate(text)` is below the first bound the text passes; from the second bound on the cheap guard acts;
-    between them the expensive guard decides. Streams wait for the whole text.
+    Where `cheap.rate(text)` is below the first bound of `unsure` the text passes; from the second bound on the cheap
+    guard acts; between them both rates together decide. `calibrate` finds the threshold on your data. Streams wait for
+    the whole text.
 
     Args:
-        cheap: A guard with a `rate`, whose check is no coroutine.
-        expensive: Any guard.
-        unsure: The two bounds, `0 <= low < high <= 1`.
+        cheap: A guard with a graded `rate`, whose check is no coroutine.
+        expensive: A guard with a `rate`.
+        unsure: The two bounds, `0 <= low < high <= 1`. `(0.0, 1.0)` always asks.
+        combine: How the two rates become one: `"mean"`; `"evidence"` (either suffices: `1 - (1 - a) * (1 - b)`);
+            `"expensive"` (the expensive guard decides alone).
+        threshold: Rate of both from which on the text is acted on, `0 < threshold <= 1`.
         options: See `GuardOptions`.
 
     Example:
-        >>> from llmops_sdk.guards import PromptInjection, guard
-        >>> @guard
-        ... def strict(text):
-        ...     return Verdict.block("asked")
-        >>> cascade(PromptInjection(), strict).check("What is the weather like?").action
+        >>> from llmops_sdk.guards import PromptInjection, Regex
+        >>> both = cascade(PromptInjection(), Regex(["strange"]), unsure=(0.3, 0.98))
+        >>> both.check("What is the weather like?").action
         'allow'
     """
-    return _Cascade(cheap, expensive, unsure, options)
+    return _Cascade(cheap, expensive, unsure=unsure, combine=combine, threshold=threshold, options=options)

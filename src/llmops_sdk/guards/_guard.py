@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.guards._measuring import Evaluation, evaluate
+from llmops_sdk.guards._scores_rows import LabelledData
 from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext, GuardStream, takes_two
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Surface, Verdict
 
-__all__ = ["ALL_SURFACES", "Guard", "GuardOptions", "Mode", "guard"]
+__all__ = ["ALL_SURFACES", "Guard", "GuardOptions", "Mode", "guard", "surest"]
 
 ALL_SURFACES: frozenset[Surface] = frozenset(get_args(Surface))
 Mode: TypeAlias = Literal["window", "buffer", "audit"]
@@ -131,7 +133,7 @@ class Guard(Station):
         if self.threshold is not None:
             raise ConfigurationError(f"the guard {self.name!r} has a threshold, so it has to say `rate(text)` itself")
         decided = self.check(text, context) if takes_two(self.check) else self.check(text)
-        return _surest(decided) if isinstance(decided, Verdict) else _surest_of(decided)
+        return surest(decided) if isinstance(decided, Verdict) else _surest_of(decided)
 
     def with_threshold(self, threshold: float) -> Self:
         """A copy that acts where `rate` reaches `threshold`, `0 < threshold <= 1`.
@@ -146,6 +148,22 @@ class Guard(Station):
         other = copy.copy(self)
         other.threshold = threshold
         return other
+
+    def evaluate(
+        self,
+        data: LabelledData,
+        /,
+        *,
+        max_fpr: float = 0.01,
+        confidence: float = 0.95,
+        concurrency: int | None = None,
+        progress: bool | None = None,
+    ) -> Evaluation:
+        """Measure it on labelled texts: recall, false alarms, AUC, by source, with intervals and a plot.
+
+        See `llmops_sdk.guards.evaluate`, which this is; `aevaluate` there is for async code.
+        """
+        return evaluate(self, data, max_fpr=max_fpr, confidence=confidence, concurrency=concurrency, progress=progress)
 
     def prepare(self) -> None:
         """Make now what the first check or stream would have to make; a pipeline calls this when it is built.
@@ -178,14 +196,15 @@ class Guard(Station):
         return f"<guard {self.name!r}>"
 
 
-def _surest(verdict: Verdict) -> float:
+def surest(verdict: Verdict) -> float:
+    """How sure a verdict is that something was found, `0 <= sure <= 1`."""
     if verdict.findings:
         return max(finding.score for finding in verdict.findings)
     return 0.0 if verdict.action == "allow" else 1.0
 
 
 async def _surest_of(pending: Awaitable[Verdict]) -> float:
-    return _surest(await pending)
+    return surest(await pending)
 
 
 class _FunctionGuard(Guard):

@@ -60,6 +60,12 @@ class Member:
             raise exc
         return Verdict(error=f"{type(exc).__name__}: {exc}")
 
+    async def aclose(self) -> None:
+        """Close it, where it holds something."""
+        close = getattr(self.guard, "aclose", None)
+        if close is not None:
+            await close()
+
     def prepare(self) -> None:
         """See `Guard.prepare`; guards by protocol need not have it."""
         prepare = getattr(self.guard, "prepare", None)

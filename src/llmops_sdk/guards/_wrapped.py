@@ -49,6 +49,10 @@ class _Wrapped(Guard):
         """See `Guard.prepare`."""
         self._member.prepare()
 
+    async def aclose(self) -> None:
+        """Close the guard within, where it holds something."""
+        await self._member.aclose()
+
     def rate(self, text: str, context: GuardContext | None = None, /) -> float | Awaitable[float]:
         """That of the guard within."""
         rate: float | Awaitable[float] = self.guard.rate(text, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
@@ -19,6 +19,8 @@ __all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "ski
 
 _SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 _ALL: frozenset[Surface] = frozenset(get_args(Surface))
+_LONG = 20_000
+"""Characters of a text from which on no check is quick enough for the event loop."""
 
 
 class Stationed:
@@ -107,7 +109,7 @@ class Stationed:
 
     async def check(self, text: str, context: GuardContext) -> Verdict:
         """The verdict of any guard."""
-        if not self.slow:
+        if not self.slow and len(text) <= _LONG:
             return self.check_now(text, context)
         if self.leaves_out(context):
             return ALLOW
@@ -190,15 +192,33 @@ def _in_document(finding: Finding, origins: tuple[Origin, ...]) -> bool:
 class Texts:
     """The texts of one stage, each in its place, as guards read and rewrite them."""
 
-    __slots__ = ("contexts", "texts")
+    __slots__ = ("_request", "contexts", "texts")
 
-    def __init__(self) -> None:
+    def __init__(self, request: Callable[[Texts], Request] | None = None) -> None:
         self.texts: list[str] = []
         self.contexts: list[GuardContext] = []
+        self._request = request
 
     def add(self, text: str, context: GuardContext) -> None:
         self.texts.append(text)
         self.contexts.append(context)
+
+    @property
+    def any_long(self) -> bool:
+        """Whether a text is so long that its checks had better run in a thread."""
+        return any(len(text) > _LONG for text in self.texts)
+
+    def rewrite(self, index: int, text: str) -> None:
+        """Put `text` in the place of one of the texts."""
+        self.texts[index] = text
+        origins = _blurred(self.contexts[index].origins, text)
+        self.contexts[index] = replace(self.contexts[index], origins=origins)
+
+    def refresh(self) -> None:
+        """Show the guards that read next the request as it is by now: what was taken out is out everywhere."""
+        if self._request is not None:
+            request = self._request(self)
+            self.contexts = [replace(context, request=request) for context in self.contexts]
 
 
 async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[list[Verdict], Stationed | None]:
@@ -212,7 +232,8 @@ async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[
     while position < len(guards):
         guard = guards[position]
         started = time.perf_counter()
-        if not guard.slow:
+        in_turn = not texts.any_long
+        if in_turn and not guard.slow:
             found = [guard.check_now(text, context) for text, context in zip(texts.texts, texts.contexts, strict=True)]
             if found.count(ALLOW) == len(found):  # by identity first: most of the time
                 verdict = guard.allowed(call, started)
@@ -224,7 +245,7 @@ async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[
                 return verdicts, guard
             continue
         group = [guard]
-        while position + len(group) < len(guards) and guards[position + len(group)].slow:
+        while position + len(group) < len(guards) and (guards[position + len(group)].slow or not in_turn):
             group.append(guards[position + len(group)])
         checks = [
             [
@@ -251,14 +272,15 @@ async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[
 
 def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, started: float) -> Verdict:
     """Apply what a guard decided about each text; record its verdict."""
+    rewritten = False
     for index, verdict in enumerate(found):
         if verdict.findings:
             found[index] = with_origin(verdict, texts.contexts[index])
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
-            texts.texts[index] = verdict.text
-            texts.contexts[index] = replace(
-                texts.contexts[index], origins=_blurred(texts.contexts[index].origins, verdict.text)
-            )
+            texts.rewrite(index, verdict.text)
+            rewritten = True
+    if rewritten:
+        texts.refresh()
     merged = guard.merged(found)
     now = time.perf_counter()
     call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started))
@@ -273,8 +295,17 @@ def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
 
 async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
     """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
-    texts = Texts()
     places: list[_Place] = []
+    before: list[str] = []
+
+    def as_it_is(texts: Texts) -> Request:
+        messages = list(request.messages)
+        for place, old, new, context in zip(places, before, texts.texts, texts.contexts, strict=True):
+            if new != old:
+                messages[place.message] = _rewritten(messages[place.message], place, new, context.origins)
+        return request.with_messages(messages)
+
+    texts = Texts(as_it_is)
     for m, message in enumerate(request.messages):
         origin = message.role if message.role != "tool" else f"tool:{message.name or message.tool_call_id}"
         context = GuardContext(call=call, stage="input", origin=origin, origins=message.origins, request=request)
@@ -291,17 +322,11 @@ async def guard_input(guards: Sequence[Stationed], request: Request, call: Call)
             places.append(_Place(m, tool=t, field="name"))
             texts.add(tool.arguments, replace(context, origin=f"tool_call:{tool.name}", origins=()))
             places.append(_Place(m, tool=t, field="arguments"))
-    before = list(texts.texts)
+    before += texts.texts
     verdicts, blocker = await _read(guards, texts, call)
     if blocker is not None:
         return request, verdicts, True
-    if texts.texts != before:
-        messages = list(request.messages)
-        for place, old, new, context in zip(places, before, texts.texts, texts.contexts, strict=True):
-            if new != old:
-                messages[place.message] = _rewritten(messages[place.message], place, new, context.origins)
-        request = request.with_messages(messages)
-    return request, verdicts, False
+    return as_it_is(texts) if texts.texts != before else request, verdicts, False
 
 
 class _Place(NamedTuple):

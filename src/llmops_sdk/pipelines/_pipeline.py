@@ -419,11 +419,12 @@ class Pipeline(loops.Closing, Station):
     # Closing.
 
     async def aclose(self) -> None:
-        """Close the engine; idempotent. The pipeline cannot be used afterwards."""
+        """Close the engine, and the guards that hold something; idempotent. It cannot be used afterwards."""
         self._closed = True
-        close = getattr(self.engine, "aclose", None)
-        if close is not None:
-            await close()
+        for station in (self.engine, *(guard.guard for guard in self._guards)):
+            close = getattr(station, "aclose", None)
+            if close is not None:
+                await close()
 
     # The flow.
 
