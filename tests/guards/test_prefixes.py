@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.guards._injection_rules import INJECTION_RULES
-from llmops_sdk.guards._pii import _PLACEHOLDER, _RULES
+from llmops_sdk.guards._pii_restorer import PLACEHOLDER
 from llmops_sdk.guards._prefixes import Unstreamable, join_prefixes, read_shape
 from llmops_sdk.guards._secrets import SECRET_RULES
 
@@ -53,7 +53,7 @@ def test_every_match_that_ends_later_begins_where_it_is_said_to_be_possible(
         assert (now and now.span()) == (later and later.span())
 
 
-@pytest.mark.parametrize("rule", [*SECRET_RULES, *_RULES, _PLACEHOLDER], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [*SECRET_RULES, PLACEHOLDER], ids=lambda rule: rule.kind)
 def test_the_rules_of_streaming_guards_are_bounded(rule: object) -> None:
     shape = read_shape(rule.pattern, rule.flags)  # type: ignore[attr-defined]
     assert shape.longest is not None
