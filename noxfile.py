@@ -7,6 +7,7 @@ the big one (vLLM, LiteLLM) is made once for `demo`, `tests` and `bench`.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import os
 import shutil
@@ -54,13 +55,14 @@ def tests(session):
         return
     run(session, python, "-m", "coverage", "erase")
     covered = ("-m", "coverage", "run", "--parallel-mode", "-m", "pytest")
-    closing = {}
+    closing, others = {}, {}
     for version in OTHER_PYTHONS:
         if find_python(version) is None:
             closing[f"Python {version}"] = "not installed here: not tested"
         else:
-            other = environment(session, f"light-{version}", version, locks=("light",))
-            closing[f"Python {version}"] = run(session, other, "-m", "pytest", "-m", "not heavy")
+            others[f"Python {version}"] = environment(session, f"light-{version}", version, locks=("light",))
+    light = ("-m", "pytest", "-m", "not heavy")
+    closing |= run_together(session, {name: [str(other), *light] for name, other in others.items()})
     closing["with vLLM"] = run(session, heavy_environment(session), *covered, "-m", "heavy", "--timeout=600")
     closing[f"Python {PYTHON}"] = run(session, python, *covered, "-m", "not heavy")
     run(session, python, "-m", "coverage", "combine", "--quiet")
@@ -236,6 +238,29 @@ def run(session, python, *arguments, cwd=ROOT, hide=None):
                 last = line.strip() or last
     if process.returncode:
         session.error(f"{' '.join(command)} ended with {process.returncode}")
+    return last
+
+
+def run_together(session, commands):
+    """Run several commands at the same time, show what each printed when all are done, and return their last lines."""
+    if commands:
+        print(f"Running on {' and '.join(commands)} at the same time; they print when all are done ...", flush=True)
+    with contextlib.ExitStack() as stack:
+        logs = {name: stack.enter_context(tempfile.TemporaryFile("w+")) for name in commands}
+        started = {
+            name: subprocess.Popen(command, cwd=ROOT, stdout=logs[name], stderr=subprocess.STDOUT)
+            for name, command in commands.items()
+        }
+        codes = {name: process.wait() for name, process in started.items()}
+        last = {}
+        for name, log in logs.items():
+            log.seek(0)
+            printed = log.read()
+            print(f"--- {name}\n{printed}", end="", flush=True)
+            last[name] = next((line for line in reversed(printed.splitlines()) if line.strip()), "")
+    for name, code in codes.items():
+        if code:
+            session.error(f"the tests on {name} ended with {code}")
     return last
 
 
