@@ -133,6 +133,24 @@ def test_one_side_alone_is_an_error(streamed):
     assert not run(Canary(on_error="allow") | Scripted("fine")).blocked
 
 
+def test_of_an_answer_that_nobody_reads_nothing_is_emitted():
+    emitted = []
+    with pytest.raises(ConfigurationError, match="after the engine"), (Canary() | Echo()).stream(ASKED) as stream:
+        emitted.extend(stream)
+    assert emitted == []
+
+
+@pytest.mark.parametrize("mode", ["window", "buffer", "audit"])
+def test_reasoning_that_is_waived_streams_in_every_mode(mode):
+    canary = Canary(mode=mode)
+    answer = Response(choices=(Choice(text="fine", reasoning="well", finish_reason="stop"),))
+    with (canary | Scripted(answer) | canary.waive("reasoning")).stream(ASKED) as stream:
+        chunks = list(stream)
+    assert not stream.result.blocked
+    assert "".join(chunk.reasoning for chunk in chunks) == "well"
+    assert "".join(chunk.text for chunk in chunks) == "fine"
+
+
 def test_without_a_system_message_it_blocks_and_says_why():
     canary = Canary()
     result = (canary | Scripted("fine") | canary).run("Hello")

@@ -140,16 +140,13 @@ class Canary(Guard):
     def open_restorer(self, context: GuardContext, /) -> GuardStream | None:
         """Nothing to restore; but here it turns out whether the guard stands after the engine, too.
 
-        Raises:
-            ConfigurationError: It does not.
+        The stream that it gives lets an answer pass as soon as somebody looks for the token in it, and raises a
+        `ConfigurationError` at the end where nobody did.
         """
         kept: _Kept | None = context.call.state.get(self._key)
-        if kept is not None and not kept.state.get("read") and self.on_error == "block":
-            raise ConfigurationError(
-                f"the guard {self.name!r} put a token into the system text, but nothing reads the answer: let the same "
-                "object stand after the engine, too: `canary | engine | canary`"
-            )
-        return None
+        if kept is None or kept.state.get("read") or context.origin != "output" or self.on_error != "block":
+            return None
+        return _Unread(self, kept)
 
     def _place(self, text: str, context: GuardContext) -> Verdict:
         request = context.request
@@ -189,6 +186,38 @@ class Canary(Guard):
         if verdict.action == "rewrite":
             return Verdict.rewrite(emitted, verdict.findings, reason=verdict.reason)
         return verdict
+
+
+class _Unread:
+    """An answer in which nobody has looked for the token yet: a guard that needs the whole text does so at its end."""
+
+    verdict = ALLOW
+
+    def __init__(self, guard: Canary, kept: _Kept) -> None:
+        self._guard = guard
+        self._kept = kept
+        self.held = ""
+
+    def feed(self, text: str, /) -> str:
+        """Take the next piece; return what may be emitted now."""
+        self.held += text
+        if self._guard.mode != "audit" and not self._kept.state.get("read"):
+            return ""
+        text, self.held = self.held, ""
+        return text
+
+    def finish(self) -> str:
+        """The text has ended: return the rest that may be emitted.
+
+        Raises:
+            ConfigurationError: Nobody has looked for the token.
+        """
+        if not self._kept.state.get("read"):
+            raise ConfigurationError(
+                f"the guard {self._guard.name!r} put a token into the system text, but nothing reads the answer: let "
+                "the same object stand after the engine, too: `canary | engine | canary`"
+            )
+        return self.held
 
 
 class _CanaryStream:
