@@ -100,9 +100,9 @@ def test_the_rate_grows_with_the_evidence_and_the_threshold_decides():
     assert Refusal().with_threshold(0.1).check(REFUSALS[0]).action == "flag"
 
 
-@pytest.mark.parametrize("ignore", [["help with that"], [re.compile("can't help")]])
+@pytest.mark.parametrize("ignore", [["help with that"], ["I'm SORRY, but I can't help"], [re.compile("can't help")]])
 def test_what_is_ignored_is_no_refusal(ignore):
-    assert Refusal(ignore=ignore).check("I can't help with that.").action == "allow"
+    assert Refusal(ignore=ignore).check("I'm sorry, but I can't help with that.").action == "allow"
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": 0}, {"action": "rewrite"}, {"ignore": "text"}])

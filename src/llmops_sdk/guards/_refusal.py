@@ -14,7 +14,7 @@ from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.guards._ignored import ignored
 from llmops_sdk.guards._refusal_rules import REFUSAL_RULES, RefusalRule
 from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["Refusal"]
 
@@ -69,11 +69,13 @@ class Refusal(Guard):
 
     In a stream that is flagged everything flows on at once; one that is blocked waits for those 400 characters.
 
+    Names and arguments of tool calls, and reasoning, are no answers: they are not read (`waived`).
+
     Args:
         threshold: Combined score from which on an answer counts, `0 < threshold <= 1`.
         action: `"flag"` (the default) or `"block"`.
-        ignore: Texts, and compiled patterns, that excuse: a sentence that holds one is no refusal. They are compared
-            with the sentence in small letters, without accents.
+        ignore: Texts, and compiled patterns, that excuse: a sentence that holds one is no refusal. Patterns read the
+            sentence in small letters, without accents; texts may be written in any way.
         options: See `GuardOptions`.
 
     Example:
@@ -84,6 +86,7 @@ class Refusal(Guard):
     """
 
     blocking = False
+    waived: frozenset[Surface] = frozenset({"tool_calls", "reasoning"})
 
     def __init__(
         self,
@@ -140,9 +143,10 @@ class Refusal(Guard):
             return True
         if self._ignored is None:
             return False
+        start = max(plain.rfind(mark, 0, match.start()) for mark in ".!?\n") + 1
         end = _SENTENCE_END.search(plain, match.end())
-        sentence = plain[match.start() : len(plain) if end is None else end.end()]
-        return any(text.lower() in sentence for text in self._ignored.texts) or any(
+        sentence = plain[start : len(plain) if end is None else end.end()]
+        return any(_plain(text) in sentence for text in self._ignored.texts) or any(
             pattern.search(sentence) for pattern in self._ignored.patterns
         )
 
