@@ -337,8 +337,13 @@ def _windows(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _blanked(text: str, ignore: Ignored) -> str:
-    for known in ignore.texts:
-        text = text.replace(known, " " * len(known)) if known else text
-    for pattern in ignore.patterns:
-        text = pattern.sub(lambda match: " " * len(match.group()), text)
-    return text
+    """`text` without what is ignored; one entry hides nothing from another one that it overlaps."""
+    spans = [match.span() for known in ignore.texts if known for match in re.finditer(re.escape(known), text)]
+    spans += [match.span() for pattern in ignore.patterns for match in pattern.finditer(text)]
+    pieces: list[str] = []
+    position = 0
+    for start, end in sorted(spans):
+        if end > position:
+            pieces += text[position : max(start, position)], " " * (end - max(start, position))
+            position = end
+    return "".join((*pieces, text[position:]))
