@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import pickle
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -323,6 +326,28 @@ def test_blocks_are_judged_alike_however_they_are_cut(pieces, edges):
         ] == [(f.kind, f.start, f.end) for f in whole.findings]
         if action == "rewrite":
             assert emitted == (text if whole.text is None else whole.text)
+
+
+def test_blocks_that_threads_parse_at_the_same_time_are_all_read():
+    guard = MaliciousCode()
+    block = "```python\n" + "print([(1, 2), {'a': [3]}])\n" * 20 + "```\n"
+
+    def check(depth):
+        return check(depth - 1) if depth else guard.check(block).action
+
+    def collected(phase, info):
+        time.sleep(0)  # lets other threads go on in the middle of a tree
+
+    interval = sys.getswitchinterval()
+    gc.callbacks.append(collected)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            actions = list(pool.map(check, [1, 5, 9, 13] * 25))
+    finally:
+        gc.callbacks.remove(collected)
+        sys.setswitchinterval(interval)
+    assert set(actions) == {"allow"}
 
 
 def test_it_survives_pickle_and_works_from_many_threads():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Unpack
@@ -31,6 +32,7 @@ _DEEPEST = 60  # brackets within brackets, or signs in a row: the parser of Pyth
 _FENCE = re.compile("```|~~~")
 _LANGUAGES = frozenset({"", "python", "py", "python3", "py3", "ipython", "pycon"})
 _CHAIN = re.compile(r"(?:(?:[-+~]|\bnot\b|\blambda\b[^:\n]{0,20}:|\*\*|\bif\b|\belse\b)\s*){60}")
+_PARSING = threading.Lock()
 _TELLING = frozenset({"b64decode", "fromhex", "urlopen", "unhexlify", "b32decode", "b85decode"})
 _HARMLESS = frozenset({"clear", "cls", "pause", "cls || clear"})
 
@@ -209,7 +211,7 @@ class _CodeStream:
         code = buffer[at + 3 : close]
         end = min(close + 3, len(buffer))
         found = [kind for kind in _harms(code) if kind in self._guard.kinds]
-        if not found or self._guard.ignores(code):
+        if not found or self._guard.ignores(code) or self._guard.ignores(buffer[at:end]):
             return self._release(end)
         return self._removed(found[0], end)
 
@@ -262,7 +264,9 @@ def _parsed(code: str) -> ast.AST | None:
         return None
     code = re.sub(r"(?m)^(?:>>>|\.\.\.) ?", "", code) if ">>>" in code else code
     try:
-        return ast.parse(code)
+        # In Python 3.11, for one, threads that parse at the same time count the depth of each other's trees.
+        with _PARSING:
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
