@@ -255,7 +255,7 @@ def search_for(rules: tuple[Rule, ...], ignore: Ignored | None = None) -> _Searc
 
 
 class PatternGuard(Guard):
-    """A guard made of rules. Subclasses say which, and what stands in place of a finding.
+    r"""A guard made of rules. Subclasses say which, and what stands in place of a finding.
 
     Its check takes microseconds, so it runs inline. In a stream it holds back only what may still become a match, at
     most `window` characters.
@@ -266,6 +266,10 @@ class PatternGuard(Guard):
         ignore: Texts, and compiled patterns, that are no findings: a finding that equals one, or that one matches from
             its first to its last character, does not count.
         options: See `GuardOptions`.
+
+    Example:
+        >>> PatternGuard([Rule(kind="ticket", pattern=r"ticket-\d{4,8}")]).check("see ticket-12345").text
+        'see [ticket]'
     """
 
     blocking = False
