@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["JSONSchema"]
 
@@ -41,6 +41,8 @@ class JSONSchema(Guard):
     type that pydantic knows. Too deep nesting and numbers of more than 400 characters are refused. The finding begins
     where the first error is. It needs the whole text, so a stream waits for its end.
 
+    Names and arguments of tool calls, and reasoning, are no answers: they are not read (`waived`).
+
     Args:
         schema: A JSON schema as a mapping (or `True`: any JSON), a pydantic model, or a type such as `list[int]`.
         strict: Refuse a name twice in one object, `NaN` and `Infinity`, and numbers beyond the range of a double; and
@@ -57,6 +59,8 @@ class JSONSchema(Guard):
         >>> guard.check('Here it is: ```json\n{"name": "Ada"}\n```').text
         '{"name": "Ada"}'
     """
+
+    waived: frozenset[Surface] = frozenset({"tool_calls", "reasoning"})
 
     def __init__(
         self, schema: object, *, strict: bool = True, repair: bool = False, **options: Unpack[GuardOptions]

@@ -10,7 +10,7 @@ from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._language_profiles import LANGUAGES, UNKNOWN, identify
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["Language"]
 
@@ -24,6 +24,8 @@ class Language(SegmentGuard):
     A text is judged by passages of some 300 to 800 characters, each by its script, its function words and its endings;
     so a paragraph in another language is found, and streams flow. Code in fences and backticks, tags and URLs are
     left out. Short texts, names and tables are of no known language: `unknown` says what happens to them.
+
+    Names and arguments of tool calls, and reasoning, may be in any language: they are not read (`waived`).
 
     Args:
         allow: Codes of the languages (ISO 639-1: `"en"`, `"fr"`).
@@ -42,6 +44,7 @@ class Language(SegmentGuard):
     """
 
     blocking = False
+    waived: frozenset[Surface] = frozenset({"tool_calls", "reasoning"})
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, Unpack, get_args
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["Length", "LengthAction", "LengthUnit"]
 
@@ -82,6 +82,8 @@ class Length(Guard):
     Words are what stands between white space, so a text in Chinese or Thai is one word. Lines end with a newline.
     Bytes are those of UTF-8; no character is cut in two, but an emoji made of several characters may be.
 
+    Names and arguments of tool calls, and reasoning, may be of any length: they are not read (`waived`).
+
     Args:
         most: The most that is right.
         least: The least that is right; what is shorter is blocked (flagged, with `action="flag"`), as no rewriting
@@ -99,6 +101,7 @@ class Length(Guard):
     """
 
     blocking = False
+    waived: frozenset[Surface] = frozenset({"tool_calls", "reasoning"})
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Literal, Unpack
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["Repetition"]
 
@@ -41,6 +41,9 @@ class Repetition(Guard):
 
     In a stream the text flows on, nothing is held back; at the limit it ends there and is blocked, or cut.
 
+    Reasoning is read, as loops begin there, too; names and arguments of tool calls are not (`waived`), as the files
+    that they may hold repeat for good reasons.
+
     Args:
         times: Repeats that are too many, at least 2.
         shortest: Characters of a loop that are too many, at least 48.
@@ -59,6 +62,7 @@ class Repetition(Guard):
     """
 
     blocking = False
+    waived: frozenset[Surface] = frozenset({"tool_calls"})
     window = 0
 
     def __init__(

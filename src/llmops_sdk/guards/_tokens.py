@@ -15,7 +15,7 @@ from llmops_sdk.environment import tiktoken_cache
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["TokenCounter", "Tokens"]
 
@@ -41,6 +41,8 @@ class Tokens(Guard):
     the verdict says so. The estimate is about right for English, and off by half and more for other scripts and code.
     Counts of parts do not add up to the count of the whole, so in a stream the whole text is awaited.
 
+    Names and arguments of tool calls, and reasoning, may be of any length: they are not read (`waived`).
+
     Args:
         most: The most tokens that are right.
         least: The least.
@@ -58,6 +60,8 @@ class Tokens(Guard):
         >>> Tokens(most=3, counter="estimate").check("a dozen characters and more").reason
         'about 7 tokens (an estimate: bytes / 4), more than 3'
     """
+
+    waived: frozenset[Surface] = frozenset({"tool_calls", "reasoning"})
 
     def __init__(
         self,

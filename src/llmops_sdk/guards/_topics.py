@@ -42,7 +42,8 @@ class Topics(PhraseGuard):
 
     Args:
         topics: Names of topics with the phrases that tell them.
-        allow_only: The other way round: a text has to touch one of the topics; else it is off topic.
+        allow_only: The other way round: a text has to touch one of the topics; else it is off topic. Names and
+            arguments of tool calls, and reasoning, are not read then (`waived`).
         engine: Makes embeddings; `llmops_sdk.Engine` does, where its model can.
         threshold: With an engine: the cosine from which on a passage is near an example, `0 < threshold <= 1`. It
             depends on the model: calibrate it. (With `allow_only` the attribute `threshold` is one minus it.)
@@ -92,6 +93,8 @@ class Topics(PhraseGuard):
             self.threshold = 1 - cosine if allow_only else cosine  # it acts where `rate` reaches it
         if engine is not None or allow_only:
             self.window = None
+        if allow_only:  # a call of a tool is about nothing
+            self.waived = frozenset({"tool_calls", "reasoning"})
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:  # type: ignore[override]
         """Decide about the whole text; awaitable with an engine."""
