@@ -27,8 +27,8 @@ _SECONDS = 0.3
 def bench(names: str, data: Path | None, *, as_json: bool) -> int:
     """Measure the guards and print the figures."""
     guards = make_guards(names)
-    costs = {guard.name: {size: _median_us(guard, size) for size in _SIZES} for guard in guards}
     reports = [evaluate(guard, data) for guard in guards] if data is not None else []
+    costs = {guard.name: {size: _median_us(guard, size) for size in _SIZES} for guard in guards}
     if as_json:
         shown = {
             "microseconds": {
