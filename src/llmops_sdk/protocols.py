@@ -7,15 +7,15 @@ Any object with these methods fits into a pipeline; nothing has to be imported o
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from llmops_sdk.calls import Call, Event
 from llmops_sdk.messages import Chunk, Origin, Request, Response
-from llmops_sdk.verdicts import Stage, Verdict
+from llmops_sdk.verdicts import Stage, Surface, Verdict
 
-__all__ = ["EngineLike", "GuardContext", "GuardLike", "GuardStream", "Hook", "takes_two"]
+__all__ = ["EngineLike", "GuardContext", "GuardLike", "GuardStream", "Hook", "left_out", "takes_two"]
 
 Hook: TypeAlias = Callable[[Event, Call], object]
 """Called with each event of a run as it is recorded, on the run's event loop: keep it short, hand work on.
@@ -91,6 +91,18 @@ class EngineLike(Protocol):
     def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Answer in chunks. Closing the iterator stops the work upstream."""
         ...
+
+
+def left_out(read: Collection[Surface], context: GuardContext, /) -> bool:
+    """Whether a text belongs to a surface that is not among those that are `read`."""
+    origin = context.origin
+    return (
+        (origin.startswith("tool_call:") and "tool_calls" not in read)
+        or (origin == "tool_name" and "tool_calls" not in read)
+        or (origin.startswith("tool:") and "tool_results" not in read)
+        or (origin == "reasoning" and "reasoning" not in read)
+        or (context.index > 0 and "choices" not in read)
+    )
 
 
 def takes_two(function: Callable[..., Any]) -> bool:

@@ -7,8 +7,11 @@ import threading
 import pytest
 
 from llmops_sdk import Guard, Scripted, Verdict, guard
+from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards import PII, Regex, SegmentGuard, all_of, any_of, calibrate, cascade
+from llmops_sdk.guards import PII, Length, Regex, SegmentGuard, all_of, any_of, calibrate, cascade
+from llmops_sdk.messages import Choice, Response
+from llmops_sdk.protocols import GuardContext
 from llmops_sdk.testing import GuardContract
 from llmops_sdk.verdicts import Finding
 
@@ -152,6 +155,20 @@ async def test_a_member_that_breaks_while_others_wait_breaks_it_all_and_stops_th
 
     with pytest.raises(RuntimeError, match="no model"):
         await asyncio.wait_for(all_of(Hangs(), Broken()).check("text"), 5)
+
+
+def test_what_a_member_leaves_unread_it_leaves_unread_here_too():
+    short = Length(least=5)
+    assert "tool_calls" in short.waived
+    both = all_of(short, CAT)
+    context = GuardContext(call=Call(), stage="output", origin="tool_call:go")
+    assert both.check("{}", context).action == "allow"
+    assert both.check("a cat", context).blocked
+    assert both.check("{}").blocked
+    assert both.waived == frozenset()
+    streamed = ("Go" | Scripted(Response(choices=(Choice(text="a long text", reasoning="a"),))) | both).stream()
+    assert "".join(chunk.text for chunk in streamed) == "a long text"
+    assert "tool_calls" in all_of(short, Length(most=9)).waived
 
 
 class Rated(Guard):

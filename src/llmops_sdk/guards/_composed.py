@@ -35,6 +35,9 @@ class _Composed(Guard):
         self._members = tuple(Member(guard) for guard in guards)
         self.waits = any(member.waits for member in self._members)
         self.blocking = not self.waits and any(member.blocking for member in self._members)
+        # It leaves unread what all of them do; what one of them does, that one leaves out.
+        self.covers = frozenset().union(*(member.covers for member in self._members))  # type: ignore[misc]
+        self.waived = frozenset.intersection(*(member.waived for member in self._members))
 
     @property
     def guards(self) -> tuple[GuardLike, ...]:
@@ -139,8 +142,8 @@ class _AllOf(_Composed):
         """The guards at work on one stream, one after the other."""
         if self.window is None:
             return None
-        streams = [member.guard.open_stream(context) for member in self._members]
-        return _Chained(streams)
+        reading = [member for member in self._members if not member.leaves_out(context)]
+        return _Chained([member.guard.open_stream(context) for member in reading])
 
 
 class _Chained:
@@ -156,7 +159,7 @@ class _Chained:
         if self._blocked is not None:
             return self._blocked
         verdicts = [stream.verdict for stream in self._streams]
-        worst = max(verdicts, key=lambda verdict: _SEVERITY[verdict.action])
+        worst = max(verdicts, key=lambda verdict: _SEVERITY[verdict.action], default=ALLOW)
         findings = sorted(
             (finding for verdict in verdicts for finding in verdict.findings),
             key=lambda finding: (finding.start, -finding.end),

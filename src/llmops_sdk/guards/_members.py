@@ -7,9 +7,10 @@ from collections.abc import Awaitable
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.guards._guard import ALL_SURFACES
 from llmops_sdk.loops import in_thread
-from llmops_sdk.protocols import GuardContext, GuardLike, takes_two
-from llmops_sdk.verdicts import Verdict
+from llmops_sdk.protocols import GuardContext, GuardLike, left_out, takes_two
+from llmops_sdk.verdicts import ALLOW, Surface, Verdict
 
 __all__ = ["Member"]
 
@@ -24,9 +25,11 @@ class Member:
         window: Most characters that it holds back in a stream, `None` where it needs the whole text.
         rewrites: Whether it may rewrite a text, as far as that is known.
         fails_open: Whether a text passes where it breaks.
+        covers: The surfaces that it reads.
+        waived: Those that stay unread by name.
     """
 
-    __slots__ = ("_two", "blocking", "fails_open", "guard", "rewrites", "waits", "window")
+    __slots__ = ("_read", "_two", "blocking", "covers", "fails_open", "guard", "rewrites", "waits", "waived", "window")
 
     def __init__(self, guard: GuardLike) -> None:
         if isinstance(guard, type) or not callable(getattr(guard, "check", None)):
@@ -40,11 +43,21 @@ class Member:
         self.rewrites = getattr(guard, "action", "rewrite") not in ("block", "flag")
         self.fails_open = getattr(guard, "on_error", "block") == "allow"
         self._two = takes_two(guard.check)
+        waived = frozenset(getattr(guard, "waived", ()))
+        self.covers: frozenset[Surface] = frozenset(getattr(guard, "covers", ALL_SURFACES))
+        self.waived: frozenset[Surface] = waived
+        self._read = self.covers - waived if waived else None
 
     def check(self, text: str, context: GuardContext | None) -> Verdict | Awaitable[Verdict]:
         """Its verdict, or an awaitable of it."""
+        if context is not None and self.leaves_out(context):
+            return ALLOW
         given: Verdict | Awaitable[Verdict] = self.guard.check(text, context) if self._two else self.guard.check(text)
         return given
+
+    def leaves_out(self, context: GuardContext) -> bool:
+        """Whether the text belongs to a surface that it leaves unread by name."""
+        return self._read is not None and left_out(self._read, context)
 
     async def acheck(self, text: str, context: GuardContext | None) -> Verdict:
         """Its verdict; a check that takes its time runs in a thread."""

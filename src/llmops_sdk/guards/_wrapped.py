@@ -72,6 +72,7 @@ class _Shadow(_Wrapped):
     def __init__(self, guard: GuardLike, options: GuardOptions) -> None:
         # It neither delays nor stops anything: streams pass it, the engine does not wait for it, and it may break.
         super().__init__(guard, {**options, "mode": "audit", "overlap": True, "on_error": "allow"})
+        self.window = None
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
         """What the guard within would do, as a flag."""

@@ -12,7 +12,7 @@ from llmops_sdk.calls import Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
 from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
-from llmops_sdk.protocols import GuardContext, takes_two
+from llmops_sdk.protocols import GuardContext, left_out, takes_two
 from llmops_sdk.verdicts import ALLOW, Action, Finding, Stage, Surface, Verdict
 
 __all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
@@ -37,6 +37,7 @@ class Stationed:
         "_allow",
         "_check",
         "_is_async",
+        "_read",
         "_with_context",
         "covers",
         "guard",
@@ -63,6 +64,7 @@ class Stationed:
             raise ConfigurationError(f"`on_error` of the guard {name!r} is 'block' or 'allow', not {self.on_error!r}")
         self.covers: frozenset[Surface] = frozenset(getattr(guard, "covers", _ALL))
         self.waived: frozenset[Surface] = frozenset(getattr(guard, "waived", ()))
+        self._read = self.covers - self.waived
         self.window: int | None = getattr(guard, "window", None)
         self.mode = getattr(guard, "mode", "window")
         if self.mode not in ("window", "buffer", "audit"):
@@ -76,20 +78,11 @@ class Stationed:
 
     def reads(self, surface: Surface) -> bool:
         """Whether the guard is asked about this surface."""
-        return surface in self.covers and surface not in self.waived
+        return surface in self._read
 
     def leaves_out(self, context: GuardContext) -> bool:
         """Whether the text belongs to a surface that stays unread, because that was waived by name."""
-        if not self.waived:
-            return False
-        origin = context.origin
-        return (
-            (origin.startswith("tool_call:") and not self.reads("tool_calls"))
-            or (origin == "tool_name" and not self.reads("tool_calls"))
-            or (origin.startswith("tool:") and not self.reads("tool_results"))
-            or (origin == "reasoning" and not self.reads("reasoning"))
-            or (context.index > 0 and not self.reads("choices"))
-        )
+        return bool(self.waived) and left_out(self._read, context)
 
     def _without_documents(self, verdict: Verdict, context: GuardContext) -> Verdict:
         """`verdict`, unless all that it rests on lies in documents, and these stay unread by name."""
