@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.guards._injection_rules import INJECTION_RULES
+from llmops_sdk.guards._malicious_code_rules import CODE_RULES
 from llmops_sdk.guards._pii_restorer import PLACEHOLDER
 from llmops_sdk.guards._prefixes import Unstreamable, join_prefixes, read_shape
 from llmops_sdk.guards._secrets import SECRET_RULES
+from llmops_sdk.guards._urls import _URL_RULES
 
 PATTERNS = [
     (r"abc", 0),
@@ -35,6 +37,10 @@ PATTERNS = [
     (r"[\]\-a^]b", 0),
     (r"a\nb", 0),
     (r"(?:)a", 0),
+    (r"a[ab]{0,9}+c", 0),
+    (r"(?:[ab]{0,9}+c){1,3}a", 0),
+    (r"a(?:[ab]{0,4}+c){0,3}[abc]{1,9}(?<![ac])", 0),
+    (r"ab{0,9}[^c]{0,9}c{0,9}(?!a)", 0),
 ]
 TEXTS = st.text(alphabet="abcAB \n-]^", max_size=9)
 
@@ -53,7 +59,7 @@ def test_every_match_that_ends_later_begins_where_it_is_said_to_be_possible(
         assert (now and now.span()) == (later and later.span())
 
 
-@pytest.mark.parametrize("rule", [*SECRET_RULES, PLACEHOLDER], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [*SECRET_RULES, *CODE_RULES, *_URL_RULES, PLACEHOLDER], ids=lambda rule: rule.kind)
 def test_the_rules_of_streaming_guards_are_bounded(rule: object) -> None:
     shape = read_shape(rule.pattern, rule.flags)  # type: ignore[attr-defined]
     assert shape.longest is not None

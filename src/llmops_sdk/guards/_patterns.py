@@ -7,6 +7,8 @@ How findings become decisions, for a whole text and for a stream alike:
 * Findings are taken by position, the longest first, then in the order of the rules. One that lies in what an earlier
   one covers is dropped; one that reaches beyond it extends what is covered. Nothing that is covered is ever emitted.
 * What the ignore list holds is searched no further, and is no finding.
+* In a stream, text is decided up to the leftmost position where a match could still begin or grow. When that is looked
+  for makes no difference to what is emitted in the end, only to how soon.
 * A blocking guard decides at the first finding, and its verdict holds that one only.
 """
 
@@ -84,6 +86,9 @@ def _by_sign(literals: list[tuple[str, int]]) -> tuple[tuple[str, _Literals], ..
     return tuple((sign, tuple(group)) for sign, group in groups.items())
 
 
+# Where so many characters are held back, they are looked at again only when a quarter has been added: a look costs as
+# much as they are long, and a stream may bring them one by one.
+_LONG_HOLD = 256
 # In texts up to this long one pattern of all literals is faster than one search for each.
 _SHORT = 160
 # What `str.lower` makes an ASCII letter of, besides its capital.
@@ -180,26 +185,39 @@ class _Search:
         return min((shape.shortest for shape in self.shapes or ()), default=1)
 
     @functools.cached_property
+    def reaches(self) -> tuple[int, ...]:
+        """How far each rule looks from where a match begins, the character after it included."""
+        return tuple((shape.longest or 0) + 1 for shape in self.shapes or ())
+
+    @functools.cached_property
     def longest(self) -> int:
         """No match is longer than this."""
         return max((shape.longest or 0 for shape in self.shapes or ()), default=0)
+
+    @functools.cached_property
+    def most_held(self) -> int:
+        """No more characters are held back than this, and the one that a lookahead may want to see."""
+        return self.longest + (self.longest // 8 if self.longest >= _LONG_HOLD else 0)
 
     def find(self, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[_Found]:
         """All findings of matches that begin in `text[start:stop]`, with `offset` added.
 
         `resume` holds where each rule goes on (with `offset`); it is read and updated.
         """
+        if stop < len(text):  # no match that begins before `stop` sees more
+            text = text[: stop + self.longest + 1]
         if (
             len(text) - start <= _SHORT
             and not self._always
             and (self._any is None or not self._any.search(text, start))
         ):
             return []
-        open_gates = self._open_gates(text[start:] if start else text)
+        ahead = text[start:] if start else text
+        open_gates = self._open_gates(ahead)
         found: list[_Found] = []
         for gate in sorted({*open_gates, *self._always}) if open_gates else self._always:
             hint, numbers = self._gates[gate]
-            if hint is not None and hint.search(text[start:] if start else text) is None:
+            if hint is not None and hint.search(ahead) is None:
                 continue
             for number in numbers:
                 self._find_one(number, text, start=start, stop=stop, offset=offset, resume=resume, found=found)
@@ -234,9 +252,10 @@ class _Search:
     ) -> None:
         rule = self.rules[number]
         search = self._patterns[number].search
+        end_of_search = len(text) if stop == len(text) else stop + self.reaches[number]
         position = max(start, resume.get(number, 0) - offset)
         while position < stop:
-            match = search(text, position)
+            match = search(text, position, end_of_search)
             if match is None or match.start() >= stop:
                 return
             begin, end = match.span(rule.group if rule.group >= 0 else match.lastindex or 0)
@@ -291,7 +310,7 @@ class PatternGuard(Guard):
             self.window = None
         else:
             # The one character more is the one that a lookahead may want to see.
-            self.window = 0 if action == "flag" else self._search.longest + 1
+            self.window = 0 if action == "flag" else self._search.most_held + 1
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -347,6 +366,7 @@ class PatternStream:
         self._offset = 0  # of the buffer in the text
         self._covered = 0  # end, in the text, of what findings cover
         self._waiting: list[_Found] = []  # known, but something that begins before may still come
+        self._look_from = 0  # how much undecided text there has to be before it is looked at again
         self._resume: dict[int, int] = {}
         self._findings: list[Finding] = []
         self._verdict = Verdict.allow()
@@ -371,8 +391,15 @@ class PatternStream:
             return ""
         buffer = self._buffer + text
         undecided = self._undecided
-        match = self._search.partial.search(buffer, undecided)
-        decided = len(buffer) if match is None else match.start()
+        size = len(buffer)
+        if size - undecided < self._look_from:
+            self._buffer = buffer
+            return text if self._passes else ""
+        # Of what begins further from the end, the end has been seen.
+        match = self._search.partial.search(buffer, max(undecided, size - self._search.longest))
+        decided = size if match is None else match.start()
+        held = size - decided
+        self._look_from = 0 if held < _LONG_HOLD else min(held + held // 4, self._search.most_held)
         if decided == undecided:
             self._buffer = buffer
             return text if self._passes else ""

@@ -6,6 +6,11 @@ still become a match; everything before the leftmost one is decided. Assertions 
 those that look at the next character are taken as true at the end of the text. So what is derived may accept too much
 (a stream then holds back longer than it must), never too little.
 
+A search for such a prefix has to stay cheap where a hostile text is full of beginnings. What could no longer reach the
+end of the text, however the rest of it reads, is given up at once: before each long step stands a look at how many
+characters are left, which takes `re` no time. A repeat at the end of a prefix has nothing to give back, so it is
+possessive; those that are possessive in the pattern, of one class of characters, stay so.
+
 The tree is that of `re._parser`, which is private to the standard library; the tests compare what is derived from it
 with the definition (every prefix of every match), so a Python that changed it would be noticed.
 """
@@ -38,6 +43,8 @@ _LOOKS_BACK = {"AT_BEGINNING": "^", "AT_BEGINNING_STRING": r"\A"}
 _LOOKS_AHEAD = {"AT_BOUNDARY": r"\b", "AT_NON_BOUNDARY": r"\B"}
 _COST_LIMIT = 10**9
 
+# A step of so many characters or more is tried only where the end of the text is near enough.
+_LONG_STEP = 8
 # Up to so many characters a class at the beginning is taken apart.
 _MOST_APART = 64
 
@@ -46,13 +53,14 @@ _Sequence = list[_Node]
 
 
 class _Step(NamedTuple):
-    """One node of a pattern: its source, that of all prefixes of what it matches, and its characters, if known."""
+    """One node of a pattern: its source, that of all prefixes of what it matches, and what is known of its characters."""
 
     whole: str
     prefix: str
     zero_width: bool
     single: bool
     begins: tuple[_Step, ...]
+    longest: int
 
 
 _Tree: TypeAlias = "dict[_Step, _Tree]"
@@ -136,7 +144,22 @@ def _alternatives(step: _Step, rest: _Tree, nonempty: bool) -> list[str]:
     if step.single:
         return [f"{step.whole}{further}"]
     ahead = r"(?!\Z)" if nonempty else ""
-    return [f"{ahead}{step.whole}{further}", f"{ahead}{step.prefix}"]
+    left = step.longest + _longest(rest)
+    if _LONG_STEP <= step.longest and left < _UNBOUNDED:
+        ahead += rf"(?=(?s:.){{0,{left}}}+\Z)"
+    if _is_over(rest):  # then all that the whole step gives is a prefix of it, too
+        return [f"{ahead}{step.prefix}"]
+    return [f"{ahead}(?:{step.whole}{further}|{step.prefix})"]
+
+
+def _longest(tree: _Tree) -> int:
+    """Most characters of what a tree holds."""
+    return max((step.longest + _longest(rest) for step, rest in tree.items()), default=0)
+
+
+def _is_over(tree: _Tree) -> bool:
+    """Whether nothing but assertions follow."""
+    return all(step.zero_width and _is_over(rest) for step, rest in tree.items())
 
 
 def _perhaps(tree: _Tree) -> str:
@@ -189,11 +212,24 @@ def _is_zero_width(node: _Node) -> bool:
 
 def _step(node: _Node, multiline: bool, *, cased: bool) -> _Step:
     if _is_zero_width(node):
-        return _Step(_whole(node, multiline), "", zero_width=True, single=False, begins=())
+        return _Step(_whole(node, multiline), "", zero_width=True, single=False, begins=(), longest=0)
     op, whole = str(node[0]), _whole(node, multiline)
     codes = _codes(node[1] if op == "IN" else [node]) if cased and op in {"IN", "LITERAL"} else []
-    begins = tuple(_Step(re.escape(chr(code)), "", zero_width=False, single=True, begins=()) for code in codes)
-    return _Step(whole, _prefix(node, multiline), zero_width=False, single=op in _CHARACTERS, begins=begins)
+    begins = tuple(_Step(re.escape(chr(code)), "", zero_width=False, single=True, begins=(), longest=1) for code in codes)
+    prefix, longest = _prefix(node, multiline), _width([node])
+    return _Step(whole, prefix, zero_width=False, single=op in _CHARACTERS, begins=begins, longest=longest)
+
+
+def _width(sequence: _Sequence) -> int:
+    """Most characters that a sequence matches; `_UNBOUNDED` without a limit."""
+    total = 0
+    for node in sequence:
+        op = str(node[0])
+        if op in _CHARACTERS:
+            total += 1
+        elif op not in _ZERO_WIDTH:
+            total += max(map(_width, _bodies(node)), default=0) * (node[1][1] if op in _REPEATS else 1)
+    return min(total, _UNBOUNDED)
 
 
 def _escape(code: int) -> str:
@@ -237,6 +273,9 @@ def _whole(node: _Node, multiline: bool) -> str:
             return _class(value)
         case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
             least, most, body = value
+            if _is_class(body):
+                kept = "+" if op == "POSSESSIVE_REPEAT" else ""
+                return f"{_whole(body[0], multiline)}{_count(least, most)}{kept}"
             return f"(?:{_joined(body, multiline)}){_count(least, most)}"
         case "SUBPATTERN":
             _, add, remove, body = value
@@ -275,6 +314,10 @@ def _assertion(op: str, value: Any, multiline: bool) -> str:
     return rf"(?:(?{negative}{source})|\Z)"
 
 
+def _is_class(body: Any) -> bool:
+    return len(body) == 1 and str(body[0][0]) in _CHARACTERS
+
+
 def _joined(sequence: Iterable[_Node], multiline: bool) -> str:
     return "".join(_whole(node, multiline) for node in sequence)
 
@@ -290,8 +333,8 @@ def _prefix(node: _Node, multiline: bool) -> str:
         return f"{_whole(node, multiline)}?"
     if op in _REPEATS:
         _, most, body = value
-        if len(body) == 1 and str(body[0][0]) in _CHARACTERS:
-            return _whole(body[0], multiline) + _count(0, most)
+        if _is_class(body):
+            return f"{_whole(body[0], multiline)}{_count(0, most)}+"
         before = most if most == _UNBOUNDED else max(most - 1, 0)
         return f"(?:{_joined(body, multiline)}){_count(0, before)}(?:{_prefixes(list(body), multiline)})"
     if op == "SUBPATTERN":

@@ -151,9 +151,10 @@ _DOTS = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
 _DEFANGED = re.compile(r"\[\.\]|\(\.\)|\{\.\}|\[dot\]|\(dot\)", re.IGNORECASE)
 _NOT_LAST = r"(?<![.,;:!?*_~\u201d\u2019\u00bb])"  # what stands behind a URL in a sentence
 
-_C = r"[^\s<>\"'`\[\](){}|\u3002\uff61]"  # of a bare URL
+# Repeats are possessive where what follows cannot begin with what they take: a hostile text has nothing to try again.
+_C = r"[^\t-\r <>\"'`\[\](){}|\u3002\uff61]"  # of a bare URL
 _SCHEMES = r"(?:[hH](?:[tT]{2}|[xX]{2})[pP][sS]?|[fF][tT][pP][sS]?|[wW][sS]{1,2})"
-_LABEL = r"[^\W_](?:[\w\-]{0,62})"
+_LABEL = r"[^\W_][\w\-]{0,62}+"
 _TLDS = (
     "com|net|org|io|co|ai|app|dev|info|biz|ru|cn|de|fr|uk|eu|us|xyz|top|online|site|club|shop|live|tk|ml|ga|cf|gq|tld|"
     "ly|gl|gd|me|cc|tv|it|es|nl|pl|ch|at|in|br|jp|zip|mov|click|link|example|test|evil"
@@ -166,7 +167,7 @@ _URL_RULES: tuple[Rule, ...] = (
     # ![text](target "title") and [text](target)
     Rule(
         kind="markdown",
-        pattern=rf"(?:!\[|\[)[^\[\]\n]{{0,300}}\]\([ \t]{{0,4}}<?[^\s<>()]{{1,{_LONGEST}}}>?"
+        pattern=rf"(?:!\[|\[)[^\[\]\n]{{0,300}}+\]\([ \t]{{0,4}}<?[^\s<>()]{{1,{_LONGEST}}}>?"
         r"(?:[ \t]{1,4}\"[^\"\n()]{0,100}\")?\)?",
         literals=("](",),
     ),
@@ -179,7 +180,7 @@ _URL_RULES: tuple[Rule, ...] = (
     Rule(
         kind="url",
         pattern=rf"(?<![A-Za-z0-9+])(?:{_SCHEMES}[ ]?(?::|\[:\])[/\\]{{0,4}}(?:\[[0-9A-Fa-f:.%]{{2,50}}\])?)"
-        rf"(?:{_C}{{0,63}}{_DOT_NOT_PLAIN}){{0,8}}{_C}{{1,{_LONGEST}}}{_NOT_LAST}",
+        rf"(?:{_C}{{0,63}}+{_DOT_NOT_PLAIN}){{0,8}}{_C}{{1,{_LONGEST}}}{_NOT_LAST}",
         literals=("http", "hxxp", "ftp", "ws:", "wss:"),
         folded=True,
     ),
