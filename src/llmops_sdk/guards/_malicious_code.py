@@ -37,6 +37,14 @@ _TELLING = frozenset({"b64decode", "fromhex", "urlopen", "unhexlify", "b32decode
 _HARMLESS = frozenset({"clear", "cls", "pause", "cls || clear"})
 
 
+# One of these is in every harmful block; without any there is nothing to parse. Whatever a program calls its imports,
+# it names them once.
+_MAY_HARM = re.compile(
+    "system|popen|getoutput|getstatusoutput|spawn|exec|eval|compile|load|shell|getattr|import_|dup2|VirtualAlloc"
+    "|RtlMoveMemory|CreateRemoteThread|WriteProcessMemory|requests|url|http|smtplib|ftplib|socket"
+)
+
+
 class MaliciousCode(PatternGuard):
     """Finds code that does harm: shell, SQL, scripts in pages, templates, paths, links that carry data out, Python.
 
@@ -90,7 +98,7 @@ class MaliciousCode(PatternGuard):
         if not self.python or _FENCE.search(text) is None:
             return super().check(text, context)
         stream = _CodeStream(self, context)
-        emitted = stream.feed(text) + stream.finish()
+        emitted = stream.finish(text)
         verdict = stream.verdict
         if verdict.action == "rewrite":
             return Verdict.rewrite(emitted, verdict.findings, reason=verdict.reason)
@@ -128,7 +136,8 @@ class _CodeStream:
         self._base = 0  # where in the text the patterns began
         self._offset = 0  # of the buffer in the text
         self._buffer = ""
-        self._at = 0  # up to where the buffer has been given on
+        self._at = 0  # up to where the buffer has been released
+        self._released: list[str] = []  # to be given to the patterns
         self._in_block = False
         self._searched = 0
         self._findings: list[Finding] = []
@@ -158,32 +167,38 @@ class _CodeStream:
             return ""
         self._buffer += text
         emitted = self._advance(final=False)
+        if self._released and not self._over:
+            emitted += self._patterns.feed(self._take_released())
+            self._over = self._patterns.verdict.blocked
         return text if self._passes else emitted
 
-    def finish(self) -> str:
-        """The text has ended: return the rest that may be emitted."""
+    def finish(self, text: str = "") -> str:
+        """The text has ended, perhaps after a last piece: return the rest that may be emitted."""
         if self._over:
             return ""
+        self._buffer += text
         emitted = self._advance(final=True)
         if not self._over:
-            emitted += self._patterns.finish()
+            emitted += self._patterns.finish(self._take_released())
             self._over = True
-        return "" if self._passes else emitted
+        return text if self._passes else emitted
 
     def _advance(self, *, final: bool) -> str:
+        """Release what may be, block by block; return what is emitted of and before harmful blocks."""
         emitted: list[str] = []
         while not self._over:
             step = self._block(final=final) if self._in_block else self._outside(final=final)
             if step is None:
                 break
-            emitted.append(step)
+            if step:
+                emitted.append(step)
         self._buffer = self._buffer[self._at :]
         self._offset += self._at
         self._at = 0
         return "".join(emitted)
 
     def _outside(self, *, final: bool) -> str | None:
-        """Give the patterns what stands before the next fence; `None` where there is no more to give."""
+        """Release what stands before the next fence; `None` where there is no more to release."""
         buffer, at = self._buffer, self._at
         fence = _FENCE.search(buffer, at)
         if fence is not None:
@@ -217,7 +232,7 @@ class _CodeStream:
 
     def _removed(self, kind: str, end: int) -> str:
         """Take out a harmful block that ends at `end`; behind it the patterns begin anew."""
-        emitted = self._patterns.finish()
+        emitted = self._patterns.finish(self._take_released())
         self._findings += (self._moved(finding) for finding in self._patterns.verdict.findings)
         start, self._base = self._offset + self._at, self._offset + end
         self._at = end
@@ -229,14 +244,16 @@ class _CodeStream:
         return emitted if blocks else emitted + self._guard.replacement
 
     def _release(self, end: int) -> str:
-        """Give the buffer up to `end` to the patterns."""
-        text, self._at = self._buffer[self._at : end], end
-        if not text:
-            return ""
-        emitted = self._patterns.feed(text)
-        if self._patterns.verdict.blocked:
-            self._over = True
-        return emitted
+        """Let the buffer up to `end` go to the patterns."""
+        if end > self._at:
+            self._released.append(self._buffer[self._at : end])
+            self._at = end
+        return ""
+
+    def _take_released(self) -> str:
+        text = "".join(self._released)
+        self._released.clear()
+        return text
 
 
 def _harms(code: str) -> list[str]:
@@ -246,7 +263,8 @@ def _harms(code: str) -> list[str]:
         code = rest
     elif newline and re.fullmatch(r"[\w+\-.#]{1,20}", first.strip()):
         return []  # another language
-    tree = _parsed(code)
+    # Names in other letters than those of ASCII may be read as ones in ASCII.
+    tree = _parsed(code) if _MAY_HARM.search(code) or not code.isascii() else None
     if tree is None:
         return []
     try:

@@ -246,7 +246,7 @@ CODE_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="path_traversal",
-        pattern=r"(?:(?:\.\.|%2e%2e|\.%2e|%2e\.)(?:/|\\|%2f|%5c|%252f)){2,20}(?:etc|proc|root|boot|windows|winnt|win\.ini|var/log|\.ssh|\.env)",
+        pattern=r"(?:(?:\.\.|%2e%2e|\.%2e|%2e\.)(?:/|\\|%2f|%5c|%252f)){2,12}(?:etc|proc|root|boot|windows|winnt|win\.ini|var/log|\.ssh|\.env)",
         literals=("../", "..\\", "..%", "%2e"),
         folded=True,
         flags=_I,

@@ -89,6 +89,8 @@ def _by_sign(literals: list[tuple[str, int]]) -> tuple[tuple[str, _Literals], ..
 # Where so many characters are held back, they are looked at again only when a quarter has been added: a look costs as
 # much as they are long, and a stream may bring them one by one.
 _LONG_HOLD = 256
+# Up to so many places a pattern is tried at each of them, instead of searched for.
+_FEW_PLACES = 8
 # In texts up to this long one pattern of all literals is faster than one search for each.
 _SHORT = 160
 # What `str.lower` makes an ASCII letter of, besides its capital.
@@ -251,7 +253,9 @@ class _Search:
         found: list[_Found],
     ) -> None:
         rule = self.rules[number]
-        search = self._patterns[number].search
+        pattern = self._patterns[number]
+        # Where few places are asked for, none behind them is tried.
+        search = pattern.search if stop - start > _FEW_PLACES else functools.partial(_match_between, pattern, stop)
         end_of_search = len(text) if stop == len(text) else stop + self.reaches[number]
         position = max(start, resume.get(number, 0) - offset)
         while position < stop:
@@ -266,6 +270,15 @@ class _Search:
                 resume[number] = position + offset
             else:
                 position = match.start() + 1
+
+
+def _match_between(pattern: re.Pattern[str], stop: int, text: str, start: int, end: int) -> re.Match[str] | None:
+    """The first match that begins in `text[start:stop]`."""
+    for place in range(start, stop):
+        match = pattern.match(text, place, end)
+        if match is not None:
+            return match
+    return None
 
 
 @functools.lru_cache(maxsize=128)
@@ -413,15 +426,15 @@ class PatternStream:
         self._keep(buffer, decided)
         return text if self._passes else emitted
 
-    def finish(self) -> str:
-        """The text has ended: return the rest that may be emitted."""
+    def finish(self, text: str = "") -> str:
+        """The text has ended, perhaps after a last piece: return the rest that may be emitted."""
         if self._over:
             return ""
-        buffer, self._buffer = self._buffer, ""
+        buffer, self._buffer = self._buffer + text, ""
         self._waiting += self._search.find(buffer, self._undecided, len(buffer), self._offset, self._resume)
         emitted = self._decide(buffer, len(buffer))
         self._over = True
-        return "" if self._passes else emitted
+        return text if self._passes else emitted
 
     def settle(self, text: str, found: list[_Found]) -> str:
         """Decide about a whole text of which the findings are known."""
@@ -475,11 +488,14 @@ class PatternStream:
             pieces.append(buffer[resumed - offset : decided])
         return "".join(pieces)
 
+    def _kind_of(self, item: _Found) -> str:
+        return self._search.rules[item.rule].kind
+
     def _record(self, item: _Found) -> None:
         rule = self._search.rules[item.rule]
         self._findings.append(
             Finding(
-                kind=rule.kind,
+                kind=self._kind_of(item),
                 start=item.start,
                 end=item.end,
                 score=rule.score,

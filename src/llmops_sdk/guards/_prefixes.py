@@ -149,7 +149,7 @@ def _alternatives(step: _Step, rest: _Tree, nonempty: bool) -> list[str]:
         ahead += rf"(?=(?s:.){{0,{left}}}+\Z)"
     if _is_over(rest):  # then all that the whole step gives is a prefix of it, too
         return [f"{ahead}{step.prefix}"]
-    return [f"{ahead}(?:{step.whole}{further}|{step.prefix})"]
+    return [f"{ahead}(?:{step.prefix}|{step.whole}{further})"]
 
 
 def _longest(tree: _Tree) -> int:
@@ -360,7 +360,7 @@ def _prefixes(sequence: _Sequence, multiline: bool) -> str:
         elif op in _CHARACTERS:
             result = f"(?:{_whole(node, multiline)}{result})?"
         else:
-            result = f"(?:{_whole(node, multiline)}{result}|{_prefix(node, multiline)})"
+            result = f"(?:{_prefix(node, multiline)}|{_whole(node, multiline)}{result})"
     return result
 
 

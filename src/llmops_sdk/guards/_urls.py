@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Literal, NamedTuple, Unpack
 from urllib.parse import unquote
 
@@ -19,6 +20,8 @@ from llmops_sdk.verdicts import ALLOW, Verdict
 __all__ = ["BRANDS", "OPEN_REDIRECTS", "SHORTENERS", "URLS_KINDS", "URLs"]
 
 _LONGEST = 2_048
+_LONGEST_LABEL = 63  # of a host (RFC 1035)
+_MOST_HOSTS = 4_096  # of which a guard remembers what it found
 
 BRANDS: tuple[str, ...] = (
     "paypal.com",
@@ -159,21 +162,38 @@ _TLDS = (
     "com|net|org|io|co|ai|app|dev|info|biz|ru|cn|de|fr|uk|eu|us|xyz|top|online|site|club|shop|live|tk|ml|ga|cf|gq|tld|"
     "ly|gl|gd|me|cc|tv|it|es|nl|pl|ch|at|in|br|jp|zip|mov|click|link|example|test|evil"
 )
-_DOT = r"(?:\.|\[\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61])"
+_CASED = {"i": "[iI\u0130\u0131]", "k": "[kK\u212a]", "s": "[sS\u017f]"}  # what `re.IGNORECASE` takes for them
 
-_DOT_NOT_PLAIN = r"(?:\[\.\]|\(\.\)|\[dot\]|\(dot\)|\{\.\}|[\u3002\uff61])"
+
+def _folded(words: Iterable[str]) -> str:
+    """A pattern of words in any case, letter by letter: `re` is quick to see that a letter begins none of them."""
+    rest: dict[str, list[str]] = {}
+    for word in words:
+        rest.setdefault(word[:1], []).append(word[1:])
+    ends = "" in rest
+    branches = [_CASED.get(c, f"[{c}{c.upper()}]") + _folded(more) for c, more in rest.items() if c]
+    return f"(?:{'|'.join(branches)}){'?' if ends else ''}" if branches else ""
+
+
+_TLD = _folded(_TLDS.split("|"))
+_DOT = r"(?:[.\u3002\uff0e\uff61]|\[(?:\.|[dD][oO][tT])\]|\((?:\.|[dD][oO][tT])\))"
+
+_DOT_NOT_PLAIN = r"(?:[\u3002\uff61]|\[(?:\.|dot)\]|\((?:\.|dot)\)|\{\.\})"
+
+# What a link may lead to in Markdown, where it is no place on the same page or host.
+_TARGET = rf"[A-Za-z/\\][^\t-\r <>()]{{0,{_LONGEST - 1}}}"
 
 _URL_RULES: tuple[Rule, ...] = (
     # ![text](target "title") and [text](target)
     Rule(
         kind="markdown",
-        pattern=rf"(?:!\[|\[)[^\[\]\n]{{0,300}}+\]\([ \t]{{0,4}}<?[^\s<>()]{{1,{_LONGEST}}}>?"
+        pattern=rf"(?:!\[|\[)[^\[\]\n]{{0,300}}+\]\([ \t]{{0,4}}<?{_TARGET}>?"
         r"(?:[ \t]{1,4}\"[^\"\n()]{0,100}\")?\)?",
         literals=("](",),
     ),
     Rule(
         kind="reference",
-        pattern=rf"\]:[ \t]{{1,4}}<?[^\s<>()]{{1,{_LONGEST}}}",
+        pattern=rf"\]:[ \t]{{1,4}}<?{_TARGET}",
         literals=("]:",),
     ),
     # A line break or a tab inside of the scheme or right behind it does not stop a browser in an attribute.
@@ -201,7 +221,7 @@ _URL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="mail",
-        pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'()]{3,500}" + _NOT_LAST,
+        pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'():]{3,500}" + _NOT_LAST,
         literals=("mailto:",),
         folded=True,
     ),
@@ -213,10 +233,10 @@ _URL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="bare",
-        pattern=rf"(?<![\w@./\-\\])(?:{_LABEL}{_DOT}){{1,8}}(?:{_TLDS}|xn--[a-z0-9\-]{{2,59}})(?![\w\-])"
+        pattern=rf"(?<![\w@./\-\\])(?:{_LABEL}{_DOT}){{1,8}}(?:{_TLD}|[xX][nN]--[a-zA-Z0-9\-]{{2,59}}+)(?![\w\-])"
         rf"(?::[0-9]{{1,5}})?(?:[/?#\\]{_C}{{0,{_LONGEST}}}{_NOT_LAST})?",
-        hint=rf"(?:\.|\]|\)|[\u3002\uff0e\uff61])(?:{_TLDS}|xn--)(?![\w\-])",
-        flags=re.IGNORECASE,
+        hint=rf"(?:\.|\]|\)|[\u3002\uff0e\uff61])(?:{_TLD}(?![\w\-])|[xX][nN]--)",
+        flags=0,
     ),
 )
 
@@ -233,24 +253,42 @@ class _URL(NamedTuple):
     """It is written in a way of which filters and browsers may think differently."""
 
 
+_SKIPPED = str.maketrans("", "", "\t\r\n")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*) ?:(?!\d{1,5}(?:[/?#]|$))")
+_PART = re.compile(r"[/\\?#]")
+# Most URLs have nothing that could be read in two ways.
+_PLAIN_URL = re.compile(
+    r"(?:([hH][tT]{2}[pP][sS]?|[fF][tT][pP])://)?([A-Za-z0-9\-.]{1,255})(?::[0-9]{1,5})?"
+    r"(/[!$-;=@-Z_a-z~]*)?(?:\?([!$-;=?-Z_a-z~]*))?"
+)
+
+
 def _parse(written: str) -> _URL | None:
     """The parts of a URL; `None` where a browser would refuse it."""
+    plain = _PLAIN_URL.fullmatch(written)
+    if plain is not None:
+        scheme, host, path, query = plain.groups("")
+        host = host.lower().rstrip(".")
+        return _URL(scheme.lower(), "", host, path, query, odd=False) if host else None
+    return _parse_closely(written)
+
+
+def _parse_closely(written: str) -> _URL | None:
     text = _DEFANGED.sub(".", written.replace("[:]", ":"))
     odd = text != written
-    stripped = re.sub(r"[\t\r\n]", "", text).strip("\x00\x01\x02\x03\x1b\x1f ")
+    stripped = text.translate(_SKIPPED).strip("\x00\x01\x02\x03\x1b\x1f ")
     odd = odd or stripped != text
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.\-]*) ?:(?!\d{1,5}(?:[/?#]|$))", stripped)
+    match = _SCHEME.match(stripped) if ":" in stripped else None
     scheme = match[1].lower() if match else ""
     rest = stripped[match.end() :] if match else stripped
     if scheme.startswith("hxxp"):
         scheme, odd = scheme.replace("xx", "tt"), True
     if scheme not in ("", "http", "https", "ftp", "ftps", "ws", "wss"):
         return _URL(scheme, "", "", rest, "", odd)
-    slashes = re.match(r"[/\\]*", rest)
-    lead = slashes[0] if slashes else ""
+    lead = rest[: len(rest) - len(rest.lstrip("/\\"))]
     odd = odd or "\\" in lead or (bool(scheme) and lead != "//")
     rest = rest[len(lead) :]
-    cut = re.search(r"[/\\?#]", rest)
+    cut = _PART.search(rest)
     authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
     odd = odd or tail.startswith("\\")
     user, at, host = authority.rpartition("@")
@@ -259,6 +297,7 @@ def _parse(written: str) -> _URL | None:
     return _URL(scheme, user if at else "", host, path, query.partition("#")[0], odd or odd_host) if host else None
 
 
+@functools.lru_cache(maxsize=4096)
 def _host(written: str) -> tuple[str, bool]:
     """The host as a browser asks for it, in ASCII or Unicode without accents taken off, and whether it was dressed."""
     if written.startswith("["):
@@ -266,7 +305,8 @@ def _host(written: str) -> tuple[str, bool]:
     host = re.sub(r":[0-9]*$", "", written)
     decoded = unquote(host) if "%" in host else host
     plain = unicodedata.normalize("NFKC", decoded.translate(_DOTS)).translate(_DOTS).lower()
-    plain = "".join(c for c in plain if unicodedata.category(c) != "Cf") if not plain.isascii() else plain
+    if not plain.isprintable():
+        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     return plain.rstrip("."), decoded != host or (plain != decoded.lower() and plain.isascii())
 
 
@@ -304,6 +344,11 @@ def _near(one: str, other: str) -> bool:
     return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:] and len(a) > 1)
 
 
+def _shortened(name: str) -> set[str]:
+    """The name, and what is left of it without one of its characters."""
+    return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
+
+
 class _Hosts:
     """A list of hosts: `example.org` (and what is under it), `*.example.org` (only what is under it)."""
 
@@ -318,6 +363,8 @@ class _Hosts:
     def hold(self, host: str) -> bool:
         if host in self.names:
             return True
+        if not self.names and not self.under:
+            return False
         return any(parent in self.names or parent in self.under for parent in _parents(host))
 
 
@@ -352,7 +399,15 @@ class _Judge:
         names = {*BRANDS, *_Hosts("brands", brands).names, *(self._allow.names if self._allow else ())}
         self._brands = _Hosts("brands", sorted(names))
         self._skeletons = {skeleton(name) for name in names}
-        self._labels = {(name.split(".")[0], name.partition(".")[2]) for name in names if len(name.split(".")[0]) >= 6}
+        self._sizes = sorted({name.count(".") + 1 for name in names})
+        labels = {(name.split(".")[0], name.partition(".")[2]) for name in names if len(name.split(".")[0]) >= 6}
+        self._labels = frozenset(label for label, _ in labels)
+        # Two names that are one edit apart have one in common with at most a letter less.
+        self._shortened: dict[tuple[str, str], set[str]] = {}
+        for label, rest in labels:
+            for short in _shortened(label):
+                self._shortened.setdefault((short, rest), set()).add(label)
+        self._hosts: dict[str, frozenset[str]] = {}  # judged before
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Judge) and self._key == other._key
@@ -365,11 +420,11 @@ class _Judge:
 
     def kind(self, written: str) -> str | None:
         """The first of `URLS_KINDS` that holds."""
-        found = self._found(written)
-        return next((kind for kind in URLS_KINDS if kind in found and kind in self._kinds), None)
+        found = self._found(written) & self._kinds
+        return next((kind for kind in URLS_KINDS if kind in found), None) if found else None
 
-    def _found(self, written: str) -> set[str]:
-        link = _LINK.match(written)
+    def _found(self, written: str) -> Set[str]:
+        link = _LINK.match(written) if written[:1] in "![]" else None
         image, label, target = False, "", written
         if link is not None:
             image, label, target = written.startswith("!"), link[1] or "", link[2] or link[4]
@@ -386,30 +441,38 @@ class _Judge:
             )
             return set() if harmless else {"script"}
         if url.scheme == "mailto":
-            host = _host(url.path.partition("?")[0].rpartition("@")[2])[0]
-            return self._of_host(host) & {"denied", "not_allowed", "lookalike"}
+            _, at, host = url.path.partition("?")[0].rpartition("@")
+            return set() if not at else self._of_host(_host(host)[0]) & {"denied", "not_allowed", "lookalike"}
         if not url.host or url.scheme not in ("", "http", "https", "ftp", "ftps", "ws", "wss"):
             return set()
         found = self._of_host(url.host)
-        if self._redirects(url):
-            found.add("redirect")
+        if url.query and self._redirects(url):
+            found = found | {"redirect"}
         return found if "allowed" in found else found | self._dressed(url, label, image=image)
 
     def _dressed(self, url: _URL, label: str, *, image: bool) -> set[str]:
         """What is wrong with how a URL is written, and with what it carries."""
         found: set[str] = set()
-        if re.search(r"[\w\-]\.[A-Za-z]{2,}", unquote(url.user)):
+        if url.user and re.search(r"[\w\-]\.[A-Za-z]{2,}", unquote(url.user)):
             found.add("userinfo")
         if url.odd:
             found.add("obfuscated")
         if self._carries(url, image=image):
             found.add("exfiltration")
-        shown = _SHOWN.search(label)
+        shown = _SHOWN.search(label) if label else None
         if shown is not None and _registered(_host(shown[1])[0]) != _registered(url.host):
             found.add("mismatch")
         return found
 
-    def _of_host(self, host: str) -> set[str]:
+    def _of_host(self, host: str) -> frozenset[str]:
+        known = self._hosts.get(host)
+        if known is None:
+            if len(self._hosts) >= _MOST_HOSTS:
+                self._hosts.clear()
+            known = self._hosts[host] = frozenset(self._judge_host(host))
+        return known
+
+    def _judge_host(self, host: str) -> set[str]:
         if self._deny.hold(host):
             return {"denied"}
         if self._allow is not None and self._allow.hold(host):
@@ -431,12 +494,24 @@ class _Judge:
         own = _registered(host)
         if skeleton(own) in self._skeletons or any(_mixed(label) for label in host.split(".")):
             return True
-        if any(f".{brand}." in f".{host}" for brand in self._brands.names):
+        if self._carries_a_brand(host):
             return True
         label, _, rest = unaccented(own).partition(".")
         parts = label.split("-")
-        lures = len(parts) > 1 and not _LURES.isdisjoint(parts)
-        return any((rest == tld and _near(label, name)) or (lures and name in parts) for name, tld in self._labels)
+        if len(parts) > 1 and not _LURES.isdisjoint(parts) and not self._labels.isdisjoint(parts):
+            return True
+        return len(label) <= _LONGEST_LABEL and any(
+            _near(label, name) for short in _shortened(label) for name in self._shortened.get((short, rest), ())
+        )
+
+    def _carries_a_brand(self, host: str) -> bool:
+        """Whether a brand stands in front of the host's own name."""
+        labels = host.split(".")
+        return any(
+            ".".join(labels[start : start + size]) in self._brands.names
+            for size in self._sizes
+            for start in range(len(labels) - size)
+        )
 
     def _redirects(self, url: _URL) -> bool:
         for parameter in url.query.split("&")[:50]:
@@ -513,10 +588,14 @@ class URLs(PatternGuard):
         ignore: Texts and compiled patterns that are no findings.
         options: See `GuardOptions`.
 
+    A text may hold thousands of URLs, so it runs in a thread (`blocking`).
+
     Example:
         >>> URLs(allow=["example.org"]).check("See https://www.example.org/a and http://evil.tld/b!").text
         'See https://www.example.org/a and [URL removed]!'
     """
+
+    blocking = True
 
     def __init__(
         self,
@@ -575,8 +654,6 @@ class _URLStream(PatternStream):
         self._text = buffer
         return super()._decide(buffer, decided)
 
-    def _record(self, item: Any) -> None:
-        super()._record(item)
+    def _kind_of(self, item: Any) -> str:
         written = self._text[item.start - self._offset : item.end - self._offset]
-        found = self._findings[-1]
-        self._findings[-1] = dataclasses.replace(found, kind=self._judged(written) or found.kind)
+        return self._judged(written) or super()._kind_of(item)
