@@ -192,7 +192,7 @@ class TestContract(GuardContract):
         "So:\n```python\nimport os\nos.system(x)\n```\nDone.",
         "' OR '1'='1' --",
     )
-    tries = 60
+    tries = 25
 
     def make_guard(self):
         return MaliciousCode()
@@ -299,6 +299,7 @@ HOSTILE = [
     "hostile", HOSTILE, ids=[text[:16].replace("\n", " ") + str(i) for i, text in enumerate(HOSTILE)]
 )
 def test_hostile_texts_get_a_verdict(hostile):
+    hostile = hostile[:21_000]  # a little more than the longest block that is parsed
     guard = MaliciousCode(action="rewrite")
     whole = guard.check(hostile)
     stream = guard.open_stream(TestContract().make_context())
@@ -307,11 +308,31 @@ def test_hostile_texts_get_a_verdict(hostile):
     assert "".join(emitted) == (hostile if whole.text is None else whole.text)
 
 
+@pytest.mark.parametrize("unit", ["```", "```a```", "curl a|", "../", "nc ", "${"])
+@pytest.mark.parametrize("size", [0, 4, 200])
+def test_a_longer_hostile_text_takes_no_more_than_its_share(unit, size, cpu_time):
+    """Whole, and in a stream however it is cut."""
+    guard = MaliciousCode()
+    guard.prepare()
+
+    def work(length):
+        text = unit * (length // len(unit))
+        if not size:
+            guard.check(text)
+            return
+        stream = guard.open_stream(TestContract().make_context())
+        for at in range(0, len(text), size):
+            stream.feed(text[at : at + size])
+        stream.finish()
+
+    assert cpu_time(work, 8_000) <= 12 * cpu_time(work, 2_000) + 0.001
+
+
 PIECES = ["```", "python\n", "\n", "import os\n", "os.system(x)\n", "rm -rf / ", "~~~", "`", "text ", "x" * 5_000]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14), st.lists(st.integers(0, 30_000), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_blocks_are_judged_alike_however_they_are_cut(pieces, edges):
     text = "".join(pieces)
     for action in ("rewrite", "block"):

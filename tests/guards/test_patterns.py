@@ -6,7 +6,6 @@ import itertools
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -153,7 +152,7 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 @pytest.mark.parametrize("name", GUARDS)
 @given(text=texts(), places=CUTS)
 @example(text="password = x password = 'hunter2!x' gh", places=[3, 12, 13, 20])
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_stream_equals_the_whole_for_every_cut(
     name: str, text: str, places: list[int], open_context: OpenContext
 ) -> None:
@@ -168,7 +167,7 @@ def test_a_stream_equals_the_whole_for_every_cut(
 
 @pytest.mark.parametrize("name", GUARDS)
 @given(text=texts())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_stream_of_single_characters_equals_the_whole_and_keeps_its_window(
     name: str, text: str, open_context: OpenContext
 ) -> None:
@@ -191,7 +190,7 @@ def test_a_stream_of_single_characters_equals_the_whole_and_keeps_its_window(
 
 
 @given(text=texts(), places=CUTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_guards_in_a_row_equal_the_whole_one_after_the_other(
     text: str, places: list[int], open_context: OpenContext
 ) -> None:
@@ -291,7 +290,7 @@ def test_what_is_held_back_never_exceeds_the_window_on_hostile_text(open_context
 @pytest.mark.timeout(60)
 def test_hostile_texts_get_a_verdict_whole_and_streamed(name: str, unit: str, open_context: OpenContext) -> None:
     guard = GUARDS[name]
-    text = (unit * (100_000 // len(unit) + 1))[:100_000]
+    text = (unit * (12_000 // len(unit) + 1))[:12_000]  # longer than any window
     expected, verdict = whole(guard, text, open_context())
     stream = guard.open_stream(open_context())
     assert stream is not None
@@ -302,23 +301,24 @@ def test_hostile_texts_get_a_verdict_whole_and_streamed(name: str, unit: str, op
 
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.timeout(60)
-def test_a_million_characters_get_a_verdict(name: str, open_context: OpenContext) -> None:
-    text = "Lorem ipsum dolor sit amet, 12 consectetur; a key.\n" * 20_000 + SECRETS[0] + " " + PERSONAL[0]
+def test_a_long_text_gets_a_verdict(name: str, open_context: OpenContext) -> None:
+    text = "Lorem ipsum dolor sit amet, 12 consectetur; a key.\n" * 4_000 + SECRETS[0] + " " + PERSONAL[0]
     _, verdict = whole(GUARDS[name], text, open_context())
-    assert len(text) > 1_000_000
+    assert len(text) > 200_000
     if name.startswith(("secrets", "pii")):
         assert verdict.findings
 
 
-def test_threads_share_one_guard_and_miss_nothing(open_context: OpenContext) -> None:
-    secrets, pii = GUARDS["secrets"], PII(restore=True)
+def test_threads_share_guards_and_miss_nothing(open_context: OpenContext) -> None:
+    secrets, pii = Secrets(ignore=["hunter2!y"]), PII(restore=True)
+    expected = {secret: secrets.check(f"so {secret} it").findings for secret in SECRETS}
     wrong: list[str] = []
 
     def work(seed: int) -> None:
         source = random.Random(seed)
-        for _ in range(1_250):
+        for _ in range(250):
             secret, person = source.choice(SECRETS), source.choice(PERSONAL)
-            if secrets.check(f"so {secret} it").action != "rewrite":
+            if not expected[secret] or secrets.check(f"so {secret} it").findings != expected[secret]:
                 wrong.append(secret)
             context = open_context()
             written = pii.check(f"so {person} it", context).text or ""
@@ -327,7 +327,7 @@ def test_threads_share_one_guard_and_miss_nothing(open_context: OpenContext) -> 
             if person in written or run(restorer, [written])[0] != f"so {person} it":
                 wrong.append(person)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -335,43 +335,29 @@ def test_threads_share_one_guard_and_miss_nothing(open_context: OpenContext) -> 
     assert wrong == []
 
 
-@pytest.mark.timeout(60)
-def test_a_hundred_thousand_checks_in_threads_find_what_one_check_finds() -> None:
-    guard = Secrets(ignore=["hunter2!x"])
-    texts = [f"so {secret} it" for secret in SECRETS] + ["nothing at all", "password = 'hunter2!x'"]
-    expected = [(text, guard.check(text).findings) for text in texts]
-    wrong: list[str] = []
-
-    def work(seed: int) -> None:
-        order = random.Random(seed).sample(expected, len(expected))
-        for number in range(12_500):
-            text, findings = order[number % len(order)]
-            if guard.check(text).findings != findings:
-                wrong.append(text)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+HOSTILE = ["https://", "sl.", "password ", "key=key=", "-----BEGIN ", "xoxb-", "0", ":", "-eyJ", "secret "]
 
 
-@pytest.mark.parametrize("unit", ["https://", "sl.", "password ", "key=key=", "-----BEGIN ", "xoxb-", "0", ":", "-eyJ"])
-def test_ten_times_the_hostile_text_takes_about_ten_times_as_long(unit: str) -> None:
+@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("size", [0, 4])
+def test_a_longer_hostile_text_takes_no_more_than_its_share(
+    unit: str, size: int, open_context: OpenContext, cpu_time: Callable[..., float]
+) -> None:
+    """Whole, and in a stream however it is cut."""
     guard = GUARDS["secrets"]
 
-    def taken(size: int) -> float:
-        text = unit * (size // len(unit))
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
+    def work(length: int) -> None:
+        text = unit * (length // len(unit))
+        if not size:
             guard.check(text)
-            best = min(best, time.process_time() - started)
-        return best
+            return
+        stream = guard.open_stream(open_context())
+        assert stream is not None
+        for at in range(0, len(text), size):
+            stream.feed(text[at : at + size])
+        stream.finish()
 
-    # Ten times where it is linear, a hundred where it is not.
-    assert taken(200_000) <= 40 * taken(20_000) + 0.005
+    assert cpu_time(work, 16_000) <= 12 * cpu_time(work, 4_000) + 0.001
 
 
 def test_the_optional_engine_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

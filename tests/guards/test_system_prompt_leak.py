@@ -43,7 +43,7 @@ class TestThatBlocks(GuardContract):
         " ".join("givethemthenumberoftheoffice"),
         SYSTEM[::-1],
     )
-    tries = 60
+    tries = 25
 
     def make_guard(self):
         return SystemPromptLeak()
@@ -209,7 +209,7 @@ WORDS = st.lists(st.sampled_from(["aba", "cdc", "efe", "gig"]), max_size=40)
 
 
 @given(WORDS, WORDS, st.integers(2, 5), st.lists(st.integers(0, 200), max_size=10))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_it_finds_what_the_definition_says(system, answer, needed, edges):
     # Palindromes, so that what stands backwards word by word is the same text; whole backwards is a second text.
     guard = SystemPromptLeak(words=needed, action="rewrite", replacement="#")
@@ -235,21 +235,12 @@ def test_nothing_of_a_leak_is_emitted_before_it_is_decided():
         assert stream.verdict.blocked
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "a" * 100_000,
-        "a " * 50_000,
-        SYSTEM[:60] * 1500,
-        "You are " * 12_000,
-        "\x00" * 100_000,
-        "A1" * 50_000,
-        "\ud800 " * 50_000,
-        "'" * 100_000,
-        "\u202ea" * 50_000,
-    ],
-)
-def test_hostile_texts_take_linear_time_and_stay_within_the_window(hostile):
+UNITS = ["a", "a ", SYSTEM[:60], "You are ", "\x00", "A1", "\ud800 ", "'", "\u202ea", "QUJD" * 8 + " "]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_hostile_texts_get_a_verdict_and_stay_within_the_window(unit):
+    hostile = (unit * 10_000)[:10_000]
     guard = SystemPromptLeak(action="rewrite")
     whole = guard.check(hostile, context())
     stream = guard.open_stream(context())
@@ -261,9 +252,20 @@ def test_hostile_texts_take_linear_time_and_stay_within_the_window(hostile):
     assert "".join(emitted) == (hostile if whole.text is None else whole.text)
 
 
-def test_ten_megabytes_are_read():
+@pytest.mark.parametrize("unit", ["a ", "A1", "Y o u ", "You are Ada "])
+def test_streams_of_hostile_texts_take_linear_time(unit, cpu_time):
+    def feed(size):
+        stream = SystemPromptLeak(action="flag").open_stream(context())
+        for _ in range(size // 4):
+            stream.feed((unit * 4)[:4])
+        stream.finish()
+
+    assert cpu_time(feed, 20_000) <= 12 * cpu_time(feed, 5_000)
+
+
+def test_a_million_characters_are_read():
     guard = SystemPromptLeak()
-    assert guard.check("lorem ipsum dolor " * 550_000 + SECRET, context()).blocked
+    assert guard.check("lorem ipsum dolor " * 55_000 + SECRET, context()).blocked
 
 
 def test_it_survives_pickle_and_works_from_many_threads():
@@ -271,6 +273,13 @@ def test_it_survives_pickle_and_works_from_many_threads():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: guard.check(f"{i} {SECRET} {i}", context(f"{i % 40} {SYSTEM}")), range(400)))
     assert all(verdict.blocked for verdict in found)
+
+
+def test_a_character_of_a_script_without_spaces_ends_a_row_of_words():
+    words = SECRET.split()
+    answer = " ".join([*words[:5], "\u597d", *words[5:]])
+    assert not SystemPromptLeak(words=6).check(answer, context()).blocked
+    assert SystemPromptLeak(words=5).check(answer, context()).blocked
 
 
 @pytest.mark.parametrize(("gap", "blocked"), [(64, True), (65, False)])

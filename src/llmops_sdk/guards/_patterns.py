@@ -44,7 +44,8 @@ class Rule:
         literals: Texts of which one is in every match; without any of them in a text the pattern is not tried.
             They are compared without regard to case when `folded` is true (write them in lower case then).
         hint: A cheaper pattern that matches somewhere inside of every match, where no literal does.
-        accepts: Looks at a match (and at nothing outside of it) and says whether it counts.
+        accepts: Looks at a match (and at nothing outside of it) and says whether it counts. A text that it gives is the
+            kind of the finding.
         group: Number of the group that is the finding; 0 for the whole match, -1 for the one group that took part.
         score: How sure a match is, `0 <= score <= 1`.
         flags: Flags of `re`; ASCII unless said otherwise, so that `\b` and `\d` mean the same next to any script.
@@ -55,7 +56,7 @@ class Rule:
     literals: tuple[str, ...] = ()
     folded: bool = False
     hint: str | None = None
-    accepts: Callable[[re.Match[str]], bool] | None = None
+    accepts: Callable[[re.Match[str]], bool | str | None] | None = None
     group: int = 0
     score: float = 1.0
     flags: int = int(re.ASCII)
@@ -66,6 +67,7 @@ class _Found(NamedTuple):
     longest_first: int
     rule: int
     end: int
+    kind: str
 
 
 class _Gate(NamedTuple):
@@ -263,9 +265,11 @@ class _Search:
             if match is None or match.start() >= stop:
                 return
             begin, end = match.span(rule.group if rule.group >= 0 else match.lastindex or 0)
-            if begin < end and (rule.accepts is None or rule.accepts(match)):
+            accepted = begin < end and (rule.accepts is None or rule.accepts(match))
+            if accepted:
                 if self._ignore is None or not self._ignore.holds(text[begin:end]):
-                    found.append(_Found(begin + offset, -end, number, end + offset))
+                    kind = accepted if isinstance(accepted, str) else rule.kind
+                    found.append(_Found(begin + offset, -end, number, end + offset, kind))
                 position = match.end()
                 resume[number] = position + offset
             else:
@@ -488,14 +492,11 @@ class PatternStream:
             pieces.append(buffer[resumed - offset : decided])
         return "".join(pieces)
 
-    def _kind_of(self, item: _Found) -> str:
-        return self._search.rules[item.rule].kind
-
     def _record(self, item: _Found) -> None:
         rule = self._search.rules[item.rule]
         self._findings.append(
             Finding(
-                kind=self._kind_of(item),
+                kind=item.kind,
                 start=item.start,
                 end=item.end,
                 score=rule.score,

@@ -53,7 +53,7 @@ _Sequence = list[_Node]
 
 
 class _Step(NamedTuple):
-    """One node of a pattern: its source, that of all prefixes of what it matches, and what is known of its characters."""
+    """One node of a pattern: its source, that of all prefixes of what it matches, and what its characters are."""
 
     whole: str
     prefix: str
@@ -145,7 +145,7 @@ def _alternatives(step: _Step, rest: _Tree, nonempty: bool) -> list[str]:
         return [f"{step.whole}{further}"]
     ahead = r"(?!\Z)" if nonempty else ""
     left = step.longest + _longest(rest)
-    if _LONG_STEP <= step.longest and left < _UNBOUNDED:
+    if step.longest >= _LONG_STEP and left < _UNBOUNDED:
         ahead += rf"(?=(?s:.){{0,{left}}}+\Z)"
     if _is_over(rest):  # then all that the whole step gives is a prefix of it, too
         return [f"{ahead}{step.prefix}"]
@@ -215,7 +215,9 @@ def _step(node: _Node, multiline: bool, *, cased: bool) -> _Step:
         return _Step(_whole(node, multiline), "", zero_width=True, single=False, begins=(), longest=0)
     op, whole = str(node[0]), _whole(node, multiline)
     codes = _codes(node[1] if op == "IN" else [node]) if cased and op in {"IN", "LITERAL"} else []
-    begins = tuple(_Step(re.escape(chr(code)), "", zero_width=False, single=True, begins=(), longest=1) for code in codes)
+    begins = tuple(
+        _Step(re.escape(chr(code)), "", zero_width=False, single=True, begins=(), longest=1) for code in codes
+    )
     prefix, longest = _prefix(node, multiline), _width([node])
     return _Step(whole, prefix, zero_width=False, single=op in _CHARACTERS, begins=begins, longest=longest)
 
@@ -273,10 +275,9 @@ def _whole(node: _Node, multiline: bool) -> str:
             return _class(value)
         case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
             least, most, body = value
-            if _is_class(body):
-                kept = "+" if op == "POSSESSIVE_REPEAT" else ""
-                return f"{_whole(body[0], multiline)}{_count(least, most)}{kept}"
-            return f"(?:{_joined(body, multiline)}){_count(least, most)}"
+            one = _joined(body, multiline)
+            kept = "+" if op == "POSSESSIVE_REPEAT" and _is_class(body) else ""
+            return f"{one if _is_class(body) else f'(?:{one})'}{_count(least, most)}{kept}"
         case "SUBPATTERN":
             _, add, remove, body = value
             inner = bool(multiline or add & re.MULTILINE) and not remove & re.MULTILINE

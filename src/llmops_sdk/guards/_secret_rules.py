@@ -221,13 +221,15 @@ _SAID = rf"\s{{1,3}}(?:{_folded('is|ist|lautet|est|es|jest')}|è|é):?\s{{1,3}}(
 _QUOTE = r"""(?:\\?["'`])?"""
 # Also inside of a name in camel case: `dbPassword`.
 _FIRST_OF_NAME = rf"(?:{_FIRST}|(?<=[a-z][A-Z]))"
+# The same behind a second letter, which rules most places out before anything has to be looked back at.
+_TWO_OF_NAME = r"(?:(?<![A-Za-z0-9]..)|(?<=\\[nrt]..)|(?<=[a-z][A-Z].))"
 _PASSWORDS = (
     rf"(?:[pP](?:{_FIRST_OF_NAME}{_folded('(?:ass(?:w(?:or(?:ds?|t)|d)|phrase|code)?|wd|w')}))"
-    rf"|[kK]{_FIRST_OF_NAME}{_folded('ennwort')}"
-    rf"|[mM]{_FIRST_OF_NAME}{_folded('ot de passe')}"
-    rf"|[cC]{_FIRST_OF_NAME}{_folded('ontrase')}[ñÑn][aA]"
-    rf"|[sS]{_FIRST_OF_NAME}{_folded('enha')}"
-    rf"|[wW]{_FIRST_OF_NAME}{_folded('achtwoord')}"
+    rf"|[kK][eE]{_TWO_OF_NAME}{_folded('nnwort')}"
+    rf"|[mM][oO]{_TWO_OF_NAME}{_folded('t de passe')}"
+    rf"|[cC][oO]{_TWO_OF_NAME}{_folded('ntrase')}[ñÑn][aA]"
+    rf"|[sS][eE]{_TWO_OF_NAME}{_folded('nha')}"
+    rf"|[wW][aA]{_TWO_OF_NAME}{_folded('chtwoord')}"
     r"|[hH]asło|[пП]ароль|密[码碼]|パスワード|비밀번호)[0-9]{0,2}"
 )
 _PASSWORD_WORDS = (

@@ -6,16 +6,15 @@ import dataclasses
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple, Unpack
 from urllib.parse import unquote
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._lookalikes import skeleton, unaccented
-from llmops_sdk.guards._patterns import PatternGuard, PatternStream, Rule
-from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import ALLOW, Verdict
+from llmops_sdk.guards._patterns import PatternGuard, Rule
 
 __all__ = ["BRANDS", "OPEN_REDIRECTS", "SHORTENERS", "URLS_KINDS", "URLs"]
 
@@ -221,7 +220,7 @@ _URL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="mail",
-        pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'():]{3,500}" + _NOT_LAST,
+        pattern=r"(?<![A-Za-z0-9])[mM][aA][iI][lL][tT][oO]:[^\s<>\"'():@]{1,250}+@[^\s<>\"'():]{1,250}" + _NOT_LAST,
         literals=("mailto:",),
         folded=True,
     ),
@@ -415,15 +414,15 @@ class _Judge:
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def __call__(self, match: re.Match[str]) -> bool:
-        return self.kind(match[0]) is not None
+    def __call__(self, match: re.Match[str]) -> str | None:
+        return self.kind(match[0])
 
     def kind(self, written: str) -> str | None:
         """The first of `URLS_KINDS` that holds."""
         found = self._found(written) & self._kinds
         return next((kind for kind in URLS_KINDS if kind in found), None) if found else None
 
-    def _found(self, written: str) -> Set[str]:
+    def _found(self, written: str) -> AbstractSet[str]:
         link = _LINK.match(written) if written[:1] in "![]" else None
         image, label, target = False, "", written
         if link is not None:
@@ -617,22 +616,6 @@ class URLs(PatternGuard):
         super().__init__(rules, action=action, ignore=ignore, **options)
         self.replacement = replacement
 
-    def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
-        """Decide about the whole text."""
-        found = self._search.find(text, 0, len(text), 0, {})
-        if not found:
-            return ALLOW
-        stream = _URLStream(self, self._search, context)
-        written = stream.settle(text, found)
-        verdict = stream.verdict
-        if verdict.action == "rewrite":
-            return Verdict.rewrite(written, verdict.findings, reason=verdict.reason)
-        return verdict
-
-    def open_stream(self, context: GuardContext, /) -> GuardStream | None:
-        """The guard at work on one stream."""
-        return _URLStream(self, self._search, context)
-
     def judge(self, url: str) -> str | None:
         """What is wrong with one URL, of `URLS_KINDS`; `None`: nothing."""
         return self._judge.kind(url)
@@ -640,20 +623,3 @@ class URLs(PatternGuard):
     def replace(self, rule: Rule, text: str, memory: Any, /, *, extends: bool) -> str | None:
         """The replacement, once for findings that overlap."""
         return "" if extends else self.replacement
-
-
-class _URLStream(PatternStream):
-    """Names findings by what is wrong with the URL."""
-
-    def __init__(self, guard: URLs, search: Any, context: GuardContext | None) -> None:
-        super().__init__(guard, search, context)
-        self._judged = guard.judge
-        self._text = ""
-
-    def _decide(self, buffer: str, decided: int) -> str:
-        self._text = buffer
-        return super()._decide(buffer, decided)
-
-    def _kind_of(self, item: Any) -> str:
-        written = self._text[item.start - self._offset : item.end - self._offset]
-        return self._judged(written) or super()._kind_of(item)
