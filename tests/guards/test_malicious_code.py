@@ -100,6 +100,8 @@ MALICIOUS = {
         "```py\nfrom subprocess import run\nimport subprocess\nsubprocess.run(f'ls {x}', shell=True)\n```",
         "```python\ngetattr(__import__('o'+'s'), 'sys'+'tem')('id')\n```",
         "```python\nimport os\nrun = os.popen\nrun(name)\n```",
+        "```python\nimport os\ngetattr(os, 'sys' + 'tem')('id')\n```",
+        "```python\nimport os\nos.\uff53ystem('id')\n```",
     ],
     "unpickling": ["```python\nimport pickle, requests\npickle.loads(requests.get(u).content)\n```"],
     "shellcode": ["```python\nimport ctypes\np = ctypes.windll.kernel32.VirtualAlloc(0, 10, 1, 64)\n```"],

@@ -135,6 +135,7 @@ GUARDS: dict[str, PatternGuard] = {
         [r"\babc\d{1,3}\b", r"[0-9]{2,5}(?![0-9])", re.compile("KEY|key is", re.IGNORECASE), r"a\b"], action="rewrite"
     ),
     "regex_block": Regex([r"abc\d{1,3}", r"(?<=[ .])the"], action="block"),
+    "one": PatternGuard([Rule(kind="one", pattern=r"[0-9a-z]{3,4}(?![0-9])")]),
     "overlaps": PatternGuard(
         [
             Rule(kind="a", pattern=r"[0-9]{2,4}"),
@@ -239,15 +240,26 @@ def test_after_a_block_nothing_more_is_emitted(open_context: OpenContext) -> Non
     assert stream.finish() == ""
 
 
-def test_what_is_held_back_never_exceeds_the_window_on_hostile_text(open_context: OpenContext) -> None:
-    guard = PatternGuard([Rule(kind="long", pattern=r"<[a-z]{0,50}>", literals=("<",))])
+@pytest.mark.parametrize(("most", "window"), [(50, 53), (400, 453)])
+def test_what_is_held_back_never_exceeds_the_window_on_hostile_text(
+    most: int, window: int, open_context: OpenContext
+) -> None:
+    guard = PatternGuard([Rule(kind="long", pattern=rf"<[a-z]{{0,{most}}}>", literals=("<",))])
     stream = guard.open_stream(open_context())
     assert stream is not None
-    assert guard.window == 53
+    assert guard.window == window
     sent = 0
-    for number in range(1, 500):
-        sent += len(stream.feed("<" if number % 60 == 1 else "a"))
-        assert number - sent <= guard.window
+    for number in range(1, 1_500):
+        sent += len(stream.feed("<" if number % (most + 10) == 1 else "a"))
+        assert number - sent <= window
+
+
+def test_a_long_hold_ends_soon_after_it_could_not_be_a_match(open_context: OpenContext) -> None:
+    stream = PatternGuard([Rule(kind="long", pattern=r"<[a-z]{0,400}>")]).open_stream(open_context())
+    assert stream is not None
+    assert stream.feed("<" + "a" * 299) == ""
+    emitted = "".join(map(stream.feed, " " * 75))
+    assert len(emitted) == 375
 
 
 @pytest.mark.parametrize(

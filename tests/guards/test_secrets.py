@@ -176,6 +176,11 @@ def test_look_alikes_pass() -> None:
     assert len(alarms) <= 0.01 * len(texts), alarms[:10]
 
 
+@pytest.mark.parametrize("name", ["dbPassword", "dbKennwort", "dbSenha", "dbWachtwoord", "dbContraseña", "a\\nsenha"])
+def test_a_name_in_camel_case_or_behind_a_written_line_break_says_what_its_value_is(name: str) -> None:
+    assert GUARD.check(f"{name} = 'hunter2!x'").text == f"{name} = '[SECRET:password]'"
+
+
 def test_every_occurrence_is_replaced() -> None:
     key = "gh" + "p_" + "a1B2c3D4e5F6" * 3
     verdict = GUARD.check(f"{key} and again {key}, {key}")

@@ -278,8 +278,11 @@ def test_it_survives_pickle_and_works_from_many_threads():
 def test_a_character_of_a_script_without_spaces_ends_a_row_of_words():
     words = SECRET.split()
     answer = " ".join([*words[:5], "\u597d", *words[5:]])
-    assert not SystemPromptLeak(words=6).check(answer, context()).blocked
-    assert SystemPromptLeak(words=5).check(answer, context()).blocked
+    for needed, blocked in ((6, False), (5, True)):
+        stream = SystemPromptLeak(words=needed).open_stream(context())
+        stream.feed(answer)
+        stream.finish()
+        assert stream.verdict.blocked is blocked
 
 
 @pytest.mark.parametrize(("gap", "blocked"), [(64, True), (65, False)])

@@ -34,6 +34,7 @@ BAD = {
         "https://p\u0430ypal.com/login",
         "https://xn--pypal-4ve.com/",
         "http://paypal.com.evil.tld/a",
+        "http://www.login.paypal.com.evil.tld/a",
         "paypal-login.com",
         "http://githud.com/x",
         "http://rnicrosoft.com",
