@@ -70,7 +70,7 @@ GUARDS: dict[str, Guard] = {
     "Repetition()": Repetition(),
 }
 # What people switch on for a stream of answers; other guards of this library that read answers belong here too.
-STREAMED = ("Secrets()", "PII()")
+STREAMED = ("Secrets()", "PII()", "SystemPromptLeak()")
 SPANS = {
     "email": "email",
     "phone_number": "phone",

@@ -49,6 +49,12 @@ def test_patterns_with_a_limit_stream_and_run_inline(
     assert guard.open_stream(open_context()) is not None
 
 
+def test_patterns_with_many_ways_to_match_stream_but_are_checked_in_a_thread() -> None:
+    guard = Regex([r"[a-z]{1,60}@[a-z]{1,60}"])
+    assert guard.window is not None
+    assert guard.blocking
+
+
 @pytest.mark.parametrize(
     "pattern", [r"\d+", r"(a)\1", r"a(?=bc)", r"a$", r"(?:a{1,50}){1,50}", r"a{0,99}a{0,99}a{0,99}"]
 )

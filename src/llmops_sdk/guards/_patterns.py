@@ -412,17 +412,18 @@ class PatternStream:
         if size - undecided < self._look_from:
             self._buffer = buffer
             return text if self._passes else ""
-        # Of what begins further from the end, the end has been seen.
-        match = self._search.partial.search(buffer, max(undecided, size - self._search.longest))
+        search = self._search
+        start = size - search.longest  # of what begins before that, the end has been seen
+        match = search.partial.search(buffer, max(undecided, start))
         decided = size if match is None else match.start()
         held = size - decided
-        self._look_from = 0 if held < _LONG_HOLD else min(held + held // 4, self._search.most_held)
+        self._look_from = min(held + held // 4, search.most_held) if held >= _LONG_HOLD else 0
         if decided == undecided:
             self._buffer = buffer
             return text if self._passes else ""
         # Most chunks end here or need no search: nothing as short as this can hold a match.
-        if len(buffer) - undecided >= self._search.shortest:
-            self._waiting += self._search.find(buffer, undecided, decided, self._offset, self._resume)
+        if size - undecided >= search.shortest:
+            self._waiting += search.find(buffer, undecided, decided, self._offset, self._resume)
         if self._waiting or self._covered > self._offset:
             emitted = self._decide(buffer, decided)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -15,6 +16,8 @@ __all__ = ["Regex"]
 
 # Ways to match at one position up to which a pattern surely takes microseconds, not seconds.
 _CHEAP = 10_000
+# And up to which some 10,000 characters that are all beginnings take no more than milliseconds.
+_QUICK = 64
 _LONGEST = 4_096
 
 
@@ -24,8 +27,8 @@ class Regex(PatternGuard):
     Patterns whose repeats all have a limit (`\d{1,12}`, not `\d+`), which look ahead by one character at most and
     refer to no group, are followed in streams, where at most `window` characters are held back. With any other pattern
     `window` is `None`: in a stream the whole text is awaited. Such patterns, and those with so many ways to match
-    that `re` might take long over a hostile text, run in a thread (`blocking`). No thread can stop `re`, though: do
-    not write patterns such as `(a+)+$`.
+    that `re` might take more than milliseconds over a hostile text, run in a thread (`blocking`). No thread can stop
+    `re`, though: do not write patterns such as `(a+)+$`.
 
     Args:
         patterns: Regular expressions, as texts or compiled (`re.compile(..., re.I)`); or a mapping from the kind that
@@ -58,8 +61,9 @@ class Regex(PatternGuard):
         rules = tuple(_rule(kind, pattern) for kind, pattern in named)
         super().__init__(rules, action=action, ignore=ignore, **options)
         self._replacement = replacement
-        if not all(_is_cheap(rule) for rule in rules):
-            self.blocking = True
+        costs = [_cost(rule) for rule in rules]
+        self.blocking = sum(costs) > _QUICK
+        if max(costs) > _CHEAP:
             self.window = None
 
     def replace(self, rule: Rule, text: str, memory: Any, /, *, extends: bool) -> str | None:
@@ -82,9 +86,10 @@ def _rule(kind: str, pattern: str | re.Pattern[str]) -> Rule:
     return Rule(kind=kind, pattern=pattern, flags=flags)
 
 
-def _is_cheap(rule: Rule) -> bool:
+def _cost(rule: Rule) -> float:
+    """Ways to match at one position; infinite where that says nothing, as the pattern has no limit."""
     try:
         shape = read_shape(rule.pattern, rule.flags)
     except Unstreamable:
-        return False
-    return shape.longest is not None and shape.longest <= _LONGEST and shape.cost <= _CHEAP
+        return math.inf
+    return shape.cost if shape.longest is not None and shape.longest <= _LONGEST else math.inf

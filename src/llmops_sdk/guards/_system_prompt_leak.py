@@ -228,7 +228,7 @@ class SystemPromptLeak(Guard):
         'allow'
     """
 
-    blocking = False
+    blocking = True  # nothing but words of one letter take a microsecond each
     covers: ClassVar[frozenset[Surface]] = ALL_SURFACES - {"input"}
 
     def __init__(
