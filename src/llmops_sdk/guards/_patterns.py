@@ -404,7 +404,7 @@ class PatternStream:
 
     def feed(self, text: str, /) -> str:
         """Take the next piece; return what may be emitted now."""
-        if self._over:
+        if self._over or not text:
             return ""
         buffer = self._buffer + text
         undecided = self._undecided

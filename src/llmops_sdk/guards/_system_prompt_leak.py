@@ -394,7 +394,7 @@ class _LeakStream:
 
     def feed(self, text: str, /) -> str:
         """Take the next piece; return what may be emitted now."""
-        if self._over:
+        if self._over or not text:  # a guard before this one holds something back
             return ""
         if self._idle:
             return text
