@@ -372,6 +372,7 @@ def test_a_longer_hostile_text_takes_no_more_than_its_share(
     assert cpu_time(work, 16_000) <= 12 * cpu_time(work, 4_000) + 0.001
 
 
+@pytest.mark.heavy  # only that environment has RE2
 def test_the_optional_engine_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("re2")
     fast, plain = _Search(Secrets().rules), _Search(Secrets().rules)
