@@ -22,6 +22,8 @@ from llmops_sdk.guards._lexical import words_of
 
 __all__ = ["View", "disguised_views", "plain_view", "undisguised"]
 
+_ASCII = frozenset(map(chr, range(128)))
+_FEW = 48  # unusual characters, up to which replacing one after the other is faster than looking at each
 _DEPTH = 2  # encodings within encodings
 _MOST_DECODED = 200_000  # characters that one text may decode to
 _MOST_STRETCHES = 200  # encoded stretches of one text that are looked into
@@ -162,6 +164,19 @@ def _original(here: list[int], there: list[int], position: int) -> int:
     return min(original, there[last + 1] - 1) if last + 1 < len(there) else original
 
 
+def _latin(text: str) -> str:
+    """The text with `_plain_letters` for what is unusual: letter by letter where it has few different ones."""
+    letters = set(text) - _ASCII
+    if len(letters) <= _FEW and max(letters) < "\U000e0000":
+        said = {letter: _plain_letters(letter) for letter in letters}
+        # What is put in must not be taken for a letter of the text.
+        if "".join(said.values()).isascii():
+            for letter, plain in said.items():
+                text = text.replace(letter, plain)
+            return text
+    return _UNUSUAL.sub(lambda match: _plain_letters(match.group()), text)
+
+
 _WRAPPED = re.compile(r"(?<=[a-z,])\n(?=[a-z])")
 
 
@@ -171,7 +186,7 @@ def plain_view(text: str) -> View:
         lowered, source = text.lower(), None
     else:
         # `str.lower` changes the length of few characters, and these are unusual ones: only the ASCII is left to it.
-        lowered, source = _UNUSUAL.sub(lambda match: _plain_letters(match.group()), text).lower(), text
+        lowered, source = _latin(text).lower(), text
     return View(_WRAPPED.sub(" ", lowered) if "\n" in lowered else lowered, source=source)
 
 

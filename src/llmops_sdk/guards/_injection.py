@@ -28,11 +28,12 @@ _STEM = 4  # letters
 _Spans = Sequence[tuple[int, int]]
 _Counts = Callable[[int, int], bool]
 
-# What a logistic regression over the evidence of rules and the lexical model gave; see docs/concepts/guards.
-_BIAS = -1.4
-_RULES_WEIGHT = 3.0
-_MODEL_WEIGHT = 0.6
-_MODEL_RANGE = (-4.0, 6.0)
+# What benchmarks/injection_model/train.py fits over sources that the model was not trained on, for texts of which one
+# in four is an attack.
+_BIAS = -1.43
+_RULES_WEIGHT = 2.5
+_MODEL_WEIGHT = 0.43
+_MODEL_RANGE = (-8.0, 8.0)
 _UNTRUSTED_BONUS = 0.5  # log-odds: who writes a document or a tool's result has nothing to tell the assistant
 _MOST_EVIDENCE = 6.0
 
@@ -195,7 +196,12 @@ class PromptInjection(Guard):
         return Verdict.block(reason, findings) if self.action == "block" else Verdict.flag(reason, findings)
 
     def rate(self, text: str, context: GuardContext | None = None, /) -> float:
-        """How likely `text` is an attack; calibrated as the documentation of the guard says."""
+        """How likely `text` is an attack where one text in four is one.
+
+        It was fitted to sources that the lexical model was not trained on (but that the rules were written for), and is
+        never 0: a text of which nothing is known has about 0.15. Elsewhere take it as an order, and set the threshold
+        with `calibrate`. 0.0 is said of messages of the application's own in which nothing is untrusted.
+        """
         return self._judge(text, context)[0]
 
     def _judge(self, text: str, context: GuardContext | None) -> tuple[float, list[_Match], tuple[int, int]]:

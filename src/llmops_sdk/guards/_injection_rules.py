@@ -97,7 +97,70 @@ _WITHOUT = (
     r"|ignores? (?:all|any))"
 )
 
+_ANY = r"[^\n]{1,80}?"
+
 INJECTION_RULES: tuple[Rule, ...] = (
+    # --- a document that speaks to who reads it ---
+    _rule(
+        "while_reading",
+        0.5,
+        r"\b(?:when|whenever|while|if|before|after)\W{1,3}(?:you\W{1,3})?(?:are\W{1,3}|have\W{1,3})?(?:asked to\W{1,3})?"
+        r"(?:summari[sz](?:e|ing)|translat(?:e|ing)|process(?:ing)?|analy[sz](?:e|ing)|pars(?:e|ing)|review(?:ing)?"
+        rf"|index(?:ing)?|answer(?:ing)?){_S}(?:this|the (?:above|page|document|text|e-?mail|content|user)){_ANY}"
+        r"(?:also (?:send|forward|include|call|post|append|upload|fetch|visit|add|mention|print)"
+        r"|(?:first|instead|always|you must) (?:send|forward|call|post|append|upload|fetch|visit|say|print|include|add))\b",
+    ),
+    _rule(
+        "to_the_machine",
+        0.6,
+        r"\b(?:llms?|language models?|ai (?:assistants?|models?|agents?|systems?)|chatbots?)\W{1,3}(?:that are\W{1,3})?"
+        r"(?:processing|reading|parsing|summari[sz]ing|reviewing|analy[sz]ing|indexing|integrating|using|evaluating)"
+        rf"{_S}(?:this|these){_S}{_gap(3)}(?:must|should|shall|have to|need to|are (?:required|asked|instructed) to)\b",
+    ),
+    _rule(
+        "to_the_machine",
+        0.6,
+        r"\b(?:to|dear|hey|attention)\W{1,3}(?:the\W{1,3}|any\W{1,3}|all\W{1,3})?(?:ai|llm|language model|ai model|ai assistant|ai agent"
+        r"|chatbot)s?\W{1,3}(?:that is\W{1,3}|which is\W{1,3}|who is\W{1,3})?(?:reading|reviewing|processing|summari[sz]ing|screening"
+        r"|evaluating|grading|scoring|analy[sz]ing)\b",
+        "reading",
+        "reviewing",
+        "processing",
+        "summari",
+        "screening",
+        "evaluating",
+        "grading",
+        "scoring",
+        "analy",
+    ),
+    # --- how a prompt is to be shown; these words stay in English in attacks of any language ---
+    _rule(
+        "shown_how",
+        0.6,
+        r"\byou are\W{1,3}[^\n.]{0,60}\btxt\b",
+        "you are'",
+        'you are"',
+    ),
+    _rule(
+        "shown_how",
+        0.6,
+        r"<(?:secret|hidden|private|internal|confidential)>(?:\.\.\.|\s)?</",
+        "</secret",
+        "</hidden",
+        "</private",
+        "</internal",
+        "</confidential",
+    ),
+    # --- put together from pieces, and then obeyed ---
+    _rule(
+        "pieces_obeyed",
+        0.6,
+        rf"\b(?:concatenate|combine|join|assemble|decode|unscramble|merge){_S}{_gap(8)}(?:and|then){_S}(?:then{_S})?"
+        r"(?:do (?:what|exactly|as)|follow (?:it|the result|them|what)|execute (?:it|the result|them)|obey|comply"
+        r"|respond to (?:it|the result)|answer (?:it|the result))\b"
+        rf"|\b(?:concatenate|combine|join|assemble|merge){_S}{_gap(8)}(?:and|then){_S}(?:send|print|say|use){_S}{_gap(2)}as"
+        r" (?:your|the) (?:instructions?|prompt|task)\b",
+    ),
     # --- put the instructions aside ---
     _rule(
         "override",
