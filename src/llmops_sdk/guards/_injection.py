@@ -74,6 +74,8 @@ class _Rules:
             for literal in rule.literals if frequent else ():
                 stem = max(words_of(literal), key=len)[:_STEM]
                 self._by_stem.setdefault(stem, []).append(_Waiting(literal, rule, pattern, frequent))
+        # Each literal of these holds a sign, and a text without any of the signs cannot hold one.
+        self._signs = frozenset(sign for rule, _ in self._searched for sign in map(_sign, rule.literals))
         self._words = frozenset(self._by_word)
         self._stems = frozenset(self._by_stem)
 
@@ -89,12 +91,18 @@ class _Rules:
                     tried.add(rule.pattern)
                     for word in heads & words:
                         yield from _first(text, word, rule, pattern, counts)
-        for rule, pattern in self._searched:
+        signs = {sign for sign in self._signs if sign in text}
+        for rule, pattern in self._searched if signs else ():
             if any(literal in text for literal in rule.literals):
                 for match in pattern.finditer(text):
                     if counts is None or counts(*match.span()):
                         yield rule, *match.span()
                         break
+
+
+def _sign(literal: str) -> str:
+    """What of a literal is rare in prose: its first character that is no letter, or all of it."""
+    return next((character for character in literal if not character.isalnum() and character != " "), literal)
 
 
 def _first(
@@ -251,7 +259,7 @@ def gather(text: str, touched: _Spans | None = None) -> _Seen:
         odds = lexical_model().log_odds(*_scored(plain, offset, part, listed, distinct, touched))
         if odds > best_odds:
             best_odds, window = odds, (offset, offset + len(part))
-        words |= distinct
+        words = words | distinct if words else distinct
     hidden = [] if text.isascii() else _find_foreign(text, touched)
     for view in disguised_views(text, plain, words):
         rules = _rules()[view.disguise == "spaced"]
