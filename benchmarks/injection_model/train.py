@@ -2,10 +2,10 @@
 
     python benchmarks/injection_model/train.py --data FOLDER [--more FOLDER] [--write]
 
-Each FOLDER holds `injection.jsonl.gz`: one object a line, with `text`, `label` (1: attack), `source` and `kind` (ordinary
-texts full of trigger words are of a kind that starts with `hard_benign`). Figures are printed for
-those of `--data` alone. To all of these come texts made of the templates beside this file, and the documentation of Python's own modules as ordinary prose. It needs numpy and scikit-learn.
-Seeds are fixed: the same data give the same model.
+Each FOLDER holds `injection.jsonl.gz`: one object a line, with `text`, `label` (1: attack), `source` and `kind`
+(ordinary texts full of trigger words are of a kind that starts with `hard_benign`). Figures are printed for those of
+`--data` alone. To all of these come texts made of the templates beside this file, and the documentation of Python's own
+modules as ordinary prose. It needs numpy and scikit-learn. Seeds are fixed: the same data give the same model.
 """
 
 from __future__ import annotations
@@ -174,9 +174,9 @@ def main() -> None:
     total = bias + scale * two @ [1, MODEL_SHARE]
     print("Left out: the lexical model alone, and the guard, on each source that the model was not trained on")
     for name, score in (("model alone", np.array(odds)), ("rules alone", two[:, 0]), ("guard", total)):
-        score, truth = score[:measured], labels[:measured]
-        cut = np.quantile(score[truth == 0], 0.99)
-        print(f"{name}: recall {np.mean(score[truth == 1] > cut):.3f} at 1 % false alarms, above {cut:.2f}")
+        here, truth = score[:measured], labels[:measured]
+        cut = np.quantile(here[truth == 0], 0.99)
+        print(f"{name}: recall {np.mean(here[truth == 1] > cut):.3f} at 1 % false alarms, above {cut:.2f}")
     rates = 1 / (1 + np.exp(-total))
     reliability(rows, rates, labels)
     for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):

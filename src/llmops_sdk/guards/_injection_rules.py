@@ -104,11 +104,13 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "while_reading",
         0.5,
-        r"\b(?:when|whenever|while|if|before|after)\W{1,3}(?:you\W{1,3})?(?:are\W{1,3}|have\W{1,3})?(?:asked to\W{1,3})?"
+        r"\b(?:when|whenever|while|if|before|after)\W{1,3}(?:you\W{1,3})?(?:are\W{1,3}|have\W{1,3})?"
+        r"(?:asked to\W{1,3})?"
         r"(?:summari[sz](?:e|ing)|translat(?:e|ing)|process(?:ing)?|analy[sz](?:e|ing)|pars(?:e|ing)|review(?:ing)?"
         rf"|index(?:ing)?|answer(?:ing)?){_S}(?:this|the (?:above|page|document|text|e-?mail|content|user)){_ANY}"
         r"(?:also (?:send|forward|include|call|post|append|upload|fetch|visit|add|mention|print)"
-        r"|(?:first|instead|always|you must) (?:send|forward|call|post|append|upload|fetch|visit|say|print|include|add))\b",
+        r"|(?:first|instead|always|you must) (?:send|forward|call|post|append|upload|fetch|visit|say|print|include"
+        r"|add))\b",
     ),
     _rule(
         "to_the_machine",
@@ -120,8 +122,9 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "to_the_machine",
         0.6,
-        r"\b(?:to|dear|hey|attention)\W{1,3}(?:the\W{1,3}|any\W{1,3}|all\W{1,3})?(?:ai|llm|language model|ai model|ai assistant|ai agent"
-        r"|chatbot)s?\W{1,3}(?:that is\W{1,3}|which is\W{1,3}|who is\W{1,3})?(?:reading|reviewing|processing|summari[sz]ing|screening"
+        r"\b(?:to|dear|hey|attention)\W{1,3}(?:the\W{1,3}|any\W{1,3}|all\W{1,3})?(?:ai|llm|language model"
+        r"|ai model|ai assistant|ai agent|chatbot)s?\W{1,3}(?:that is\W{1,3}|which is\W{1,3}|who is\W{1,3})?"
+        r"(?:reading|reviewing|processing|summari[sz]ing|screening"
         r"|evaluating|grading|scoring|analy[sz]ing)\b",
         "reading",
         "reviewing",
