@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import operator
 from collections.abc import Sequence
 
 __all__ = [
@@ -72,7 +73,7 @@ IBAN_LENGTHS = {
 
 
 def _weighed(digits: str, weights: Sequence[int]) -> int:
-    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+    return sum(map(operator.mul, map(int, digits), weights))
 
 
 def has_date(year: str, month: str, day: str) -> bool:
@@ -85,10 +86,14 @@ def has_date(year: str, month: str, day: str) -> bool:
     return True
 
 
+_VALUES = bytes.maketrans(b"0123456789", bytes(range(10)))
+_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # and the digits of that summed
+
+
 def is_luhn(digits: str) -> bool:
     """ISO/IEC 7812-1, annex B."""
-    doubled = (int(digit) * 2 for digit in digits[-2::-2])
-    return (sum(map(int, digits[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
+    written = digits.encode()
+    return (sum(written[-1::-2].translate(_VALUES)) + sum(written[-2::-2].translate(_DOUBLED))) % 10 == 0
 
 
 def is_ean(digits: str) -> bool:
@@ -119,10 +124,10 @@ _NETWORKS: tuple[tuple[range, tuple[int, ...]], ...] = (
 
 def is_card(digits: str) -> bool:
     """Luhn's check digit, and a network that issues numbers of this length."""
-    leading, length = int(digits[:6]), len(digits)
-    if not any(leading in numbers and length in lengths for numbers, lengths in _NETWORKS):
+    if not is_luhn(digits) or len(set(digits)) == 1:
         return False
-    return len(set(digits)) > 1 and is_luhn(digits)
+    leading, length = int(digits[:6]), len(digits)
+    return any(leading in numbers and length in lengths for numbers, lengths in _NETWORKS)
 
 
 def is_iban(text: str) -> bool:

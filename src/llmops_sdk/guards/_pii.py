@@ -12,9 +12,9 @@ from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.guards._ignored import ignored
 from llmops_sdk.guards._pii_restorer import PLACEHOLDER, Restorer
 from llmops_sdk.guards._pii_rules import PII_KINDS
-from llmops_sdk.guards._pii_scan import LONGEST, Found, scanner_for
+from llmops_sdk.guards._pii_scan import LONGEST, Found, plain, scanner_for
 from llmops_sdk.guards._pii_stream import PIIStream
-from llmops_sdk.guards._segments import _Cutter
+from llmops_sdk.guards._segments import Cutter
 from llmops_sdk.guards._vault import Vault
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
@@ -111,7 +111,7 @@ class PII(Guard):
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
         """Decide about the whole text."""
-        found = self._scanner.find(text, 0, len(text), 0, {})
+        found = self._scanner.find(text, plain(text), 0, len(text), 0, {})
         return self._open(context).whole(text, found) if found or self._finders else ALLOW
 
     def open_stream(self, context: GuardContext, /) -> GuardStream | None:
@@ -126,7 +126,7 @@ class PII(Guard):
             functools.partial(_hide, vault),
             origin="" if context is None else context.origin,
             recognize=self._recognize if self._finders else None,
-            cutter=_Cutter(_SEGMENT, 1, 0) if self._finders else None,
+            cutter=Cutter(_SEGMENT, 1, 0) if self._finders else None,
         )
 
     def _vault_of(self, context: GuardContext | None) -> Vault:

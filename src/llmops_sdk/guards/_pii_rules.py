@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from llmops_sdk.guards import _check_digits as checks
 from llmops_sdk.guards._check_digits import has_date
 
-__all__ = ["GAP", "NOT_PERSONAL", "PATTERNS", "PII_KINDS", "SHAPES", "Pattern", "Shape"]
+__all__ = ["NOT_PERSONAL", "PATTERNS", "PII_KINDS", "SHAPES", "Pattern", "Shape"]
 
-GAP = " \u00a0\u2009\u202f"
-_GAP = rf"[{GAP}.\-\u2011]"
-_BEFORE = r"(?<![0-9A-Za-z_])"
+_GAP = r"[ .\-]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +49,21 @@ class Pattern:
         kind: What it is.
         pattern: A regular expression; no match is longer than `LONGEST`, holds a line break, or a space between two
             letters other than before and after `de`.
-        hint: What is in every match, and cheaper to look for.
+        start: Where in a skeleton (see `_pii_scan`) it is tried; one character, and what is around it. It begins with a
+            character, and looks behind only then: so most of a text is skipped fast.
+        zeros: Whether zeros are kept in that skeleton.
+        hint: What is in every match, in its skeleton, and still cheaper to look for.
         check: Looks at the match.
-        context: Words of which one has to stand before it.
-        near: Texts in small letters of which one is in every such word.
+        context: Words of which one has to stand before it. It is searched for behind these, and needs no `start`.
     """
 
     kind: str
     pattern: str
-    hint: str
+    start: bytes = b""
+    zeros: bool = False
+    hint: bytes = b""
     check: Callable[[str], bool] = bool
     context: str = ""
-    near: tuple[str, ...] = ()
 
 
 def _date(digits: str) -> bool:
@@ -164,8 +165,8 @@ _BORN = (
 SHAPES: tuple[Shape, ...] = (
     Shape(kind="ssn", forms=("999-99-9999",), check=_ssn),
     Shape(kind="itin", forms=("999-99-9999",), check=_itin),
-    Shape(kind="ssn", forms=("999 99 9999", "999.99.9999", "999999999"), check=_ssn, context=_SSN, needed=True),
-    Shape(kind="itin", forms=("999 99 9999", "999999999"), check=_itin, context=_SSN, needed=True),
+    Shape(kind="ssn", forms=("999-99-9999", "999 99 9999", "999.99.9999", "999999999"), check=_ssn, context=_SSN, needed=True),
+    Shape(kind="itin", forms=("999-99-9999", "999 99 9999", "999999999"), check=_itin, context=_SSN, needed=True),
     Shape(
         kind="ein",
         forms=("99-9999999",),
@@ -436,7 +437,7 @@ def _compact(text: str) -> str:
 
 def _ibans() -> str:
     """Each country with its length; in small letters a gap between two letters would be one between words."""
-    capitals, small = rf"(?:[{GAP}\-]?[0-9A-Z])", rf"(?:(?:(?<=[0-9])[{GAP}\-]|[{GAP}\-](?=[0-9]))?[0-9a-z])"
+    capitals, small = r"(?:[ \-]?[0-9A-Z])", r"(?:(?:(?<=[0-9])[ \-]|[ \-](?=[0-9]))?[0-9a-z])"
     forms = []
     for length in sorted(set(checks.IBAN_LENGTHS.values())):
         countries = "|".join(country for country, its in checks.IBAN_LENGTHS.items() if its == length)
@@ -450,57 +451,48 @@ _MONTH = (
     r"(?:[Jj]an|[Ff]e[bv]|[Ff]év|[Mm]a[ryi]|[Mm]är|[Aa]p?[rbv]|[Gg]iu|[Jj]u[nli]|[Ll]ug|[Aa]u?g|[Aa]oû|[Ss]e[pt]|[Oo][ck]t|"
     r"[Oo]tt|[Nn]ov|[Dd][eéi][czs]|[Ee]ne|[Gg]en|[Mm]ag)[a-zé]{0,7}\.?"
 )
-_LETTER = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
-_LABEL = rf"[{_LETTER}0-9\-]{{1,63}}"
-_AT = r" ?(?:\[ ?(?:at|AT|@) ?\]|\( ?(?:at|AT|@) ?\)|\{ ?(?:at|AT|@) ?\}) ?"
-_DOT = r"(?:\.| ?(?:\[ ?(?:dot|DOT|\.) ?\]|\( ?(?:dot|DOT|\.) ?\)|\{ ?(?:dot|DOT|\.) ?\}) ?)"
 
 PATTERNS: tuple[Pattern, ...] = (
     Pattern(
-        kind="email",
-        pattern=rf"(?<![{_LETTER}0-9])[{_LETTER}0-9_](?:[{_LETTER}0-9._%+'\-]{{0,62}}[{_LETTER}0-9_+\-])?{_AT}"
-        rf"{_LABEL}(?:{_DOT}{_LABEL}){{0,4}}{_DOT}[{_LETTER}]{{2,24}}(?![{_LETTER}])",
-        hint=r"[\[({] ?(?:at|AT|@) ?[\])}]",
-    ),
-    Pattern(
         kind="iban",
-        pattern=rf"{_BEFORE}(?:{_ibans()})(?![0-9A-Za-z])",
-        hint=r"[A-Za-z]{2}[0-9]{2}[ \u00a0\u2009\u202f\-]?[0-9A-Za-z]{4}",
+        pattern=rf"(?:{_ibans()})(?![0-9A-Za-z])",
+        start=rb"A(?<![9A].)(?=A99[ \-]?[9A]{4})",
         check=lambda text: checks.is_iban(_compact(text)),
     ),
     Pattern(
         kind="nino",
-        pattern=rf"{_BEFORE}[A-Z]{{2}}(?: [0-9]{{2}} [0-9]{{2}} [0-9]{{2}} |[ ]?[0-9]{{6}}[ ])[A-D](?![0-9A-Za-z])",
-        hint=r"[0-9] [A-D]",
+        pattern=r"[A-Z]{2}(?: [0-9]{2} [0-9]{2} [0-9]{2} |[ ]?[0-9]{6}[ ])[A-D](?![0-9A-Za-z])",
+        start=rb"A(?<![9A_].)(?=A ?99 ?99 ?99 A(?![9A]))",
         check=lambda text: _nino(_compact(text)),
     ),
     Pattern(
         kind="nino",
-        pattern=rf"{_BEFORE}[A-Z]{{2}} (?:[0-9]{{2}} [0-9]{{2}} [0-9]{{2}}|[0-9]{{6}}) [A-Z](?![0-9A-Za-z])",
-        hint=r"[0-9]{2} [A-Z]",
+        pattern=r"[A-Za-z](?<![0-9A-Za-z_].)[A-Za-z](?: [0-9]{2} [0-9]{2} [0-9]{2} |[ ]?[0-9]{6}[ ])[A-Za-z]"
+        "(?![0-9A-Za-z])",
         context=_NINO,
-        near=("nino", "ni n", "national insurance"),
     ),
     Pattern(
         kind="ip",
         # Five numbers are a version: they match as a whole and are refused, and no part of them begins after a dot.
         pattern=r"(?<![0-9A-Za-z.])(?<![A-Za-z]/)(?<!rv:)(?<!ersion )[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
         r"(?:\.[0-9]{1,3}){0,4}(?![0-9A-Za-z])",
-        hint=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
+        start=rb"9(?<![9A.].)(?=9{0,2}\.9{1,3}\.9{1,3}\.9)",
         check=_is_ip,
     ),
     Pattern(
         kind="ip",
         pattern=r"(?<![0-9A-Za-z:.])(?:::|[0-9A-Fa-f]{1,4}:)(?:[0-9A-Fa-f]{0,4}:){1,6}"
         r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4})(?![0-9A-Za-z:])",
-        hint=r":[0-9A-Fa-f]{0,4}:",
+        hint=rb":(?::|[9A]{1,4}(?::[9A]{1,4}){5})",
+        start=rb"[9A:](?<![9A:.].)(?=[9A]{0,3}:[9A:]*:)|:(?<![9A:.].)(?=:9A)",
         check=_is_ip,
     ),
     Pattern(
         kind="mac",
         pattern=r"(?<![0-9A-Za-z:\-.])(?:[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}"
         r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![0-9A-Za-z:\-])",
-        hint=r"[0-9A-Fa-f][:\-.][0-9A-Fa-f]{2,4}[:\-.][0-9A-Fa-f]{2}",
+        hint=rb"[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}(?![9A:\-])|\.[9A]{4}\.[9A]{4}(?![9A:\-])",
+        start=rb"[9A](?<![9A:\-.].)(?=[9A](?:[:\-][9A]{2}[:\-]|[9A]{2}\.[9A]{4}\.))",
         check=lambda text: len(set(_compact(text))) > 1,
     ),
     Pattern(
@@ -508,7 +500,8 @@ PATTERNS: tuple[Pattern, ...] = (
         # ITU-T E.123: the international form, and `00` or `001-` in its place.
         pattern=rf"(?<![0-9A-Za-z+])(?:\(?\+|00)(?:(?<=\+)|(?=[1-9]))[1-9][0-9]{{0,3}}\)?{_GAP}?"
         rf"(?:\([0-9]{{1,4}}\){_GAP}?)?[0-9]{{1,5}}(?:{_GAP}?[0-9]{{1,5}}){{1,5}}{_EXTENSION}(?![0-9A-Za-z])",
-        hint=r"[+0][0-9]",
+        start=rb"\+(?<![09A+(].)(?=9)|\((?<![09A+].)(?=\+9)|0(?<![09A+].)(?=09)",
+        zeros=True,
         check=_is_phone,
     ),
     Pattern(
@@ -516,7 +509,8 @@ PATTERNS: tuple[Pattern, ...] = (
         # North America.
         pattern=r"(?<![0-9A-Za-z.\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ .\-]?|[2-9][0-9]{2}[ .\-/])"
         rf"[0-9]{{3}}[ .\-][0-9]{{4}}{_EXTENSION}(?![0-9A-Za-z\-])",
-        hint=r"[0-9]{3}[ .\-][0-9]{4}",
+        start=rb"9(?<![9A.\-].)(?=99[ .\-/]999[ .\-]9999|[ .\-](?:\(999\)[ .\-]?|999[ .\-/])999[ .\-]9999)"
+        rb"|\((?<![9A.\-].)(?=999\)[ .\-]?999[ .\-]9999)",
         check=_is_phone,
     ),
     Pattern(
@@ -526,40 +520,48 @@ PATTERNS: tuple[Pattern, ...] = (
         r"(?: ?/ ?|[ \-]|(?<=\)))[0-9]{3,4}(?:[ \-]?[0-9]{2,5}){1,2}|0[1-9][0-9]{1,4}(?: ?/ ?)[0-9]{5,8}"
         r"|0[1-9][0-9]{8,10}"
         r"|0[1-9][0-9]{2,3}[ ][0-9]{6,8}|0[1-9] [0-9]{4} [0-9]{4}|0[1-9] [0-9]{7,8})(?![0-9A-Za-z\-/])",
-        hint=r"(?<![0-9])0[1-9]",
+        start=rb"0(?<![09A.\-/].)(?=9[09 \-./]{3}|9[09]{1,4}(?:\)| / )|9 / )|\((?<![09A.\-/].)(?=09)",
+        zeros=True,
         check=_is_phone,
     ),
     Pattern(
         kind="mrz",
         pattern=r"(?<![0-9A-Z<])(?:[PVIAC][A-Z0-9<][A-Z<]{3}[A-Z0-9<]{25,39}|[A-Z0-9<]{9}[0-9][A-Z<]{3}[0-9]{7}[MFX<][0-9]{7}"
         r"[A-Z0-9<]{8,16}|[0-9]{7}[MFX<][0-9]{7}[A-Z<]{3}[A-Z0-9<]{11}[0-9]|[A-Z]{2,24}<[A-Z<]{5,27})(?![0-9A-Z<])",
-        hint="<<|[0-9][A-Z<]{3}[0-9]{7}[MFX<][0-9]{7}",
+        hint=rb"<",
+        start=rb"[9A](?<![9A<].)(?=[9A<]{29})",
         check=lambda text: len(text) in (30, 36, 44) and checks.is_mrz(text),
     ),
     Pattern(
         kind="crypto",
-        pattern=r"(?<![0-9A-Za-z])(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[0-9a-z]{8,87}|BC1[0-9A-Z]{8,87})(?![0-9A-Za-z])",
-        hint=r"(?:\b|_)(?:[13]|bc1|BC1)[1-9A-Za-z][0-9A-Za-z]{10}",
-        check=lambda text: checks.is_bech32(text) if text[:2].lower() == "bc" else checks.is_bitcoin(text),
+        pattern=r"[13][1-9A-HJ-NP-Za-km-z]{25,34}(?![0-9A-Za-z])",
+        start=rb"9(?<![9A].)(?=[9A]{25,34}(?![9A]))",
+        check=checks.is_bitcoin,
     ),
-    Pattern(kind="crypto", pattern=r"(?<![0-9A-Za-z])0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])", hint="0x[0-9A-Fa-f]{40}"),
+    Pattern(
+        kind="crypto",
+        pattern=r"(?:bc1[0-9a-z]{8,87}|BC1[0-9A-Z]{8,87})(?![0-9A-Za-z])",
+        start=rb"A(?<![9A].)(?=A9[9A]{8,87}(?![9A]))",
+        check=checks.is_bech32,
+    ),
+    Pattern(
+        kind="crypto",
+        pattern=r"0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])",
+        start=rb"9(?<![9A].)(?=A[9A]{40}(?![9A]))",
+    ),
     Pattern(
         kind="birth_date",
         pattern=rf"(?<![0-9A-Za-z])(?:[0-9]{{1,2}}(?:st|nd|rd|th|er|\.|º)?[ \-](?:de )?{_MONTH},?[ \-](?:de )?"
         rf"[12][0-9]{{3}}|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [12][0-9]{{3}}"
         r"|(?:[0-9]{1,2}[./\-]){2}(?:[12][0-9]{3}|[0-9]{2})|[12][0-9]{3}(?:[./\-][0-9]{1,2}){2})(?![0-9A-Za-z])",
-        hint="[12][0-9]{3}|[./-][0-9]{2}",
         context=_BORN,
-        near=("born", "birth", "dob", "d.o.b", "geb", "n\u00e9", "naissance", "naci", "nasci", "nat", "bday"),
     ),
     Pattern(
         kind="plate",
         pattern=r"(?<![0-9A-Za-z])[A-Z0-9\u00c4\u00d6\u00dc]{1,8}(?:[ \-][A-Z0-9]{1,4}){0,3}(?![0-9A-Za-z])",
-        hint="[0-9]",
         context=r"licen[cs]e plates?(?: no| number)?|number plates?|plates?(?: no| number)?|"
         r"vehicle registration(?: no| number)?|car registration|registration plates?|"
         "kfz-kennzeichen|kennzeichen|nummernschild|immatriculation|immatriculée?|matr[ií]cula|targa|kenteken",
-        near=("plate", "regist", "kenn", "nummern", "immat", "matr", "targa", "kenteken"),
         check=_is_plate,
     ),
 )

@@ -1,8 +1,11 @@
 """How `PII` looks for what `_pii_rules` describes: cheap where there is nothing, and able to follow a stream.
 
-Numbers are found by their tokens: stretches of letters and digits, held together by `.`, `-` and `/`. Tokens with one
-space between them form a row; a tree of shapes says which tokens of a row, read from left to right, the longest first,
-are a number. So a text costs the same however many shapes there are.
+A text is first made plain: digits, letters and signs of other widths and scripts become those of ASCII, one for one, so
+places stay. Its *skeleton* has a `9` for each digit and an `A` for each letter. Numbers are found by their tokens:
+stretches of letters and digits, held together by `.`, `-`, `+` and `/`. Tokens with one space between them form a row; a
+tree of shapes says which tokens of a row, read from left to right, the longest first, are a number. So a text costs the
+same however many shapes there are. Words that name a number are looked for once in a text, and only those which some
+number in it could need.
 
 Nothing that is found reaches over a *break*: a line's end, punctuation that no number holds, or the space between two
 words. What stands before the last break is decided, so a stream holds back little more than the last word.
@@ -12,14 +15,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 from llmops_sdk.guards._ignored import Ignored
 from llmops_sdk.guards._pii_restorer import PLACEHOLDER
-from llmops_sdk.guards._pii_rules import GAP, LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
+from llmops_sdk.guards._pii_rules import LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
 
-__all__ = ["BEHIND", "LONGEST", "Found", "Scanner", "scanner_for"]
+__all__ = ["BEHIND", "LONGEST", "Found", "Scanner", "plain", "scanner_for"]
 
 LONGEST = 544
 """No finding is longer: an e-mail address of 64 characters, an at sign, and eight labels."""
@@ -30,37 +34,67 @@ BEHIND = 64
 _SHORTEST = 6  # of the shapes
 _REACH = 45  # of the longest shape, spaces included
 _LETTER = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
-_AT = re.compile(rf"(?<=[{_LETTER}0-9_+\-])(?:@|%40|&#64;|\uff20)(?=[{_LETTER}0-9])")
+_AT = re.compile(rf"(?:@|%40|&#64;)(?=[{_LETTER}0-9])")
+_AT_WRITTEN = re.compile(r"\[ ?(?:at|AT|@) ?\]|\( ?(?:at|AT|@) ?\)|\{ ?(?:at|AT|@) ?\}")
+_DOT = r"(?:\.| ?(?:\[ ?(?:dot|DOT|\.) ?\]|\( ?(?:dot|DOT|\.) ?\)|\{ ?(?:dot|DOT|\.) ?\}) ?)"
+_LABEL = rf"[{_LETTER}0-9\-]{{1,63}}"
 # RFC 5321 allows 64 characters before the @ and 255 after it.
 _LOCAL = re.compile(rf"[{_LETTER}0-9_][{_LETTER}0-9._%+'\-]{{0,63}}\Z")
+_END_OF_LOCAL = re.compile(rf"[{_LETTER}0-9_+\-]")
 _DOMAIN = re.compile(
-    rf"[{_LETTER}0-9\-]{{1,63}}(?:\.[{_LETTER}0-9\-]{{1,63}}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})"
-    rf"(?![{_LETTER}])"
+    rf"{_LABEL}(?:\.{_LABEL}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})(?![{_LETTER}])"
 )
-_DIGITS = re.compile("[0-9]")
-_TOKEN = re.compile(
-    r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z][.\-+/\u2010\u2011])(?:[XYZxyz]-)?[A-Za-z]{0,8}[0-9][0-9A-Za-z]{0,60}(?:[.\-+/\u2010\u2011][0-9A-Za-z]{1,20}){0,7}"
-    r"|(?<=[0-9] )[A-Z](?![0-9A-Za-z])"
+_DOMAIN_WRITTEN = re.compile(rf" ?{_LABEL}(?:{_DOT}{_LABEL}){{0,4}}{_DOT}[{_LETTER}]{{2,24}}(?![{_LETTER}])")
+
+_ZEROS = (
+    *(0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xE50, 0xED0, 0xF20, 0x1040),
+    *(0x17E0, 0x1810, 0xFF10, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6),
 )
-_SHAPE = {
-    **{ord(c): "9" for c in "0123456789"},
-    **{ord(c): "A" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"},
-    **{ord(c): " " for c in GAP},
-    0x2010: "-",
-    0x2011: "-",
+_PLAIN = {
+    **{0xFF01 + number: chr(0x21 + number) for number in range(94)},
+    **{zero + digit: str(digit) for zero in _ZEROS for digit in range(10)},
+    **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+    **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE63), "-"),
 }
-_COMPACT = {ord(c): "" for c in GAP + ".-+/\u2010\u2011"}
+_NOT_PLAIN = re.compile(f"[{''.join(map(chr, _PLAIN))}]+")
+
+
+def plain(text: str) -> str:
+    """`text` with the digits, letters, spaces and hyphens of ASCII in place of others, each of one character."""
+    if text.isascii() or _NOT_PLAIN.search(text) is None:
+        return text
+    return _NOT_PLAIN.sub(lambda match: match.group().translate(_PLAIN), text)
+
+
+_SKELETON = bytes.maketrans(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"A" * 52
+)
+# The skeleton of words: small letters and digits; what is not ASCII is a question mark.
+_WORDS = bytes(c if chr(c).isalnum() or c == 63 else 32 for c in range(128)) + b" " * 128
+_OUTLINE = bytes.maketrans(  # a skeleton that keeps the zeros
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"0" + b"9" * 9 + b"A" * 52
+)
+_DIGIT = re.compile("[0-9]")
+# A hardware address may have letters only.
+_PAIRS = re.compile(r"[:\-][A-Fa-f]{2}[:\-][A-Fa-f]{2}[:\-]")
+# Tokens from the first one's first digit on. A later one begins with a digit, one letter and a digit, or is a letter.
+_ROW = re.compile(
+    rb"9(?=(?: ?[9A.\-+/]){4})[9A]*(?:[.\-+/][9A]+)*(?: (?=A?9|A(?![9A]))[9A]+(?:[.\-+/][9A]+)*)*"
+)
+_JOINED = frozenset(b"9A_.-+/")
+_ONE_LETTER = re.compile(rb"(?<![9A.\-+/_])A-\Z")
+_JOINT = re.compile(rb"[A_.\-+/]*\Z")
+_TAIL = re.compile(rb"[.\-/]A{2,}\Z")
+_COMPACT = {ord(c): "" for c in " .-+/"}
 _SENTENCE = re.compile(r"[a-z\u00df-\u024f]{3}[.!?]\s")
-_WORD = re.compile(r"[^\W\d_]+")
-_BEGINNING = re.compile(r"[^\W\d_]{0,2}")
-_CJK = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff01\uff0c\uff1f"
+_LITERAL = re.compile(r"(?:[^\W\d_]|\\\.)+(?![?*{])|(?:[^\W\d_]|\\\.)+(?=[^\W\d_][?*{])")
+_CJK = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3"
 # Not a `d` after the space: it may begin the `de` of a date. Every lookahead is of one character.
 _BREAK = re.compile(
     rf"[\n\r\t\"!?=|*^`~$\u2026{_CJK}]|[^\W\d_A-Z](?<![Dd]e)[.,:]? (?=[^\W\d_Dd])|[^\W\d_][,:] (?=[^\W\d_])"
 )
-
-
-_PLACEHOLDERS = Pattern(kind=PLACEHOLDER.kind, pattern=PLACEHOLDER.pattern, hint=PLACEHOLDER.hint or "")
+_PLACEHOLDER = re.compile(PLACEHOLDER.pattern, re.ASCII)
+_MAYBE_PLACEHOLDER = re.compile(r"_[0-9A-Fa-f]|[\]>)}\u3011](?:(?<=[0-9A-Fa-f].)|(?<=[0-9A-Fa-f] .))")
 
 
 class Found(NamedTuple):
@@ -74,81 +108,144 @@ class Found(NamedTuple):
     score: float = 1.0
 
 
+def _found(start: int, end: int, kind: str, offset: int, rank: int) -> Found:
+    return Found(start + offset, -end - offset, rank, kind, end + offset)
+
+
 class _Node:
     """Shapes that begin with the same tokens."""
 
     __slots__ = ("after", "shapes")
 
     def __init__(self) -> None:
-        self.after: dict[str, _Node] = {}
+        self.after: dict[bytes, _Node] = {}
         self.shapes: list[Shape] = []
 
 
 class _Words:
-    """Some words, to be looked for in small letters.
+    """Some words, to be looked for in small letters: a regular expression, and what its alternatives begin with."""
 
-    Most texts hold none of them, which their first two letters tell faster than a regular expression does.
-    """
-
-    __slots__ = ("_beginnings", "_pattern")
+    __slots__ = ("beginnings", "firsts", "pattern")
 
     def __init__(self, words: str) -> None:
-        self._pattern = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W\d_])")
-        alternatives = (word.removeprefix("(?:") for word in words.split("|"))
-        self._beginnings = frozenset(_BEGINNING.match(word).group() for word in alternatives)  # type: ignore[union-attr]  # it matches everything
-
-    def last(self, before: _Before) -> int:
-        """Where the last of them ends in `before`, -1 without one."""
-        beginnings = before.read() if before.beginnings is None else before.beginnings
-        return -1 if self._beginnings.isdisjoint(beginnings) else _last(self._pattern, before.words)
+        # `phone_number` and `phoneNumber` name a number, too; `dateOfBirth` has no spaces.
+        joined = words.replace(" ", " ?").replace("??", "?")
+        self.pattern = re.compile(rf"(?:{joined})(?:number|num|no|nr|id)?(?![^\W\d_])")
+        found = {_beginning(one) for one in _alternatives(words)}
+        self.beginnings = sorted(one for one in found if not any(one != two and one.startswith(two) for two in found))
+        self.firsts = frozenset(map(_first_letters, self.beginnings))
 
 
-class _Before:
-    """What stands before a number, from the beginning of its sentence on."""
-
-    __slots__ = ("_start", "_text", "beginnings", "words")
-
-    def __init__(self, text: str, start: int) -> None:
-        self._text, self._start = text, start
-        self.words = ""
-        self.beginnings: set[str] | None = None
-
-    def read(self) -> set[str]:
-        """The first two letters of each word; the text is read when somebody asks for the first time."""
-        before = self._text[max(0, self._start - BEHIND) : self._start].lower()
-        if "." in before or "!" in before or "?" in before:
-            before = before[max(0, _last(_SENTENCE, before)) :]
-        self.words = before
-        self.beginnings = {word[:2] for word in _WORD.findall(before)}
-        return self.beginnings
-
-    def names(self, words: str) -> int:
-        """How near one of the words stands, 0 where none does or the name of something else stands nearer."""
-        end = _words(words).last(self)
-        if end < 0 or _OTHER.last(self) > end:
-            return 0
-        return end + 1 + BEHIND - len(self.words)
-
-    @property
-    def refutes(self) -> bool:
-        """Whether it names something that belongs to nobody."""
-        return _OTHER.last(self) >= 0
+def _alternatives(words: str) -> list[str]:
+    """What stands between the bars that are in no parentheses."""
+    depth, pieces = 0, [""]
+    for c in words:
+        depth += (c == "(") - (c == ")")
+        if c == "|" and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += c
+    return pieces
 
 
-def _last(pattern: re.Pattern[str], before: str) -> int:
-    """Where the last match ends, -1 without one."""
-    end = -1
-    for match in pattern.finditer(before):
-        end = match.end()
-    return end
+def _beginning(alternative: str) -> str:
+    match = _LITERAL.match(alternative)
+    assert match is not None, alternative
+    return match.group().replace("\\", "")
 
 
-_OTHER = _Words(NOT_PERSONAL)
+@functools.lru_cache(maxsize=1024)
+def _first_letters(word: str) -> bytes:
+    return word.encode("ascii", "replace").translate(_WORDS).split(b" ")[0][:3]
 
 
 @functools.lru_cache(maxsize=256)
 def _words(words: str) -> _Words:
     return _Words(words)
+
+
+class _Named:
+    """The words in one text that name numbers; each kind of them is looked for when it is asked for first."""
+
+    __slots__ = ("_firsts", "_hits", "_small", "_text", "live")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._small = ""
+        self._firsts: set[bytes] = set()
+        self._hits: dict[str, list[tuple[int, int]]] = {}
+        self.live: dict[int, list[Shape]] = {}
+
+    def shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
+        """Those of which the text holds a word, or that need none."""
+        known = self.live.get(id(shapes))
+        if known is None:
+            known = self.live[id(shapes)] = [one for one in shapes if not one.needed or self.hits(one.context)]
+        return known
+
+    def hits(self, words: str) -> list[tuple[int, int]]:
+        """Where they begin and end, in order."""
+        hits = self._hits.get(words)
+        if hits is None:
+            if not self._small:
+                self._read()
+            looked_for = _words(words)
+            absent = looked_for.firsts.isdisjoint(self._firsts)
+            hits = self._hits[words] = [] if absent else self._look_for(looked_for)
+        return hits
+
+    def _read(self) -> None:
+        """The text in small letters, and the first three letters, two and one of its words."""
+        small = self._text.lower()
+        if len(small) != len(self._text):  # a capital whose small letter is written as two
+            small = "".join(low if len(low := c.lower()) == 1 else c for c in self._text)
+        self._small = small.replace("_", " ")
+        written = self._small.encode("ascii", "replace").translate(_WORDS)
+        firsts = {word[:3] for word in written.split()}
+        if b"?" in written:  # a letter, or a sign before a word
+            firsts.update(word[:3] for word in written.replace(b"?", b" ").split())
+        firsts.update([word[:2] for word in firsts])
+        firsts.update([word[:1] for word in firsts])
+        self._firsts = firsts
+
+    def _look_for(self, words: _Words) -> list[tuple[int, int]]:
+        small, firsts, hits = self._small, self._firsts, []
+        for beginning in words.beginnings:
+            if _first_letters(beginning) not in firsts:
+                continue
+            place = small.find(beginning)
+            while place >= 0:
+                if (not place or not small[place - 1].isalnum()) and (match := words.pattern.match(small, place)):
+                    hits.append(match.span())
+                place = small.find(beginning, place + 1)
+        hits.sort()
+        return hits
+
+    def near(self, words: str, start: int) -> int:
+        """How near one of the words stands before `start`, 0 where none does or the name of something else is nearer.
+
+        It has to be in the same sentence.
+        """
+        end = self._last(words, start)
+        if end < 0 or (words != NOT_PERSONAL and self._last(NOT_PERSONAL, start) > end):
+            return 0
+        return BEHIND + 1 - (start - end)
+
+    def _last(self, words: str, start: int) -> int:
+        hits = self.hits(words)
+        place = bisect_left(hits, (start,)) if hits else 0
+        while place:
+            place -= 1
+            begin, end = hits[place]
+            if begin <= start - BEHIND:
+                break
+            if end > start:  # it reaches into what it would name
+                match = _words(words).pattern.match(self._small, begin, start)
+                if match is None:
+                    continue
+                end = match.end()
+            return -1 if _SENTENCE.search(self._small, end, start) else end
+        return -1
 
 
 class Scanner:
@@ -158,19 +255,21 @@ class Scanner:
         self._kinds = kinds
         self._ignore = ignore
         self._email = "email" in kinds
+        self._placeholders = PLACEHOLDER.kind in kinds
         self._patterns = [
-            (number, re.compile(rule.pattern, re.ASCII), re.compile(rule.hint, re.ASCII), rule)
-            for number, rule in enumerate(rule for rule in (*PATTERNS, _PLACEHOLDERS) if rule.kind in kinds)
+            (number, re.compile(rule.pattern, re.ASCII), re.compile(rule.hint or rule.start), re.compile(rule.start), rule)
+            for number, rule in enumerate(PATTERNS)
+            if rule.kind in kinds
         ]
-        self._tree = _Node()
+        self.tree = _Node()
         for shape in SHAPES:
             for form in shape.forms if shape.kind in kinds else ():
-                node = self._tree
-                for token in form.split(" "):
+                node = self.tree
+                for token in form.encode().split(b" "):
                     node = node.after.setdefault(token, _Node())
                 node.shapes.append(shape)
-        self._uneven = {length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()}
-        self._licences = [shape for shape in LICENCES if shape.kind in kinds]
+        self.uneven = {length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()}
+        self.licences = [shape for shape in LICENCES if shape.kind in kinds]
 
     def __reduce__(self) -> tuple[Callable[..., Scanner], tuple[frozenset[str], Ignored | None]]:
         return scanner_for, (self._kinds, self._ignore)
@@ -183,140 +282,264 @@ class Scanner:
 
     @staticmethod
     def decided(buffer: str, undecided: int) -> int:
-        """Up to where no finding that begins before can grow or come any more, whatever follows."""
+        """Up to where no finding that begins before can grow or come any more, whatever follows; `buffer` is plain."""
         decided = max(undecided, len(buffer) - LONGEST - 1)
         for match in _BREAK.finditer(buffer, undecided):
             decided = max(decided, match.end())
         return decided
 
-    def find(self, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[Found]:
-        """All findings that begin in `text[start:stop]`, with `offset` added.
+    def find(
+        self, written: str, text: str, start: int, stop: int, offset: int, resume: dict[int, int]
+    ) -> list[Found]:
+        """All findings that begin in `text[start:stop]`, with `offset` added. `text` is `plain(written)`.
 
-        `text` holds `BEHIND` characters before `start` if there are any. `resume` holds where each search goes on (with
+        It holds `BEHIND` characters before `start` if there are any. `resume` holds where each search goes on (with
         `offset`); it is read and updated.
         """
         found: list[Found] = []
-        if self._email and ("@" in text or "%40" in text or "&#64;" in text or "\uff20" in text):
+        if self._email:
             self._find_emails(text, start, stop, offset, found)
-        digits = _DIGITS.search(text, start) is not None
-        if digits:
-            self._find_numbers(text, start, stop, offset, resume, found)
-        if digits or "_" in text or ":" in text or "<<" in text or "[" in text or "(" in text or "{" in text:
-            near = text[max(0, start - BEHIND) :].lower()
-            for number, pattern, hint, rule in self._patterns:
-                if rule.near and not any(word in near for word in rule.near):
+        digits = _DIGIT.search(text, start) is not None
+        if digits or "<<" in text or "::" in text or _PAIRS.search(text) is not None:
+            written_in_ascii = text.encode("ascii", "replace")
+            skeleton, outline = written_in_ascii.translate(_SKELETON), written_in_ascii.translate(_OUTLINE)
+            named = _Named(text)
+            if digits:
+                _Numbers(self, text, skeleton, named).find(start, stop, offset, resume, found)
+            for numbered in self._patterns:
+                rule = numbered[4]
+                if rule.context:
+                    if digits and named.hits(rule.context):
+                        self._find_named(numbered, text, named, (start, stop, offset), resume, found)
                     continue
-                if hint.search(text, start) is not None:
-                    self._find_pattern((number, pattern, rule), text, (start, stop, offset), resume, found)
-        return found
-
-    def _add(self, found: list[Found], text: str, span: tuple[int, int], kind: str, offset: int, rank: int = 0) -> None:
-        start, end = span
-        if self._ignore is None or not self._ignore.holds(text[start:end]):
-            found.append(Found(start + offset, -end - offset, rank, kind, end + offset))
+                drawn = outline if rule.zeros else skeleton
+                if not rule.hint or numbered[2].search(drawn, start) is not None:
+                    self._find_pattern(numbered, text, drawn, (start, stop, offset), resume, found)
+        if self._placeholders and _MAYBE_PLACEHOLDER.search(text, start) is not None:
+            self._find_placeholders(text, start, stop, offset, resume, found)
+        ignore = self._ignore
+        if ignore is None or not found:
+            return found
+        return [one for one in found if not ignore.holds(written[one.start - offset : one.end - offset])]
 
     def _find_emails(self, text: str, start: int, stop: int, offset: int, found: list[Found]) -> None:
-        for at in _AT.finditer(text, start, min(len(text), stop + 65)):
-            local = _LOCAL.search(text, max(0, at.start() - 64), at.start())
-            if local is None or not start <= local.start() < stop:
-                continue
-            domain = _DOMAIN.match(text, at.end())
-            if domain is not None:
-                self._add(found, text, (local.start(), domain.end()), "email", offset)
+        if "@" in text or "%40" in text or "&#64;" in text:
+            for at in _AT.finditer(text, start, min(len(text), stop + 66)):
+                self._find_email(text, at, _DOMAIN, (start, stop, offset), found)
+        if ("[" in text or "(" in text or "{" in text) and ("at" in text or "AT" in text or "@" in text):
+            for at in _AT_WRITTEN.finditer(text, start, min(len(text), stop + 72)):
+                self._find_email(text, at, _DOMAIN_WRITTEN, (start, stop, offset), found)
+
+    def _find_email(
+        self,
+        text: str,
+        at: re.Match[str],
+        domains: re.Pattern[str],
+        limits: tuple[int, int, int],
+        found: list[Found],
+    ) -> None:
+        start, stop, offset = limits
+        end = at.start()
+        if domains is _DOMAIN_WRITTEN and end and text[end - 1] == " ":
+            end -= 1
+        if not end or _END_OF_LOCAL.match(text, end - 1) is None:
+            return
+        local = _LOCAL.search(text, max(0, end - 64), end)
+        if local is None or not start <= local.start() < stop:
+            return
+        domain = domains.match(text, at.end())
+        if domain is not None:
+            found.append(_found(local.start(), domain.end(), "email", offset, 0))
 
     def _find_pattern(
         self,
-        numbered: tuple[int, re.Pattern[str], Pattern],
+        numbered: tuple[int, re.Pattern[str], re.Pattern[bytes], re.Pattern[bytes], Pattern],
         text: str,
+        skeleton: bytes,
         limits: tuple[int, int, int],
         resume: dict[int, int],
         found: list[Found],
     ) -> None:
-        number, pattern, rule = numbered
+        number, pattern, _, starts, rule = numbered
         start, stop, offset = limits
         position = max(start, resume.get(number, 0) - offset)
-        while position < stop:
-            match = pattern.search(text, position)
-            if match is None or match.start() >= stop:
+        for place in starts.finditer(skeleton, position):
+            begin = place.start()
+            if begin >= stop:
                 return
-            if rule.check(match.group()) and (not rule.context or _Before(text, match.start()).names(rule.context)):
-                self._add(found, text, match.span(), rule.kind, offset, 1 if rule.kind != "email" else 0)
+            if begin < position:
+                continue
+            match = pattern.match(text, begin)
+            if match is not None and rule.check(match.group()):
+                found.append(_found(begin, match.end(), rule.kind, offset, 1))
                 position = match.end()
                 resume[number] = position + offset
-            else:
-                position = match.start() + 1
 
-    def _find_numbers(
+    def _find_named(
+        self,
+        numbered: tuple[int, re.Pattern[str], re.Pattern[bytes], re.Pattern[bytes], Pattern],
+        text: str,
+        named: _Named,
+        limits: tuple[int, int, int],
+        resume: dict[int, int],
+        found: list[Found],
+    ) -> None:
+        """Only behind the words that name it."""
+        number, pattern, _, _, rule = numbered
+        start, stop, offset = limits
+        position = max(start, resume.get(number, 0) - offset)
+        for begin, _end in named.hits(rule.context):
+            limit = min(stop, begin + BEHIND)
+            position = max(position, begin + 1)
+            while position < limit:
+                match = pattern.search(text, position, limit + BEHIND)
+                if match is None or match.start() >= limit:
+                    position = limit
+                elif rule.check(match.group()) and named.near(rule.context, match.start()):
+                    found.append(_found(match.start(), match.end(), rule.kind, offset, 1))
+                    position = match.end()
+                    resume[number] = position + offset
+                else:
+                    position = match.start() + 1
+
+    def _find_placeholders(
         self, text: str, start: int, stop: int, offset: int, resume: dict[int, int], found: list[Found]
     ) -> None:
-        position = max(start, resume.get(-1, 0) - offset)
-        for row in _rows(text, position, stop):
-            if len(row) == 1 and row[0][1] - row[0][0] < _SHORTEST:
-                continue
-            number = 0
-            while number < len(row) and row[number][0] < stop:
-                end, kind = self._read(text, row, number)
-                if kind:
-                    self._add(found, text, (row[number][0], row[end - 1][1]), kind, offset)
-                    resume[-1] = row[end - 1][1] + offset
-                    number = end
-                else:
-                    number += 1
+        position = max(start, resume.get(-2, 0) - offset)
+        for match in _PLACEHOLDER.finditer(text, position):
+            if match.start() >= stop:
+                return
+            found.append(_found(match.start(), match.end(), PLACEHOLDER.kind, offset, 1))
+            resume[-2] = match.end() + offset
 
-    def _read(self, text: str, row: list[tuple[int, int]], number: int) -> tuple[int, str]:
-        """The longest number that begins at a token: the token after it, and its kind."""
-        best, kind = number, ""
-        node = self._tree
-        start = row[number][0]
-        before = _Before(text, start)
-        for place in range(number, len(row)):
-            begin, end = row[place]
-            following = node.after.get(text[begin:end].translate(_SHAPE))
-            if following is None:
+
+class _Numbers:
+    """The search for numbers in one text."""
+
+    __slots__ = ("_lengths", "_licences", "_named", "_skeleton", "_text", "_tree", "_uneven")
+
+    def __init__(self, scanner: Scanner, text: str, skeleton: bytes, named: _Named) -> None:
+        self._tree = scanner.tree.after
+        self._uneven = scanner.uneven
+        self._licences = scanner.licences
+        self._text = text
+        self._skeleton = skeleton
+        self._named = named
+        self._lengths: set[int] | None = None
+
+    def find(self, start: int, stop: int, offset: int, resume: dict[int, int], found: list[Found]) -> None:
+        """Add the numbers that begin in `text[start:stop]`; see `Scanner.find`."""
+        tree, skeleton = self._tree, self._skeleton
+        covered = max(start, resume.get(-1, 0) - offset)
+        for match in _ROW.finditer(skeleton, covered):
+            begin = match.start()
+            if begin >= stop + _REACH:
                 break
-            node = following
-            if node.shapes and (told := self._tell(node.shapes, text[start:end], before)):
-                best, kind = place + 1, told
+            row = match.group().split(b" ")
+            first = 0
+            if begin and skeleton[begin - 1] in _JOINED:
+                first = 1
+                for at in self._beginnings(begin, covered):
+                    if covered <= at < stop:
+                        whole = [skeleton[at:begin] + row[0], *row[1:]]
+                        end, kind = self._read(whole, 0, at, joined=at and skeleton[at - 1] in _JOINED)
+                        if kind:
+                            found.append(_found(at, end, kind, offset, 0))
+                            covered = end
+                            break
+                begin += len(row[0]) + 1
+            elif len(row) == 1 and len(row[0]) < _SHORTEST:
+                continue
+            for number in range(first, len(row)):
+                token = row[number]
+                if begin >= stop:
+                    break
+                if begin >= covered and (token in tree or (len(token) >= _SHORTEST - 1 and self._may_be(token))):
+                    end, kind = self._read(row, number, begin)
+                    if kind:
+                        found.append(_found(begin, end, kind, offset, 0))
+                        covered = end
+                begin += len(token) + 1
+        if covered > start:
+            resume[-1] = covered + offset
+
+    def _beginnings(self, begin: int, floor: int) -> list[int]:
+        """Where a token may begin whose first digit is at `begin`, the longest first: it is joined to what precedes."""
+        skeleton, floor = self._skeleton, max(floor - 2, begin - _REACH, 0)
+        head = begin
+        while head > floor and skeleton[head - 1] == 65:
+            head -= 1
+        before = skeleton[head - 1 : head]
+        if before == b"9" or (head == floor > 0 and before == b"A"):
+            return []  # it began before
+        if before == b"-" and head == begin and _ONE_LETTER.search(skeleton, max(0, head - 3), head):
+            return [head - 2, begin]
+        return [head, begin] if head < begin else [begin]
+
+    def _may_be(self, token: bytes) -> bool:
+        """Whether a token that is no shape's first one may still be a number, or hold one."""
+        if self._lengths is None:
+            self._lengths = {length for length, shapes in self._uneven.items() if self._named.shapes(shapes)}
+            if self._named.shapes(self._licences):
+                self._lengths.update(range(5, 21))
+        return len(token) in self._lengths or (token[-1] == 65 and _TAIL.search(token) is not None)
+
+    def _read(self, row: list[bytes], number: int, begin: int, *, joined: bool = False) -> tuple[int, str]:
+        """The longest number that begins at a token: its end, and its kind."""
+        best, kind = begin, ""
+        after, at = self._tree, begin
+        for place in range(number, len(row)):
+            token = row[place]
+            node, end, last = after.get(token), at + len(token), False
+            if node is None:
+                tail = _TAIL.search(token) if token[-1] == 65 else None
+                if tail is None:
+                    break
+                node, end, last = after.get(token[: tail.start()]), at + tail.start(), True
+                if node is None:
+                    break
+            elif token == b"A" and not self._text[at].isupper():
+                break
+            if node.shapes:
+                shapes = self._named.shapes(node.shapes)
+                if shapes and (told := self._tell(shapes, begin, end, joined=joined)):
+                    best, kind = end, told
+            if last:
+                break
+            after, at = node.after, end + 1
         if kind:
             return best, kind
-        begin, end = row[number]
-        length = end - begin
-        uneven = self._uneven.get(length, [])
-        if uneven and text[begin:end].isalnum() and (told := self._tell(uneven, text[begin:end], before)):
-            return number + 1, told
-        if self._licences and 5 <= length <= 20 and (told := self._tell(self._licences, text[begin:end], before)):
-            return number + 1, told
-        return number, ""
+        token = row[number]
+        tail = _TAIL.search(token) if token[-1] == 65 else None
+        length = len(token) if tail is None else tail.start()
+        end = begin + length
+        if (uneven := self._uneven.get(length)) and token[:length].isalnum():
+            kind = self._tell(self._named.shapes(uneven), begin, end, joined=joined)
+        if not kind and 5 <= length <= 20:
+            kind = self._tell(self._named.shapes(self._licences), begin, end, joined=joined)
+        return end, kind
 
-    @staticmethod
-    def _tell(shapes: list[Shape], written: str, before: _Before) -> str:
+    def _tell(self, shapes: Sequence[Shape], begin: int, end: int, *, joined: bool) -> str:
         """Which of the shapes it is: the one whose name stands nearest, else the first whose check holds."""
-        compact = written.translate(_COMPACT).upper()
-        told, nearest = "", -1
+        named = self._named
+        compact, told, nearest = "", "", -1
         for shape in shapes:
             near = 0
             if shape.context:
-                near = before.names(shape.context)
-                if not near and (shape.needed or (shape.weak and before.refutes)):
+                near = named.near(shape.context, begin)
+                if not near and (shape.needed or (shape.weak and named.near(NOT_PERSONAL, begin))):
                     continue
-            if near > nearest and shape.check(compact):
+            if near <= nearest or (joined and not self._joins(near, begin)):
+                continue
+            if not compact:
+                compact = self._text[begin:end].translate(_COMPACT).upper()
+            if shape.check(compact):
                 told, nearest = shape.kind, near
         return told
 
-
-def _rows(text: str, start: int, stop: int) -> Iterator[list[tuple[int, int]]]:
-    """Tokens with one space between them."""
-    row: list[tuple[int, int]] = []
-    for match in _TOKEN.finditer(text, start, min(len(text), stop + _REACH + 100)):
-        span = match.span()
-        if row and (span[0] - row[-1][1] != 1 or text[span[0] - 1] not in GAP):
-            yield row
-            row = []
-        if not row and span[0] >= stop:
-            return
-        row.append(span)
-    if row:
-        yield row
+    def _joins(self, near: int, begin: int) -> bool:
+        """Whether the word that names the number is joined to it: `ssn-...`, and not the end of some identifier."""
+        return bool(near) and _JOINT.match(self._skeleton, begin - (BEHIND + 1 - near), begin) is not None
 
 
 @functools.lru_cache(maxsize=64)

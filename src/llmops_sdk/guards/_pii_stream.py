@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from llmops_sdk.guards._pii_scan import BEHIND, Found, Scanner
-from llmops_sdk.guards._segments import Segment, _Cutter
+from llmops_sdk.guards._pii_scan import BEHIND, Found, Scanner, plain
+from llmops_sdk.guards._segments import Segment, Cutter
 from llmops_sdk.loops import in_thread
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
@@ -42,6 +42,7 @@ class PIIStream:
         "_offset",
         "_origin",
         "_over",
+        "_plain",
         "_recognize",
         "_resume",
         "_scanned",
@@ -59,7 +60,7 @@ class PIIStream:
         *,
         origin: str = "",
         recognize: Recognize | None = None,
-        cutter: _Cutter | None = None,
+        cutter: Cutter | None = None,
     ) -> None:
         self._scanner = scanner
         self._action = action
@@ -68,6 +69,7 @@ class PIIStream:
         self._recognize = recognize
         self._cutter = cutter
         self._buffer = ""
+        self._plain = ""  # the buffer, as the scanner reads it
         self._offset = 0  # of the buffer in the text
         self._scanned = 0  # up to where, in the buffer, the scanner's findings are known
         self._undecided = 0  # up to where, in the buffer, it was emitted (or is covered)
@@ -90,7 +92,8 @@ class PIIStream:
         if self._over:
             return ""
         self._buffer += text
-        return self._advance(text, self._scanner.decided(self._buffer, self._scanned), final=False)
+        self._plain += plain(text)
+        return self._advance(text, self._scanner.decided(self._plain, self._scanned), final=False)
 
     def finish(self) -> str | Awaitable[str]:
         """The text has ended: return the rest that may be emitted."""
@@ -127,7 +130,9 @@ class PIIStream:
     def _scan(self, decided: int, *, final: bool) -> list[Segment]:
         start = self._scanned
         if decided > start:
-            self._waiting += self._scanner.find(self._buffer, start, decided, self._offset, self._resume)
+            self._waiting += self._scanner.find(
+                self._buffer, self._plain, start, decided, self._offset, self._resume
+            )
             self._scanned = decided
         return [] if self._cutter is None else self._cutter.feed(self._buffer[start:decided], final=final)
 
@@ -147,6 +152,7 @@ class PIIStream:
             found = await in_thread(lambda: self._recognized(segments))
         except BaseException:
             self._buffer = self._buffer.removesuffix(text)  # `held` is what was fed before
+            self._plain = self._plain[: len(self._buffer)]
             raise
         end = segments[-1].start + len(segments[-1].text) - self._offset
         emitted = self._decide(end, found)
@@ -212,4 +218,5 @@ class PIIStream:
         self._scanned -= kept
         if kept:
             self._buffer = self._buffer[kept:]
+            self._plain = self._plain[kept:]
             self._offset += kept

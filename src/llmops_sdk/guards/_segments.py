@@ -20,7 +20,7 @@ from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
-__all__ = ["Segment", "SegmentGuard", "merge_verdicts"]
+__all__ = ["Cutter", "Segment", "SegmentGuard", "merge_verdicts"]
 
 _END = re.compile("""[.!?\u2026]["'\u201d\u2019)\\]]{0,3}\\s|[\\n\u3002\uff01\uff1f]""")
 _END_LENGTH = 5
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
     start: int
 
 
-class _Cutter:
+class Cutter:
     """Cuts a text that arrives in any chunks into the same segments."""
 
     def __init__(self, longest: int, shortest: int, behind: int) -> None:
@@ -142,7 +142,7 @@ class SegmentGuard(Guard):
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
         """Decide about the whole text: all of its segments."""
-        segments = _Cutter(*self._cut).feed(text, final=True) or [Segment("", "", 0)]
+        segments = Cutter(*self._cut).feed(text, final=True) or [Segment("", "", 0)]
         judged = self.judge_all(segments, context)
         return self._awaited(segments, judged) if isinstance(judged, Awaitable) else _whole(segments, judged)
 
@@ -151,13 +151,13 @@ class SegmentGuard(Guard):
 
     def open_stream(self, context: GuardContext, /) -> GuardStream | None:
         """The guard at work on one stream."""
-        return SegmentStream(self, _Cutter(*self._cut), context)
+        return SegmentStream(self, Cutter(*self._cut), context)
 
 
 class SegmentStream:
     """A `SegmentGuard` at work on one stream: what it returns is awaitable where it has to wait for a judgement."""
 
-    def __init__(self, guard: SegmentGuard, cutter: _Cutter, context: GuardContext) -> None:
+    def __init__(self, guard: SegmentGuard, cutter: Cutter, context: GuardContext) -> None:
         self._guard = guard
         self._cutter = cutter
         self._context = context
