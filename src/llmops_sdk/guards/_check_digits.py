@@ -122,19 +122,25 @@ _NETWORKS: tuple[tuple[range, tuple[int, ...]], ...] = (
 )
 
 
+_NETWORK_STARTS = frozenset(f"{leading:06d}"[:2] for numbers, _ in _NETWORKS for leading in numbers[::100])
+
+
 def is_card(digits: str) -> bool:
     """Luhn's check digit, and a network that issues numbers of this length."""
-    if not is_luhn(digits) or len(set(digits)) == 1:
+    if digits[:2] not in _NETWORK_STARTS or not is_luhn(digits) or len(set(digits)) == 1:
         return False
     leading, length = int(digits[:6]), len(digits)
     return any(leading in numbers and length in lengths for numbers, lengths in _NETWORKS)
+
+
+_BASE_36 = {ord(c): str(number) for number, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", start=10)}
 
 
 def is_iban(text: str) -> bool:
     """ISO 13616: the length of the country, and ISO 7064 modulo 97."""
     if IBAN_LENGTHS.get(text[:2]) != len(text):
         return False
-    return int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
+    return int((text[4:] + text[:4]).translate(_BASE_36)) % 97 == 1
 
 
 def is_nir(text: str) -> bool:

@@ -456,12 +456,14 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         kind="iban",
         pattern=rf"(?:{_ibans()})(?![0-9A-Za-z])",
+        hint=rb"99(?<=AA99)[ \-]?[9A]{4}",
         start=rb"A(?<![9A].)(?=A99[ \-]?[9A]{4})",
         check=lambda text: checks.is_iban(_compact(text)),
     ),
     Pattern(
         kind="nino",
         pattern=r"[A-Z]{2}(?: [0-9]{2} [0-9]{2} [0-9]{2} |[ ]?[0-9]{6}[ ])[A-D](?![0-9A-Za-z])",
+        hint=rb"99 A(?![9A])",
         start=rb"A(?<![9A_].)(?=A ?99 ?99 ?99 A(?![9A]))",
         check=lambda text: _nino(_compact(text)),
     ),
@@ -476,6 +478,7 @@ PATTERNS: tuple[Pattern, ...] = (
         # Five numbers are a version: they match as a whole and are refused, and no part of them begins after a dot.
         pattern=r"(?<![0-9A-Za-z.])(?<![A-Za-z]/)(?<!rv:)(?<!ersion )[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
         r"(?:\.[0-9]{1,3}){0,4}(?![0-9A-Za-z])",
+        hint=rb"\.9{1,3}\.9{1,3}\.9",
         start=rb"9(?<![9A.].)(?=9{0,2}\.9{1,3}\.9{1,3}\.9)",
         check=_is_ip,
     ),
@@ -489,10 +492,16 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         kind="mac",
-        pattern=r"(?<![0-9A-Za-z:\-.])(?:[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}"
-        r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![0-9A-Za-z:\-])",
-        hint=rb"[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}(?![9A:\-])|\.[9A]{4}\.[9A]{4}(?![9A:\-])",
-        start=rb"[9A](?<![9A:\-.].)(?=[9A](?:[:\-][9A]{2}[:\-]|[9A]{2}\.[9A]{4}\.))",
+        pattern=r"[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})(?![0-9A-Za-z:\-])",
+        hint=rb"[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}(?![9A:\-])",
+        start=rb"[9A](?<![9A:\-.].)(?=[9A][:\-][9A]{2}[:\-])",
+        check=lambda text: len(set(_compact(text))) > 1,
+    ),
+    Pattern(
+        kind="mac",
+        pattern=r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z:\-])",
+        hint=rb"\.[9A]{4}\.[9A]{4}(?![9A:\-])",
+        start=rb"[9A](?<![9A:\-.].)(?=[9A]{3}\.[9A]{4}\.)",
         check=lambda text: len(set(_compact(text))) > 1,
     ),
     Pattern(
@@ -509,6 +518,7 @@ PATTERNS: tuple[Pattern, ...] = (
         # North America.
         pattern=r"(?<![0-9A-Za-z.\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ .\-]?|[2-9][0-9]{2}[ .\-/])"
         rf"[0-9]{{3}}[ .\-][0-9]{{4}}{_EXTENSION}(?![0-9A-Za-z\-])",
+        hint=rb"999[ .\-]9999(?![9A])",
         start=rb"9(?<![9A.\-].)(?=99[ .\-/]999[ .\-]9999|[ .\-](?:\(999\)[ .\-]?|999[ .\-/])999[ .\-]9999)"
         rb"|\((?<![9A.\-].)(?=999\)[ .\-]?999[ .\-]9999)",
         check=_is_phone,
@@ -535,19 +545,23 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         kind="crypto",
         pattern=r"[13][1-9A-HJ-NP-Za-km-z]{25,34}(?![0-9A-Za-z])",
+        hint=rb"9A[9A]{12}",
         start=rb"9(?<![9A].)(?=[9A]{25,34}(?![9A]))",
         check=checks.is_bitcoin,
     ),
     Pattern(
         kind="crypto",
         pattern=r"(?:bc1[0-9a-z]{8,87}|BC1[0-9A-Z]{8,87})(?![0-9A-Za-z])",
+        hint=rb"9(?<=AA9)[9A]{8}",
         start=rb"A(?<![9A].)(?=A9[9A]{8,87}(?![9A]))",
         check=checks.is_bech32,
     ),
     Pattern(
         kind="crypto",
         pattern=r"0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])",
-        start=rb"9(?<![9A].)(?=A[9A]{40}(?![9A]))",
+        hint=rb"0A[09A]{40}",
+        start=rb"0(?<![09A].)(?=A[09A]{40}(?![09A]))",
+        zeros=True,
     ),
     Pattern(
         kind="birth_date",

@@ -31,7 +31,9 @@ LONGEST = 544
 BEHIND = 64
 """How many characters before a number its words are looked for."""
 
-_SHORTEST = 6  # of the shapes
+_LONGEST_DIGITS = 16  # from here on, what changes letters and digits has letters
+_LONGEST_ROW = 10  # tokens of a shape, and more
+_A = ord("A")
 _REACH = 45  # of the longest shape, spaces included
 _LETTER = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
 _AT = re.compile(rf"(?:@|%40|&#64;)(?=[{_LETTER}0-9])")
@@ -56,14 +58,16 @@ _PLAIN = {
     **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
     **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE63), "-"),
 }
-_NOT_PLAIN = re.compile(f"[{''.join(map(chr, _PLAIN))}]+")
+_PLAIN_BY_SIGN = {chr(code): sign for code, sign in _PLAIN.items()}
+_NOT_PLAIN = frozenset(_PLAIN_BY_SIGN)
 
 
 def plain(text: str) -> str:
     """`text` with the digits, letters, spaces and hyphens of ASCII in place of others, each of one character."""
-    if text.isascii() or _NOT_PLAIN.search(text) is None:
-        return text
-    return _NOT_PLAIN.sub(lambda match: match.group().translate(_PLAIN), text)
+    if not text.isascii():
+        for sign in _NOT_PLAIN.intersection(text):
+            text = text.replace(sign, _PLAIN_BY_SIGN[sign])
+    return text
 
 
 _SKELETON = bytes.maketrans(
@@ -113,13 +117,14 @@ def _found(start: int, end: int, kind: str, offset: int, rank: int) -> Found:
 
 
 class _Node:
-    """Shapes that begin with the same tokens."""
+    """Shapes that begin with the same tokens. `all_shapes` are those that go on, too."""
 
-    __slots__ = ("after", "shapes")
+    __slots__ = ("after", "all_shapes", "shapes")
 
     def __init__(self) -> None:
         self.after: dict[bytes, _Node] = {}
         self.shapes: list[Shape] = []
+        self.all_shapes: list[Shape] = []
 
 
 class _Words:
@@ -267,6 +272,7 @@ class Scanner:
                 node = self.tree
                 for token in form.encode().split(b" "):
                     node = node.after.setdefault(token, _Node())
+                    node.all_shapes.append(shape)
                 node.shapes.append(shape)
         self.uneven = {length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()}
         self.licences = [shape for shape in LICENCES if shape.kind in kinds]
@@ -416,58 +422,78 @@ class Scanner:
 class _Numbers:
     """The search for numbers in one text."""
 
-    __slots__ = ("_lengths", "_licences", "_named", "_skeleton", "_text", "_tree", "_uneven")
+    __slots__ = ("_licences", "_named", "_skeleton", "_text", "_tree", "_tried", "_uneven")
 
     def __init__(self, scanner: Scanner, text: str, skeleton: bytes, named: _Named) -> None:
         self._tree = scanner.tree.after
         self._uneven = scanner.uneven
-        self._licences = scanner.licences
+        self._licences: Sequence[Shape] = scanner.licences
+        self._tried = False
         self._text = text
         self._skeleton = skeleton
         self._named = named
-        self._lengths: set[int] | None = None
 
     def find(self, start: int, stop: int, offset: int, resume: dict[int, int], found: list[Found]) -> None:
         """Add the numbers that begin in `text[start:stop]`; see `Scanner.find`."""
-        tree, skeleton = self._tree, self._skeleton
+        skeleton = self._skeleton
         covered = max(start, resume.get(-1, 0) - offset)
+        dead: set[bytes] = set()  # rows that cannot be a number in this text
         for match in _ROW.finditer(skeleton, covered):
             begin = match.start()
+            written = match.group()
+            if begin and skeleton[begin - 1] in _JOINED:
+                row = written.split(b" ")
+                covered = self._read_joined(row, begin, (covered, stop, offset), found)
+                begin += len(row[0]) + 1
+                del row[0]
+            elif written in dead:
+                continue
+            else:
+                row = written.split(b" ")
             if begin >= stop + _REACH:
                 break
-            row = match.group().split(b" ")
-            first = 0
-            if begin and skeleton[begin - 1] in _JOINED:
-                first = 1
-                for at in self._beginnings(begin, covered):
-                    if covered <= at < stop:
-                        whole = [skeleton[at:begin] + row[0], *row[1:]]
-                        end, kind = self._read(whole, 0, at, joined=at and skeleton[at - 1] in _JOINED)
-                        if kind:
-                            found.append(_found(at, end, kind, offset, 0))
-                            covered = end
-                            break
-                begin += len(row[0]) + 1
-            elif len(row) == 1 and len(row[0]) < _SHORTEST:
-                continue
-            for number in range(first, len(row)):
-                token = row[number]
-                if begin >= stop:
-                    break
-                if begin >= covered and (token in tree or (len(token) >= _SHORTEST - 1 and self._may_be(token))):
-                    end, kind = self._read(row, number, begin)
-                    if kind:
-                        found.append(_found(begin, end, kind, offset, 0))
-                        covered = end
-                begin += len(token) + 1
+            self._tried = begin + len(written) > stop
+            covered = self._read_row(row, begin, (covered, stop, offset), found)
+            if not self._tried:
+                dead.add(written)
         if covered > start:
             resume[-1] = covered + offset
+
+    def _read_joined(
+        self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]
+    ) -> int:
+        """The number that begins at the first token, which is joined to what precedes it; up to where all is known."""
+        covered, stop, offset = limits
+        skeleton = self._skeleton
+        for at in self._beginnings(begin, covered):
+            if covered <= at < stop:
+                whole = [skeleton[at:begin] + row[0], *row[1:_LONGEST_ROW]]
+                end, kind = self._read(whole, 0, at, joined=at > 0 and skeleton[at - 1] in _JOINED)
+                if kind:
+                    found.append(_found(at, end, kind, offset, 0))
+                    return end
+        return covered
+
+    def _read_row(self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]) -> int:
+        """The numbers that begin at the tokens of a row."""
+        covered, stop, offset = limits
+        tree = self._tree
+        for number, token in enumerate(row):
+            if begin >= stop:
+                break
+            if (token in tree or len(token) > 4) and begin >= covered:
+                end, kind = self._read(row, number, begin)
+                if kind:
+                    found.append(_found(begin, end, kind, offset, 0))
+                    covered = end
+            begin += len(token) + 1
+        return covered
 
     def _beginnings(self, begin: int, floor: int) -> list[int]:
         """Where a token may begin whose first digit is at `begin`, the longest first: it is joined to what precedes."""
         skeleton, floor = self._skeleton, max(floor - 2, begin - _REACH, 0)
         head = begin
-        while head > floor and skeleton[head - 1] == 65:
+        while head > floor and skeleton[head - 1] == _A:
             head -= 1
         before = skeleton[head - 1 : head]
         if before == b"9" or (head == floor > 0 and before == b"A"):
@@ -476,47 +502,46 @@ class _Numbers:
             return [head - 2, begin]
         return [head, begin] if head < begin else [begin]
 
-    def _may_be(self, token: bytes) -> bool:
-        """Whether a token that is no shape's first one may still be a number, or hold one."""
-        if self._lengths is None:
-            self._lengths = {length for length, shapes in self._uneven.items() if self._named.shapes(shapes)}
-            if self._named.shapes(self._licences):
-                self._lengths.update(range(5, 21))
-        return len(token) in self._lengths or (token[-1] == 65 and _TAIL.search(token) is not None)
-
     def _read(self, row: list[bytes], number: int, begin: int, *, joined: bool = False) -> tuple[int, str]:
         """The longest number that begins at a token: its end, and its kind."""
         best, kind = begin, ""
-        after, at = self._tree, begin
+        after, at, named = self._tree, begin, self._named
         for place in range(number, len(row)):
             token = row[place]
             node, end, last = after.get(token), at + len(token), False
             if node is None:
-                tail = _TAIL.search(token) if token[-1] == 65 else None
-                if tail is None:
+                if token[-1] != _A or (tail := _TAIL.search(token)) is None:
                     break
                 node, end, last = after.get(token[: tail.start()]), at + tail.start(), True
                 if node is None:
                     break
             elif token == b"A" and not self._text[at].isupper():
                 break
-            if node.shapes:
-                shapes = self._named.shapes(node.shapes)
-                if shapes and (told := self._tell(shapes, begin, end, joined=joined)):
+            if not named.shapes(node.all_shapes):
+                break
+            if (shapes := node.shapes) and (shapes := named.shapes(shapes)):
+                self._tried = True
+                if told := self._tell(shapes, begin, end, joined=joined):
                     best, kind = end, told
             if last:
                 break
             after, at = node.after, end + 1
-        if kind:
-            return best, kind
-        token = row[number]
-        tail = _TAIL.search(token) if token[-1] == 65 else None
+        return (best, kind) if kind or len(row[number]) < 5 else self._read_uneven(row[number], begin, joined=joined)
+
+    def _read_uneven(self, token: bytes, begin: int, *, joined: bool) -> tuple[int, str]:
+        """The number that a token is without any shape."""
+        tail = _TAIL.search(token) if token[-1] == _A else None
         length = len(token) if tail is None else tail.start()
-        end = begin + length
-        if (uneven := self._uneven.get(length)) and token[:length].isalnum():
-            kind = self._tell(self._named.shapes(uneven), begin, end, joined=joined)
-        if not kind and 5 <= length <= 20:
-            kind = self._tell(self._named.shapes(self._licences), begin, end, joined=joined)
+        end, kind = begin + length, ""
+        # Digits alone are long enough only for kinds that have a shape.
+        if (uneven := self._uneven.get(length)) and (length < _LONGEST_DIGITS or b"A" in token):
+            uneven = self._named.shapes(uneven)
+            if uneven and token[:length].isalnum():
+                self._tried = True
+                kind = self._tell(uneven, begin, end, joined=joined)
+        if not kind and length <= 20 and (licences := self._named.shapes(self._licences)):
+            self._tried = True
+            kind = self._tell(licences, begin, end, joined=joined)
         return end, kind
 
     def _tell(self, shapes: Sequence[Shape], begin: int, end: int, *, joined: bool) -> str:
@@ -527,13 +552,13 @@ class _Numbers:
             near = 0
             if shape.context:
                 near = named.near(shape.context, begin)
-                if not near and (shape.needed or (shape.weak and named.near(NOT_PERSONAL, begin))):
+                if not near and shape.needed:
                     continue
             if near <= nearest or (joined and not self._joins(near, begin)):
                 continue
             if not compact:
                 compact = self._text[begin:end].translate(_COMPACT).upper()
-            if shape.check(compact):
+            if shape.check(compact) and (near or not shape.weak or not named.near(NOT_PERSONAL, begin)):
                 told, nearest = shape.kind, near
         return told
 
