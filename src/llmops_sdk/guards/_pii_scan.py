@@ -32,6 +32,7 @@ BEHIND = 64
 """How many characters before a number its words are looked for."""
 
 _LONGEST_DIGITS = 16  # from here on, what changes letters and digits has letters
+_LOOK_AHEAD = 4  # tokens that say whether any number may begin at the first of them
 _LONGEST_ROW = 10  # tokens of a shape, and more
 _A = ord("A")
 _REACH = 45  # of the longest shape, spaces included
@@ -73,8 +74,8 @@ def plain(text: str) -> str:
 _SKELETON = bytes.maketrans(
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"A" * 52
 )
-# The skeleton of words: small letters and digits; what is not ASCII is a question mark.
-_WORDS = bytes(c if chr(c).isalnum() or c == 63 else 32 for c in range(128)) + b" " * 128
+# For the skeleton of words: small letters; what is not ASCII is a question mark.
+_WORDS = bytes(c if chr(c).isalpha() or c == ord("?") else ord(" ") for c in range(128)) + b" " * 128
 _OUTLINE = bytes.maketrans(  # a skeleton that keeps the zeros
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"0" + b"9" * 9 + b"A" * 52
 )
@@ -82,9 +83,10 @@ _DIGIT = re.compile("[0-9]")
 # A hardware address may have letters only.
 _PAIRS = re.compile(r"[:\-][A-Fa-f]{2}[:\-][A-Fa-f]{2}[:\-]")
 # Tokens from the first one's first digit on. A later one begins with a digit, one letter and a digit, or is a letter.
-_ROW = re.compile(
-    rb"9(?=(?: ?[9A.\-+/]){4})[9A]*(?:[.\-+/][9A]+)*(?: (?=A?9|A(?![9A]))[9A]+(?:[.\-+/][9A]+)*)*"
-)
+_TOKENS = rb"[9A]*(?:[.\-+/][9A]+)*(?: (?=A?9|A(?![9A]))[9A]+(?:[.\-+/][9A]+)*)*"
+_ROW = re.compile(rb"9(?=[9A.\-+/ ]{4})" + _TOKENS)
+_LONG_ROW = re.compile(rb"9(?=[9A.\-+/ ]{7}|(?<=A9)[9A.\-+/ ]{4})" + _TOKENS)
+_LONG = 9  # characters of a number of which no word is needed, at least
 _JOINED = frozenset(b"9A_.-+/")
 _ONE_LETTER = re.compile(rb"(?<![9A.\-+/_])A-\Z")
 _JOINT = re.compile(rb"[A_.\-+/]*\Z")
@@ -169,15 +171,23 @@ def _words(words: str) -> _Words:
     return _Words(words)
 
 
+@functools.cache
+def _all_firsts() -> frozenset[bytes]:
+    contexts = {NOT_PERSONAL, *(rule.context for rule in (*SHAPES, *LICENCES, *PATTERNS))}
+    contexts.update(shape.context for shapes in UNEVEN.values() for shape in shapes)
+    return frozenset().union(*(_words(context).firsts for context in contexts if context))
+
+
 class _Named:
     """The words in one text that name numbers; each kind of them is looked for when it is asked for first."""
 
-    __slots__ = ("_firsts", "_hits", "_small", "_text", "live")
+    __slots__ = ("_any", "_firsts", "_hits", "_small", "_text", "live")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._small = ""
         self._firsts: set[bytes] = set()
+        self._any = True
         self._hits: dict[str, list[tuple[int, int]]] = {}
         self.live: dict[int, list[Shape]] = {}
 
@@ -194,9 +204,10 @@ class _Named:
         if hits is None:
             if not self._small:
                 self._read()
-            looked_for = _words(words)
-            absent = looked_for.firsts.isdisjoint(self._firsts)
-            hits = self._hits[words] = [] if absent else self._look_for(looked_for)
+            hits = []
+            if self._any and not (looked_for := _words(words)).firsts.isdisjoint(self._firsts):
+                hits = self._look_for(looked_for)
+            self._hits[words] = hits
         return hits
 
     def _read(self) -> None:
@@ -212,6 +223,7 @@ class _Named:
         firsts.update([word[:2] for word in firsts])
         firsts.update([word[:1] for word in firsts])
         self._firsts = firsts
+        self._any = not _all_firsts().isdisjoint(firsts)
 
     def _look_for(self, words: _Words) -> list[tuple[int, int]]:
         small, firsts, hits = self._small, self._firsts, []
@@ -275,6 +287,9 @@ class Scanner:
                     node.all_shapes.append(shape)
                 node.shapes.append(shape)
         self.uneven = {length: [shape for shape in shapes if shape.kind in kinds] for length, shapes in UNEVEN.items()}
+        every_shape = [shape for shape in SHAPES if shape.kind in kinds]
+        self.short = [shape for shape in every_shape if min(map(len, shape.forms)) < _LONG]
+        self.short += [shape for shape in LICENCES if shape.kind in kinds]
         self.licences = [shape for shape in LICENCES if shape.kind in kinds]
 
     def __reduce__(self) -> tuple[Callable[..., Scanner], tuple[frozenset[str], Ignored | None]]:
@@ -306,7 +321,7 @@ class Scanner:
         if self._email:
             self._find_emails(text, start, stop, offset, found)
         digits = _DIGIT.search(text, start) is not None
-        if digits or "<<" in text or "::" in text or _PAIRS.search(text) is not None:
+        if digits or "<<" in text or "::" in text or ((text.count(":") > 4 or text.count("-") > 4) and _PAIRS.search(text)):
             written_in_ascii = text.encode("ascii", "replace")
             skeleton, outline = written_in_ascii.translate(_SKELETON), written_in_ascii.translate(_OUTLINE)
             named = _Named(text)
@@ -422,13 +437,15 @@ class Scanner:
 class _Numbers:
     """The search for numbers in one text."""
 
-    __slots__ = ("_licences", "_named", "_skeleton", "_text", "_tree", "_tried", "_uneven")
+    __slots__ = ("_dead", "_licences", "_named", "_short", "_skeleton", "_text", "_tree", "_tried", "_uneven")
 
     def __init__(self, scanner: Scanner, text: str, skeleton: bytes, named: _Named) -> None:
         self._tree = scanner.tree.after
         self._uneven = scanner.uneven
         self._licences: Sequence[Shape] = scanner.licences
         self._tried = False
+        self._short: Sequence[Shape] = scanner.short
+        self._dead: set[tuple[bytes, ...]] = set()  # tokens that begin no number in this text
         self._text = text
         self._skeleton = skeleton
         self._named = named
@@ -438,7 +455,8 @@ class _Numbers:
         skeleton = self._skeleton
         covered = max(start, resume.get(-1, 0) - offset)
         dead: set[bytes] = set()  # rows that cannot be a number in this text
-        for match in _ROW.finditer(skeleton, covered):
+        rows, shortest = (_ROW, 5) if self._named.shapes(self._short) else (_LONG_ROW, _LONG - 1)
+        for match in rows.finditer(skeleton, covered):
             begin = match.start()
             written = match.group()
             if begin and skeleton[begin - 1] in _JOINED:
@@ -446,15 +464,15 @@ class _Numbers:
                 covered = self._read_joined(row, begin, (covered, stop, offset), found)
                 begin += len(row[0]) + 1
                 del row[0]
-            elif written in dead:
+            elif len(written) < shortest or written in dead:
                 continue
             else:
                 row = written.split(b" ")
             if begin >= stop + _REACH:
                 break
-            self._tried = begin + len(written) > stop
-            covered = self._read_row(row, begin, (covered, stop, offset), found)
-            if not self._tried:
+            before = covered
+            covered, tried = self._read_row(row, begin, (covered, stop, offset), found)
+            if not tried and before <= begin and begin + len(written) <= stop:
                 dead.add(written)
         if covered > start:
             resume[-1] = covered + offset
@@ -474,20 +492,29 @@ class _Numbers:
                     return end
         return covered
 
-    def _read_row(self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]) -> int:
-        """The numbers that begin at the tokens of a row."""
+    def _read_row(
+        self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]
+    ) -> tuple[int, bool]:
+        """The numbers that begin at the tokens of a row; up to where all is known, and whether anything was checked."""
         covered, stop, offset = limits
-        tree = self._tree
+        tree, dead, any_tried = self._tree, self._dead, False
         for number, token in enumerate(row):
             if begin >= stop:
                 break
             if (token in tree or len(token) > 4) and begin >= covered:
-                end, kind = self._read(row, number, begin)
-                if kind:
-                    found.append(_found(begin, end, kind, offset, 0))
-                    covered = end
+                tokens = tuple(row[number : number + _LOOK_AHEAD])
+                if tokens not in dead:
+                    self._tried = False
+                    end, kind = self._read(row, number, begin)
+                    if kind:
+                        found.append(_found(begin, end, kind, offset, 0))
+                        covered = end
+                    if self._tried:
+                        any_tried = True
+                    else:
+                        dead.add(tokens)
             begin += len(token) + 1
-        return covered
+        return covered, any_tried
 
     def _beginnings(self, begin: int, floor: int) -> list[int]:
         """Where a token may begin whose first digit is at `begin`, the longest first: it is joined to what precedes."""
@@ -516,7 +543,10 @@ class _Numbers:
                 if node is None:
                     break
             elif token == b"A" and not self._text[at].isupper():
+                self._tried = True
                 break
+            if place - number == _LOOK_AHEAD:
+                self._tried = True
             if not named.shapes(node.all_shapes):
                 break
             if (shapes := node.shapes) and (shapes := named.shapes(shapes)):
