@@ -31,6 +31,7 @@ __all__ = [
     "is_fodselsnummer",
     "is_hetu",
     "is_iban",
+    "is_iso_7064_mod_11_10",
     "is_luhn",
     "is_medicare",
     "is_mrz",
@@ -186,16 +187,18 @@ def is_codice_fiscale(text: str) -> bool:
     return chr(65 + (even + sum(_CF_ODD[c] for c in text[0:15:2])) % 26) == text[15]
 
 
-def is_steuer_id(digits: str) -> bool:
-    """Germany: ISO 7064 modulo 11,10; of the first ten digits one or two repeat, as the tax office gives them out."""
-    first = digits[:10]
-    if digits[0] == "0" or not 8 <= len(set(first)) <= 9:
-        return False
+def is_iso_7064_mod_11_10(digits: str) -> bool:
+    """The last digit is ISO 7064's modulo 11,10 of those before."""
     product = 10
-    for digit in first:
+    for digit in digits[:-1]:
         total = (int(digit) + product) % 10 or 10
         product = total * 2 % 11
-    return (11 - product) % 10 == int(digits[10])
+    return (11 - product) % 10 == int(digits[-1])
+
+
+def is_steuer_id(digits: str) -> bool:
+    """Germany: of the first ten digits one or two repeat, as the tax office gives them out; ISO 7064."""
+    return digits[0] != "0" and 8 <= len(set(digits[:10])) <= 9 and is_iso_7064_mod_11_10(digits)
 
 
 def is_bsn(digits: str) -> bool:

@@ -8,6 +8,7 @@ before it (`needed`). Bare digits always need that word, unless check digits and
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -95,6 +96,12 @@ def _nino(text: str) -> bool:
     return text[8:] in ("A", "B", "C", "D")
 
 
+def _is_british_licence(text: str) -> bool:
+    """DVLA, INF45: five letters (filled with 9), a year, a month (plus 50 for women), a day, a year."""
+    month = int(text[6:8])
+    return (1 <= month <= 12 or 51 <= month <= 62) and 1 <= int(text[8:10]) <= 31 and text[:5].rstrip("9").isalpha()
+
+
 def _pan(text: str) -> bool:
     """India: the fourth letter says what kind of holder it is."""
     return text[3] in "ABCFGHJLPT"
@@ -151,6 +158,9 @@ _PHONE = (
     r"appelez|llam\w{1,5}|"
     "chiam\\w{1,4}|contact|reach"
 )
+_BELGIAN = r"rijksregister\w{0,8}|registre national|national (?:register )?number|nn|niss|insz|national register"
+_SWEDISH = r"personnummer|personnr|pnr|samordningsnummer|swedish (?:personal|id)|personal identity (?:code|number)"
+_STEUER = r"steuer\w{0,12}|steuer-?(?:id|identifikationsnummer|nr|nummer)|idnr|id-nr|identifikationsnummer|tax id|tin"
 _CARD = (
     r"cards?|visa|mastercard|maestro|amex|american express|discover|diners|jcb|credit|debit|"
     "kreditkarten?(?:nummer)?|karten?(?:nummer)?|carte|tarjeta|carta"
@@ -165,7 +175,13 @@ _BORN = (
 SHAPES: tuple[Shape, ...] = (
     Shape(kind="ssn", forms=("999-99-9999",), check=_ssn),
     Shape(kind="itin", forms=("999-99-9999",), check=_itin),
-    Shape(kind="ssn", forms=("999-99-9999", "999 99 9999", "999.99.9999", "999999999"), check=_ssn, context=_SSN, needed=True),
+    Shape(
+        kind="ssn",
+        forms=("999-99-9999", "999 99 9999", "999.99.9999", "999999999"),
+        check=_ssn,
+        context=_SSN,
+        needed=True,
+    ),
     Shape(kind="itin", forms=("999-99-9999", "999 99 9999", "999999999"), check=_itin, context=_SSN, needed=True),
     Shape(
         kind="ein",
@@ -183,6 +199,7 @@ SHAPES: tuple[Shape, ...] = (
             *("99999999 99999999", "9999 9999 9999 999", "999999 999999", "999999 9999999", "999999 999999 9999999"),
         ),
         check=checks.is_card,
+        context=_CARD,
     ),
     Shape(
         kind="card",
@@ -202,8 +219,9 @@ SHAPES: tuple[Shape, ...] = (
             *("9-99-99-99-999-999-99", "9 99 99 99 999 999/99", "9 99 99 99 99999999", "9 9999 99 999 999 99"),
         ),
         check=checks.is_nir,
+        context=r"nir|insee|s[ée]curit[ée] sociale|num[ée]ro de s[ée]cu",
     ),
-    Shape(kind="nino", forms=("AA999999A", "AA-99-99-99-A", "AA.99.99.99.A"), check=_nino),
+    Shape(kind="nino", forms=("AA999999A", "AA-99-99-99-A", "AA.99.99.99.A"), check=_nino, context=_NINO),
     Shape(kind="nino", forms=("AA999999A",), context=_NINO, needed=True),
     Shape(kind="nhs", forms=("999 999 9999", "999-999-9999"), check=_nhs_only, context="nhs", weak=True),
     Shape(
@@ -220,21 +238,25 @@ SHAPES: tuple[Shape, ...] = (
         context="dni|nif",
         weak=True,
     ),
+    Shape(kind="dni", forms=("9999999A", "9999999-A"), check=checks.is_dni, context="dni|nif", needed=True),
     Shape(
-        kind="nie", forms=("A9999999A", "A-9999999-A", "A9999999-A", "A-9999999A", "A 9999999 A"), check=checks.is_dni
+        kind="nie",
+        forms=("A9999999A", "A-9999999-A", "A9999999-A", "A-9999999A", "A 9999999 A"),
+        check=checks.is_dni,
+        context="nie",
     ),
     Shape(
         kind="codice_fiscale",
         forms=("AAAAAA99A99A999A", "AAA AAA 99A99 A999A", "AAA-AAA-99A99-A999A"),
         check=checks.is_codice_fiscale,
+        context="codice fiscale|cf",
     ),
-    Shape(kind="steuer_id", forms=("99 999 999 999",), check=checks.is_steuer_id),
+    Shape(kind="steuer_id", forms=("99 999 999 999",), check=checks.is_steuer_id, context=_STEUER),
     Shape(
         kind="steuer_id",
         forms=("99999999999", "99/999/999/999", "999 999 999 99"),
-        check=checks.is_steuer_id,
-        context=r"steuer\w{0,12}|steuer-?(?:id|identifikationsnummer|nr|nummer)|idnr|id-nr|"
-        "identifikationsnummer|tax id|tin",
+        check=checks.is_iso_7064_mod_11_10,
+        context=_STEUER,
         needed=True,
     ),
     Shape(
@@ -244,26 +266,37 @@ SHAPES: tuple[Shape, ...] = (
         context=r"bsn|burgerservicenummer|sofi(?:nummer)?",
         needed=True,
     ),
-    Shape(kind="rijksregisternummer", forms=("99.99.99-999.99", "99.99.99 999 99"), check=checks.is_belgian),
+    Shape(
+        kind="rijksregisternummer",
+        forms=("99.99.99-999.99", "99.99.99 999 99"),
+        check=checks.is_belgian,
+        context=_BELGIAN,
+    ),
     Shape(
         kind="rijksregisternummer",
         forms=("99999999999", "999999 999 99", "999999-999-99", "999999-999.99"),
         check=checks.is_belgian,
-        context=r"rijksregister\w{0,8}|registre national|national (?:register )?number|nn|niss|insz|national register",
+        context=_BELGIAN,
         needed=True,
     ),
-    Shape(kind="ahv", forms=("999.9999.9999.99", "9999999999999", "999 9999 9999 99"), check=checks.is_ahv),
+    Shape(
+        kind="ahv",
+        forms=("999.9999.9999.99", "9999999999999", "999 9999 9999 99"),
+        check=checks.is_ahv,
+        context="ahv|avs|oasi",
+    ),
     Shape(kind="pesel", forms=("99999999999",), check=checks.is_pesel, context="pesel\\w{0,3}", needed=True),
     Shape(
         kind="personnummer",
         forms=("999999-9999", "99999999-9999", "999999+9999", "99999999+9999"),
         check=_swedish,
+        context=_SWEDISH,
     ),
     Shape(
         kind="personnummer",
         forms=("9999999999", "999999999999", "99999999 9999", "999999 9999"),
         check=_swedish,
-        context=r"personnummer|personnr|samordningsnummer|swedish personal",
+        context=_SWEDISH,
         needed=True,
     ),
     Shape(kind="cpr", forms=("999999-9999",), check=_danish_checked),
@@ -274,11 +307,17 @@ SHAPES: tuple[Shape, ...] = (
         context=r"cpr(?:-?(?:nummer|nr|number))?|personnummer",
         needed=True,
     ),
-    Shape(kind="fodselsnummer", forms=("99999999999", "999999 99999", "999999-99999"), check=checks.is_fodselsnummer),
+    Shape(
+        kind="fodselsnummer",
+        forms=("99999999999", "999999 99999", "999999-99999"),
+        check=checks.is_fodselsnummer,
+        context=r"f[øo]dselsnummer|fnr|d-nummer|personnummer",
+    ),
     Shape(
         kind="hetu",
         forms=("999999-999A", "999999+999A", "999999A999A", "999999-9999", "999999A9999", "999999+9999"),
         check=checks.is_hetu,
+        context=r"hetu|henkil[öo]tunnus|personal identity (?:code|number)",
     ),
     Shape(
         kind="nif_pt",
@@ -287,9 +326,9 @@ SHAPES: tuple[Shape, ...] = (
         context=r"nif|contribuinte|n\.i\.f\.?|identificação fiscal",
         needed=True,
     ),
-    Shape(kind="cpf", forms=("999.999.999-99", "999.999.999/99"), check=checks.is_cpf),
+    Shape(kind="cpf", forms=("999.999.999-99", "999.999.999/99"), check=checks.is_cpf, context="cpf"),
     Shape(kind="cpf", forms=("99999999999", "999999999-99"), check=checks.is_cpf, context="cpf", needed=True),
-    Shape(kind="cnpj", forms=("99.999.999/9999-99",), check=checks.is_cnpj),
+    Shape(kind="cnpj", forms=("99.999.999/9999-99",), check=checks.is_cnpj, context="cnpj"),
     Shape(kind="cnpj", forms=("99999999999999",), check=checks.is_cnpj, context="cnpj", needed=True),
     Shape(
         kind="aadhaar",
@@ -309,7 +348,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape(kind="sin", forms=("999-999-999",), check=_sin, context="sin|social insurance", weak=True),
     Shape(
         kind="sin",
-        forms=("999 999 999", "999999999"),
+        forms=("999 999 999", "999-999-999", "999999999"),
         check=checks.is_luhn,
         context=r"sin|social insurance|assurance sociale|nas",
         needed=True,
@@ -364,6 +403,15 @@ SHAPES: tuple[Shape, ...] = (
         context=_PHONE,
         needed=True,
     ),
+    Shape(
+        kind="driver_licence",
+        forms=(
+            *("AAAAA999999AA9AA", "AAAA9999999AA9AA", "AAA99999999AA9AA", "AA999999999AA9AA"),
+            *("AAAAA999999AA99A", "AAAAA999999A9AAA", "AAAAA999999A99AA"),
+        ),
+        check=_is_british_licence,
+        context=_DRIVER,
+    ),
     Shape(kind="phone", forms=("999 99 99 99", "99 999 99 99"), check=lambda d: d[0] in "6789" and len(set(d)) > 3),
     Shape(kind="phone", forms=("999 9999999", "999-9999999"), check=lambda d: d[0] == "3" and len(set(d)) > 3),
     Shape(kind="phone", forms=("06 99999999", "02 99999999")),
@@ -409,13 +457,16 @@ NOT_PERSONAL = (
 """Words that name numbers which belong to nobody."""
 
 
+_LONG_GROUP = re.compile("(?<![0-9A-Fa-f])(?=[A-Fa-f]{0,3}[0-9])[0-9A-Fa-f]{3,4}(?![0-9A-Fa-f])")
+
+
 def _is_ip(text: str) -> bool:
     """An address that can belong to someone: neither unspecified nor loopback."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    if address.version == 6 and sum(bool(group) for group in text.split(":")) < 3:
+    if address.version == 6 and sum(bool(group) for group in text.split(":")) < 3 and not _LONG_GROUP.search(text):
         return False  # `a::b` is a name in C++ more often
     return not (address.is_unspecified or address.is_loopback or text == "255.255.255.255")
 
@@ -423,6 +474,8 @@ def _is_ip(text: str) -> bool:
 def _is_phone(text: str) -> bool:
     """7 to 15 digits (ITU-T E.164), and not one digit over and over."""
     digits = "".join(c for c in text if "0" <= c <= "9")
+    if text.startswith("00") and "." in text and " " in text:
+        return False  # two numbers of a table
     least = 11 if digits.startswith("00") else 7
     return least <= len(digits) <= 17 + 4 and len(set(digits)) > 2
 
@@ -469,7 +522,7 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         kind="nino",
-        pattern=r"[A-Za-z](?<![0-9A-Za-z_].)[A-Za-z](?: [0-9]{2} [0-9]{2} [0-9]{2} |[ ]?[0-9]{6}[ ])[A-Za-z]"
+        pattern=r"[A-Za-z](?<![0-9A-Za-z_].)[A-Za-z](?: [0-9]{2} [0-9]{2} [0-9]{2} | ?[0-9]{6} ?)[A-Za-z]"
         "(?![0-9A-Za-z])",
         context=_NINO,
     ),
@@ -492,9 +545,10 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         kind="mac",
+        # `mac:` before it is no pair of its own.
         pattern=r"[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})(?![0-9A-Za-z:\-])",
         hint=rb"[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}[:\-][9A]{2}(?![9A:\-])",
-        start=rb"[9A](?<![9A:\-.].)(?=[9A][:\-][9A]{2}[:\-])",
+        start=rb"[9A](?<![9A.].)(?<!(?<![9A])[9A]{2}[:\-].)(?=[9A][:\-][9A]{2}[:\-])",
         check=lambda text: len(set(_compact(text))) > 1,
     ),
     Pattern(
@@ -518,7 +572,7 @@ PATTERNS: tuple[Pattern, ...] = (
         # North America.
         pattern=r"(?<![0-9A-Za-z.\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ .\-]?|[2-9][0-9]{2}[ .\-/])"
         rf"[0-9]{{3}}[ .\-][0-9]{{4}}{_EXTENSION}(?![0-9A-Za-z\-])",
-        hint=rb"999[ .\-]9999(?![9A])",
+        hint=rb"999[ .\-]9999",
         start=rb"9(?<![9A.\-].)(?=99[ .\-/]999[ .\-]9999|[ .\-](?:\(999\)[ .\-]?|999[ .\-/])999[ .\-]9999)"
         rb"|\((?<![9A.\-].)(?=999\)[ .\-]?999[ .\-]9999)",
         check=_is_phone,

@@ -2,10 +2,10 @@
 
 A text is first made plain: digits, letters and signs of other widths and scripts become those of ASCII, one for one, so
 places stay. Its *skeleton* has a `9` for each digit and an `A` for each letter. Numbers are found by their tokens:
-stretches of letters and digits, held together by `.`, `-`, `+` and `/`. Tokens with one space between them form a row; a
-tree of shapes says which tokens of a row, read from left to right, the longest first, are a number. So a text costs the
-same however many shapes there are. Words that name a number are looked for once in a text, and only those which some
-number in it could need.
+stretches of letters and digits, held together by `.`, `-`, `+` and `/`. Tokens with one space between them form a row;
+a tree of shapes says which tokens of a row, read from left to right, the longest first, are a number. So a text costs
+the same however many shapes there are. Words that name a number are looked for once in a text, and only those that
+some number in it could need.
 
 Nothing that is found reaches over a *break*: a line's end, punctuation that no number holds, or the space between two
 words. What stands before the last break is decided, so a stream holds back little more than the last word.
@@ -44,9 +44,7 @@ _LABEL = rf"[{_LETTER}0-9\-]{{1,63}}"
 # RFC 5321 allows 64 characters before the @ and 255 after it.
 _LOCAL = re.compile(rf"[{_LETTER}0-9_][{_LETTER}0-9._%+'\-]{{0,63}}\Z")
 _END_OF_LOCAL = re.compile(rf"[{_LETTER}0-9_+\-]")
-_DOMAIN = re.compile(
-    rf"{_LABEL}(?:\.{_LABEL}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})(?![{_LETTER}])"
-)
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})(?![{_LETTER}])")
 _DOMAIN_WRITTEN = re.compile(rf" ?{_LABEL}(?:{_DOT}{_LABEL}){{0,4}}{_DOT}[{_LETTER}]{{2,24}}(?![{_LETTER}])")
 
 _ZEROS = (
@@ -71,9 +69,7 @@ def plain(text: str) -> str:
     return text
 
 
-_SKELETON = bytes.maketrans(
-    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"A" * 52
-)
+_SKELETON = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"A" * 52)
 # For the skeleton of words: small letters; what is not ASCII is a question mark.
 _WORDS = bytes(c if chr(c).isalpha() or c == ord("?") else ord(" ") for c in range(128)) + b" " * 128
 _OUTLINE = bytes.maketrans(  # a skeleton that keeps the zeros
@@ -92,6 +88,7 @@ _ONE_LETTER = re.compile(rb"(?<![9A.\-+/_])A-\Z")
 _JOINT = re.compile(rb"[A_.\-+/]*\Z")
 _TAIL = re.compile(rb"[.\-/]A{2,}\Z")
 _COMPACT = {ord(c): "" for c in " .-+/"}
+_IN_WORD = re.compile(rf"[{_LETTER}0-9]")  # East Asian scripts have no spaces between words
 _SENTENCE = re.compile(r"[a-z\u00df-\u024f]{3}[.!?]\s")
 _LITERAL = re.compile(r"(?:[^\W\d_]|\\\.)+(?![?*{])|(?:[^\W\d_]|\\\.)+(?=[^\W\d_][?*{])")
 _CJK = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3"
@@ -135,9 +132,9 @@ class _Words:
     __slots__ = ("beginnings", "firsts", "pattern")
 
     def __init__(self, words: str) -> None:
-        # `phone_number` and `phoneNumber` name a number, too; `dateOfBirth` has no spaces.
-        joined = words.replace(" ", " ?").replace("??", "?")
-        self.pattern = re.compile(rf"(?:{joined})(?:number|num|no|nr|id)?(?![^\W\d_])")
+        # `phone_number`, `phone-number` and `phoneNumber` name a number, too.
+        joined = words.replace("[- ]", " ").replace(" ?", " ").replace(" ", "[ -]?")
+        self.pattern = re.compile(rf"(?:{joined})(?:number|num|no|nr|id)?(?![{_LETTER}])")
         found = {_beginning(one) for one in _alternatives(words)}
         self.beginnings = sorted(one for one in found if not any(one != two and one.startswith(two) for two in found))
         self.firsts = frozenset(map(_first_letters, self.beginnings))
@@ -173,8 +170,8 @@ def _words(words: str) -> _Words:
 
 @functools.cache
 def _all_firsts() -> frozenset[bytes]:
-    contexts = {NOT_PERSONAL, *(rule.context for rule in (*SHAPES, *LICENCES, *PATTERNS))}
-    contexts.update(shape.context for shapes in UNEVEN.values() for shape in shapes)
+    shapes = (*SHAPES, *LICENCES, *(shape for uneven in UNEVEN.values() for shape in uneven))
+    contexts = {NOT_PERSONAL, *(shape.context for shape in shapes), *(pattern.context for pattern in PATTERNS)}
     return frozenset().union(*(_words(context).firsts for context in contexts if context))
 
 
@@ -232,7 +229,9 @@ class _Named:
                 continue
             place = small.find(beginning)
             while place >= 0:
-                if (not place or not small[place - 1].isalnum()) and (match := words.pattern.match(small, place)):
+                if (not place or _IN_WORD.match(small, place - 1) is None) and (
+                    match := words.pattern.match(small, place)
+                ):
                     hits.append(match.span())
                 place = small.find(beginning, place + 1)
         hits.sort()
@@ -274,7 +273,13 @@ class Scanner:
         self._email = "email" in kinds
         self._placeholders = PLACEHOLDER.kind in kinds
         self._patterns = [
-            (number, re.compile(rule.pattern, re.ASCII), re.compile(rule.hint or rule.start), re.compile(rule.start), rule)
+            (
+                number,
+                re.compile(rule.pattern, re.ASCII),
+                re.compile(rule.hint or rule.start),
+                re.compile(rule.start),
+                rule,
+            )
             for number, rule in enumerate(PATTERNS)
             if rule.kind in kinds
         ]
@@ -309,9 +314,7 @@ class Scanner:
             decided = max(decided, match.end())
         return decided
 
-    def find(
-        self, written: str, text: str, start: int, stop: int, offset: int, resume: dict[int, int]
-    ) -> list[Found]:
+    def find(self, written: str, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[Found]:
         """All findings that begin in `text[start:stop]`, with `offset` added. `text` is `plain(written)`.
 
         It holds `BEHIND` characters before `start` if there are any. `resume` holds where each search goes on (with
@@ -321,7 +324,12 @@ class Scanner:
         if self._email:
             self._find_emails(text, start, stop, offset, found)
         digits = _DIGIT.search(text, start) is not None
-        if digits or "<<" in text or "::" in text or ((text.count(":") > 4 or text.count("-") > 4) and _PAIRS.search(text)):
+        if (
+            digits
+            or "<<" in text
+            or "::" in text
+            or ((text.count(":") > 4 or text.count("-") > 4) and _PAIRS.search(text))
+        ):
             written_in_ascii = text.encode("ascii", "replace")
             skeleton, outline = written_in_ascii.translate(_SKELETON), written_in_ascii.translate(_OUTLINE)
             named = _Named(text)
@@ -477,9 +485,7 @@ class _Numbers:
         if covered > start:
             resume[-1] = covered + offset
 
-    def _read_joined(
-        self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]
-    ) -> int:
+    def _read_joined(self, row: list[bytes], begin: int, limits: tuple[int, int, int], found: list[Found]) -> int:
         """The number that begins at the first token, which is joined to what precedes it; up to where all is known."""
         covered, stop, offset = limits
         skeleton = self._skeleton

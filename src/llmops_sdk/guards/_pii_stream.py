@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from llmops_sdk.guards._pii_scan import BEHIND, Found, Scanner, plain
-from llmops_sdk.guards._segments import Segment, Cutter
+from llmops_sdk.guards._segments import Cutter, Segment
 from llmops_sdk.loops import in_thread
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
@@ -130,9 +130,7 @@ class PIIStream:
     def _scan(self, decided: int, *, final: bool) -> list[Segment]:
         start = self._scanned
         if decided > start:
-            self._waiting += self._scanner.find(
-                self._buffer, self._plain, start, decided, self._offset, self._resume
-            )
+            self._waiting += self._scanner.find(self._buffer, self._plain, start, decided, self._offset, self._resume)
             self._scanned = decided
         return [] if self._cutter is None else self._cutter.feed(self._buffer[start:decided], final=final)
 
