@@ -326,7 +326,7 @@ def cascade(
     expensive: Guard,
     /,
     *,
-    unsure: tuple[float, float] = (0.02, 0.98),
+    unsure: tuple[float, float] = (0.2, 0.98),
     combine: Combine = "mean",
     threshold: float = 0.5,
     **options: Unpack[GuardOptions],

@@ -22,7 +22,7 @@ from llmops_sdk.guards._judge_formats import (
     ShieldGemma,
 )
 from llmops_sdk.guards._judge_rubric import AnswerForm, Judgement, Rubric
-from llmops_sdk.guards._segments import Segment, SegmentGuard, _Cutter
+from llmops_sdk.guards._segments import Cutter, Segment, SegmentGuard
 from llmops_sdk.protocols import EngineLike, GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
@@ -228,7 +228,7 @@ class Judge(SegmentGuard):
         """The highest score of the text's pieces."""
         if not read_by_guards(context):
             return 0.0
-        segments = _Cutter(*self._cut).feed(text, final=True)
+        segments = Cutter(*self._cut).feed(text, final=True)
         judged = await self._judge_pieces(segments, context, stop_at=None)
         return max((judgement.score for judgement in judged), default=0.0)
 

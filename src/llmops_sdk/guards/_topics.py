@@ -13,7 +13,7 @@ from llmops_sdk.errors import ConfigurationError, GuardFailed
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._phrase_guard import PhraseGuard
 from llmops_sdk.guards._phrases import phrase_texts
-from llmops_sdk.guards._segments import Segment, _Cutter
+from llmops_sdk.guards._segments import Cutter, Segment
 from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
@@ -164,7 +164,7 @@ class _Examples:
 
     async def nearest(self, text: str) -> list[tuple[Segment, str, float]]:
         """For each passage of `text` the nearest topic, and the cosine of the two."""
-        segments = _Cutter(_PASSAGE, _SHORTEST_PASSAGE, 0).feed(text, final=True)
+        segments = Cutter(_PASSAGE, _SHORTEST_PASSAGE, 0).feed(text, final=True)
         passages = [segment for segment in segments if segment.text.strip()]
         if not passages:
             return []
