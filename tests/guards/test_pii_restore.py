@@ -275,3 +275,35 @@ class TestPIIThatBlocks(TestPIIThatRestores):
 class TestPIIThatFlags(TestPIIThatBlocks):
     def make_guard(self) -> PII:
         return PII(action="flag")
+
+
+@given(value=st.text(min_size=1, max_size=12), depth=st.integers(1, 4), size=st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_json_within_the_json_of_a_tool_call_stays_json(
+    value: str, depth: int, size: int, open_context: OpenContext
+) -> None:
+    guard, context = PII(restore=True), open_context(origin="tool_call:send")
+    placeholder = guard._vault_of(context).hide("note", value)
+    prose = 'she said "hi" and \\'
+    written: object = {"to": f"x {placeholder} y", "prose": prose}
+    for _ in range(depth - 1):
+        written = {"in": json.dumps(written), "beside": placeholder}
+    seen = json.loads(restored(guard, json.dumps(written), context, size))
+    for _ in range(depth - 1):
+        assert seen["beside"] == value
+        seen = json.loads(seen["in"])
+    assert seen == {"to": f"x {value} y", "prose": prose}
+
+
+def test_a_placeholder_ten_thousand_times(open_context: OpenContext) -> None:
+    guard, context = PII(restore=True), open_context()
+    guard.check("ana@example.org", context)
+    assert restored(guard, "[EMAIL_1] " * 10_000, context, 5_000) == "ana@example.org " * 10_000
+
+
+def test_placeholders_side_by_side(open_context: OpenContext) -> None:
+    guard, context = PII(restore=True), open_context()
+    guard.check("ana@example.org, 203.0.113.7", context)
+    assert restored(guard, "[EMAIL_1][IP_1] [EMAIL #1] [email #1]", context) == (
+        "ana@example.org203.0.113.7 ana@example.org ana@example.org"
+    )

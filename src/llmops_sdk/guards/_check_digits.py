@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import operator
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -181,8 +182,13 @@ _CF_ODD = dict(
 )
 
 
+_CF_FORM = re.compile("[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPRST][0-9L-NP-V]{2}[A-Z][0-9L-NP-V]{3}[A-Z]")
+
+
 def is_codice_fiscale(text: str) -> bool:
     """Italy, D.M. 23/12/1976: the check letter, also where letters stand for digits (omocodia)."""
+    if _CF_FORM.fullmatch(text) is None:
+        return False
     even = sum(int(c) if c.isdigit() else ord(c) - 65 for c in text[1:15:2])
     return chr(65 + (even + sum(_CF_ODD[c] for c in text[0:15:2])) % 26) == text[15]
 
