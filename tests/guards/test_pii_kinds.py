@@ -251,3 +251,16 @@ def test_a_long_run_without_a_break_is_followed_by_a_window(piece: str, open_con
         fed = min(len(text), at + 7)
         assert fed - len(emitted) <= GUARD.window + 7 + 20
     assert emitted + str(stream.finish()) == (whole.text or text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Phone Number: (123) 456-7890.", "(123) 456-7890"),
+        ("Email: john.doe@example[DOT]com.", "john.doe@example[DOT]com"),
+        ("mail a@b[.]org, please", "a@b[.]org"),
+    ],
+)
+def test_numbers_and_addresses_are_found_whole(text, found):
+    (finding,) = PII().check(text).findings
+    assert text[finding.start : finding.end] == found

@@ -221,6 +221,53 @@ INJECTION_RULES: tuple[Rule, ...] = (
         rf"|invalidates?){_S}(?:all|any|your|every|other|the){_S}{_gap(3)}"
         r"(?:prior|previous|earlier|ones|instructions|directives|rules|prompts|programming)\b",
     ),
+    _rule(
+        "boundary_of_instructions",
+        0.75,
+        r"\b(?:end|begin|start|beginning)\b(?: of)?(?: the| these| your)?"
+        r" (?:new|out of date|outdated|old|previous|prior|system|updated|original|all|earlier)\W{1,3}(?:system )?"
+        r"(?:instructions?|prompts?|directives?|programming)(?=\W{0,2}[%#=*\-<\])}~:\n]|\W{0,2}\Z)"
+        r"|\bbegin reprogramming\b",
+        "instruction",
+        "prompt",
+        "directive",
+        "programming",
+    ),
+    _rule(
+        "to_the_assistant",
+        0.75,
+        r"\bnew (?:instructions?|orders?|directives?)\W{1,3}(?:to|for)\W{1,3}(?:the |this |all |any )?"
+        r"(?:chat ?bot|chat assistant|assistant|ai|language model|model|llm|bot)\b",
+        "new instruction",
+        "new order",
+        "new directive",
+    ),
+    _rule(
+        "instructions_void",
+        0.85,
+        r"\ball\W?(?:the )?(?:previous|prior|earlier)\W+(?:instructions|directions|rules|prompts)"
+        r" (?:are|were|is) (?:now )?(?:false|void|invalid|obsolete|wrong|cancell?ed|out of date|outdated|fake)\b",
+        "instructions",
+        "directions",
+        "rules",
+        "prompts",
+    ),
+    _rule(
+        "stop_and_say",
+        0.75,
+        r"\bstop everything\b[^\n]{0,30}\b(?:print|say|output|write|repeat|respond)\b",
+        "stop everything",
+    ),
+    _rule(
+        "your_instructions_listed",
+        0.75,
+        rf"\b(?:list|relay|repeat|recite|restate|transcribe|enumerate|regurgitate){_S}{_gap(6)}?your{_S}"
+        r"(?:(?:initials?|original|system(?:'s|s)?|internal|hidden|own|full|exact)\W{1,3})?"
+        r"(?:parameters and )?(?:instructions|directives|system prompt|initial prompt)\b",
+        "instructions",
+        "directives",
+        "prompt",
+    ),
     # --- show the prompt ---
     _rule(
         "prompt_leak",
@@ -648,7 +695,8 @@ INJECTION_RULES: tuple[Rule, ...] = (
         r"|restrictions|protocols?|rules|checks|filters|measures)\W{1,3}(?:(?:were|are|do|does|did|is"
         r"|have been|has been|was)\W)?(?:not\W|n't\W)?(?:meant|apply|disabled|suspended|lifted|for this|off\b"
         r"|removed|void)"
-        r"|\b(?:protocols?|safety|restrictions) (?:suspended|disabled|lifted|off)\b|\b(?:skip|disable"
+        r"|\b(?:protocols?|safety|restrictions|safe mode|safety mode)"
+        r"(?:is |are )?(?:now )?(?:suspended|disabled|lifted|off)\b|\b(?:skip|disable"
         r"|disregard|ignore|exempt from) (?:all |the |any )?(?:usual |safety |content )(?:stuff"
         r"|checks and confirmations|polic(?:y|ies)|restrictions|checks|filters)\b(?! for testing)",
     ),

@@ -45,6 +45,9 @@ _LABEL = rf"[{_LETTER}0-9\-]{{1,63}}"
 _LOCAL = re.compile(rf"[{_LETTER}0-9_][{_LETTER}0-9._%+'\-]{{0,63}}\Z")
 _END_OF_LOCAL = re.compile(rf"[{_LETTER}0-9_+\-]")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL}){{0,6}}\.(?:[{_LETTER}]{{2,24}}|xn--[a-z0-9\-]{{2,20}})(?![{_LETTER}])")
+_DOMAIN_DOTTED = re.compile(
+    rf"{_LABEL}(?:(?:\.|[\[(](?:dot|DOT|\.)[\])]){_LABEL}){{0,4}}[\[(](?:dot|DOT|\.)[\])][{_LETTER}]{{2,24}}(?![{_LETTER}])"
+)
 _DOMAIN_WRITTEN = re.compile(rf" ?{_LABEL}(?:{_DOT}{_LABEL}){{0,4}}{_DOT}[{_LETTER}]{{2,24}}(?![{_LETTER}])")
 
 _ZEROS = (
@@ -377,6 +380,8 @@ class Scanner:
         if local is None or not start <= local.start() < stop:
             return
         domain = domains.match(text, at.end())
+        if domain is None and domains is _DOMAIN:
+            domain = _DOMAIN_DOTTED.match(text, at.end())
         if domain is not None:
             found.append(_found(local.start(), domain.end(), "email", offset, 0))
 

@@ -83,7 +83,7 @@ class Vault:
     def reserve(self, written: str, /) -> bool:
         """Note a placeholder that a text brings along; whether it means a value already, and so has to be hidden."""
         # What follows may be covered by another finding: `EMAIL_1_ana@...` leaves an `EMAIL_1`.
-        beginnings = [written[: word.end()] for word in _WORD.finditer(written)][1:] + [written]
+        beginnings = [*[written[: word.end()] for word in _WORD.finditer(written)][1:], written]
         with self._lock:
             self._taken.update(name for one in beginnings for name, _ in _readings(one))
         return any(self.reveal(one) is not None for one in beginnings)
