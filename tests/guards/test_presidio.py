@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +107,16 @@ class TestPresidio:
             self._guard(kinds=["NAMES"]).prepare()
         with pytest.raises(ConfigurationError, match="list"):
             self._guard(kinds="PERSON")
+
+    def test_no_request_leaves_for_the_list_of_domains(self, tmp_path: Path) -> None:
+        program = (
+            "import sys\n"
+            "from llmops_sdk.guards.presidio import Presidio\n"
+            "sys.addaudithook(lambda event, args: event.startswith('socket.') and print(event, args, flush=True))\n"
+            "print(Presidio().check('write to anna@example.org').text)\n"
+        )
+        environment = {**os.environ, "TLDEXTRACT_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=150, check=False
+        )
+        assert done.stdout == "write to [email_address]\n", done.stderr

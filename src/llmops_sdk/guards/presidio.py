@@ -23,6 +23,7 @@ from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 try:
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+    from presidio_analyzer.predefined_recognizers import EmailRecognizer
 except ImportError as exc:
     raise MissingDependencyError("guards.presidio", package="presidio-analyzer", extra="presidio") from exc
 
@@ -57,9 +58,18 @@ def _analyzer(language: str, model: str | None) -> Any:
     engine = _LocalSpacy(language, pipeline)
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language], nlp_engine=engine)
+    _keep_suffixes_local(registry.recognizers)
     if model is None:
         registry.recognizers = [r for r in registry.recognizers if r.name != "SpacyRecognizer"]
     return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=[language])
+
+
+def _keep_suffixes_local(recognizers: Sequence[Any]) -> None:
+    """Presidio asks tldextract about the domain of each e-mail address, which fetches a list; it has a copy of that."""
+    extract = importlib.import_module("tldextract").TLDExtract(suffix_list_urls=(), cache_dir=None)
+    for recognizer in recognizers:
+        if isinstance(recognizer, EmailRecognizer):
+            recognizer.validate_result = lambda text: extract(text).fqdn != ""
 
 
 def _shared_analyzer(language: str, model: str | None) -> Any:
