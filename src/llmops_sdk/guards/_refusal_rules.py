@@ -31,13 +31,13 @@ _EN_HELP = (
     r"(?:help|assist(?:ing)?|helping|fulfil|compl(?:y|ete) (?:with )?(?:this|that|your)|comply|support (?:this|that|your)|"
     r"engage|participate|provid(?:e|ing)|creat(?:e|ing)|writ(?:e|ing)|generat(?:e|ing)|produc(?:e|ing)|giv(?:e|ing)|"
     r"offer|shar(?:e|ing)|discuss(?:ing)?|answer(?:ing)?|do (?:that|this)|respond|facilitate|encourage|promote|"
-    r"suggest|condone|teach|recommend|continue (?:with )?(?:this|that)|explain how|tell you (?:how|that)|"
+    r"suggest|condone|teach|recommend|continue (?:with )?(?:this|that|the)|explain how|tell you (?:how|that)|"
     r"accommodate|process (?:this|that|your) request|in good conscience)"
 )
 REFUSAL_RULES: tuple[RefusalRule, ...] = (
     RefusalRule("en", rf"\bi(?: am| must|'m)?(?: really| truly| very| so| terribly)? ?(?:sorry|afraid|apologi[sz]e)\b"
         rf"[^.!?\n]{{0,40}}?\bi(?: simply| just| really)? ?{_EN_CANNOT} (?:\w{{2,12}} )?{_EN_HELP}\b", 0.95),
-    RefusalRule("en", rf"\bsorry\b[^.!?\n]{{0,20}}\bi(?: simply| just)? ?{_EN_CANNOT} (?:\w{{2,12}} )?{_EN_HELP}\b", 0.9),
+    RefusalRule("en", rf"\b(?:sorry|apologies)\b[^.!?\n]{{0,20}}\bi(?: simply| just)? ?{_EN_CANNOT} (?:\w{{2,12}} )?{_EN_HELP}\b", 0.9),
     RefusalRule("en", r"\b(?:sorry|apologi[sz]e|apologies)[^.!?\n]{0,20}\b(?:that(?:'s| is)|this is) (?:not )?something"
         r" (?:that )?i (?:can(?:'t|not)?|won't|am not able)\b", 0.9),
     RefusalRule("en", rf"(?:^|[.!?\n] ?|\bbut |\bhowever,? |\bunfortunately,? |\bso |\band |\b(?:ai|model|assistant),? )i(?: simply| just|"
