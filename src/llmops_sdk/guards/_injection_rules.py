@@ -245,7 +245,7 @@ INJECTION_RULES: tuple[Rule, ...] = (
     _rule(
         "instructions_void",
         0.85,
-        r"\ball\W?(?:the )?(?:previous|prior|earlier)\W+(?:instructions|directions|rules|prompts)"
+        r"\ball\W?(?:the )?(?:previous|prior|earlier)\W{1,3}(?:instructions|directions|rules|prompts)"
         r" (?:are|were|is) (?:now )?(?:false|void|invalid|obsolete|wrong|cancell?ed|out of date|outdated|fake)\b",
         "instructions",
         "directions",
