@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmops_sdk.guards import Guard, PromptInjection
-from llmops_sdk.guards._measuring import Evaluation, Rated, rate_rows, summarise
-from llmops_sdk.guards._scores_rows import LabelledText, read_rows
-from llmops_sdk.guards._scores_text import interval, share
+from llmops_sdk.guards._quality.evaluation import Evaluation, Rated, rate_rows, summarise
+from llmops_sdk.guards._quality.rows import LabelledText, read_rows
+from llmops_sdk.guards._quality.table import interval, share
 from llmops_sdk.guards.classifier import Classifier
 
 Pair = tuple[float, float]

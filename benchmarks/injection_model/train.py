@@ -29,9 +29,9 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from templates import attack, ordinary
 
-from llmops_sdk.guards import _injection
-from llmops_sdk.guards._disguises import plain_view
-from llmops_sdk.guards._lexical import pairs_of, parse_model, words_of
+from llmops_sdk.guards._injection import guard as _injection
+from llmops_sdk.guards._injection.disguises import plain_view
+from llmops_sdk.guards._injection.lexical import pairs_of, parse_model, words_of
 
 HOME = Path(_injection.__file__).parent / "data" / "injection.txt"
 LEAST_SEEN = 3

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ClosedError, ConfigurationError, GuardFailed, MissingDependencyError
-from llmops_sdk.guards._classifier_batches import Batches
-from llmops_sdk.guards._classifier_folder import read_folder
-from llmops_sdk.guards._classifier_onnx import external_files, quantises_as_it_runs
+from llmops_sdk.guards._classifier.batches import Batches
+from llmops_sdk.guards._classifier.by_onnx import external_files, quantises_as_it_runs
+from llmops_sdk.guards._classifier.folder import read_folder
 from llmops_sdk.testing import GuardContract
 
 heavy = pytest.mark.heavy

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Secrets
-from llmops_sdk.guards._ignored import ignored
+from llmops_sdk.guards._patterns.ignored import ignored
 
 KNOWN = "AK" + "IA" + "Q7WERTYU8OP9ASDF"
 OTHER = "AK" + "IA" + "Z9XCVBNM1LKJHGFD"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PromptInjection
-from llmops_sdk.guards._disguises import _UNUSUAL, _latin, _plain_letters, undisguised
-from llmops_sdk.guards._injection_rules import INJECTION_RULES
-from llmops_sdk.guards._lexical_heads import read_heads
+from llmops_sdk.guards._injection.disguises import _UNUSUAL, _latin, _plain_letters, undisguised
+from llmops_sdk.guards._injection.heads import read_heads
+from llmops_sdk.guards._injection.rules import INJECTION_RULES
 from llmops_sdk.messages import Origin
 from llmops_sdk.protocols import GuardContext
 

@@ -20,7 +20,7 @@ import pytest
 
 from llmops_sdk import Scripted, guards
 from llmops_sdk.errors import ClosedError, ConfigurationError, GuardFailed
-from llmops_sdk.guards._environments import environment_folder, environment_python
+from llmops_sdk.guards._isolation.environments import environment_folder, environment_python
 from llmops_sdk.testing import GuardContract
 
 GUARD = '''
@@ -344,7 +344,7 @@ OFFLINE = ("--no-deps", "--no-index")
 def test_an_environment_is_made_once_and_by_one_process(make, wheel, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LLMOPS_CACHE", str(tmp_path / "cache"))
     script = textwrap.dedent(f"""
-        from llmops_sdk.guards._environments import environment_python
+        from llmops_sdk.guards._isolation.environments import environment_python
         print(environment_python([{str(wheel)!r}], pip_options={OFFLINE!r}))
     """)
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as other:

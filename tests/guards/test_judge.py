@@ -24,8 +24,8 @@ from llmops_sdk.errors import (
     NotFoundError,
 )
 from llmops_sdk.guards import Judge
-from llmops_sdk.guards._judge_formats import LLAMA_GUARD_CATEGORIES
-from llmops_sdk.guards._judge_rubric import fenced, plain
+from llmops_sdk.guards._judge.formats import LLAMA_GUARD_CATEGORIES
+from llmops_sdk.guards._judge.rubric import fenced, plain
 from llmops_sdk.messages import Choice, Message, Origin, Request, Response, TokenLogprob, Usage
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.routers import Router

@@ -5,7 +5,7 @@ import pytest
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Language
-from llmops_sdk.guards._language_profiles import LANGUAGES, _profile, identify
+from llmops_sdk.guards._language.profiles import LANGUAGES, _profile, identify
 from llmops_sdk.testing import GuardContract
 
 ENGLISH = "The train leaves at noon, and we should be there before the others."

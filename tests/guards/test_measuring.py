@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from llmops_sdk import Finding, Guard, Verdict
 from llmops_sdk.errors import ConfigurationError, GuardFailed, SyncOnLoopError
 from llmops_sdk.guards import Secrets, aevaluate, evaluate
-from llmops_sdk.guards._scores import Share, area, binomial_cdf, curve, rows_needed, upper_bound
-from llmops_sdk.guards._scores_rows import read_rows
+from llmops_sdk.guards._quality.rows import read_rows
+from llmops_sdk.guards._quality.scores import Share, area, binomial_cdf, curve, rows_needed, upper_bound
 
 
 class Number(Guard):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PII, PatternGuard, Regex, Rule, Secrets
-from llmops_sdk.guards._patterns import _Search
+from llmops_sdk.guards._patterns.guard import _Search
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import Verdict
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards._phrases import Phrases
+from llmops_sdk.guards._phrases.matcher import Phrases
 
 
 def found(phrases, text, *, inflected=True):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_sdk.guards import PII, PII_KINDS, _check_digits
+from llmops_sdk.guards import PII, PII_KINDS
+from llmops_sdk.guards._pii import check_digits as _check_digits
 from llmops_sdk.protocols import GuardContext
 
 OpenContext = Callable[..., GuardContext]

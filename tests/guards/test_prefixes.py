@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmops_sdk.guards._injection_rules import INJECTION_RULES
-from llmops_sdk.guards._malicious_code_rules import CODE_RULES
-from llmops_sdk.guards._pii_restorer import PLACEHOLDER
-from llmops_sdk.guards._prefixes import Unstreamable, join_prefixes, read_shape
-from llmops_sdk.guards._secrets import SECRET_RULES
-from llmops_sdk.guards._urls import _URL_RULES
+from llmops_sdk.guards._code.rules import CODE_RULES
+from llmops_sdk.guards._injection.rules import INJECTION_RULES
+from llmops_sdk.guards._patterns.prefixes import Unstreamable, join_prefixes, read_shape
+from llmops_sdk.guards._pii.restorer import PLACEHOLDER
+from llmops_sdk.guards._secrets.guard import SECRET_RULES
+from llmops_sdk.guards._urls.guard import _URL_RULES
 
 PATTERNS = [
     (r"abc", 0),

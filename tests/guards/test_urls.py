@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import URLs
-from llmops_sdk.guards._urls import _near, _parse, _parse_closely
+from llmops_sdk.guards._urls.guard import _near, _parse, _parse_closely
 from llmops_sdk.testing import GuardContract
 
 BAD = {

@@ -27,7 +27,7 @@ def test_the_version_is_that_of_the_project(root):
 def test_every_all_names_each_once_and_those_of_public_modules_are_complete(modules):
     for module in modules:
         name = module.__name__
-        private = name.rpartition(".")[2].startswith("_")
+        private = any(part.startswith("_") for part in name.split("."))
         listed = list(getattr(module, "__all__", ()))
         assert sorted(listed) == sorted(set(listed)), name  # ruff keeps the order
         values = {key: value for key, value in vars(module).items() if not key.startswith(("_", "pytest_"))}

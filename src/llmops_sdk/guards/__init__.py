@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from llmops_sdk.guards import llm_guard as llm_guard
     from llmops_sdk.guards import nemo as nemo
     from llmops_sdk.guards import presidio as presidio
-    from llmops_sdk.guards._calibrating import Calibration, acalibrate, calibrate
     from llmops_sdk.guards._canary import Canary
-    from llmops_sdk.guards._competitors import Competitors
-    from llmops_sdk.guards._composed import all_of, any_of, cascade
+    from llmops_sdk.guards._code.guard import MaliciousCode
+    from llmops_sdk.guards._composing.several import all_of, any_of, cascade
+    from llmops_sdk.guards._composing.wrapped import cached, sample, shadow, timed
     from llmops_sdk.guards._guard import Guard, GuardOptions, guard
-    from llmops_sdk.guards._injection import PromptInjection
+    from llmops_sdk.guards._injection.guard import PromptInjection
     from llmops_sdk.guards._invisible_text import InvisibleText
-    from llmops_sdk.guards._isolated import IsolatedGuard, isolated
+    from llmops_sdk.guards._isolation.guard import IsolatedGuard, isolated
     from llmops_sdk.guards._json_schema import JSONSchema
-    from llmops_sdk.guards._judge import Judge
-    from llmops_sdk.guards._language import Language
+    from llmops_sdk.guards._judge.guard import Judge
+    from llmops_sdk.guards._language.guard import Language
     from llmops_sdk.guards._length import Length
-    from llmops_sdk.guards._malicious_code import MaliciousCode
-    from llmops_sdk.guards._measuring import Evaluation, Group, aevaluate, evaluate
-    from llmops_sdk.guards._patterns import PatternGuard, Rule
-    from llmops_sdk.guards._pii import PII, PII_KINDS, Recognizer
-    from llmops_sdk.guards._refusal import Refusal
-    from llmops_sdk.guards._regex import Regex
+    from llmops_sdk.guards._patterns.guard import PatternGuard, Rule
+    from llmops_sdk.guards._patterns.regex import Regex
+    from llmops_sdk.guards._phrases.competitors import Competitors
+    from llmops_sdk.guards._phrases.topics import Topics
+    from llmops_sdk.guards._pii.guard import PII, PII_KINDS, Recognizer
+    from llmops_sdk.guards._pii.vault import Vault
+    from llmops_sdk.guards._quality.calibration import Calibration, acalibrate, calibrate
+    from llmops_sdk.guards._quality.evaluation import Evaluation, Group, aevaluate, evaluate
+    from llmops_sdk.guards._refusal.guard import Refusal
     from llmops_sdk.guards._repetition import Repetition
-    from llmops_sdk.guards._secrets import Secrets
+    from llmops_sdk.guards._secrets.guard import Secrets
     from llmops_sdk.guards._segments import Segment, SegmentGuard
     from llmops_sdk.guards._system_prompt_leak import SystemPromptLeak
     from llmops_sdk.guards._tokens import Tokens
-    from llmops_sdk.guards._topics import Topics
-    from llmops_sdk.guards._urls import URLs
-    from llmops_sdk.guards._vault import Vault
-    from llmops_sdk.guards._wrapped import cached, sample, shadow, timed
+    from llmops_sdk.guards._urls.guard import URLs
 
 __all__ = [
     "PII",
@@ -93,50 +93,50 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Calibration": "_calibrating",
+    "Calibration": "_quality.calibration",
     "Canary": "_canary",
-    "Competitors": "_competitors",
-    "Evaluation": "_measuring",
-    "Group": "_measuring",
+    "Competitors": "_phrases.competitors",
+    "Evaluation": "_quality.evaluation",
+    "Group": "_quality.evaluation",
     "Guard": "_guard",
     "GuardOptions": "_guard",
     "InvisibleText": "_invisible_text",
-    "IsolatedGuard": "_isolated",
+    "IsolatedGuard": "_isolation.guard",
     "JSONSchema": "_json_schema",
-    "Judge": "_judge",
-    "Language": "_language",
+    "Judge": "_judge.guard",
+    "Language": "_language.guard",
     "Length": "_length",
-    "MaliciousCode": "_malicious_code",
-    "PII": "_pii",
-    "PII_KINDS": "_pii",
-    "PatternGuard": "_patterns",
-    "PromptInjection": "_injection",
-    "Recognizer": "_pii",
-    "Refusal": "_refusal",
-    "Regex": "_regex",
+    "MaliciousCode": "_code.guard",
+    "PII": "_pii.guard",
+    "PII_KINDS": "_pii.guard",
+    "PatternGuard": "_patterns.guard",
+    "PromptInjection": "_injection.guard",
+    "Recognizer": "_pii.guard",
+    "Refusal": "_refusal.guard",
+    "Regex": "_patterns.regex",
     "Repetition": "_repetition",
-    "Rule": "_patterns",
-    "Secrets": "_secrets",
+    "Rule": "_patterns.guard",
+    "Secrets": "_secrets.guard",
     "Segment": "_segments",
     "SegmentGuard": "_segments",
     "SystemPromptLeak": "_system_prompt_leak",
     "Tokens": "_tokens",
-    "Topics": "_topics",
-    "URLs": "_urls",
-    "Vault": "_vault",
-    "acalibrate": "_calibrating",
-    "aevaluate": "_measuring",
-    "all_of": "_composed",
-    "any_of": "_composed",
-    "cached": "_wrapped",
-    "calibrate": "_calibrating",
-    "cascade": "_composed",
-    "evaluate": "_measuring",
+    "Topics": "_phrases.topics",
+    "URLs": "_urls.guard",
+    "Vault": "_pii.vault",
+    "acalibrate": "_quality.calibration",
+    "aevaluate": "_quality.evaluation",
+    "all_of": "_composing.several",
+    "any_of": "_composing.several",
+    "cached": "_composing.wrapped",
+    "calibrate": "_quality.calibration",
+    "cascade": "_composing.several",
+    "evaluate": "_quality.evaluation",
     "guard": "_guard",
-    "isolated": "_isolated",
-    "sample": "_wrapped",
-    "shadow": "_wrapped",
-    "timed": "_wrapped",
+    "isolated": "_isolation.guard",
+    "sample": "_composing.wrapped",
+    "shadow": "_composing.wrapped",
+    "timed": "_composing.wrapped",
 }
 """Public name -> the module of this room that defines it."""
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards._measuring import Evaluation, evaluate
-from llmops_sdk.guards._scores_rows import LabelledData
+from llmops_sdk.guards._quality.evaluation import Evaluation, evaluate
+from llmops_sdk.guards._quality.rows import LabelledData
 from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext, GuardStream, takes_two
 from llmops_sdk.stations import Station

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import GuardOptions
-from llmops_sdk.guards._patterns import PatternAction, PatternGuard, Rule
+from llmops_sdk.guards._patterns.guard import PatternAction, PatternGuard, Rule
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import Verdict
 

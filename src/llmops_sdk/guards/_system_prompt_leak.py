@@ -21,8 +21,8 @@ from typing import ClassVar, Literal, NamedTuple, Unpack, get_args
 from llmops_sdk.calls import Rendered
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import ALL_SURFACES, Guard, GuardOptions
-from llmops_sdk.guards._ignored import Ignored, ignored
-from llmops_sdk.guards._lookalikes import unaccented
+from llmops_sdk.guards._patterns.ignored import Ignored, ignored
+from llmops_sdk.guards._urls.lookalikes import unaccented
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, Unpack
 
 from llmops_sdk.errors import ClosedError, ConfigurationError, GuardFailed, LlmopsError, MissingDependencyError
-from llmops_sdk.guards._classifier_batches import Batches
-from llmops_sdk.guards._classifier_folder import ONNX_FILES, SAFETENSORS, ModelFolder, read_folder
-from llmops_sdk.guards._classifier_onnx import quantises_as_it_runs
-from llmops_sdk.guards._classifier_torch import load_torch
+from llmops_sdk.guards._classifier.batches import Batches
+from llmops_sdk.guards._classifier.by_onnx import quantises_as_it_runs
+from llmops_sdk.guards._classifier.by_torch import load_torch
+from llmops_sdk.guards._classifier.folder import ONNX_FILES, SAFETENSORS, ModelFolder, read_folder
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.protocols import GuardContext, GuardStream

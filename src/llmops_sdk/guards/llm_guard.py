@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 from llmops_sdk.guards import _llm_guard_scanning as scanning
 from llmops_sdk.guards._guard import ALL_SURFACES, GuardOptions
-from llmops_sdk.guards._isolated import verdict_of
+from llmops_sdk.guards._isolation.guard import verdict_of
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import Surface, Verdict

@@ -15,7 +15,7 @@ from typing import Any, Literal, Unpack
 
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 from llmops_sdk.guards._guard import GuardOptions
-from llmops_sdk.guards._ignored import ignored
+from llmops_sdk.guards._patterns.ignored import ignored
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict

@@ -1,0 +1,1 @@
+"""What `classifier` is made of: the folder, the libraries, and batches over concurrent checks."""

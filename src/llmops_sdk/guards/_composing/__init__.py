@@ -1,0 +1,1 @@
+"""Guards made of guards."""

@@ -1,0 +1,1 @@
+"""Prompt injection: rules, disguises that are taken off first, and a small lexical model."""

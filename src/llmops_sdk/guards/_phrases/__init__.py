@@ -1,0 +1,1 @@
+"""Phrases of the application's own: topics and competitors."""

@@ -1,0 +1,1 @@
+"""Keys, tokens and passwords: their forms, and what tells them from look-alikes."""

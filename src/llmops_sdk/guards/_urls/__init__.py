@@ -1,0 +1,1 @@
+"""URLs as browsers read them, and hosts that look like others."""
