@@ -174,6 +174,10 @@ def test_a_value_comes_back_as_it_was_written(open_context: OpenContext) -> None
     assert f"{restorer.feed(written or '')}{restorer.finish()}" == text
 
 
+def test_what_was_no_number_behind_a_letter_is_one_behind_its_name() -> None:
+    assert [finding.kind for finding in GUARD.check("org123 456 782 and TFN 123 456 782").findings] == ["tfn"]
+
+
 def test_bare_digits_need_the_word_that_names_them() -> None:
     for kind, value, frame in ONE_OF_EACH:
         if value.isascii() and value.isdigit() and kind not in {"phone", "fodselsnummer"}:

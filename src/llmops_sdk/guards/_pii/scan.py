@@ -267,6 +267,17 @@ class _Named:
         return -1
 
 
+def _behind(hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where something may begin that one of these words names, without overlaps."""
+    stretches: list[tuple[int, int]] = []
+    for begin, _ in hits:
+        if stretches and begin < stretches[-1][1]:
+            stretches[-1] = (stretches[-1][0], begin + BEHIND)
+        else:
+            stretches.append((begin + 1, begin + BEHIND))
+    return stretches
+
+
 class Scanner:
     """Looks for some kinds. Immutable; shared by all guards with the same kinds and ignore list."""
 
@@ -422,9 +433,9 @@ class Scanner:
         number, pattern, _, _, rule = numbered
         start, stop, offset = limits
         position = max(start, resume.get(number, 0) - offset)
-        for begin, _end in named.hits(rule.context):
-            limit = min(stop, begin + BEHIND)
-            position = max(position, begin + 1)
+        for begin, end in _behind(named.hits(rule.context)):
+            limit = min(stop, end)
+            position = max(position, begin)
             while position < limit:
                 match = pattern.search(text, position, limit + BEHIND)
                 if match is None or match.start() >= limit:
@@ -477,6 +488,7 @@ class _Numbers:
                 covered = self._read_joined(row, begin, (covered, stop, offset), found)
                 begin += len(row[0]) + 1
                 del row[0]
+                written = b""  # not the whole row
             elif len(written) < shortest or written in dead:
                 continue
             else:
@@ -485,7 +497,7 @@ class _Numbers:
                 break
             before = covered
             covered, tried = self._read_row(row, begin, (covered, stop, offset), found)
-            if not tried and before <= begin and begin + len(written) <= stop:
+            if written and not tried and before <= begin and begin + len(written) <= stop:
                 dead.add(written)
         if covered > start:
             resume[-1] = covered + offset
