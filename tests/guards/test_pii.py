@@ -306,6 +306,13 @@ def test_kinds_limit_what_is_found() -> None:
     assert PII(kinds=["ip"]).check("ana@example.org at 203.0.113.7").text == "ana@example.org at [IP_1]"
 
 
+def test_what_is_ignored_is_no_finding_as_it_is_written() -> None:
+    guard = PII(ignore=["help@example.org", "+49\u00a030\u00a0901820"])
+    assert guard.check("help@example.org or ana@example.org").text == "help@example.org or [EMAIL_1]"
+    assert guard.check("call +49\u00a030\u00a0901820").action == "allow"
+    assert guard.check("call +49 30 901820").text == "call [PHONE_1]"
+
+
 def test_wrong_settings_are_refused_with_what_to_write() -> None:
     with pytest.raises(ConfigurationError, match="email"):
         PII(kinds=["mail"])

@@ -153,6 +153,15 @@ def test_every_kind_has_an_example() -> None:
         "std::vector<int> v2; dead::beef, a1::b2",
         "SMITH993510AB1CD",
         "a DNI is 1111111-H",
+        "DOB: 45 45 1985",
+        "part BG123456C",
+        "ABCZE1234F",
+        "811218-9877 and 811318-9876",
+        "CPR-nummer 451362-5629",
+        "211062-5628",
+        "146-454-286 and 888-888-888",
+        "driving licence MORGANABCDEF1",
+        "Kennzeichen 2024",
     ],
 )
 def test_look_alikes_pass(text: str) -> None:

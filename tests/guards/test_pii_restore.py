@@ -284,15 +284,15 @@ def test_json_within_the_json_of_a_tool_call_stays_json(
 ) -> None:
     guard, context = PII(restore=True), open_context(origin="tool_call:send")
     placeholder = guard._vault_of(context).hide("note", value)
-    prose = 'she said "hi" and \\'
-    written: object = {"to": f"x {placeholder} y", "prose": prose}
+    said = 'she said "{}" and \\\\"'
+    written: object = {"to": f"x {placeholder} y", "said": said.format(placeholder)}
     for _ in range(depth - 1):
         written = {"in": json.dumps(written), "beside": placeholder}
     seen = json.loads(restored(guard, json.dumps(written), context, size))
     for _ in range(depth - 1):
         assert seen["beside"] == value
         seen = json.loads(seen["in"])
-    assert seen == {"to": f"x {value} y", "prose": prose}
+    assert seen == {"to": f"x {value} y", "said": said.format(value)}
 
 
 def test_a_placeholder_ten_thousand_times(open_context: OpenContext) -> None:

@@ -509,7 +509,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         kind="iban",
         pattern=rf"(?:{_ibans()})(?![0-9A-Za-z])",
-        hint=rb"99(?<=AA99)[ \-]?[9A]{4}",
+        hint=rb"AA99[ \-]?[9A]{4}",
         start=rb"A(?<![9A].)(?=A99[ \-]?[9A]{4})",
         check=lambda text: checks.is_iban(_compact(text)),
     ),
@@ -606,7 +606,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         kind="crypto",
         pattern=r"(?:bc1[0-9a-z]{8,87}|BC1[0-9A-Z]{8,87})(?![0-9A-Za-z])",
-        hint=rb"9(?<=AA9)[9A]{8}",
+        hint=rb"AA9[9A]{8}",
         start=rb"A(?<![9A].)(?=A9[9A]{8,87}(?![9A]))",
         check=checks.is_bech32,
     ),
