@@ -303,6 +303,6 @@ def test_a_long_run_without_a_break_is_followed_by_a_window(piece: str, open_con
         ("mail a@b[.]org, please", "a@b[.]org"),
     ],
 )
-def test_numbers_and_addresses_are_found_whole(text, found):
+def test_numbers_and_addresses_are_found_whole(text: str, found: str) -> None:
     (finding,) = PII().check(text).findings
     assert text[finding.start : finding.end] == found
