@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import InvisibleText
 from llmops_sdk.protocols import GuardContext
@@ -129,3 +131,17 @@ class TestInvisibleTextContract(GuardContract):
 class TestInvisibleTextThatBlocks(TestInvisibleTextContract):
     def make_guard(self) -> InvisibleText:
         return InvisibleText(action="block")
+
+
+PIECES = ["plain ", "a\u200bb", "\U0001f3f4", "\U000e0041", "x\U0001f3f4\U000e0067", "é", "\n", "\ufe0f", "#"]
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_plain_pieces_between_others_change_nothing(pieces):
+    guard = InvisibleText()
+    text = "".join(pieces)
+    stream = guard.open_stream(GuardContext(call=Call(), stage="output", origin="output"))
+    emitted = "".join([*(stream.feed(piece) for piece in pieces), stream.finish()])
+    whole = guard.check(text)
+    assert emitted == (whole.text if whole.action == "rewrite" else text)
+    assert stream.verdict.findings == tuple(replace(one, origin="output") for one in whole.findings)

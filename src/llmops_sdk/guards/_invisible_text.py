@@ -90,6 +90,8 @@ class InvisibleText(PatternGuard):
         'allow'
     """
 
+    inert_ascii = True
+
     def __init__(
         self,
         *,

@@ -19,7 +19,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, Unpack, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, Unpack, get_args
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
@@ -309,6 +309,8 @@ class PatternGuard(Guard):
     """
 
     blocking = False
+    inert_ascii: ClassVar[bool] = False
+    """Whether no match of any rule holds a printable character of ASCII: most pieces of a stream then pass unread."""
 
     def __init__(
         self,
@@ -378,6 +380,7 @@ class PatternStream:
         self._memory = guard.remember(context)
         self._origin = context.origin if context is not None else ""
         self._passes = guard.action == "flag"
+        self._inert = guard.inert_ascii
         self._buffer = ""  # text that is not decided yet, after a little that is, for patterns that look back
         self._undecided = 0  # where in the buffer the undecided text begins
         self._offset = 0  # of the buffer in the text
@@ -409,6 +412,9 @@ class PatternStream:
         buffer = self._buffer + text
         undecided = self._undecided
         size = len(buffer)
+        if self._inert and undecided + len(text) == size and text.isprintable() and text.isascii():
+            self._keep(buffer, size)
+            return text
         if size - undecided < self._look_from:
             self._buffer = buffer
             return text if self._passes else ""
