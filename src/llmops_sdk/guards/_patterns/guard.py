@@ -4,12 +4,10 @@ How findings become decisions, for a whole text and for a stream alike:
 
 * Each rule is searched from left to right; after a match it goes on at the end of that match, after one that its
   validator refuses one character further on.
-* Findings are taken by position, the longest first, then in the order of the rules. One that lies in what an earlier
-  one covers is dropped; one that reaches beyond it extends what is covered. Nothing that is covered is ever emitted.
+* What findings cover, the longest and the first rule first, is decided in `cover`.
 * What the ignore list holds is searched no further, and is no finding.
 * In a stream, text is decided up to the leftmost position where a match could still begin or grow. When that is looked
   for makes no difference to what is emitted in the end, only to how soon.
-* A blocking guard decides at the first finding, and its verdict holds that one only.
 """
 
 from __future__ import annotations
@@ -18,19 +16,18 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, Unpack, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, TypeAlias, Unpack, get_args
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
+from llmops_sdk.guards._patterns.cover import Cover, Found, PatternAction, found_at
 from llmops_sdk.guards._patterns.ignored import Ignored, ignored
 from llmops_sdk.guards._patterns.prefixes import Shape, Unstreamable, join_prefixes, read_shape
 from llmops_sdk.protocols import GuardContext, GuardStream
-from llmops_sdk.verdicts import Finding, Verdict
+from llmops_sdk.verdicts import Verdict
 
 __all__ = ["PatternAction", "PatternGuard", "PatternStream", "Rule", "search_for"]
-
-PatternAction: TypeAlias = Literal["rewrite", "block", "flag"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +57,6 @@ class Rule:
     group: int = 0
     score: float = 1.0
     flags: int = int(re.ASCII)
-
-
-class _Found(NamedTuple):
-    start: int
-    longest_first: int
-    rule: int
-    end: int
-    kind: str
 
 
 class _Gate(NamedTuple):
@@ -203,7 +192,7 @@ class _Search:
         """No more characters are held back than this, and the one that a lookahead may want to see."""
         return self.longest + (self.longest // 8 if self.longest >= _LONG_HOLD else 0)
 
-    def find(self, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[_Found]:
+    def find(self, text: str, start: int, stop: int, offset: int, resume: dict[int, int]) -> list[Found]:
         """All findings of matches that begin in `text[start:stop]`, with `offset` added.
 
         `resume` holds where each rule goes on (with `offset`); it is read and updated.
@@ -218,7 +207,7 @@ class _Search:
             return []
         ahead = text[start:] if start else text
         open_gates = self._open_gates(ahead)
-        found: list[_Found] = []
+        found: list[Found] = []
         for gate in sorted({*open_gates, *self._always}) if open_gates else self._always:
             hint, numbers = self._gates[gate]
             if hint is not None and hint.search(ahead) is None:
@@ -252,7 +241,7 @@ class _Search:
         stop: int,
         offset: int,
         resume: dict[int, int],
-        found: list[_Found],
+        found: list[Found],
     ) -> None:
         rule = self.rules[number]
         pattern = self._patterns[number]
@@ -269,7 +258,7 @@ class _Search:
             if accepted:
                 if self._ignore is None or not self._ignore.holds(text[begin:end]):
                     kind = accepted if isinstance(accepted, str) else rule.kind
-                    found.append(_Found(begin + offset, -end, number, end + offset, kind))
+                    found.append(found_at(begin + offset, end + offset, number, kind, rule.score))
                 position = match.end()
                 resume[number] = position + offset
             else:
@@ -341,13 +330,19 @@ class PatternGuard(Guard):
         found = self._search.find(text, 0, len(text), 0, {})
         if not found:
             return Verdict.allow()
-        stream = PatternStream(self, self._search, context)
-        written = stream.settle(text, found)
-        verdict = stream.verdict
-        return (
-            Verdict.rewrite(written, verdict.findings, reason=verdict.reason)
-            if verdict.action == "rewrite"
-            else verdict
+        cover = self.cover(context)
+        cover.add(found)
+        written = cover.decide(text, 0, len(text), 0)
+        return replace(cover.verdict, text=written) if cover.verdict.action == "rewrite" else cover.verdict
+
+    def cover(self, context: GuardContext | None) -> Cover:
+        """Makes of findings what may be emitted, for one text."""
+        rules, memory = self._search.rules, self.remember(context)
+        return Cover(
+            self.action,
+            lambda found, text, extends: self.replace(rules[found.rank], text, memory, extends=extends),
+            origin="" if context is None else context.origin,
+            rule_of=lambda found: rules[found.rank].kind,
         )
 
     def prepare(self) -> None:
@@ -375,35 +370,26 @@ class PatternStream:
     """A `PatternGuard` at work on one stream. Its verdict holds no text: that was emitted."""
 
     def __init__(self, guard: PatternGuard, search: _Search, context: GuardContext | None) -> None:
-        self._guard = guard
         self._search = search
-        self._memory = guard.remember(context)
-        self._origin = context.origin if context is not None else ""
+        self._cover = guard.cover(context)
         self._passes = guard.action == "flag"
         self._inert = guard.inert_ascii
         self._buffer = ""  # text that is not decided yet, after a little that is, for patterns that look back
         self._undecided = 0  # where in the buffer the undecided text begins
         self._offset = 0  # of the buffer in the text
-        self._covered = 0  # end, in the text, of what findings cover
-        self._waiting: list[_Found] = []  # known, but something that begins before may still come
         self._look_from = 0  # how much undecided text there has to be before it is looked at again
         self._resume: dict[int, int] = {}
-        self._findings: list[Finding] = []
-        self._verdict = Verdict.allow()
         self._over = False
 
     @property
     def verdict(self) -> Verdict:
         """The verdict so far; final after `finish` or once it blocks."""
-        if len(self._verdict.findings) != len(self._findings):
-            kinds = ", ".join(sorted({finding.kind for finding in self._findings}))
-            self._verdict = Verdict(action=self._guard.action, findings=tuple(self._findings), reason=f"found {kinds}")
-        return self._verdict
+        return self._cover.verdict
 
     @property
     def held(self) -> str:
         """What has been fed, and neither emitted nor covered by a finding; a guard that may fail open gives it back."""
-        return "" if self._passes else self._buffer[max(self._undecided, self._covered - self._offset) :]
+        return "" if self._passes else self._buffer[max(self._undecided, self._cover.end - self._offset) :]
 
     def feed(self, text: str, /) -> str:
         """Take the next piece; return what may be emitted now."""
@@ -418,7 +404,7 @@ class PatternStream:
         if size - undecided < self._look_from:
             self._buffer = buffer
             return text if self._passes else ""
-        search = self._search
+        search, cover = self._search, self._cover
         start = size - search.longest  # of what begins before that, the end has been seen
         match = search.partial.search(buffer, max(undecided, start))
         decided = size if match is None else match.start()
@@ -429,9 +415,10 @@ class PatternStream:
             return text if self._passes else ""
         # Most chunks end here or need no search: nothing as short as this can hold a match.
         if size - undecided >= search.shortest:
-            self._waiting += search.find(buffer, undecided, decided, self._offset, self._resume)
-        if self._waiting or self._covered > self._offset:
-            emitted = self._decide(buffer, decided)
+            cover.add(search.find(buffer, undecided, decided, self._offset, self._resume))
+        if cover.waiting or cover.end > self._offset:
+            emitted = cover.decide(buffer, undecided, decided, self._offset)
+            self._over = cover.blocks
         else:
             emitted = buffer[undecided:decided]
         self._keep(buffer, decided)
@@ -442,72 +429,13 @@ class PatternStream:
         if self._over:
             return ""
         buffer, self._buffer = self._buffer + text, ""
-        self._waiting += self._search.find(buffer, self._undecided, len(buffer), self._offset, self._resume)
-        emitted = self._decide(buffer, len(buffer))
+        self._cover.add(self._search.find(buffer, self._undecided, len(buffer), self._offset, self._resume))
+        emitted = self._cover.decide(buffer, self._undecided, len(buffer), self._offset)
         self._over = True
         return text if self._passes else emitted
-
-    def settle(self, text: str, found: list[_Found]) -> str:
-        """Decide about a whole text of which the findings are known."""
-        self._waiting = found
-        emitted = self._decide(text, len(text))
-        self._over = True
-        return emitted
 
     def _keep(self, buffer: str, decided: int) -> None:
         kept = max(0, decided - self._search.behind)
         self._buffer = buffer[kept:]
         self._undecided = decided - kept
         self._offset += kept
-
-    def _decide(self, buffer: str, decided: int) -> str:
-        """What may be emitted of the buffer up to `decided`, where all findings that begin there are known."""
-        offset = self._offset
-        limit = decided + offset
-        position = self._undecided + offset  # up to where it was emitted
-        pieces: list[str] = []
-        self._waiting.sort()
-        ready = 0
-        for item in self._waiting:
-            if item.start >= limit:
-                break
-            ready += 1
-            if item.end <= self._covered:
-                continue
-            extends = item.start < self._covered
-            begin = max(item.start, self._covered)
-            replacement = ""
-            if self._guard.action == "rewrite":
-                written = buffer[begin - offset : item.end - offset]
-                wanted = self._guard.replace(self._search.rules[item.rule], written, self._memory, extends=extends)
-                if wanted is None:
-                    continue
-                replacement = wanted
-            self._record(item)
-            resumed = max(position, self._covered)
-            if resumed < begin:
-                pieces.append(buffer[resumed - offset : begin - offset])
-            position = begin
-            if self._guard.action == "block":
-                self._over = True
-                return "".join(pieces)
-            pieces.append(replacement)
-            self._covered = item.end
-        del self._waiting[:ready]
-        resumed = max(position, self._covered)
-        if resumed < limit:
-            pieces.append(buffer[resumed - offset : decided])
-        return "".join(pieces)
-
-    def _record(self, item: _Found) -> None:
-        rule = self._search.rules[item.rule]
-        self._findings.append(
-            Finding(
-                kind=item.kind,
-                start=item.start,
-                end=item.end,
-                score=rule.score,
-                rule=rule.kind,
-                origin=self._origin,
-            )
-        )

@@ -9,10 +9,11 @@ from typing import Any, Literal, Protocol, TypeAlias, Unpack
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
+from llmops_sdk.guards._patterns.cover import Cover, Found, found_at
 from llmops_sdk.guards._patterns.ignored import ignored
 from llmops_sdk.guards._pii.restorer import PLACEHOLDER, Restorer
 from llmops_sdk.guards._pii.rules import PII_KINDS
-from llmops_sdk.guards._pii.scan import LONGEST, Found, plain, scanner_for
+from llmops_sdk.guards._pii.scan import LONGEST, plain, scanner_for
 from llmops_sdk.guards._pii.stream import PIIStream
 from llmops_sdk.guards._pii.vault import Vault
 from llmops_sdk.guards._segments import Cutter
@@ -120,11 +121,11 @@ class PII(Guard):
 
     def _open(self, context: GuardContext | None) -> PIIStream:
         vault = self._vault_of(context) if self.action == "rewrite" else None
+        origin = "" if context is None else context.origin
         return PIIStream(
             self._scanner,
-            self.action,
-            functools.partial(_hide, vault),
-            origin="" if context is None else context.origin,
+            Cover(self.action, functools.partial(_hide, vault), origin=origin),
+            passes=self.action == "flag",
             recognize=self._recognize if self._finders else None,
             cutter=Cutter(_SEGMENT, 1, 0) if self._finders else None,
         )
@@ -149,7 +150,7 @@ class PII(Guard):
                 if not 0 <= start < end <= len(text):
                     raise ValueError(f"a recognizer found {finding!r} in a text of {len(text)} characters")
                 if self._ignore is None or not self._ignore.holds(text[start:end]):
-                    found.append(Found(start, -end, 2, finding.kind, end, finding.score))
+                    found.append(found_at(start, end, 2, finding.kind, finding.score))
         return found
 
     def prepare(self) -> None:
@@ -162,13 +163,12 @@ class PII(Guard):
         return Restorer(self._vault_of(context)).open_stream(context) if self.restore else None
 
 
-def _hide(vault: Vault | None, kind: str, text: str, extends: bool) -> str | None:
+def _hide(vault: Vault | None, found: Found, text: str, extends: bool) -> str | None:
     """The placeholder of `text`. What overlaps gets one of its own, so that all of it can be restored."""
-    if vault is None:
-        return ""
-    if kind == PLACEHOLDER.kind:
+    assert vault is not None  # it is asked only where findings are rewritten
+    if found.kind == PLACEHOLDER.kind:
         return vault.hide("literal", text) if extends or vault.reserve(text) else None
-    return vault.hide(kind, text)
+    return vault.hide(found.kind, text)
 
 
 def _finder(recognizer: Recognizes) -> Callable[[str], Iterable[Finding]]:

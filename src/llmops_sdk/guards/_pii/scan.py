@@ -17,8 +17,9 @@ import functools
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from typing import Self
 
+from llmops_sdk.guards._patterns.cover import Found, found_at
 from llmops_sdk.guards._patterns.ignored import Ignored
 from llmops_sdk.guards._pii.restorer import PLACEHOLDER
 from llmops_sdk.guards._pii.rules import LICENCES, NOT_PERSONAL, PATTERNS, SHAPES, UNEVEN, Pattern, Shape
@@ -103,19 +104,8 @@ _PLACEHOLDER = re.compile(PLACEHOLDER.pattern, re.ASCII)
 _MAYBE_PLACEHOLDER = re.compile(r"_[0-9A-Fa-f]|[\]>)}\u3011](?:(?<=[0-9A-Fa-f].)|(?<=[0-9A-Fa-f] .))")
 
 
-class Found(NamedTuple):
-    """A finding; sorted by where it begins, the longest first, then by how much its form says (`rank`, 0 the most)."""
-
-    start: int
-    longest_first: int
-    rank: int
-    kind: str
-    end: int
-    score: float = 1.0
-
-
 def _found(start: int, end: int, kind: str, offset: int, rank: int) -> Found:
-    return Found(start + offset, -end - offset, rank, kind, end + offset)
+    return found_at(start + offset, end + offset, rank, kind)
 
 
 class _Node:

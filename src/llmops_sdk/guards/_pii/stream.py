@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from llmops_sdk.guards._pii.scan import BEHIND, Found, Scanner, plain
+from llmops_sdk.guards._patterns.cover import Cover, Found
+from llmops_sdk.guards._pii.scan import BEHIND, Scanner, plain
 from llmops_sdk.guards._segments import Cutter, Segment
 from llmops_sdk.loops import in_thread
-from llmops_sdk.verdicts import ALLOW, Finding, Verdict
+from llmops_sdk.verdicts import Verdict
 
 __all__ = ["PIIStream", "Recognize"]
 
@@ -18,54 +19,43 @@ Recognize: TypeAlias = Callable[[str], Sequence[Found]]
 
 
 class PIIStream:
-    """The findings of a scanner, and of recognizers if there are any, by position, the longest first.
-
-    One that lies in what an earlier one covers is dropped; one that reaches beyond it extends what is covered. So
-    nothing that any of them found is emitted. The verdict holds no text: that was emitted.
+    """The findings of a scanner, and of recognizers if there are any; nothing that any of them found is emitted.
 
     Args:
         scanner: Finds what has a form.
-        action: What a finding means.
-        hide: What stands in place of a finding of this kind; `None` leaves it, and then it is none.
-        origin: Who wrote the text.
+        cover: Makes of findings what may be emitted.
+        passes: Whether everything is emitted, whatever is found.
         recognize: Finds the rest, segment by segment.
         cutter: Cuts the text into these segments.
     """
 
     __slots__ = (
-        "_action",
         "_buffer",
-        "_covered",
+        "_cover",
         "_cutter",
-        "_findings",
-        "_hide",
         "_offset",
-        "_origin",
         "_over",
+        "_passes",
         "_plain",
         "_recognize",
         "_resume",
         "_scanned",
         "_scanner",
         "_undecided",
-        "_waiting",
-        "verdict",
     )
 
     def __init__(
         self,
         scanner: Scanner,
-        action: Literal["rewrite", "block", "flag"],
-        hide: Callable[[str, str, bool], str | None],
+        cover: Cover,
         *,
-        origin: str = "",
+        passes: bool,
         recognize: Recognize | None = None,
         cutter: Cutter | None = None,
     ) -> None:
         self._scanner = scanner
-        self._action = action
-        self._hide = hide
-        self._origin = origin
+        self._cover = cover
+        self._passes = passes
         self._recognize = recognize
         self._cutter = cutter
         self._buffer = ""
@@ -73,19 +63,18 @@ class PIIStream:
         self._offset = 0  # of the buffer in the text
         self._scanned = 0  # up to where, in the buffer, the scanner's findings are known
         self._undecided = 0  # up to where, in the buffer, it was emitted (or is covered)
-        self._covered = 0  # end, in the text, of what findings cover
-        self._waiting: list[Found] = []
         self._resume: dict[int, int] = {}
-        self._findings: list[Finding] = []
         self._over = False
-        self.verdict: Verdict = ALLOW
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict so far."""
+        return self._cover.verdict
 
     @property
     def held(self) -> str:
         """What has been fed, and neither emitted nor covered by a finding."""
-        if self._action == "flag":
-            return ""
-        return self._buffer[max(self._undecided, self._covered - self._offset) :]
+        return "" if self._passes else self._buffer[max(self._undecided, self._cover.end - self._offset) :]
 
     def feed(self, text: str, /) -> str | Awaitable[str]:
         """Take the next piece; return what may be emitted now."""
@@ -105,7 +94,7 @@ class PIIStream:
         """The verdict on a whole text of which the scanner's findings are known, with what is left of it."""
         self._buffer = text
         self._scanned = len(text)
-        self._waiting += found
+        self._cover.add(found)
         segments = [] if self._cutter is None else self._cutter.feed(text, final=True)
         written = self._decide(len(text), self._recognized(segments))
         if self.verdict.action == "rewrite":
@@ -113,7 +102,7 @@ class PIIStream:
         return self.verdict
 
     def _advance(self, text: str, decided: int, *, final: bool) -> str | Awaitable[str]:
-        passing = self._action == "flag"
+        passing = self._passes
         if decided == self._scanned and not final:
             return text if passing else ""
         before = self._scanned
@@ -130,7 +119,8 @@ class PIIStream:
     def _scan(self, decided: int, *, final: bool) -> list[Segment]:
         start = self._scanned
         if decided > start:
-            self._waiting += self._scanner.find(self._buffer, self._plain, start, decided, self._offset, self._resume)
+            found = self._scanner.find(self._buffer, self._plain, start, decided, self._offset, self._resume)
+            self._cover.add(found)
             self._scanned = decided
         return [] if self._cutter is None else self._cutter.feed(self._buffer[start:decided], final=final)
 
@@ -155,60 +145,19 @@ class PIIStream:
         end = segments[-1].start + len(segments[-1].text) - self._offset
         emitted = self._decide(end, found)
         self._over = self._over or final
-        return text if self._action == "flag" else emitted
+        return text if self._passes else emitted
 
     def _decide(self, decided: int, found: Sequence[Found]) -> str:
         """What may be emitted of the buffer up to `decided`, where all findings that begin there are known."""
-        buffer, offset = self._buffer, self._offset
-        self._waiting += found
-        if not self._waiting and self._covered <= offset + self._undecided:
-            emitted = buffer[self._undecided : decided]
-            self._keep(decided)
-            return emitted
-        limit = decided + offset
-        position = self._undecided + offset
-        pieces: list[str] = []
-        self._waiting.sort()
-        ready = 0
-        for item in self._waiting:
-            if item.start >= limit:
-                break
-            ready += 1
-            if item.end <= self._covered:
-                continue
-            begin = max(item.start, self._covered)
-            written = buffer[begin - offset : item.end - offset]
-            replacement = self._hide(item.kind, written, item.start < self._covered)
-            if replacement is None:
-                continue
-            self._findings.append(
-                Finding(
-                    kind=item.kind,
-                    start=item.start,
-                    end=item.end,
-                    score=item.score,
-                    rule=item.kind,
-                    origin=self._origin,
-                )
-            )
-            resumed = max(position, self._covered)
-            if resumed < begin:
-                pieces.append(buffer[resumed - offset : begin - offset])
-            position = begin
-            if self._action == "block":
-                self._over = True
-                break
-            pieces.append(replacement)
-            self._covered = item.end
-        del self._waiting[:ready]
-        if self._findings and len(self._findings) != len(self.verdict.findings):
-            kinds = ", ".join(sorted({finding.kind for finding in self._findings}))
-            self.verdict = Verdict(action=self._action, findings=tuple(self._findings), reason=f"found {kinds}")
-        resumed = max(position, self._covered)
-        if resumed < limit and not self._over:
-            pieces.append(buffer[resumed - offset : decided])
+        cover = self._cover
+        cover.add(found)
+        if not cover.waiting and cover.end <= self._offset + self._undecided:
+            emitted = self._buffer[self._undecided : decided]
+        else:
+            emitted = cover.decide(self._buffer, self._undecided, decided, self._offset)
+            self._over = self._over or cover.blocks
         self._keep(decided)
-        return "".join(pieces)
+        return emitted
 
     def _keep(self, decided: int) -> None:
         kept = max(0, min(decided, self._scanned) - BEHIND)
