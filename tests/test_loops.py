@@ -157,3 +157,29 @@ async def test_in_thread_does_not_hold_up_the_loop_and_keeps_context():
     assert names == {True}
     with pytest.raises(ZeroDivisionError):
         await loops.in_thread(lambda: 1 // 0)
+
+
+async def test_gather_keeps_the_order_and_stops_the_rest_at_the_first_failure():
+    stopped = []
+
+    async def give(value, turns):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return value
+
+    async def hang():
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            stopped.append(True)
+            raise
+
+    async def fail():
+        await asyncio.sleep(0)
+        raise ValueError("this one")
+
+    assert await loops.gather(give(n, 3 - n) for n in range(3)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="this one"):
+        await loops.gather([hang(), fail()])
+    await asyncio.sleep(0)
+    assert stopped == [True]

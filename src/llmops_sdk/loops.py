@@ -16,12 +16,12 @@ import contextvars
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
 from llmops_sdk.errors import EngineConnectionError, SyncOnLoopError
 
-__all__ = ["Closing", "across", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
+__all__ = ["Closing", "across", "gather", "in_thread", "run_sync", "sdk_loop", "stream_across", "stream_sync"]
 
 _T = TypeVar("_T")
 
@@ -325,6 +325,19 @@ async def in_thread(function: Callable[[], _T]) -> _T:
 
     _workers.submit(job)
     return await future
+
+
+async def gather(work: Iterable[Awaitable[_T]]) -> list[_T]:
+    """What all of `work` give, in order; the first failure is raised as it is, and stops the rest.
+
+    `asyncio.gather` leaves the rest running, and a `TaskGroup` hides what went wrong in a group of exceptions.
+    """
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def across(make: Callable[[], Coroutine[Any, Any, _T]], loop: asyncio.AbstractEventLoop) -> _T:

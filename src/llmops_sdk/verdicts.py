@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["ALLOW", "Action", "Finding", "Stage", "Surface", "Verdict"]
+__all__ = ["ALLOW", "SEVERITY", "Action", "Finding", "Stage", "Surface", "Verdict"]
 
 Action: TypeAlias = Literal["allow", "rewrite", "block", "flag"]
+SEVERITY: dict[Action, int] = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
+"""How much an action takes from a text."""
 Stage: TypeAlias = Literal["input", "output"]
 Surface: TypeAlias = Literal[
     "input", "documents", "tool_results", "output", "stream", "tool_calls", "choices", "reasoning", "batch"
@@ -80,6 +82,21 @@ class Verdict:
     def flag(cls, reason: str, findings: Iterable[Finding] = ()) -> Verdict:
         """Let the text pass, and record that something was found."""
         return cls(action="flag", reason=reason, findings=tuple(findings))
+
+    @property
+    def severity(self) -> int:
+        """How much the action takes from a text: 0 `allow`, 1 `flag`, 2 `rewrite`, 3 `block`."""
+        return SEVERITY[self.action]
+
+    @property
+    def score(self) -> float:
+        """How sure it is that something was found, `0 <= score <= 1`.
+
+        That of the surest finding; without findings 1, or 0 where it allows.
+        """
+        if self.findings:
+            return max(finding.score for finding in self.findings)
+        return 0.0 if self.action == "allow" else 1.0
 
     @property
     def blocked(self) -> bool:

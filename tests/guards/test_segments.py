@@ -157,3 +157,14 @@ def test_a_guard_without_judge_says_what_to_write():
 def test_whole_answers_are_judged_in_a_pipeline_too(kind):
     result = ("Go" | Scripted("This is bad. Fine.") | kind()).run()
     assert result.text == "This is good. Fine."
+
+
+async def test_of_several_sentences_the_one_that_breaks_says_why():
+    class BreaksOnTwo(SegmentGuard):
+        async def judge(self, segment, context):
+            if "Two" in segment.text:
+                raise RuntimeError("no model")
+            await asyncio.sleep(3600)
+
+    with pytest.raises(RuntimeError, match="no model"):
+        await asyncio.wait_for(BreaksOnTwo().check("One. Two. Three."), 5)

@@ -36,15 +36,15 @@ def bench(names: str, data: Path | None, *, as_json: bool) -> int:
             },
             "quality": [report.to_dict() for report in reports],
         }
-        print(json.dumps(shown, indent=2))  # noqa: T201  (this is the command's face)
+        print(json.dumps(shown, indent=2))
         return 0
     width = max(len("guard"), *map(len, costs))
-    print("Median time of a check of prose in which nothing is found, in microseconds, by characters")  # noqa: T201
-    print(f"{'guard':<{width}} " + " ".join(f"{size:>10,}" for size in _SIZES))  # noqa: T201
+    print("Median time of a check of prose in which nothing is found, in microseconds, by characters")
+    print(f"{'guard':<{width}} " + " ".join(f"{size:>10,}" for size in _SIZES))
     for name, row in costs.items():
-        print(f"{name:<{width}} " + " ".join(f"{row[size]:>10,.0f}" for size in _SIZES))  # noqa: T201
+        print(f"{name:<{width}} " + " ".join(f"{row[size]:>10,.0f}" for size in _SIZES))
     for report in reports:
-        print(f"\n{report}")  # noqa: T201
+        print(f"\n{report}")
     return 0
 
 

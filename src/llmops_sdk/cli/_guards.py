@@ -64,6 +64,6 @@ def describe() -> int:
     listed[f"{_CLASSIFIER}FOLDER"] = "Runs the text classifier in FOLDER (extra classifier)."
     chosen = set(DEFAULT.split(","))
     for name, line in sorted(listed.items()):
-        print(f"{name:<22} {'*' if name in chosen else ' '} {line}")  # noqa: T201  (this is the command's face)
-    print("\n* on unless --guards says otherwise")  # noqa: T201
+        print(f"{name:<22} {'*' if name in chosen else ' '} {line}")
+    print("\n* on unless --guards says otherwise")
     return 0

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except LlmopsError as exc:
-        print(f"llmops: {exc}", file=sys.stderr)  # noqa: T201  (this is the command's face)
+        print(f"llmops: {exc}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

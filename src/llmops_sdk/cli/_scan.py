@@ -15,11 +15,10 @@ from llmops_sdk.cli._texts import Text, Unread, find_files, read
 from llmops_sdk.errors import GuardFailed
 from llmops_sdk.guards import PII, Guard, Secrets
 from llmops_sdk.loops import run_sync
-from llmops_sdk.verdicts import Finding, Verdict
+from llmops_sdk.verdicts import SEVERITY, Action, Finding, Verdict
 
 __all__ = ["Options", "scan"]
 
-_SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 _AROUND = 32
 _LONGEST = 78
 
@@ -29,7 +28,7 @@ class Options(NamedTuple):
 
     guards: str
     shape: str
-    fail_on: str
+    fail_on: Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class Hit:
     kind: str
     rule: str
     score: float
-    action: str
+    action: Action
     excerpt: str
 
 
@@ -67,10 +66,10 @@ def scan(paths: Sequence[str], options: Options) -> int:
     _SHAPES[options.shape](hits, texts, unread)
     failed = [one for one in unread if one.asked]
     for one in failed:
-        print(f"llmops: {one.name}: {one.why}", file=sys.stderr)  # noqa: T201  (this is the command's face)
+        print(f"llmops: {one.name}: {one.why}", file=sys.stderr)
     if failed:
         return 2
-    return int(any(_SEVERITY[hit.action] >= _SEVERITY[options.fail_on] for hit in hits))
+    return int(any(SEVERITY[hit.action] >= SEVERITY[options.fail_on] for hit in hits))
 
 
 def _check(text: Text, guards: Sequence[Guard], masks: Sequence[Guard]) -> Iterator[Hit]:
@@ -178,7 +177,7 @@ def _as_json(hits: Sequence[Hit], texts: int, unread: Sequence[Unread]) -> None:
         "texts": texts,
         "not_read": [{"file": one.name, "why": one.why} for one in unread],
     }
-    print(json.dumps(shown, indent=2))  # noqa: T201  (this is the command's face)
+    print(json.dumps(shown, indent=2))
 
 
 def _as_github(hits: Sequence[Hit], _texts: int, _unread: Sequence[Unread]) -> None:
@@ -189,7 +188,7 @@ def _as_github(hits: Sequence[Hit], _texts: int, _unread: Sequence[Unread]) -> N
         message = (
             f"{hit.guard}: {hit.kind} ({hit.excerpt})".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
         )
-        print(f"::{level} {place}::{message}")  # noqa: T201  (this is the command's face)
+        print(f"::{level} {place}::{message}")
 
 
 def _escaped(value: str) -> str:

@@ -16,7 +16,7 @@ from llmops_sdk.protocols import GuardContext, GuardStream, takes_two
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Surface, Verdict
 
-__all__ = ["ALL_SURFACES", "Guard", "GuardOptions", "Mode", "guard", "surest"]
+__all__ = ["ALL_SURFACES", "Guard", "GuardOptions", "Mode", "guard"]
 
 ALL_SURFACES: frozenset[Surface] = frozenset(get_args(Surface))
 Mode: TypeAlias = Literal["window", "buffer", "audit"]
@@ -133,7 +133,7 @@ class Guard(Station):
         if self.threshold is not None:
             raise ConfigurationError(f"the guard {self.name!r} has a threshold, so it has to say `rate(text)` itself")
         decided = self.check(text, context) if takes_two(self.check) else self.check(text)
-        return surest(decided) if isinstance(decided, Verdict) else _surest_of(decided)
+        return decided.score if isinstance(decided, Verdict) else _score_of(decided)
 
     def with_threshold(self, threshold: float) -> Self:
         """A copy that acts where `rate` reaches `threshold`, `0 < threshold <= 1`.
@@ -196,15 +196,8 @@ class Guard(Station):
         return f"<guard {self.name!r}>"
 
 
-def surest(verdict: Verdict) -> float:
-    """How sure a verdict is that something was found, `0 <= sure <= 1`."""
-    if verdict.findings:
-        return max(finding.score for finding in verdict.findings)
-    return 0.0 if verdict.action == "allow" else 1.0
-
-
-async def _surest_of(pending: Awaitable[Verdict]) -> float:
-    return surest(await pending)
+async def _score_of(pending: Awaitable[Verdict]) -> float:
+    return (await pending).score
 
 
 class _FunctionGuard(Guard):

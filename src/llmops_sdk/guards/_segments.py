@@ -7,7 +7,6 @@ East Asian counterparts. A piece without such an end is cut after `longest` char
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Sequence
@@ -16,7 +15,7 @@ from typing import NamedTuple, Unpack
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
-from llmops_sdk.loops import in_thread
+from llmops_sdk.loops import gather, in_thread
 from llmops_sdk.protocols import GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
@@ -24,7 +23,6 @@ __all__ = ["Cutter", "Segment", "SegmentGuard", "merge_verdicts"]
 
 _END = re.compile("""[.!?\u2026]["'\u201d\u2019)\\]]{0,3}\\s|[\\n\u3002\uff01\uff1f]""")
 _END_LENGTH = 5
-_SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 
 
 class Segment(NamedTuple):
@@ -136,9 +134,7 @@ class SegmentGuard(Guard):
             verdict = self.judge(segment, context)
             return verdict if isinstance(verdict, Verdict) else await verdict
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(segment)) for segment in segments]
-        return [task.result() for task in tasks]
+        return await gather(one(segment) for segment in segments)
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict | Awaitable[Verdict]:
         """Decide about the whole text: all of its segments."""
@@ -223,7 +219,7 @@ def merge_verdicts(
             replace(found, start=found.start + segment.start, end=found.end + segment.start)
             for found in verdict.findings
         )
-        if _SEVERITY[verdict.action] > _SEVERITY[worst.action]:
+        if verdict.severity > worst.severity:
             worst = verdict
         if verdict.blocked:
             break

@@ -17,7 +17,6 @@ from llmops_sdk.verdicts import ALLOW, Action, Finding, Stage, Surface, Verdict
 
 __all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
 
-_SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 _ALL: frozenset[Surface] = frozenset(get_args(Surface))
 _LONG = 20_000
 """Characters of a text from which on no check is quick enough for the event loop."""
@@ -141,7 +140,7 @@ class Stationed:
         if len(verdicts) == 1:
             worst = verdicts[0]
         else:
-            worst = max(verdicts, key=lambda verdict: _SEVERITY[verdict.action])
+            worst = max(verdicts, key=lambda verdict: verdict.severity)
             worst = replace(worst, findings=tuple(finding for verdict in verdicts for finding in verdict.findings))
         return replace(worst, guard=self.name, stage=self.stage)
 

@@ -6,7 +6,6 @@ driven in order where all checks are plain calls, and with checks at the same ti
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
@@ -14,13 +13,13 @@ from typing import Literal, TypeAlias, Unpack
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._composing.members import Member
-from llmops_sdk.guards._guard import Guard, GuardOptions, surest
+from llmops_sdk.guards._guard import Guard, GuardOptions
+from llmops_sdk.loops import gather
 from llmops_sdk.protocols import GuardContext, GuardLike, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
 __all__ = ["all_of", "any_of", "cascade"]
 
-_SEVERITY = {"allow": 0, "flag": 1, "rewrite": 2, "block": 3}
 Combine: TypeAlias = Literal["mean", "evidence", "expensive"]
 _Plan: TypeAlias = Generator[Sequence[tuple[Member, str]], list[Verdict], Verdict]
 
@@ -79,7 +78,7 @@ class _Composed(Guard):
             except StopIteration as done:
                 verdict: Verdict = done.value
                 return verdict
-            answers = await _gathered([_later(member, asked, context) for member, asked in asks])
+            answers = await gather(_later(member, asked, context) for member, asked in asks)
 
 
 def _now(member: Member, text: str, context: GuardContext | None) -> Verdict:
@@ -96,16 +95,6 @@ async def _later(member: Member, text: str, context: GuardContext | None) -> Ver
         return await member.acheck(text, context)
     except Exception as exc:  # noqa: BLE001  (as that guard's `on_error` says)
         return member.failed(exc)
-
-
-async def _gathered(checks: Sequence[Awaitable[Verdict]]) -> list[Verdict]:
-    """All verdicts; the first failure stops the other checks."""
-    tasks = [asyncio.ensure_future(check) for check in checks]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 class _AllOf(_Composed):
@@ -131,7 +120,7 @@ class _AllOf(_Composed):
                 return replace(decided, findings=verdict.findings or decided.findings)
             if decided.action == "rewrite" and decided.text is not None:
                 left = decided.text
-            if _SEVERITY[decided.action] > _SEVERITY[worst.action] or (decided.error and not worst.error):
+            if decided.severity > worst.severity or (decided.error and not worst.error):
                 worst = decided
         findings.sort(key=lambda finding: (finding.start, -finding.end))
         if worst is ALLOW and not findings:
@@ -159,7 +148,7 @@ class _Chained:
         if self._blocked is not None:
             return self._blocked
         verdicts = [stream.verdict for stream in self._streams]
-        worst = max(verdicts, key=lambda verdict: _SEVERITY[verdict.action], default=ALLOW)
+        worst = max(verdicts, key=lambda verdict: verdict.severity, default=ALLOW)
         findings = sorted(
             (finding for verdict in verdicts for finding in verdict.findings),
             key=lambda finding: (finding.start, -finding.end),
@@ -200,7 +189,7 @@ class _AnyOf(_Composed):
         found = yield [(member, text) for member in self._members]
         if any(verdict.action == "allow" for verdict in found):
             return ALLOW
-        return min(found, key=lambda verdict: _SEVERITY[verdict.action])
+        return min(found, key=lambda verdict: verdict.severity)
 
 
 class _Cascade(_Composed):
@@ -249,7 +238,7 @@ class _Cascade(_Composed):
             (verdict,) = yield [(self._tell[0], text)]
             return _acting(verdict, f"{rate:.2f}")
         (verdict,) = yield [(self._tell[1], text)]
-        dear = surest(verdict)
+        dear = verdict.score
         both = self._both(rate, dear)
         if both < self.threshold:
             return ALLOW if verdict.error is None else Verdict(error=verdict.error)

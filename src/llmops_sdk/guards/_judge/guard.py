@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Self, Unpack
 
 from llmops_sdk.errors import ConfigurationError, InvalidResponseError
@@ -23,6 +23,7 @@ from llmops_sdk.guards._judge.formats import (
 )
 from llmops_sdk.guards._judge.rubric import AnswerForm, Judgement, Rubric
 from llmops_sdk.guards._segments import Cutter, Segment, SegmentGuard
+from llmops_sdk.loops import gather
 from llmops_sdk.protocols import EngineLike, GuardContext, GuardStream
 from llmops_sdk.verdicts import ALLOW, Finding, Verdict
 
@@ -255,7 +256,7 @@ class Judge(SegmentGuard):
         judged: list[Judgement] = []
         for start in range(0, len(segments), _AT_ONCE):
             some = [self._judgement(segment.text, context) for segment in segments[start : start + _AT_ONCE]]
-            judged += [await some[0]] if len(some) == 1 else await _all(some)
+            judged += [await some[0]] if len(some) == 1 else await gather(some)
             if stop_at is not None and any(one.score >= stop_at for one in judged):
                 break
         return judged
@@ -288,12 +289,3 @@ class Judge(SegmentGuard):
         ]
         reason = f"judged by {rule} to be a violation" + (f": {', '.join(judged.kinds)}" if judged.kinds else "")
         return Verdict.flag(reason, found) if self._action == "flag" else Verdict.block(reason, found)
-
-
-async def _all(judging: Sequence[Coroutine[Any, Any, Judgement]]) -> list[Judgement]:
-    tasks = [asyncio.ensure_future(one) for one in judging]
-    try:
-        return await asyncio.gather(*tasks)  # not a TaskGroup: its ExceptionGroup would hide what went wrong
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -210,7 +210,7 @@ async def rate_rows(
 ) -> list[Rated]:
     """Ask the guard about every row, in order."""
     if concurrency is None:
-        concurrency = 16 if inspect.iscoroutinefunction(guard.check) else 1
+        concurrency = 16 if guard.waits or inspect.iscoroutinefunction(guard.check) else 1
     if concurrency < 1:
         raise ConfigurationError(f"concurrency={concurrency!r} is less than 1")
     ask = _asking(guard)
@@ -259,8 +259,7 @@ def _asking(guard: Guard) -> Callable[[LabelledText], Any]:
             return score, score >= threshold
         if not isinstance(answer, Verdict):
             raise GuardFailed(f"its check gave {type(answer).__name__}, not a Verdict", guard=guard.name)
-        caught = answer.action != "allow"
-        return max((one.score for one in answer.findings), default=float(caught)), caught
+        return answer.score, answer.action != "allow"
 
     return ask
 
