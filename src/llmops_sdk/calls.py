@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
 
 __all__ = [
+    "CLOCK",
     "AttemptEnded",
     "AttemptStarted",
+    "CacheAnswered",
     "Call",
     "Ended",
+    "Escalated",
     "Event",
     "FirstChunk",
     "GuardChecked",
+    "Hedged",
+    "LimitWaited",
+    "LimitsDegraded",
     "Outcome",
     "Rendered",
     "Retried",
@@ -39,6 +46,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("llmops_sdk")
+
+CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
+"""What tells the time of new calls, in seconds; something else than the default where time is virtual."""
 
 
 class Started(NamedTuple):
@@ -126,8 +136,54 @@ class Retried(NamedTuple):
     error: BaseException
 
 
+class Hedged(NamedTuple):
+    """The engine that was asked had not begun to answer after `after_s` seconds: `engine` is asked beside it."""
+
+    at: float
+    engine: str
+    after_s: float
+
+
+class Escalated(NamedTuple):
+    """`engine` answered, and the strategy was not content with it: the next one is asked. `reason` says why."""
+
+    at: float
+    engine: str
+    reason: str
+
+
+class LimitWaited(NamedTuple):
+    """The run waited from `started` to `at` until `limit` let it through."""
+
+    started: float
+    at: float
+    limit: str
+
+
+class LimitsDegraded(NamedTuple):
+    """The shared store of limits cannot be reached; `policy` is `"fail_open"` (the local share) or `"fail_closed"`."""
+
+    at: float
+    store: str
+    policy: str
+    error: BaseException
+
+
+class CacheAnswered(NamedTuple):
+    """A cache in front of `engine` answered; nothing was sent. `how` is `"exact"`, `"shared"` or `"semantic"`."""
+
+    at: float
+    engine: str
+    how: str
+    age_s: float
+
+
 class StreamResumed(NamedTuple):
-    """A stream broke and another engine went on. `how` is `"resume"` or `"restart"`; `emitted` counts characters."""
+    """A stream broke and `engine` went on. `emitted` counts the characters that the caller had seen by then.
+
+    `how`: `"resume"`, it continues the text so far; `"restart"`, it answers from the start, and what was emitted is not
+    repeated; `"different"`, the answer from the start turned out to be another one, and takes the place of the first.
+    """
 
     at: float
     engine: str
@@ -156,6 +212,11 @@ Event: TypeAlias = (
     | FirstChunk
     | AttemptEnded
     | Retried
+    | Hedged
+    | Escalated
+    | LimitWaited
+    | LimitsDegraded
+    | CacheAnswered
     | StreamResumed
     | Ended
 )
@@ -168,6 +229,7 @@ class Call:
         id: 32 hexadecimal digits, unique to the run.
         tags: Whatever the caller wants to find the run by.
         deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
         budget_usd: US dollars that the run may spend, `None` for no limit.
         spent_usd: US dollars spent so far on attempts with a known price.
         attempts: How often an engine was asked so far.
@@ -182,6 +244,7 @@ class Call:
         "_started_wall",
         "attempts",
         "budget_usd",
+        "clock",
         "deadline",
         "deadline_s",
         "events",
@@ -201,6 +264,7 @@ class Call:
         tags: Mapping[str, Any] | None = None,
         hooks: tuple[Hook, ...] = (),
         price: Callable[[str, Usage], Decimal | None] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.id = f"{random.getrandbits(128):032x}"
         self.tags: Mapping[str, Any] = tags or {}
@@ -210,7 +274,8 @@ class Call:
         self.attempts = 0
         self.events: list[Event] = []
         self.state: dict[Any, Any] = {}
-        self.started = time.perf_counter()
+        self.clock = clock or CLOCK.get()
+        self.started = self.clock()
         self.deadline = None if deadline_s is None else self.started + deadline_s
         self._started_wall = time.time()
         self.traceparent: str | None = None
@@ -229,7 +294,7 @@ class Call:
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline (negative when it is over), `None` without one."""
-        return None if self.deadline is None else self.deadline - time.perf_counter()
+        return None if self.deadline is None else self.deadline - self.clock()
 
     def wall_time(self, moment: float) -> float:
         """Seconds since the epoch of a `time.perf_counter()` moment of this run."""

@@ -9,6 +9,7 @@
     ├─ MissingDependencyError (ImportError) .package .extra: which extra to install
     ├─ DeadlineExceeded (TimeoutError)      .deadline_s: the whole run took longer than the caller allowed
     ├─ BudgetExceeded                       .budget_usd .spent_usd: the next attempt could cost too much
+    ├─ LimitExceeded                        .limit .retry_after_s: refused before sending; when to come back
     ├─ PromptError (ValueError)             .prompt .variable: missing, unknown or wrong variables, broken files
     ├─ GuardError                           .guard
     │  ├─ GuardBlocked                      .verdict: a decision; raised by `Result.raise_for_verdict()` only
@@ -67,6 +68,7 @@ __all__ = [
     "GuardFailed",
     "GuardTimeout",
     "InvalidResponseError",
+    "LimitExceeded",
     "LlmopsError",
     "MissingDependencyError",
     "NotFoundError",
@@ -136,6 +138,18 @@ class BudgetExceeded(LlmopsError):
         super().__init__(message)
         self.budget_usd = budget_usd
         self.spent_usd = spent_usd
+
+
+class LimitExceeded(LlmopsError):
+    """Refused before sending: a limit of the application itself is reached, and waiting would pass the deadline.
+
+    `limit` names it; `retry_after_s` says in how many seconds there may be room again, `None` where nobody can know.
+    """
+
+    def __init__(self, message: str, *, limit: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class PromptError(LlmopsError, ValueError):

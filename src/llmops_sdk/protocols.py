@@ -15,7 +15,7 @@ from llmops_sdk.calls import Call, Event
 from llmops_sdk.messages import Chunk, Origin, Request, Response
 from llmops_sdk.verdicts import Stage, Surface, Verdict
 
-__all__ = ["EngineLike", "GuardContext", "GuardLike", "GuardStream", "Hook", "left_out", "takes_two"]
+__all__ = ["Capabilities", "EngineLike", "GuardContext", "GuardLike", "GuardStream", "Hook", "left_out", "takes_two"]
 
 Hook: TypeAlias = Callable[[Event, Call], object]
 """Called with each event of a run as it is recorded, on the run's event loop: keep it short, hand work on.
@@ -77,6 +77,25 @@ class GuardStream(Protocol):
     def finish(self) -> str | Awaitable[str]:
         """The text has ended; return the rest that may be emitted."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as far as it is known; `None` is not known, and a router then lets the engine try.
+
+    Attributes:
+        tools: Whether it can call tools.
+        images: Whether it reads images.
+        json_schema: Whether it can answer by a JSON schema.
+        continues: Whether it continues an assistant message that stands last, with not a character between.
+        context_window: Most tokens of a prompt and its answer together.
+    """
+
+    tools: bool | None = None
+    images: bool | None = None
+    json_schema: bool | None = None
+    continues: bool | None = None
+    context_window: int | None = None
 
 
 class EngineLike(Protocol):

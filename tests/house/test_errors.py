@@ -32,6 +32,7 @@ VALUES = {
     "status_code": 418,
     "request_id": "r-1",
     "retry_after_s": 1.5,
+    "limit": "60 requests per minute of the engine main",
 }
 DETAILS = ("engine", "model", "status_code", "request_id", "retry_after_s")
 CLASSES = [value for name in errors.__all__ if isinstance(value := getattr(errors, name), type) and name != "Attempt"]

@@ -333,12 +333,12 @@ async def test_cancelled_attempts_leave_nothing_in_flight():
     router = routed(engine, Scripted("b"))
     task = asyncio.create_task(router.agenerate(HELLO))
     await asyncio.sleep(0.01)
-    assert router._legs[0].in_flight == 1
+    assert router.legs[0].in_flight == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert router._legs[0].in_flight == 0
-    assert router._legs[0].failures == 0
+    assert router.legs[0].in_flight == 0
+    assert router.legs[0].breaker.failures == 0
 
 
 async def test_chunks_say_which_engine_they_came_from():

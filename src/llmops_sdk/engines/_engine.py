@@ -14,6 +14,7 @@ from llmops_sdk import loops
 from llmops_sdk.engines._base_url import shown_url
 from llmops_sdk.errors import ConfigurationError, UnsupportedError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
+from llmops_sdk.protocols import Capabilities
 from llmops_sdk.stations import Station
 
 __all__ = ["Engine", "chunks_of", "response_of"]
@@ -29,6 +30,8 @@ _SCHEMES = {
     "https": "llmops_sdk.engines.remote",
 }
 """Scheme -> the module that opens it with `open_engine(spec, ...)`; loaded by name, since it pulls its library."""
+
+_UNKNOWN = Capabilities()
 
 
 class Engine(loops.Closing, Station):
@@ -86,6 +89,11 @@ class Engine(loops.Closing, Station):
     def concurrency(self) -> int:
         """How many requests are worth having under way at once: what `Pipeline.map` keeps in flight by default."""
         return 64
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, as far as it knows."""
+        return _UNKNOWN
 
     @staticmethod
     def open(

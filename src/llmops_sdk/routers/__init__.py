@@ -1,7 +1,21 @@
 """Routers: an engine made of engines, which decides whom to ask, and goes on elsewhere when one fails."""
 
-from llmops_sdk.routers._attempts import Leg
+from llmops_sdk.routers._hedging import Hedge
+from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._router import Candidate, Route, Router
 from llmops_sdk.routers._strategies import Latency, LeastBusy, Priority, RoundRobin, Strategy
 
-__all__ = ["Candidate", "Latency", "LeastBusy", "Leg", "Priority", "RoundRobin", "Route", "Router", "Strategy"]
+__all__ = [
+    "Candidate",
+    "Hedge",
+    "Latency",
+    "LeastBusy",
+    "Leg",
+    "Limit",
+    "Priority",
+    "RoundRobin",
+    "Route",
+    "Router",
+    "Strategy",
+]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._attempts import Leg
+from llmops_sdk.routers._leg import Leg
 
 __all__ = ["STRATEGIES", "Latency", "LeastBusy", "Priority", "RoundRobin", "Strategy"]
 
@@ -16,8 +16,8 @@ __all__ = ["STRATEGIES", "Latency", "LeastBusy", "Priority", "RoundRobin", "Stra
 class Strategy(Protocol):
     """Puts engines in order, the one to ask first at the front. `reason` says why, for `router.route()`."""
 
-    def order(self, legs: Sequence[Leg], request: Request, /) -> list[Leg]:
-        """All of `legs`, in order."""
+    def order(self, legs: Sequence[Leg], request: Request, /) -> Iterable[Leg]:
+        """All of `legs`, in order. A generator may leave the work for the later ones until somebody asks."""
         ...
 
     def reason(self, leg: Leg, /) -> str:

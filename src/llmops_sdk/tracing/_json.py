@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmops_sdk.calls import (
     AttemptEnded,
     AttemptStarted,
+    CacheAnswered,
     Call,
     Ended,
+    Escalated,
     Event,
     FirstChunk,
     GuardChecked,
+    Hedged,
+    LimitsDegraded,
+    LimitWaited,
     Rendered,
     Retried,
     Routed,
@@ -31,6 +36,10 @@ __all__ = ["VERSION", "to_json"]
 
 VERSION = 1
 """Raised when a field changes its meaning or goes away; new fields may come without it."""
+
+
+_Helping: TypeAlias = Hedged | Escalated | LimitWaited | LimitsDegraded | CacheAnswered
+_Routing: TypeAlias = FirstChunk | Routed | Retried | StreamResumed | Ended | _Helping
 
 
 def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
@@ -96,10 +105,10 @@ def _event(call: Call, event: Event, shown: Iterator[Shown]) -> dict[str, Any]:
         return _attempt(call, event, next(shown, None))
     if isinstance(event, AttemptStarted):
         return {"event": "attempt_started", "at": at, "engine": valid(event.engine), "number": event.number}
-    return _routing(event, at)
+    return _routing(call, event, at)
 
 
-def _routing(event: FirstChunk | Routed | Retried | StreamResumed | Ended, at: float | None) -> dict[str, Any]:
+def _routing(call: Call, event: _Routing, at: float | None) -> dict[str, Any]:
     if isinstance(event, Routed):
         return {
             "event": "routed",
@@ -126,7 +135,39 @@ def _routing(event: FirstChunk | Routed | Retried | StreamResumed | Ended, at: f
             "how": valid(event.how),
             "emitted": event.emitted,
         }
-    return {"event": "ended", "at": at, "outcome": valid(event.outcome), "error": _error(event.error)}
+    if isinstance(event, Ended):
+        return {"event": "ended", "at": at, "outcome": valid(event.outcome), "error": _error(event.error)}
+    return _helping(call, event, at)
+
+
+def _helping(call: Call, event: _Helping, at: float | None) -> dict[str, Any]:
+    """What a router or a cache did to help itself."""
+    if isinstance(event, Hedged):
+        return {"event": "hedged", "at": at, "engine": valid(event.engine), "after": _number(event.after_s)}
+    if isinstance(event, Escalated):
+        return {"event": "escalated", "at": at, "engine": valid(event.engine), "reason": valid(event.reason)}
+    if isinstance(event, LimitWaited):
+        return {
+            "event": "limit_waited",
+            "started": _since(call, event.started),
+            "at": at,
+            "limit": valid(event.limit),
+        }
+    if isinstance(event, LimitsDegraded):
+        return {
+            "event": "limits_degraded",
+            "at": at,
+            "store": valid(event.store),
+            "policy": valid(event.policy),
+            "error": _error(event.error),
+        }
+    return {
+        "event": "cache_answered",
+        "at": at,
+        "engine": valid(event.engine),
+        "how": valid(event.how),
+        "age": _number(event.age_s),
+    }
 
 
 def _attempt(call: Call, event: AttemptEnded, shown: Shown | None) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""One attempt at one engine: timed, recorded and booked on the call, with errors made typed."""
+"""An engine as a router asks it: one attempt timed, recorded and booked, with errors made typed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, AsyncIterator
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
+from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import (
+    BudgetExceeded,
     ConfigurationError,
     EngineConnectionError,
     EngineError,
@@ -18,16 +20,29 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
+from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._limits import Limit, Reservation
 
 __all__ = ["Leg"]
 
-_COOLDOWN_S = 1.0
-_COOLDOWN_MAX_S = 30.0
 _EWMA_DECAY_S = 10.0
+_UNKNOWN = Capabilities()
 
 
 class Leg:
     """An engine as a router (or a pipeline without one) asks it, with what was learnt about it.
+
+    A router makes one of each engine that it is given; make it yourself where an engine needs more than its name. A leg
+    belongs to one router.
+
+    Args:
+        engine: The engine.
+        weight: Its share of the requests beside the other legs' weights, for the strategies that go by it, `> 0`.
+        tags: What it is for, `{"region": "eu"}`: it takes no run whose tag of the same name has another value. A set,
+            list or tuple gives several values.
+        limits: How much it may be asked; see `Limit`.
+        capabilities: What it can do, in place of what it says of itself.
 
     Attributes:
         engine: The engine.
@@ -35,56 +50,91 @@ class Leg:
         model: The model that it asks for by default.
         in_flight: Requests that it is answering for us now.
         latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
-        failures: Failures in a row.
+        breaker: Whether it is fit to be asked.
+        ledger: Where its attempts are booked besides the run; its router sets it.
+
+    Raises:
+        ConfigurationError: It is no engine, or an option makes no sense.
     """
 
     __slots__ = (
         "_at",
-        "_cool_until",
+        "_capabilities",
         "_in_process",
         "_provider",
         "_routes",
+        "breaker",
         "engine",
-        "failures",
         "in_flight",
         "latency_s",
+        "ledger",
+        "limits",
         "model",
         "name",
+        "tags",
+        "weight",
     )
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        /,
+        *,
+        weight: float = 1.0,
+        tags: Mapping[str, Any] | None = None,
+        limits: Limit | tuple[Limit, ...] = (),
+        capabilities: Capabilities | None = None,
+    ) -> None:
         _require_engine(engine)
         self.engine = engine
-        self.in_flight = 0
-        self.latency_s = 0.0
-        self.failures = 0
-        self._at = 0.0
-        self._cool_until = 0.0
-        self._routes = bool(getattr(engine, "routes", False))
         self.name: str = getattr(engine, "name", None) or type(engine).__name__.lower()
         self.model: str | None = getattr(engine, "model", None)
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
+            raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
+        self.weight = float(weight)
+        self.tags: Mapping[str, Any] = dict(tags or {})
+        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
+        self.in_flight = 0
+        self.latency_s = 0.0
+        self.breaker = Breaker()
+        self.ledger: Ledger | None = None
+        self._at = 0.0
+        self._capabilities = capabilities
+        self._routes = bool(getattr(engine, "routes", False))
         self._provider = getattr(engine, "provider", "custom")
         self._in_process = bool(getattr(engine, "in_process", False))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
-        return Leg, (self.engine,)
+        options = {
+            "weight": self.weight,
+            "tags": self.tags,
+            "limits": self.limits,
+            "capabilities": self._capabilities,
+        }
+        return _leg_again, (self.engine, options)
 
     @property
-    def cooling(self) -> bool:
-        """Whether it failed a moment ago; it is then asked last, and not first."""
-        return self._cool_until > time.perf_counter()
+    def capabilities(self) -> Capabilities:
+        """What the engine can do, as far as it is known."""
+        if self._capabilities is not None:
+            return self._capabilities
+        own: Capabilities = getattr(self.engine, "capabilities", _UNKNOWN)
+        return own
 
-    async def generate(self, request: Request, call: Call, timeout_s: float | None) -> Response:
-        """Ask for a whole answer.
+    async def generate(
+        self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
+    ) -> Response:
+        """Ask for a whole answer; `reservation` is settled with what it took.
 
         Raises:
             EngineError: Whatever went wrong; `EngineTimeout` after `timeout_s` seconds.
         """
         if self._routes:  # a router among the engines records its own attempts
-            routed: Response = await self.engine.agenerate(request)
+            with _held(reservation):
+                routed: Response = await self.engine.agenerate(request)
             return routed
-        number, started = self._start(call)
+        number, started = self._start(call, reservation)
         response: Response | None = None
         error: BaseException | None = None
         try:
@@ -102,10 +152,12 @@ class Leg:
                 raise
             raise error from exc
         finally:
-            self._end(call, request, number, started, response, error)
+            self._end(call, request, number, started, response, error, reservation=reservation)
         return response
 
-    async def stream(self, request: Request, call: Call, timeout_s: float | None) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """Ask for a stream; `timeout_s` is the time to its first chunk.
 
         Raises:
@@ -113,18 +165,19 @@ class Leg:
         """
         chunks = self.engine.astream(request)
         if self._routes:
-            async with contextlib.aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
+            with _held(reservation):
+                async with contextlib.aclosing(chunks):
+                    async for chunk in chunks:
+                        yield chunk
             return
-        number, started = self._start(call)
+        number, started = self._start(call, reservation)
         joiner = ChunkJoiner()
         error: BaseException | None = None
         first_at: float | None = None
         count = 0
         try:
             chunk = await _first(chunks, timeout_s)
-            first_at = time.perf_counter()
+            first_at = call.clock()
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1
@@ -138,16 +191,31 @@ class Leg:
             raise error from exc
         finally:
             response = joiner.response(self.name) if count else None
-            self._end(call, request, number, started, response, error, first_at=first_at, chunks=count)
+            self._end(
+                call,
+                request,
+                number,
+                started,
+                response,
+                error,
+                reservation=reservation,
+                first_at=first_at,
+                chunks=count,
+            )
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
 
-    def _start(self, call: Call) -> tuple[int, float]:
-        call.check_budget()
+    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
+        try:
+            call.check_budget()
+        except BudgetExceeded:
+            if reservation is not None:
+                reservation.release()
+            raise
         call.attempts += 1
         self.in_flight += 1
-        started = time.perf_counter()
+        started = call.clock()
         call.record(AttemptStarted(started, self.name, call.attempts))
         return call.attempts, started
 
@@ -160,10 +228,11 @@ class Leg:
         response: Response | None,
         error: BaseException | None,
         *,
+        reservation: Reservation | None,
         first_at: float | None = None,
         chunks: int | None = None,
     ) -> None:
-        now = time.perf_counter()
+        now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
         model = (response.model if response is not None else None) or self.model
@@ -171,6 +240,10 @@ class Leg:
         if cost is None and response is not None:
             cost = response.cost_usd  # what the engine itself says is better than not to know
         call.spend(cost)
+        if reservation is not None:
+            reservation.settle(usage, cost)
+        if self.ledger is not None:
+            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
         if error is None:
             self._learn((first_at or now) - started, now)
         elif isinstance(error, Exception):
@@ -196,8 +269,7 @@ class Leg:
         )
 
     def _learn(self, latency_s: float, now: float) -> None:
-        self.failures = 0
-        self._cool_until = 0.0
+        self.breaker.succeeded()
         if latency_s > self.latency_s:  # a peak counts at once, good news slowly
             self.latency_s = latency_s
         else:
@@ -208,10 +280,7 @@ class Leg:
     def _learn_failure(self, error: Exception, now: float) -> None:
         if isinstance(error, EngineError) and not error.retryable:
             return  # the request or the key is wrong, not the engine
-        self.failures += 1
-        pause = min(_COOLDOWN_S * 2.0 ** (self.failures - 1), _COOLDOWN_MAX_S)
-        said = getattr(error, "retry_after_s", None)
-        self._cool_until = now + (pause if said is None else max(said, 0.0))
+        self.breaker.failed(now, getattr(error, "retry_after_s", None))
 
     def _typed(self, exc: BaseException, timeout_s: float | None, *, partial_text: str = "") -> BaseException:
         """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is."""
@@ -228,6 +297,20 @@ class Leg:
         return EngineError(
             f"the engine {self.name!r} broke: {type(exc).__name__}: {exc}", engine=self.name, model=model
         )
+
+
+def _leg_again(engine: Any, options: dict[str, Any]) -> Leg:
+    return Leg(engine, **options)
+
+
+@contextlib.contextmanager
+def _held(reservation: Reservation | None) -> Iterator[None]:
+    """Room that is held while a router among the engines is at work, whose own attempts say what they took."""
+    try:
+        yield
+    finally:
+        if reservation is not None:
+            reservation.settle(None, None)
 
 
 async def _first(chunks: AsyncIterator[Chunk], timeout_s: float | None) -> Chunk | None:

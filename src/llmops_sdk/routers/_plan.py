@@ -1,0 +1,169 @@
+"""The attempts of one request: which engine is next, after what wait, with how much time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from llmops_sdk.calls import Call, Retried, Routed
+from llmops_sdk.errors import (
+    AllEnginesFailed,
+    Attempt,
+    BadRequestError,
+    ContextLengthError,
+    EngineError,
+    LimitExceeded,
+    UnsupportedError,
+)
+from llmops_sdk.messages import Request
+from llmops_sdk.routers._filters import refusal
+from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._limits import Reservation
+from llmops_sdk.routers._table import Table
+
+__all__ = ["Plan", "Refused", "Turn"]
+
+
+class Turn(NamedTuple):
+    """An engine's turn: it has `timeout_s` seconds, and the room that was reserved for it."""
+
+    leg: Leg
+    timeout_s: float | None
+    reservation: Reservation | None
+
+
+class Refused(NamedTuple):
+    """An engine that is not asked, and why."""
+
+    leg: Leg
+    reason: str
+
+
+class Plan:
+    """The attempts of one request.
+
+    Attributes:
+        call: The run.
+        order: The engines in the order in which they are tried.
+        refused: Those that are not.
+        attempts: What has failed so far.
+    """
+
+    def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
+        self._router = router
+        self._table = table
+        self._request = request
+        self.call = call
+        self.order, self.refused = arranged(table, request, call)
+        self._left = deque(self.order)
+        self._again: deque[Leg] = deque()
+        self._attempts_left = max(len(self.order), 1 + table.retries)
+        self._started = 0.0
+        self.attempts: list[Attempt] = []
+
+    def record(self) -> None:
+        """Put the route into the run's record."""
+        names = tuple(leg.name for leg in self.order)
+        refused = tuple((one.leg.name, one.reason) for one in self.refused)
+        self.call.record(Routed(self.call.clock(), self._router, names, refused))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is an engine left that could help."""
+        return self._attempts_left > 0 and bool(self._left or self._again)
+
+    async def next(self) -> Turn:
+        """The next engine's turn; waits first when it has been asked before, or when all are at their limits.
+
+        Raises:
+            AllEnginesFailed: There is none, or the wait would pass the deadline.
+            LimitExceeded: All that are left are at their limits until after the deadline.
+        """
+        if not self._left and self._again:
+            self._left, self._again = self._again, self._left
+            await self._back_off(self._left[0])
+        if not self._left:
+            raise self._failure()
+        leg, reservation = await self._admitted()
+        self._attempts_left -= 1
+        share = self._share()
+        self._started = self.call.clock()
+        return Turn(leg, share, reservation)
+
+    async def _admitted(self) -> tuple[Leg, Reservation | None]:
+        gate = self._table.gate
+        if gate is None:
+            return self._left.popleft(), None
+        for leg in tuple(self._left):
+            try:
+                reservation = await gate.reserve(leg, self._request, self.call)
+            except LimitExceeded:
+                continue
+            self._left.remove(leg)
+            return leg, reservation
+        leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
+        self._left.remove(leg)
+        return leg, reservation
+
+    def _share(self) -> float | None:
+        """Seconds for this attempt, so that time is left for the engines that have not been asked."""
+        share = self._table.attempt_timeout_s
+        remaining = self.call.remaining_s()
+        if remaining is not None and self._left:
+            part = max(remaining, 0.0) / (len(self._left) + 1)
+            share = part if share is None else min(share, part)
+        return share
+
+    def note(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
+        """Keep a failure; the engine may be asked again if that can help."""
+        self.attempts.append(Attempt(leg.name, exc, self.call.clock() - self._started))
+        if getattr(exc, "retryable", True):
+            self._again.append(leg)
+
+    def failed(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
+        """Keep a failure; raise when nothing is left that could help."""
+        self.note(leg, exc)
+        if isinstance(exc, BadRequestError) and not isinstance(exc, (ContextLengthError, UnsupportedError)):
+            raise exc
+        if not self.can_go_on:
+            raise self._failure() from exc
+
+    def _failure(self) -> AllEnginesFailed:
+        why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
+        return AllEnginesFailed(f"no engine of {self._router!r} could answer{why}", self.attempts)
+
+    async def _back_off(self, leg: Leg) -> None:
+        import tenacity  # noqa: PLC0415  (costs 20 ms; only failures need it)
+
+        error = self.attempts[-1].error
+        said = getattr(error, "retry_after_s", None)
+        if said is None:
+            state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+            state.attempt_number = len(self.attempts)
+            said = tenacity.wait_random_exponential(multiplier=0.1, max=10)(state)
+        remaining = self.call.remaining_s()
+        if remaining is not None and said >= remaining:
+            raise AllEnginesFailed(
+                f"no engine of {self._router!r} could answer, and waiting {said:.1f} s passes the deadline",
+                self.attempts,
+            ) from error
+        self.call.record(Retried(self.call.clock(), leg.name, said, error))
+        await asyncio.sleep(said)
+
+
+def arranged(table: Table, request: Request, call: Call) -> tuple[list[Leg], list[Refused]]:
+    """The engines in the order in which they are tried, and those that cannot take the request."""
+    refused = []
+    able = []
+    for leg in table.legs:
+        reason = refusal(leg, request, call)
+        if reason is None:
+            able.append(leg)
+        else:
+            refused.append(Refused(leg, reason))
+    order = list(table.strategy.order(able, request)) if able else []
+    now = call.clock()
+    if any(leg.breaker.resting(now) for leg in order):
+        order.sort(key=lambda leg: leg.breaker.resting(now))
+    return order, refused
