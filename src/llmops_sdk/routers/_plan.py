@@ -20,6 +20,7 @@ from llmops_sdk.messages import Request
 from llmops_sdk.routers._filters import refusal
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Reservation
+from llmops_sdk.routers._strategies import Escalates
 from llmops_sdk.routers._table import Table
 
 __all__ = ["Plan", "Refused", "Turn"]
@@ -44,15 +45,17 @@ class Plan:
     """The attempts of one request.
 
     Attributes:
+        table: What the router goes by; a reload does not change it.
         call: The run.
         order: The engines in the order in which they are tried.
         refused: Those that are not.
         attempts: What has failed so far.
+        escalates: How the strategy judges an answer, `None` when it is content with any.
     """
 
     def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
         self._router = router
-        self._table = table
+        self.table = table
         self._request = request
         self.call = call
         self.order, self.refused = arranged(table, request, call)
@@ -61,6 +64,7 @@ class Plan:
         self._attempts_left = max(len(self.order), 1 + table.retries)
         self._started = 0.0
         self.attempts: list[Attempt] = []
+        self.escalates: Escalates | None = getattr(table.strategy, "escalates", None)
 
     def record(self) -> None:
         """Put the route into the run's record."""
@@ -92,7 +96,7 @@ class Plan:
         return Turn(leg, share, reservation)
 
     async def _admitted(self) -> tuple[Leg, Reservation | None]:
-        gate = self._table.gate
+        gate = self.table.gate
         if gate is None:
             return self._left.popleft(), None
         for leg in tuple(self._left):
@@ -108,7 +112,7 @@ class Plan:
 
     def _share(self) -> float | None:
         """Seconds for this attempt, so that time is left for the engines that have not been asked."""
-        share = self._table.attempt_timeout_s
+        share = self.table.attempt_timeout_s
         remaining = self.call.remaining_s()
         if remaining is not None and self._left:
             part = max(remaining, 0.0) / (len(self._left) + 1)

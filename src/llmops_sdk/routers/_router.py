@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from llmops_sdk.calls import Call, StreamResumed
+from llmops_sdk.calls import Call
 from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
-from llmops_sdk.errors import AllEnginesFailed, EngineError
 from llmops_sdk.messages import Chunk, Message, Request, Response
-from llmops_sdk.routers._continuation import Ahead, DifferentAnswer, interrupted
+from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._plan import Plan
 from llmops_sdk.routers._strategies import Strategy
+from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table
 
 __all__ = ["Candidate", "Route", "Router"]
@@ -146,12 +146,7 @@ class Router(Engine):
         """
         plan, request, call = self._plan(request)
         plan.record()
-        while True:
-            leg, timeout_s, reservation = await plan.next()
-            try:
-                return await leg.generate(request, call, timeout_s, reservation)
-            except (EngineError, AllEnginesFailed) as exc:
-                plan.failed(leg, exc)
+        return await answered(plan, request, call)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Stream from the engines in order until one has finished its answer.
@@ -162,31 +157,9 @@ class Router(Engine):
         """
         plan, request, call = self._plan(request)
         plan.record()
-        emitted: dict[int, str] = {}
-        while True:
-            leg, timeout_s, reservation = await plan.next()
-            if any(emitted.values()):
-                call.record(StreamResumed(call.clock(), leg.name, "restart", sum(map(len, emitted.values()))))
-            chunks = leg.stream(request, call, timeout_s, reservation)
-            ahead = Ahead(emitted)
-            try:
-                async with contextlib.aclosing(chunks):
-                    async for chunk in chunks:
-                        fresh = ahead.skip(chunk)
-                        if fresh is not None:
-                            emitted[chunk.index] = emitted.get(chunk.index, "") + fresh.text
-                            yield fresh
-                ahead.check_caught_up()
-                return
-            except (EngineError, AllEnginesFailed) as exc:
-                if not any(emitted.values()):
-                    plan.failed(leg, exc)
-                elif self._table.on_stream_break == "raise" or isinstance(exc, DifferentAnswer):
-                    raise interrupted(exc, emitted) from exc
-                else:
-                    plan.note(leg, exc)
-                    if not plan.can_go_on:
-                        raise interrupted(exc, emitted) from exc
+        async with contextlib.aclosing(streamed(plan, request, call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def aclose(self) -> None:
         """Close every engine; idempotent."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
 
-from llmops_sdk.messages import Request
+from llmops_sdk.messages import Request, Response
 from llmops_sdk.routers._leg import Leg
 
-__all__ = ["STRATEGIES", "Latency", "LeastBusy", "Priority", "RoundRobin", "Strategy"]
+__all__ = ["STRATEGIES", "Escalates", "Latency", "LeastBusy", "Priority", "RoundRobin", "Strategy"]
 
 
 class Strategy(Protocol):
@@ -23,6 +23,14 @@ class Strategy(Protocol):
     def reason(self, leg: Leg, /) -> str:
         """Why `leg` stands where it stands."""
         ...
+
+
+Escalates: TypeAlias = Callable[[Leg, Request, Response], Awaitable[str | None]]
+"""A strategy may have a method `escalates(leg, request, response)`, which judges each answer.
+
+It gives the reason why the next engine has to be asked, too, or `None` when the answer is good enough. When the others
+fail, the last answer is returned whatever was said of it.
+"""
 
 
 class Priority:
