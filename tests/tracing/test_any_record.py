@@ -17,10 +17,15 @@ from rich.console import Console
 from llmops_sdk.calls import (
     AttemptEnded,
     AttemptStarted,
+    CacheAnswered,
     Call,
     Ended,
+    Escalated,
     FirstChunk,
     GuardChecked,
+    Hedged,
+    LimitsDegraded,
+    LimitWaited,
     Rendered,
     Retried,
     Routed,
@@ -65,6 +70,11 @@ any_event = st.one_of(
     ),
     st.builds(Retried, moments, texts, moments, errors.filter(lambda error: error is not None)),
     st.builds(StreamResumed, moments, texts, st.sampled_from(["resume", "restart", "?"]), st.integers(0, 9)),
+    st.builds(Hedged, moments, texts, moments),
+    st.builds(Escalated, moments, texts, texts),
+    st.builds(LimitWaited, moments, moments, texts),
+    st.builds(LimitsDegraded, moments, texts, texts, errors.filter(lambda error: error is not None)),
+    st.builds(CacheAnswered, moments, texts, st.sampled_from(["exact", "shared", "semantic", "?"]), moments),
     st.builds(Ended, moments, st.sampled_from(["ok", "blocked", "cancelled", "EngineError"]) | texts, errors),
 )  # fmt: skip
 

@@ -7,12 +7,11 @@ error (which may quote either).
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import (
     AttemptEnded,
@@ -23,12 +22,12 @@ from llmops_sdk.calls import (
     GuardChecked,
     Rendered,
     Retried,
-    Routed,
     Started,
-    StreamResumed,
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.tracing import _explain_html, _explain_text
+from llmops_sdk.tracing._explain_routing import routing_step
+from llmops_sdk.tracing._steps import SHORT, Step, Tone
 from llmops_sdk.tracing._text import error_name, printable
 
 if TYPE_CHECKING:
@@ -37,56 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Step", "Tone", "explain"]
 
-Tone: TypeAlias = Literal["good", "plain", "rewritten", "blocked", "failed", "running"]
-
-_SHORT = 30
-"""Characters of a result that stand in its column; more go into a note."""
-
 _MOST = 8
-"""Kinds of findings, and engines of a route, that are listed."""
+"""Kinds of findings that are listed."""
 
 _MOST_DIGITS = 15
 """Of a cost, before or after the point."""
 
 _TONES: dict[str, Tone] = {"rewrite": "rewritten", "flag": "rewritten", "block": "blocked"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step of a run.
-
-    Attributes:
-        name: What it was: `"guard pii · input"`.
-        result: What came of it: `"rewrite: email"`.
-        tone: How to read the result.
-        start_ms: Milliseconds from the start of the run; `None` when the record does not say.
-        took_ms: Milliseconds that it took; of a guard, those that it worked. `None`: it takes no time of its own.
-        end_ms: When it ended; `None` with `start_ms`.
-        input_tokens: Tokens that went in, `None` when nobody counted.
-        output_tokens: Tokens that came out.
-        cost_usd: US dollars; `None` when the price is not known.
-        priced: Whether an answer came, or the begin of one, that may have to be paid for.
-        notes: More, a line each.
-    """
-
-    name: str
-    result: str = ""
-    tone: Tone = "plain"
-    start_ms: float | None = None
-    took_ms: float | None = None
-    end_ms: float | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: Decimal | None = None
-    priced: bool = False
-    notes: tuple[str, ...] = ()
-
-    @property
-    def reads_along(self) -> bool:
-        """Whether it worked for a part of its time only, beside others: a guard in a stream."""
-        if self.took_ms is None or self.start_ms is None or self.end_ms is None:
-            return False
-        return self.end_ms - self.start_ms - self.took_ms > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -160,7 +116,7 @@ class _Reader:
         started = next((event.at for event in self._events if isinstance(event, Started)), call.started)
         self._zero = started
         ended = next((event.at for event in reversed(self._events) if isinstance(event, Ended)), None)
-        self._now = self._ms(time.perf_counter() if ended is None else ended)
+        self._now = self._ms(call.clock() if ended is None else ended)
         self._steps: list[Step] = []
 
     def _ms(self, moment: float) -> float:
@@ -223,21 +179,12 @@ class _Reader:
             yield self._prompt(event)
         elif isinstance(event, GuardChecked):
             yield self._guard(event)
-        elif isinstance(event, Routed):
-            yield self._route(event)
         elif isinstance(event, AttemptEnded):
             yield self._attempt(event)
         elif isinstance(event, Retried):
             yield self._retry(event)
-        elif isinstance(event, StreamResumed):
-            how = {"resume": "goes on where it broke", "restart": "starts again, what was emitted is left out"}
-            yield Step(
-                name=f"resume → {printable(event.engine, 60)}",
-                result=how.get(event.how, printable(event.how)),
-                tone="failed",
-                start_ms=self._ms(event.at),
-                notes=(f"{event.emitted} characters were emitted before it broke",),
-            )
+        elif (step := routing_step(event, self._ms)) is not None:
+            yield step
 
     def _prompt(self, event: Rendered) -> Step:
         name = "prompt"
@@ -262,7 +209,7 @@ class _Reader:
         found += f", {len(kinds) - _MOST} more kinds" if len(kinds) > _MOST else ""
         result: str = verdict.action
         notes: list[str] = []
-        if found and len(found) <= _SHORT:
+        if found and len(found) <= SHORT:
             result = f"{result}: {found}"
         elif found:
             notes.append(f"found {found}")
@@ -276,17 +223,6 @@ class _Reader:
         step = Step(name=name, result=result, tone=tone, notes=tuple(notes))
         return self._timed(step, event.started, event.at, took_ms=busy_ms)
 
-    def _route(self, event: Routed) -> Step:
-        order = " → ".join(printable(engine, 40) for engine in event.order[:_MOST]) or "nowhere"
-        order += f" → {len(event.order) - _MOST} more" if len(event.order) > _MOST else ""
-        notes: list[str] = []
-        if len(order) > _SHORT:
-            notes.append(order)
-            order = f"{len(event.order)} engines"
-        notes.extend(f"not {printable(engine, 40)}: {printable(why)}" for engine, why in event.refused)
-        name = f"route {printable(event.router, 60)}"
-        return Step(name=name, result=order, start_ms=self._ms(event.at), notes=tuple(notes))
-
     def _retry(self, event: Retried) -> Step:
         name = f"wait → {printable(event.engine, 60)}"
         step = Step(name=name, result=f"after {type(event.error).__name__}", tone="failed")
@@ -299,7 +235,7 @@ class _Reader:
             behind = behind or one is event
             if behind and isinstance(one, AttemptStarted | Ended):
                 return one.at
-        return time.perf_counter()
+        return self._call.clock()
 
     def _attempt(self, event: AttemptEnded) -> Step:
         notes: list[str] = []

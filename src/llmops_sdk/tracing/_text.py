@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["error_name", "printable", "shortened", "valid"]
+import functools
+
+__all__ = ["MOST_CHARACTERS", "error_name", "name_of", "printable", "shortened", "valid"]
+
+MOST_CHARACTERS = 256
+"""Of a name or a reason in an attribute."""
 
 
 def valid(text: str) -> str:
@@ -42,3 +47,9 @@ def error_name(error: BaseException) -> str:
     cause = error.__cause__
     name = type(error).__name__
     return name if cause is None else f"{name} ({type(cause).__name__})"
+
+
+@functools.lru_cache(maxsize=1024)
+def name_of(text: str) -> str:
+    """A name of something, as an attribute may hold it. The same few come again in every run."""
+    return shortened(text, MOST_CHARACTERS)

@@ -5,7 +5,6 @@ Importing this module needs `opentelemetry-api`. Whatever SDK, sampler and expor
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -18,15 +17,14 @@ from llmops_sdk.calls import (
     Event,
     GuardChecked,
     Rendered,
-    Retried,
     Routed,
     Started,
-    StreamResumed,
 )
 from llmops_sdk.errors import EngineError, MissingDependencyError
 from llmops_sdk.tracing import _semconv as names
 from llmops_sdk.tracing._content import Shown, shown_content
-from llmops_sdk.tracing._text import error_name, shortened, valid
+from llmops_sdk.tracing._span_events import span_event
+from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened, valid
 
 try:
     from opentelemetry import trace
@@ -39,9 +37,6 @@ __all__ = ["OpenTelemetry"]
 
 _Attributes: TypeAlias = "dict[str, str | bool | int | float | Sequence[str]]"
 _Timed: TypeAlias = "Rendered | GuardChecked | AttemptEnded"
-
-_MOST_CHARACTERS = 256
-"""Of a name or a reason in an attribute."""
 
 _READS_ALONG_S = 0.001
 """A guard whose span is longer than its work by more than this has waited, for the pieces of a stream mostly."""
@@ -91,7 +86,7 @@ class OpenTelemetry:
                 _Writer(self._tracer, root, start_ns, call, event).write(content=self._content)
 
     def _start(self, event: Started, call: Call) -> None:
-        pipeline = _name(event.pipeline)
+        pipeline = name_of(event.pipeline)
         attributes: _Attributes = {
             names.OPERATION_NAME: names.INVOKE_WORKFLOW,
             names.AGENT_NAME: pipeline,
@@ -101,7 +96,7 @@ class OpenTelemetry:
             attributes[names.CALL_STREAMED] = True
         for key, value in call.tags.items():
             if isinstance(value, str):
-                attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, _MOST_CHARACTERS)
+                attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
             elif isinstance(value, bool | int | float):
                 attributes[names.TAG_PREFIX + valid(str(key))] = value
         name = f"{names.INVOKE_WORKFLOW} {pipeline}"
@@ -112,12 +107,6 @@ class OpenTelemetry:
             call.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0x03:02x}"
         if root.is_recording():
             call.state[self] = (root, start_ns)
-
-
-@functools.lru_cache(maxsize=1024)
-def _name(text: str) -> str:
-    """A name of something, as an attribute may hold it. The same few come again in every run."""
-    return shortened(text, _MOST_CHARACTERS)
 
 
 def _zero_ns(call: Call) -> int:
@@ -155,22 +144,20 @@ class _Writer:
                     self._prompt(event)
                 elif isinstance(event, Routed):
                     self._route(event)
-                elif isinstance(event, Retried):
-                    self._retry(event)
-                elif isinstance(event, StreamResumed):
-                    self._resume(event)
+                elif (written := span_event(event)) is not None:
+                    self._root.add_event(*written, self._inside(event.at))
             self._finish()
         finally:
             self._root.end(self._end_ns)
 
     def _finish(self) -> None:
         outcome, error = self._ended.outcome, self._ended.error
-        self._final[names.CALL_OUTCOME] = _name(outcome)
+        self._final[names.CALL_OUTCOME] = name_of(outcome)
         self._final[names.CALL_ATTEMPTS] = self._attempts
         if self._cost_usd is not None:
             self._final[names.CALL_COST_USD] = self._cost_usd
         if outcome not in _STOPPED:
-            self._final[names.ERROR_TYPE] = type(error).__name__ if error is not None else _name(outcome)
+            self._final[names.ERROR_TYPE] = type(error).__name__ if error is not None else name_of(outcome)
             self._root.set_status(Status(StatusCode.ERROR, error_name(error) if error is not None else None))
         self._root.set_attributes(self._final)
 
@@ -201,7 +188,7 @@ class _Writer:
         prompt = event.prompt
         if prompt is not None:
             _add_prompt(attributes, prompt.name, prompt.version)
-            name = f"{name} {_name(prompt.name)}"
+            name = f"{name} {name_of(prompt.name)}"
             if prompt.commit is not None:
                 attributes[names.PROMPT_COMMIT] = prompt.commit
             if prompt.hash is not None:
@@ -210,12 +197,12 @@ class _Writer:
 
     def _guard(self, event: GuardChecked) -> None:
         verdict = event.verdict
-        guard = _name(event.guard)
+        guard = name_of(event.guard)
         if verdict.skipped is not None:
             skipped: _Attributes = {
                 names.GUARDRAIL_COMPONENT_NAME: guard,
                 names.GUARDRAIL_SOURCE: event.stage,
-                names.GUARD_SKIPPED: shortened(verdict.skipped, _MOST_CHARACTERS),
+                names.GUARD_SKIPPED: shortened(verdict.skipped, MOST_CHARACTERS),
             }
             self._root.add_event(names.EVENT_GUARD_SKIPPED, skipped, self._inside(event.at))
             return
@@ -231,9 +218,9 @@ class _Writer:
         if verdict.blocked:
             self._final.setdefault(names.CALL_BLOCKED_BY, guard)
         if verdict.reason:
-            attributes[names.GUARDRAIL_RESULT_REASON] = shortened(verdict.reason, _MOST_CHARACTERS)
+            attributes[names.GUARDRAIL_RESULT_REASON] = shortened(verdict.reason, MOST_CHARACTERS)
         if verdict.findings:
-            kinds = sorted({_name(finding.kind) for finding in verdict.findings})
+            kinds = sorted({name_of(finding.kind) for finding in verdict.findings})
             attributes[names.GUARD_FINDINGS] = len(verdict.findings)
             attributes[names.GUARD_FINDING_KINDS] = kinds
             if len(kinds) == 1:
@@ -247,13 +234,13 @@ class _Writer:
     def _attempt(self, event: AttemptEnded, shown: Shown | None) -> None:
         attributes: _Attributes = {
             names.OPERATION_NAME: names.CHAT,
-            names.PROVIDER_NAME: _name(event.provider),
-            names.ENGINE: _name(event.engine),
+            names.PROVIDER_NAME: name_of(event.provider),
+            names.ENGINE: name_of(event.engine),
             names.ATTEMPT_NUMBER: event.number,
         }
         name = names.CHAT
         if event.model is not None:
-            attributes[names.REQUEST_MODEL] = model = _name(event.model)
+            attributes[names.REQUEST_MODEL] = model = name_of(event.model)
             name = f"{name} {model}"
         _add_parameters(attributes, event)
         _add_response(attributes, event)
@@ -273,39 +260,23 @@ class _Writer:
 
     def _route(self, event: Routed) -> None:
         attributes: _Attributes = {
-            names.ROUTER: _name(event.router),
-            names.ROUTE_ORDER: [_name(engine) for engine in event.order],
+            names.ROUTER: name_of(event.router),
+            names.ROUTE_ORDER: [name_of(engine) for engine in event.order],
         }
         if event.refused:
             attributes[names.ROUTE_REFUSED] = [
-                f"{_name(engine)}: {shortened(why, _MOST_CHARACTERS)}" for engine, why in event.refused
+                f"{name_of(engine)}: {shortened(why, MOST_CHARACTERS)}" for engine, why in event.refused
             ]
         if names.ROUTER in self._final:  # a router among the engines of a router
             self._root.add_event(names.EVENT_ROUTED, attributes, self._inside(event.at))
         else:  # an attribute is a quarter of the price of an event, and most runs are routed once
             self._final.update(attributes)
 
-    def _retry(self, event: Retried) -> None:
-        attributes: _Attributes = {
-            names.ENGINE: _name(event.engine),
-            names.RETRY_DELAY_S: event.delay_s,
-            names.ERROR_TYPE: type(event.error).__name__,
-        }
-        self._root.add_event(names.EVENT_RETRIED, attributes, self._inside(event.at))
-
-    def _resume(self, event: StreamResumed) -> None:
-        attributes: _Attributes = {
-            names.ENGINE: _name(event.engine),
-            names.RESUME_HOW: _name(event.how),
-            names.RESUME_EMITTED: event.emitted,
-        }
-        self._root.add_event(names.EVENT_STREAM_RESUMED, attributes, self._inside(event.at))
-
 
 def _add_prompt(attributes: _Attributes, name: str, version: str | None) -> None:
-    attributes[names.PROMPT_NAME] = _name(name)
+    attributes[names.PROMPT_NAME] = name_of(name)
     if version is not None:
-        attributes[names.PROMPT_VERSION] = _name(version)
+        attributes[names.PROMPT_VERSION] = name_of(version)
 
 
 def _add_parameters(attributes: _Attributes, event: AttemptEnded) -> None:
@@ -317,7 +288,7 @@ def _add_parameters(attributes: _Attributes, event: AttemptEnded) -> None:
     if request.max_tokens is not None:
         attributes[names.REQUEST_MAX_TOKENS] = request.max_tokens
     if request.stop:
-        attributes[names.REQUEST_STOP_SEQUENCES] = [shortened(stop, _MOST_CHARACTERS) for stop in request.stop]
+        attributes[names.REQUEST_STOP_SEQUENCES] = [shortened(stop, MOST_CHARACTERS) for stop in request.stop]
     if request.seed is not None:
         attributes[names.REQUEST_SEED] = request.seed
     if request.n != 1:
@@ -330,7 +301,7 @@ def _add_parameters(attributes: _Attributes, event: AttemptEnded) -> None:
     if request.response_schema is not None:
         attributes[names.OUTPUT_TYPE] = "json"
     if request.adapter is not None:
-        attributes[names.ADAPTER] = _name(request.adapter)
+        attributes[names.ADAPTER] = name_of(request.adapter)
     if request.prompt is not None:
         _add_prompt(attributes, request.prompt.name, request.prompt.version)
 
@@ -339,9 +310,9 @@ def _add_response(attributes: _Attributes, event: AttemptEnded) -> None:
     response = event.response
     if response is not None:
         if response.id is not None:
-            attributes[names.RESPONSE_ID] = shortened(response.id, _MOST_CHARACTERS)
+            attributes[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
         if response.model is not None:
-            attributes[names.RESPONSE_MODEL] = _name(response.model)
+            attributes[names.RESPONSE_MODEL] = name_of(response.model)
         reasons = [choice.finish_reason for choice in response.choices if choice.finish_reason is not None]
         if reasons:
             attributes[names.RESPONSE_FINISH_REASONS] = reasons
@@ -371,7 +342,7 @@ def _add_error(attributes: _Attributes, error: BaseException) -> str | None:
         if error.status_code is not None:
             attributes[names.HTTP_STATUS_CODE] = error.status_code
         if error.request_id is not None:
-            attributes[names.PROVIDER_REQUEST_ID] = shortened(error.request_id, _MOST_CHARACTERS)
+            attributes[names.PROVIDER_REQUEST_ID] = shortened(error.request_id, MOST_CHARACTERS)
     return error_name(error)
 
 
