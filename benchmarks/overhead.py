@@ -237,13 +237,30 @@ async def litellm_bare(url: str) -> tuple[Once, Once]:
     return lambda: litellm.acompletion(**body), stream
 
 
+async def engine_alone(url: str) -> tuple[Once, Once]:
+    from llmops_sdk import Engine
+
+    return _asked(Engine.open(url, model="m", api_key=KEY))
+
+
+async def router_alone(url: str) -> tuple[Once, Once]:
+    from llmops_sdk import Engine, Router
+
+    return _asked(Router([Engine.open(url, model="m", api_key=KEY, name=f"e{i}") for i in range(3)]))
+
+
 async def litellm_engine(url: str) -> tuple[Once, Once]:
     import litellm  # noqa: F401  (a peer that is not installed is left out)
 
     from llmops_sdk import Engine
+
+    return _asked(Engine.open("litellm:openai/m", api_base=url, api_key=KEY))
+
+
+def _asked(engine: object) -> tuple[Once, Once]:
+    """An engine, asked what all others are asked."""
     from llmops_sdk.messages import Message, Request
 
-    engine = Engine.open("litellm:openai/m", api_base=url, api_key=KEY)
     messages = tuple(Message(**message) for message in BODY["messages"])
     request = Request(messages=messages, temperature=BODY["temperature"], max_tokens=BODY["max_tokens"])
 
@@ -257,6 +274,8 @@ async def litellm_engine(url: str) -> tuple[Once, Once]:
 PEERS: dict[str, tuple[str, Callable[[str], Awaitable[tuple[Once, Once]]]]] = {
     "ours, no I/O": ("prompt + PII + router of 3 + Secrets, scripted engines", ours_no_io),
     "bare transport": ("our HTTP/1.1 on httptools + orjson", bare_transport),
+    "engine": ("one of our endpoints alone", engine_alone),
+    "router": ("our router of 3 such endpoints", router_alone),
     "ours, one engine": ("string prompt + one endpoint", ours_unguarded),
     "ours": ("prompt + PII + router of 3 + Secrets, tracing off", ours),
     "ours, traced": ("the same, with OpenTelemetry spans", ours_traced),
