@@ -15,11 +15,11 @@ def _of(*messages: Message, **settings: object) -> int:
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
-        # As o200k_base counts them.
+        # As cl100k_base counts them.
         ("The quick brown fox jumps over the lazy dog.", 10),
-        ("def f(x):\n    return [i ** 2 for i in range(x) if i % 3 == 0]\n", 25),
-        ("我们明天下午三点在火车站见面。", 12),
-        ("Ich hätte gern zwei Brötchen und einen Kaffee, bitte.", 15),
+        ("def squares(numbers):\n    return [number ** 2 for number in numbers if number % 3 == 0]\n", 24),
+        ("我们明天下午三点在火车站见面。", 14),
+        ("Ich hätte gern zwei Brötchen und einen Kaffee, bitte.", 16),
     ],
 )
 def test_it_counts_rather_too_many_than_too_few(text: str, tokens: int) -> None:

@@ -15,9 +15,9 @@ def estimated_tokens(request: Request, /) -> int:
     """Tokens of input that `request` will be, rather too many than too few.
 
     A token for every three bytes of UTF-8, which is a third more than English text takes (about four characters a
-    token), and a token for a Chinese character; four for each message, 1,600 for each image. Random letters, such as
-    keys in base64, take more tokens than that, up to twice as many. It costs a microsecond or so: nothing is encoded
-    that is ASCII.
+    token), and a token for a Chinese character; four for each message, 1,600 for each image. Dense code and
+    digits take a little more than that, random letters, such as keys in base64, up to twice as much. It costs a
+    microsecond or so: nothing is encoded that is ASCII.
 
     Example:
         >>> estimated_tokens(Request.of("Where is my parcel?"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
 from llmops_sdk.engines._scripted import Scripted
+from llmops_sdk.engines._usage import usage_of
 from llmops_sdk.engines._vllm_adapters import Adapter
 from llmops_sdk.engines._vllm_load import EngineLoad
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from llmops_sdk.engines import weights as weights
     from llmops_sdk.engines._capacity import Plan, plan
 
-__all__ = ["Adapter", "Engine", "EngineLoad", "Plan", "Scripted", "chunks_of", "plan", "response_of"]
+__all__ = ["Adapter", "Engine", "EngineLoad", "Plan", "Scripted", "chunks_of", "plan", "response_of", "usage_of"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Response, TokenLogprob, ToolCall, Usage
 
-__all__ = ["PieceReader", "cost_of", "response_from", "usage_of"]
+__all__ = ["PieceReader", "cost_of", "litellm_usage", "response_from"]
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -42,7 +44,7 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
     hidden = getattr(answer, "_hidden_params", None) or {}
     return Response(
         choices=choices,
-        usage=usage_of(getattr(answer, "usage", None)),
+        usage=litellm_usage(getattr(answer, "usage", None)),
         model=answer.model or model,
         engine=engine,
         id=answer.id,
@@ -50,22 +52,12 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
     )
 
 
-def usage_of(usage: Any, *, estimated: bool = False) -> Usage | None:
+def litellm_usage(usage: Any, *, estimated: bool = False) -> Usage | None:
     """Tokens as LiteLLM reports them, in which cached, written and thought tokens are parts of the totals already."""
     if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
         return None  # LiteLLM says 0 where the provider said nothing
-    prompt = getattr(usage, "prompt_tokens_details", None)
-    completion = getattr(usage, "completion_tokens_details", None)
-    cached = getattr(prompt, "cached_tokens", None) or getattr(usage, "cache_read_input_tokens", None)
-    written = getattr(prompt, "cache_creation_tokens", None) or getattr(usage, "cache_creation_input_tokens", None)
-    return Usage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cached_input_tokens=cached or 0,
-        cache_write_tokens=written or 0,
-        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
-        estimated=estimated,
-    )
+    counted = openai_usage(usage if isinstance(usage, Mapping) else usage.model_dump())
+    return replace(counted, estimated=True) if counted is not None and estimated else counted
 
 
 def cost_of(dollars: Any) -> Decimal | None:

@@ -15,6 +15,7 @@ import orjson
 
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._messages_form import conversation, tool_choice_form, tool_form
+from llmops_sdk.engines._usage import anthropic_usage
 from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.engines.remote import Model
 from llmops_sdk.errors import (
@@ -28,7 +29,7 @@ from llmops_sdk.errors import (
     PermissionDeniedError,
     UnsupportedError,
 )
-from llmops_sdk.messages import Choice, Chunk, FinishReason, Message, Request, Response, ToolCall, Usage
+from llmops_sdk.messages import Choice, Chunk, FinishReason, Message, Request, Response, ToolCall
 
 __all__ = ["Anthropic", "open_engine"]
 
@@ -226,7 +227,7 @@ class Anthropic(Endpoint):
         )
         return Response(
             choices=(choice,),
-            usage=_usage(answer.get("usage")),
+            usage=anthropic_usage(answer.get("usage")),
             model=answer.get("model") or self.model,
             engine=self.name,
             id=answer.get("id"),
@@ -340,7 +341,7 @@ class _Reader:
         return Chunk(
             tool_calls=tuple(calls),
             finish_reason=_FINISH.get(self._stop_reason, "stop"),
-            usage=_usage(self._usage),
+            usage=anthropic_usage(self._usage),
             model=self._model,
             engine=self._engine,
             id=self._id,
@@ -376,19 +377,3 @@ def _refuse_what_is_not_offered(request: Request) -> None:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
-    """Anthropic counts what was read from the cache and written to it apart from the other input; we count it in."""
-    if not usage:
-        return None
-    read = usage.get("cache_read_input_tokens") or 0
-    written = usage.get("cache_creation_input_tokens") or 0
-    details = usage.get("output_tokens_details") or {}
-    return Usage(
-        input_tokens=(usage.get("input_tokens") or 0) + read + written,
-        output_tokens=usage.get("output_tokens") or 0,
-        cached_input_tokens=read,
-        cache_write_tokens=written,
-        reasoning_tokens=details.get("thinking_tokens") or 0,
-    )

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine, chunks_of
-from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, response_from, usage_of
+from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, litellm_usage, response_from
 from llmops_sdk.engines._litellm_errors import ErrorMapper
 from llmops_sdk.errors import (
     ClosedError,
@@ -218,7 +218,7 @@ class LiteLLM(Engine):
                     yield chunk
             for chunk in reader.finish():
                 yield chunk
-            usage = usage_of(reader.usage, estimated=reader.estimated)
+            usage = litellm_usage(reader.usage, estimated=reader.estimated)
             if usage is not None:
                 cost = None if usage.estimated else self._cost(reader.usage)
                 yield Chunk(usage=usage, engine=self.name, cost_usd=cost)

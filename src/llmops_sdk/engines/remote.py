@@ -19,6 +19,7 @@ import orjson
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._base_url import BaseUrl, shown_url
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineError, InvalidResponseError, NotFoundError
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, TokenLogprob, ToolCall, Usage
@@ -296,7 +297,7 @@ class Remote(Endpoint):
             answer = await self.ask("POST", "/embeddings", asked)
             try:
                 vectors += _vectors(answer["data"], len(batch))
-                counted = _usage(answer.get("usage"))
+                counted = openai_usage(answer.get("usage"))
                 model = answer.get("model")
             except (LookupError, TypeError, ValueError, AttributeError) as exc:
                 raise self._no_such_answer("embeddings", exc) from exc
@@ -394,7 +395,7 @@ class Remote(Endpoint):
             raise LookupError("no choices")
         return Response(
             choices=tuple(choices),
-            usage=_usage(answer.get("usage")),
+            usage=openai_usage(answer.get("usage"), service_tier=answer.get("service_tier")),
             model=answer.get("model") or self.model,
             engine=self.name,
             id=answer.get("id"),
@@ -450,7 +451,7 @@ class _Reader:
             self.complete = True
             chunk["finish_reason"] = "content_filter" if index in self._refused else _FINISH.get(said, "stop")
             chunk["tool_calls"] = self._joined(index)
-            chunk["usage"] = _usage(data.get("usage"))
+            chunk["usage"] = openai_usage(data.get("usage"), service_tier=data.get("service_tier"))
         return Chunk(model=data.get("model"), engine=self._engine, id=data.get("id"), **chunk)
 
     def _called_or_refused(self, index: int, delta: dict[str, Any]) -> str:
@@ -469,7 +470,8 @@ class _Reader:
         usage = data.get("usage")
         if not usage and data["choices"] != []:
             raise TypeError("`choices` is no list")
-        return Chunk(usage=_usage(usage), model=data.get("model"), engine=self._engine) if usage else None
+        counted = openai_usage(usage, service_tier=data.get("service_tier"))
+        return Chunk(usage=counted, model=data.get("model"), engine=self._engine) if counted else None
 
     def _add(self, index: int, piece: dict[str, Any]) -> None:
         call = self._calls.setdefault((index, piece.get("index") or 0), ["", "", ""])
@@ -533,28 +535,6 @@ def _logprobs(logprobs: dict[str, Any]) -> tuple[TokenLogprob, ...]:
             top=tuple((other["token"], other["logprob"]) for other in one.get("top_logprobs") or ()),
         )
         for one in logprobs.get("content") or ()
-    )
-
-
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
-    if not usage:
-        return None
-    prompt = usage.get("prompt_tokens_details") or _NOTHING
-    completion = usage.get("completion_tokens_details") or _NOTHING
-    counts = (
-        usage.get("prompt_tokens") or 0,
-        usage.get("completion_tokens") or 0,
-        prompt.get("cached_tokens") or 0,
-        completion.get("reasoning_tokens") or 0,
-    )
-    for count in counts:
-        if type(count) is not int or count < 0:
-            raise TypeError(f"a number of tokens is {str(count)[:50]!r}")
-    return Usage(
-        input_tokens=counts[0],
-        output_tokens=counts[1],
-        cached_input_tokens=counts[2],
-        reasoning_tokens=counts[3],
     )
 
 

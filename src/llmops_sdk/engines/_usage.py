@@ -1,0 +1,180 @@
+"""Tokens as providers report them, as ours. Who counts a part into the total and who counts it beside is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmops_sdk.messages import Usage
+
+__all__ = ["anthropic_usage", "openai_usage", "usage_of"]
+
+_NOTHING: Mapping[str, Any] = {}
+_STANDARD = frozenset({"default", "standard", "on_demand", "auto", "global", "not_available"})
+_ANTHROPIC_TIERS = ("service_tier", "speed", "inference_geo")  # each has prices of its own
+
+
+def usage_of(said: Mapping[str, Any], /, *, service_tier: str | None = None) -> Usage | None:
+    """The token counts of a provider's answer, whichever of these forms they have.
+
+    For engines of your own. The form is told by the names in it: OpenAI's chat completions and all that follow them
+    (Azure, DeepSeek, Groq, Mistral, xAI, vLLM, OpenRouter, LiteLLM, Gemini's compatible endpoint), OpenAI's Responses,
+    Anthropic, Gemini's own, Bedrock's Converse and Cohere.
+
+    Args:
+        said: The object with the counts: `usage`, with Gemini's own API `usageMetadata`.
+        service_tier: The answer's own `service_tier`, where it stands beside the counts.
+
+    Returns:
+        `None` where nothing was counted. Counts that contradict each other are `estimated`, and have no price.
+
+    Raises:
+        TypeError: A count is no whole number, or less than 0.
+        ValueError: It is none of these forms.
+
+    Example:
+        >>> usage_of({"inputTokens": 3, "outputTokens": 5, "totalTokens": 8}).total_tokens
+        8
+    """
+    if "promptTokenCount" in said or "totalTokenCount" in said:
+        return _gemini(said)
+    if "inputTokens" in said:
+        return _bedrock(said)
+    if "billed_units" in said or "tokens" in said:
+        return _cohere(said)
+    if "prompt_tokens" in said or "input_tokens_details" in said:
+        return openai_usage(said, service_tier=service_tier)
+    if "input_tokens" in said:
+        return anthropic_usage(said)
+    if not said:
+        return None
+    raise ValueError(f"no provider known here counts tokens in this form: {sorted(said)[:10]}")
+
+
+def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None = None) -> Usage | None:
+    """Chat completions and Responses: parts are in the totals, as far as the services agree.
+
+    xAI and Gemini leave reasoning out of the output; their `total_tokens` shows it.
+    """
+    if not said:
+        return None
+    chat = "prompt_tokens" in said
+    get = said.get
+    asked = get("prompt_tokens_details" if chat else "input_tokens_details") or _NOTHING
+    given = get("completion_tokens_details" if chat else "output_tokens_details") or _NOTHING
+    output = _count(get("completion_tokens" if chat else "output_tokens"))
+    input_tokens = _count(get("prompt_tokens" if chat else "input_tokens"))
+    total = _count(get("total_tokens"))
+    reasoning = _count(given.get("reasoning_tokens"))
+    beside = total - input_tokens - output if total else 0
+    contradicts = beside != 0
+    if beside > 0 and reasoning in (0, beside):
+        output, reasoning, contradicts = output + beside, beside, False
+    cached = asked.get("cached_tokens") or get("cache_read_input_tokens") or get("prompt_cache_hit_tokens")
+    written = (
+        asked.get("cache_write_tokens") or asked.get("cache_creation_tokens") or get("cache_creation_input_tokens")
+    )
+    by_age = asked.get("cache_creation_token_details") or get("cache_creation") or _NOTHING
+    cached_audio = _count((asked.get("cached_tokens_details") or _NOTHING).get("audio_tokens"))
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output,
+        cached_input_tokens=_count(cached or get("num_cached_tokens")),
+        cache_write_tokens=_count(written),
+        reasoning_tokens=reasoning,
+        estimated=contradicts,
+        cache_write_1h_tokens=_count(by_age.get("ephemeral_1h_input_tokens")),
+        audio_input_tokens=_beside(asked.get("audio_tokens"), cached_audio),
+        cached_audio_tokens=cached_audio,
+        audio_output_tokens=_count(given.get("audio_tokens")),
+        service_tier=_tier(service_tier or get("service_tier")),
+    )
+
+
+def anthropic_usage(said: Mapping[str, Any] | None, /) -> Usage | None:
+    """What was read from the cache and written to it stands beside the other input; here it is counted in."""
+    if not said:
+        return None
+    read = _count(said.get("cache_read_input_tokens"))
+    by_age = said.get("cache_creation") or _NOTHING
+    hour = _count(by_age.get("ephemeral_1h_input_tokens"))
+    written = _count(said.get("cache_creation_input_tokens")) or hour + _count(by_age.get("ephemeral_5m_input_tokens"))
+    return Usage(
+        input_tokens=_count(said.get("input_tokens")) + read + written,
+        output_tokens=_count(said.get("output_tokens")),
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=_count((said.get("output_tokens_details") or _NOTHING).get("thinking_tokens")),
+        cache_write_1h_tokens=hour,
+        service_tier=next(filter(None, (_tier(said.get(name)) for name in _ANTHROPIC_TIERS)), None),
+    )
+
+
+def _gemini(said: Mapping[str, Any]) -> Usage:
+    """The cached part is in the prompt; thoughts stand beside the answer, and the results of tools beside the prompt."""
+    thought = _count(said.get("thoughtsTokenCount"))
+    input_tokens = _count(said.get("promptTokenCount")) + _count(said.get("toolUsePromptTokenCount"))
+    output = _count(said.get("candidatesTokenCount")) + thought
+    total = _count(said.get("totalTokenCount"))
+    cached_audio = _audio(said, "cacheTokensDetails")
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output,
+        cached_input_tokens=_count(said.get("cachedContentTokenCount")),
+        reasoning_tokens=thought,
+        estimated=bool(total) and total != input_tokens + output,
+        audio_input_tokens=_beside(
+            _audio(said, "promptTokensDetails") + _audio(said, "toolUsePromptTokensDetails"), cached_audio
+        ),
+        cached_audio_tokens=cached_audio,
+        audio_output_tokens=_audio(said, "candidatesTokensDetails"),
+        service_tier=_tier(said.get("serviceTier")),
+    )
+
+
+def _bedrock(said: Mapping[str, Any]) -> Usage:
+    """Converse: what was read from the cache and written to it stands beside the other input."""
+    read, written = _count(said.get("cacheReadInputTokens")), _count(said.get("cacheWriteInputTokens"))
+    details = said.get("cacheDetails") or ()
+    return Usage(
+        input_tokens=_count(said.get("inputTokens")) + read + written,
+        output_tokens=_count(said.get("outputTokens")),
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=sum(_count(one.get("inputTokens")) for one in details if one.get("ttl") == "1h"),
+    )
+
+
+def _cohere(said: Mapping[str, Any]) -> Usage:
+    """What is billed is less than what the model read: Cohere's own additions to the prompt are free."""
+    counts = said.get("billed_units") or said.get("tokens") or _NOTHING
+    return Usage(
+        input_tokens=_count(counts.get("input_tokens")),
+        output_tokens=_count(counts.get("output_tokens")),
+        cached_input_tokens=_count(said.get("cached_tokens")),
+    )
+
+
+def _count(said: Any) -> int:
+    if said is None:
+        return 0
+    if type(said) is float and said.is_integer():  # Cohere's and some proxies' JSON
+        said = int(said)
+    if type(said) is not int or said < 0:
+        raise TypeError(f"a number of tokens is {str(said)[:50]!r}")
+    return said
+
+
+def _beside(audio: Any, cached: int) -> int:
+    """Audio that was not read from the cache, where the whole of it and the cached part of it were counted."""
+    return max(_count(audio) - cached, 0)
+
+
+def _audio(said: Mapping[str, Any], name: str) -> int:
+    details: Sequence[Mapping[str, Any]] = said.get(name) or ()
+    return sum(_count(one.get("tokenCount")) for one in details if str(one.get("modality")).upper() == "AUDIO")
+
+
+def _tier(said: Any) -> str | None:
+    """The name of a tier, if it is not the standard one. Batches are priced apart, too."""
+    return None if not isinstance(said, str) or said.lower() in _STANDARD else said.lower()
