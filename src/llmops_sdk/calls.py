@@ -13,8 +13,8 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import PromptRef, Request, Response, Usage
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOCK",
+    "EXACT",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -38,6 +39,7 @@ __all__ = [
     "LimitWaited",
     "LimitsDegraded",
     "Outcome",
+    "Prices",
     "Rendered",
     "Retried",
     "Routed",
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("llmops_sdk")
+
+EXACT = Context(prec=60)
+"""For sums of money: wide enough that none is rounded, whatever the application's own decimal context is."""
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
@@ -125,6 +130,15 @@ class AttemptEnded(NamedTuple):
     """The model that was asked for; the one that answered is in `response`."""
     in_process: bool = False
     """Whether the model runs in this process."""
+    cut_off: bool = False
+    """Whether it ended before the engine could say what it took, which may have to be paid for all the same."""
+    estimated_usd: Decimal | None = None
+    """What it may have cost, where it is `unpriced` and there is a price to estimate by."""
+
+    @property
+    def unpriced(self) -> bool:
+        """Whether it took tokens, or may have, and nobody knows what they cost."""
+        return self.cost_usd is None and (self.cut_off or self.usage is not None or self.response is not None)
 
 
 class Retried(NamedTuple):
@@ -222,6 +236,23 @@ Event: TypeAlias = (
 )
 
 
+_NO_MONEY = Decimal(0)
+
+
+class Prices(Protocol):
+    """Knows what models cost, such as a `costs.PriceTable`. Keyword arguments as there."""
+
+    def price(self, model: str | None, *, asked: str | None = None, provider: str | None = None) -> Any:
+        """The price of a model, `None` where it is not known."""
+        ...
+
+    def cost(
+        self, model: str | None, usage: Usage, *, asked: str | None = None, provider: str | None = None
+    ) -> Decimal | None:
+        """US dollars for `usage`, `None` where they are not known."""
+        ...
+
+
 class Call:
     """One run, carried from station to station.
 
@@ -232,6 +263,8 @@ class Call:
         clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
         budget_usd: US dollars that the run may spend, `None` for no limit.
         spent_usd: US dollars spent so far on attempts with a known price.
+        estimated_usd: US dollars that attempts have cost, as estimated, which ended before anybody had counted.
+        prices: What tells the prices of models, `None` where none are known.
         attempts: How often an engine was asked so far.
         events: The record, oldest first.
         traceparent: W3C trace context of the run, which engines send on; a tracing hook sets it when it traces the run.
@@ -239,16 +272,18 @@ class Call:
     """
 
     __slots__ = (
+        "_held",
         "_hooks",
-        "_price",
         "_started_wall",
         "attempts",
         "budget_usd",
         "clock",
         "deadline",
         "deadline_s",
+        "estimated_usd",
         "events",
         "id",
+        "prices",
         "spent_usd",
         "started",
         "state",
@@ -263,14 +298,14 @@ class Call:
         budget_usd: Decimal | None = None,
         tags: Mapping[str, Any] | None = None,
         hooks: tuple[Hook, ...] = (),
-        price: Callable[[str, Usage], Decimal | None] | None = None,
+        prices: Prices | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.id = f"{random.getrandbits(128):032x}"
         self.tags: Mapping[str, Any] = tags or {}
         self.deadline_s = deadline_s
         self.budget_usd = budget_usd
-        self.spent_usd = Decimal(0)
+        self.spent_usd = self.estimated_usd = _NO_MONEY
         self.attempts = 0
         self.events: list[Event] = []
         self.state: dict[Any, Any] = {}
@@ -280,7 +315,8 @@ class Call:
         self._started_wall = time.time()
         self.traceparent: str | None = None
         self._hooks = hooks
-        self._price = price
+        self.prices = prices
+        self._held: dict[int, Decimal] = {}
 
     def record(self, event: Event) -> None:
         """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
@@ -300,24 +336,50 @@ class Call:
         """Seconds since the epoch of a `time.perf_counter()` moment of this run."""
         return self._started_wall + (moment - self.started)
 
-    def price(self, model: str | None, usage: Usage | None) -> Decimal | None:
-        """US dollars for `usage` of `model`; `None` where the price is not known: it is never guessed."""
-        if self._price is None or model is None or usage is None:
-            return None
-        return self._price(model, usage)
+    def price(
+        self, model: str | None, usage: Usage | None, *, asked: str | None = None, provider: str | None = None
+    ) -> Decimal | None:
+        """US dollars for `usage` of `model`; `None` where the price is not known: it is never guessed.
 
-    def spend(self, cost_usd: Decimal | None) -> None:
-        """Book the cost of an attempt."""
+        `asked` is the model's name as it was asked for, `provider` the one who bills.
+        """
+        if self.prices is None or usage is None:
+            return None
+        return self.prices.cost(model, usage, asked=asked, provider=provider)
+
+    def spend(self, cost_usd: Decimal | None, estimated_usd: Decimal | None = None) -> None:
+        """Book the cost of an attempt, or what it may have cost."""
         if cost_usd is not None:
-            self.spent_usd += cost_usd
+            self.spent_usd = EXACT.add(self.spent_usd, cost_usd)
+        elif estimated_usd is not None:
+            self.estimated_usd = EXACT.add(self.estimated_usd, estimated_usd)
+
+    def hold(self, attempt: int, most_usd: Decimal) -> None:
+        """Keep this much of the budget for an attempt under way."""
+        self._held[attempt] = most_usd
+
+    def let_go(self, attempt: int) -> None:
+        """An attempt has ended: what was held for it is free again."""
+        self._held.pop(attempt, None)
+
+    @property
+    def left_usd(self) -> Decimal | None:
+        """What is left of the budget beside the attempts under way; may be negative; `None` without a budget."""
+        if self.budget_usd is None:
+            return None
+        left = EXACT.subtract(EXACT.subtract(self.budget_usd, self.spent_usd), self.estimated_usd)
+        for held in self._held.values():
+            left = EXACT.subtract(left, held)
+        return left
 
     def check_budget(self) -> None:
         """Refuse to go on when the budget is spent.
 
         Raises:
-            BudgetExceeded: `spent_usd` has reached `budget_usd`.
+            BudgetExceeded: Nothing is left of `budget_usd`.
         """
-        if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
+        left = self.left_usd
+        if left is not None and left <= 0:
             raise BudgetExceeded(
                 f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD); "
                 "raise `budget_usd` or allow fewer attempts",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk import Pipeline
 from llmops_sdk.calls import Call
+from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Scripted
 from llmops_sdk.engines.remote import Remote
 from llmops_sdk.errors import (
@@ -191,17 +192,17 @@ async def test_after_the_engine_the_judge_sees_the_question():
 
 
 class TestPaying:
-    PRICE = staticmethod(lambda model, usage: Decimal(usage.total_tokens))
+    PRICES = PriceTable({"scripted": {"input": 10**6, "output": 10**6}})
 
     async def test_a_judgement_is_paid_from_the_run_and_leaves_no_attempt_in_its_record(self):
-        context = output_context(price=self.PRICE)
+        context = output_context(prices=self.PRICES)
         await Judge(Scripted(NO, usage=Usage(input_tokens=3, output_tokens=2)), RUBRIC).acheck("text", context)
         assert context.call.spent_usd == 5
         assert context.call.events == []
         assert context.call.attempts == 0
 
     async def test_a_router_is_paid_once_for_all_its_attempts(self):
-        context = output_context(price=self.PRICE)
+        context = output_context(prices=self.PRICES)
         engine = Scripted(NO, usage=Usage(input_tokens=3, output_tokens=2))
         await Judge(Router([engine]), RUBRIC).acheck("text", context)
         assert context.call.spent_usd == 5

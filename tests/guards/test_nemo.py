@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from decimal import Decimal
 
 import pytest
 
 from llmops_sdk.calls import Call
+from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded, GuardFailed, InvalidResponseError
 from llmops_sdk.guards.nemo import NeMo, _changed
@@ -215,7 +215,7 @@ class TestOurEngineAsTheModel:
         assert "Asked [How are you?]. Is this bad? [rude words]" in engine.requests[-1].messages[-1].text
 
     async def test_it_is_paid_by_the_run_and_knows_its_deadline(self, guard, engine):
-        there = context(price=lambda model, usage: Decimal(usage.total_tokens), deadline_s=30.0)
+        there = context(prices=PriceTable({"scripted": {"input": 10**6, "output": 10**6}}), deadline_s=30.0)
         await guard.acheck("be kind", there)
         assert there.call.spent_usd > 0
         assert 0 < engine.requests[-1].call.remaining_s() <= 30

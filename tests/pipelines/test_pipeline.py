@@ -666,14 +666,19 @@ def test_failed_and_cancelled_runs_end_their_record():
     assert isinstance(next(e for e in records if isinstance(e, AttemptEnded)).error, errors.ServerError)
 
 
-def test_budget_refuses_the_next_attempt(run):
+def test_an_answer_that_is_longer_than_anybody_could_know_may_pass_the_budget(run):
     engine = Scripted("a", usage=Usage(input_tokens=10**6, output_tokens=0), model="gpt-4o-mini")
     result = run("hi" | engine, budget_usd="0.01")
     assert result.cost_usd is not None
     assert result.cost_usd > Decimal("0.01")
-    pipeline = "hi" | Router([Scripted(errors.ServerError("x")), Scripted("b")], strategy="priority")
-    with pytest.raises(errors.BudgetExceeded):
-        run(pipeline, budget_usd=0)
+
+
+@pytest.mark.parametrize("budget", [0, -1, "much", float("nan"), float("inf"), True, Decimal("-0.01")])
+def test_a_budget_that_is_no_sum_of_money_is_refused_at_the_call(run, budget):
+    engine = Scripted("a")
+    with pytest.raises(errors.ConfigurationError, match="`budget_usd` is a number of US dollars over 0"):
+        run("hi" | engine, budget_usd=budget)
+    assert engine.requests == []
 
 
 def test_cost_is_none_where_the_price_is_unknown(run):

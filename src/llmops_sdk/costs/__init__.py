@@ -1,7 +1,20 @@
 """Costs: what models charge, and what was spent. Money is `Decimal`, and what is not known stays `None`."""
 
-from llmops_sdk.costs._estimates import estimated_tokens
+from llmops_sdk.costs._budget import budget_refusal, most_it_can_cost
+from llmops_sdk.costs._estimates import estimated_text_tokens, estimated_tokens
 from llmops_sdk.costs._ledger import Ledger
-from llmops_sdk.costs._prices import Price, PriceTable, price_of
+from llmops_sdk.costs._ledger_rows import LedgerRow
+from llmops_sdk.costs._prices import Price
+from llmops_sdk.costs._table import PriceTable, price_of
 
-__all__ = ["Ledger", "Price", "PriceTable", "estimated_tokens", "price_of"]
+__all__ = [
+    "Ledger",
+    "LedgerRow",
+    "Price",
+    "PriceTable",
+    "budget_refusal",
+    "estimated_text_tokens",
+    "estimated_tokens",
+    "most_it_can_cost",
+    "price_of",
+]

@@ -1,43 +1,44 @@
-"""What models cost: a dated table of prices, and the cost of one answer. Nothing is guessed: unknown is `None`."""
+"""What a model costs: an amount for each class of tokens, and the cost of one answer. Unknown is `None`."""
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import importlib.resources
-import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from decimal import Context, Decimal, InvalidOperation
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from llmops_sdk.calls import EXACT
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import Usage
+from llmops_sdk.messages import TokenClasses, Usage
 
-__all__ = ["Price", "PriceTable", "price_of"]
+__all__ = ["AMOUNTS", "Price", "price_from"]
 
-# Wide enough for any count of tokens at any price of up to 30 decimals: no cost is rounded, whatever the
-# application's own decimal context is.
-_EXACT = Context(prec=60)
-
-_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})\Z")
-_AMOUNTS = ("input", "output", "cached_input", "cache_write")
+AMOUNTS = TokenClasses._fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """What one model costs, in US dollars per million tokens.
 
-    Amounts are `Decimal`; a float is refused (`0.1` is not a tenth).
+    Amounts are `Decimal`; a float is refused (`0.1` is not a tenth). There is one for each class of `TokenClasses`.
 
     Attributes:
-        input: A token of input that is neither read from a cache nor written to one.
-        output: A token of output; reasoning tokens are output.
+        input: A token of input that is neither read from a cache nor written to one, and no audio.
+        output: A token of output.
         cached_input: A token of input that was read from the provider's cache; `None`: it costs what `input` costs.
         cache_write: A token of input that was written to it; `None`: it costs what `input` costs.
+        cache_write_1h: One that is kept there for an hour; `None`: `input` where a write costs that, else not known.
+        audio_input: A token of sound; `None`: it costs what `input` costs.
+        cached_audio: A token of sound that was read from the cache; `None`: `cached_input` where sound costs what text
+            costs, else not known.
+        reasoning: A token that the model thought with; `None`: it costs what `output` costs.
+        audio_output: A token of sound in the answer; `None`: it costs what `output` costs.
+        unknown: Names of classes whose amount nobody knows: an answer with such tokens has no cost.
         up_to_input_tokens: The most tokens of input for which these amounts hold; `None`: for any number.
         beyond: The price of requests with more input than that, for all their tokens; `None`: not known.
+        service_tiers: Prices in other tiers than the standard one, by the tier's name: `"batch"`, `"flex"`,
+            `"priority"`. An answer from a tier that is not here has no cost.
         as_of: The day on which the price was looked up.
         source: Where it was looked up.
 
@@ -50,42 +51,88 @@ class Price:
     output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    audio_input: Decimal | None = None
+    cached_audio: Decimal | None = None
+    reasoning: Decimal | None = None
+    audio_output: Decimal | None = None
+    unknown: tuple[str, ...] = ()
     up_to_input_tokens: int | None = None
     beyond: Price | None = None
+    service_tiers: Mapping[str, Price] = field(default_factory=dict, hash=False)
     as_of: dt.date | None = None
     source: str = ""
+    _rates: tuple[Decimal | None, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in _AMOUNTS:
+        for name in AMOUNTS:
             given = getattr(self, name)
             if given is not None or name in ("input", "output"):
                 object.__setattr__(self, name, _amount(name, given))
+        for name in self.unknown:
+            if name not in AMOUNTS:
+                raise ConfigurationError(f"`unknown` holds {name!r}; the classes are {', '.join(AMOUNTS)}")
+        cached = _or(self.cached_input, self.input)
+        rates = {
+            "input": self.input,
+            "cached_input": cached,
+            "cache_write": _or(self.cache_write, self.input),
+            "cache_write_1h": _or(self.cache_write_1h, self.input if self.cache_write is None else None),
+            "audio_input": _or(self.audio_input, self.input),
+            "cached_audio": _or(self.cached_audio, cached if self.audio_input is None else None),
+            "output": self.output,
+            "reasoning": _or(self.reasoning, self.output),
+            "audio_output": _or(self.audio_output, self.output),
+        }
+        known = tuple(None if name in self.unknown else rates[name] for name in AMOUNTS)
+        object.__setattr__(self, "_rates", known)
 
     def cost(self, usage: Usage) -> Decimal | None:
         """US dollars for `usage`, exact.
 
-        The tokens are a partition: plain input + cached input + cache writes = `input_tokens`, and each part is paid
-        at its own rate; `reasoning_tokens` are a part of `output_tokens` and cost nothing on top.
+        The tokens are taken apart into classes, which add up to the totals, and each is paid at its own rate. What is
+        charged by the request, the search, the second or the image is not in it.
 
         Returns:
-            `None` where it cannot be known: the usage is an estimate, its parts are more than the whole, or it
-            has more input than the price holds for.
+            `None` where it cannot be known: the usage is an estimate, its parts are more than the whole, it has more
+            input than the price holds for, or it has tokens of a class or from a tier whose amount is not known.
         """
-        if self.up_to_input_tokens is not None and usage.input_tokens > self.up_to_input_tokens:
-            return None if self.beyond is None else self.beyond.cost(usage)
-        plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
-        if usage.estimated or plain < 0:
+        return None if usage.estimated else self.estimate(usage)
+
+    def estimate(self, usage: Usage) -> Decimal | None:
+        """US dollars for `usage` as if somebody had counted it; otherwise as `cost`."""
+        price = self.at(usage.input_tokens, usage.service_tier)
+        classes = usage.classes()
+        if price is None or classes is None:
             return None
-        total = Decimal(0)
-        for tokens, amount in (
-            (plain, self.input),
-            (usage.cached_input_tokens, self.input if self.cached_input is None else self.cached_input),
-            (usage.cache_write_tokens, self.input if self.cache_write is None else self.cache_write),
-            (usage.output_tokens, self.output),
-        ):
+        total = _ZERO
+        for tokens, rate in zip(classes, price._rates, strict=True):
             if tokens:
-                total = _EXACT.fma(tokens, amount, total)
-        return _EXACT.scaleb(total, -6)
+                if rate is None:
+                    return None
+                total = EXACT.fma(tokens, rate, total)
+        return EXACT.scaleb(total, -6)
+
+    def at(self, input_tokens: int, service_tier: str | None = None) -> Price | None:
+        """The price of requests with this much input in this tier; `None` where it is not known."""
+        price: Price | None = self if service_tier is None else self.service_tiers.get(service_tier)
+        while price is not None and price.up_to_input_tokens is not None and input_tokens > price.up_to_input_tokens:
+            price = price.beyond
+        return price
+
+    def most_per_token(self) -> tuple[Decimal, Decimal]:
+        """The most that a token of text can cost, in US dollars per million: of input, of output.
+
+        Input may be written to the cache; it may not be kept for an hour, which has to be asked for.
+        """
+        return max(self.input, self.cache_write or _ZERO), max(self.output, self.reasoning or _ZERO)
+
+
+_ZERO = Decimal(0)
+
+
+def _or(amount: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if amount is None else amount
 
 
 def _amount(name: str, given: object) -> Decimal:
@@ -102,89 +149,25 @@ def _amount(name: str, given: object) -> Decimal:
     return amount
 
 
-class PriceTable:
-    """Prices by model. Immutable.
+_FIELDS = [one.name for one in fields(Price) if one.init]
 
-    A model is looked up by its exact name, then without the date at its end (`gpt-5-mini-2025-08-07` is `gpt-5-mini`).
-    The built-in prices are also found by provider, as `openai/gpt-5-mini`. A model that is not in the table, such as
-    one that runs in this process, has no price until the application gives it one.
 
-    Example:
-        >>> table = PriceTable.default().with_prices({"my-model": {"input": "0.10", "output": "0.40"}})
-        >>> table.cost("my-model", Usage(input_tokens=10, output_tokens=5))
-        Decimal('0.00000300')
-        >>> table.cost("another-model", Usage(input_tokens=10)) is None
-        True
+def price_from(model: str, given: Price | Mapping[str, Any]) -> Price:
+    """A price as people write it down: a `Price`, or a mapping of its fields.
+
+    Raises:
+        ConfigurationError: It is neither.
     """
-
-    __slots__ = ("_prices",)
-
-    def __init__(self, prices: Mapping[str, Price | Mapping[str, Any]], /) -> None:
-        """A table of `prices`, by model name.
-
-        Args:
-            prices: For each model a `Price`, or a mapping of its fields, amounts as `Decimal`, text or integer.
-
-        Raises:
-            ConfigurationError: A price is not exact money, or has unknown fields.
-        """
-        self._prices = {model: _price(model, given) for model, given in prices.items()}
-
-    @staticmethod
-    @functools.cache
-    def default() -> PriceTable:
-        """The built-in table: the main models of the main providers, each price with its day and source.
-
-        It holds the prices of text tokens in the standard tier, and of the five-minute prompt cache. What else
-        providers charge (batches, priority, audio, searches) it does not know.
-        """
-        text = importlib.resources.files("llmops_sdk.costs").joinpath("prices.toml").read_text("utf-8")
-        data = tomllib.loads(text, parse_float=Decimal)
-        prices: dict[str, Price] = {}
-        for provider, models in data["models"].items():
-            for model, given in models.items():
-                price = replace(_price(model, given), as_of=data["as_of"], source=data["source"])
-                prices[model] = prices[f"{provider}/{model}"] = price
-        return PriceTable(prices)
-
-    def with_prices(self, prices: Mapping[str, Price | Mapping[str, Any]], /) -> PriceTable:
-        """A table that also holds `prices`; they take the place of those with the same name."""
-        return PriceTable({**self._prices, **prices})
-
-    def price(self, model: str) -> Price | None:
-        """The price of a model, `None` where it is not known."""
-        found = self._prices.get(model)
-        if found is None and (dated := _DATED.search(model)) is not None:
-            found = self._prices.get(model[: dated.start()])
-        return found
-
-    def cost(self, model: str, usage: Usage) -> Decimal | None:
-        """US dollars for `usage` of `model`, exact; `None` where they are not known."""
-        price = self.price(model)
-        return None if price is None else price.cost(usage)
-
-    def models(self) -> tuple[str, ...]:
-        """Names of the models in the table."""
-        return tuple(self._prices)
-
-    def __repr__(self) -> str:
-        days = [price.as_of for price in self._prices.values() if price.as_of is not None]
-        return f"<PriceTable {len(self._prices)} names{f', as of {min(days)}' if days else ''}>"
-
-
-def _price(model: str, given: Price | Mapping[str, Any]) -> Price:
     if isinstance(given, Price):
         return given
-    known = [field.name for field in fields(Price)]
-    if not isinstance(given, Mapping) or not set(given) <= set(known) or not {"input", "output"} <= set(given):
+    if not isinstance(given, Mapping) or not set(given) <= set(_FIELDS) or not {"input", "output"} <= set(given):
         raise ConfigurationError(
             f"the price of {model!r} has to be a `Price`, or a mapping with `input` and `output` (US dollars per "
-            f"million tokens) and, if you like, {', '.join(known[2:])}; not {given!r}"
+            f"million tokens) and, if you like, {', '.join(_FIELDS[2:])}; not {given!r}"
         )
     beyond = given.get("beyond")
-    return Price(**{**given, "beyond": None if beyond is None else _price(model, beyond)})
-
-
-def price_of(model: str, usage: Usage) -> Decimal | None:
-    """US dollars for `usage` of `model` by the built-in table; `None` where they are not known."""
-    return PriceTable.default().cost(model, usage)
+    tiers: Mapping[str, Any] = given.get("service_tiers") or {}
+    price = Price(**{**given, "beyond": None if beyond is None else price_from(model, beyond), "service_tiers": {}})
+    if not tiers:
+        return price
+    return replace(price, service_tiers={name: price_from(model, tier) for name, tier in tiers.items()})

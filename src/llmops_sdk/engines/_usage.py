@@ -80,7 +80,7 @@ def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None 
         input_tokens=input_tokens,
         output_tokens=output,
         cached_input_tokens=_count(cached or get("num_cached_tokens")),
-        cache_write_tokens=_count(written),
+        cache_write_tokens=_count(written or get("cache_creation_input_tokens")),
         reasoning_tokens=reasoning,
         estimated=contradicts,
         cache_write_1h_tokens=_count(by_age.get("ephemeral_1h_input_tokens")),
@@ -98,7 +98,8 @@ def anthropic_usage(said: Mapping[str, Any] | None, /) -> Usage | None:
     read = _count(said.get("cache_read_input_tokens"))
     by_age = said.get("cache_creation") or _NOTHING
     hour = _count(by_age.get("ephemeral_1h_input_tokens"))
-    written = _count(said.get("cache_creation_input_tokens")) or hour + _count(by_age.get("ephemeral_5m_input_tokens"))
+    minutes = _count(by_age.get("ephemeral_5m_input_tokens"))
+    written = _count(said.get("cache_creation_input_tokens")) or minutes + hour
     return Usage(
         input_tokens=_count(said.get("input_tokens")) + read + written,
         output_tokens=_count(said.get("output_tokens")),
@@ -106,12 +107,12 @@ def anthropic_usage(said: Mapping[str, Any] | None, /) -> Usage | None:
         cache_write_tokens=written,
         reasoning_tokens=_count((said.get("output_tokens_details") or _NOTHING).get("thinking_tokens")),
         cache_write_1h_tokens=hour,
-        service_tier=next(filter(None, (_tier(said.get(name)) for name in _ANTHROPIC_TIERS)), None),
+        service_tier="+".join(filter(None, (_tier(said.get(name)) for name in _ANTHROPIC_TIERS))) or None,
     )
 
 
 def _gemini(said: Mapping[str, Any]) -> Usage:
-    """The cached part is in the prompt; thoughts stand beside the answer, and the results of tools beside the prompt."""
+    """The cached part is in the prompt; thoughts stand beside the answer, what tools brought beside the prompt."""
     thought = _count(said.get("thoughtsTokenCount"))
     input_tokens = _count(said.get("promptTokenCount")) + _count(said.get("toolUsePromptTokenCount"))
     output = _count(said.get("candidatesTokenCount")) + thought

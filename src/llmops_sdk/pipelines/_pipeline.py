@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
@@ -155,7 +155,8 @@ class Pipeline(loops.Closing, Station):
         Args:
             variables: The prompt's variables; without a prompt a text, messages, or a `Request`.
             deadline_s: Seconds for all of it: guards, queueing, attempts and waits.
-            budget_usd: US dollars after which no further engine is asked.
+            budget_usd: US dollars that the run may spend, over 0: an engine is only asked when the most that its answer
+                can cost fits into what is left. Give `max_tokens` with it; see `docs/concepts/costs.md`.
             tags: Whatever the run shall be found by.
             hooks: Called with every event of this run, after those of the pipeline.
             more: The prompt's variables.
@@ -440,8 +441,8 @@ class Pipeline(loops.Closing, Station):
         if deadline_s is not None and not deadline_s > 0:
             raise ConfigurationError(f"`deadline_s` is a time over 0 seconds, not {deadline_s!r}")
         every = self._hooks if not hooks else (*self._hooks, *(_two_arguments(hook) for hook in hooks))
-        budget = None if budget_usd is None else Decimal(str(budget_usd))
-        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, price=self._prices.cost)
+        budget = None if budget_usd is None else _money(budget_usd)
+        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=self._prices)
 
     async def _bounded(self, call: Call, given: Any) -> Result:
         if call.deadline is None:
@@ -631,6 +632,16 @@ class _OneArgument:
 
     def __call__(self, event: Event, call: Call) -> object:
         return self._hook(event)
+
+
+def _money(budget_usd: Decimal | float | str) -> Decimal:
+    try:
+        amount = Decimal(str(budget_usd))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(budget_usd, bool) or not amount.is_finite() or amount <= 0:
+        raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '0.05', not {budget_usd!r}")
+    return amount
 
 
 def _two_arguments(hook: Any) -> Hook:

@@ -113,13 +113,16 @@ def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
         "usage": None if event.usage is None else _plain(event.usage),
         "cost_usd": None if event.cost_usd is None else str(event.cost_usd),
         "error": None if event.error is None else f"{type(event.error).__name__}: {event.error}",
+        "unpriced": event.unpriced,
+        "estimated_usd": None if event.estimated_usd is None else str(event.estimated_usd),
     }
 
 
 def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> AttemptEnded:
     call.attempts += 1
     cost = None if plain["cost_usd"] is None else Decimal(plain["cost_usd"])
-    call.spend(cost)
+    estimated = Decimal(said) if (said := plain.get("estimated_usd")) is not None else None
+    call.spend(cost, estimated)
     return AttemptEnded(
         started=call.started + plain["started"],
         at=call.started + plain["ended"],
@@ -136,6 +139,8 @@ def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> At
         chunks=0,
         model=plain["model"],
         in_process=plain["in_process"],
+        cut_off=plain.get("unpriced", False),
+        estimated_usd=estimated,
     )
 
 

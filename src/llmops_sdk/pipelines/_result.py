@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from llmops_sdk.calls import AttemptEnded, Call
+from llmops_sdk.calls import EXACT, AttemptEnded, Call
 from llmops_sdk.errors import GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -82,15 +82,18 @@ class Result:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """US dollars for all attempts; `None` as soon as one that used tokens has no known price."""
-        costs = [attempt.cost_usd for attempt in self._attempts() if attempt.usage is not None]
-        if not costs:
-            return None
-        total = Decimal(0)
-        for cost in costs:
-            if cost is None:
+        """US dollars for all attempts; `None` as soon as nobody knows what one of them cost.
+
+        That is also so where an attempt was cut off, such as the slower one of two that were asked beside each other:
+        `call.spent_usd` is what is known then, and `call.estimated_usd` what the others may have cost. Attempts that an
+        engine refused cost nothing. `None`, too, where no engine was asked.
+        """
+        total: Decimal | None = None
+        for attempt in self._attempts():
+            if attempt.unpriced:
                 return None
-            total += cost
+            if attempt.cost_usd is not None:
+                total = EXACT.add(total or Decimal(0), attempt.cost_usd)
         return total
 
     @property

@@ -6,10 +6,18 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import Ledger
+from llmops_sdk.costs import (
+    Ledger,
+    Price,
+    budget_refusal,
+    estimated_text_tokens,
+    estimated_tokens,
+    most_it_can_cost,
+)
 from llmops_sdk.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -19,7 +27,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     StreamInterrupted,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
@@ -28,6 +36,7 @@ __all__ = ["Leg"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
+_CUT_OFF = (asyncio.CancelledError, GeneratorExit, EngineTimeout)  # the engine was at work, and may send a bill
 
 
 class Leg:
@@ -131,10 +140,10 @@ class Leg:
             EngineError: Whatever went wrong; `EngineTimeout` after `timeout_s` seconds.
         """
         if self._routes:  # a router among the engines records its own attempts
-            with _held(reservation):
+            with _held(reservation), self._booked_here():
                 routed: Response = await self.engine.agenerate(request)
             return routed
-        number, started = self._start(call, reservation)
+        number, started = self._start(call, request, reservation)
         response: Response | None = None
         error: BaseException | None = None
         try:
@@ -166,11 +175,11 @@ class Leg:
         chunks = self.engine.astream(request)
         if self._routes:
             with _held(reservation):
-                async with contextlib.aclosing(chunks):
-                    async for chunk in chunks:
-                        yield chunk
+                async with contextlib.aclosing(self._routed(chunks)) as routed:
+                    async for one in routed:
+                        yield one
             return
-        number, started = self._start(call, reservation)
+        number, started = self._start(call, request, reservation)
         joiner = ChunkJoiner()
         error: BaseException | None = None
         first_at: float | None = None
@@ -206,18 +215,60 @@ class Leg:
             if close is not None:
                 await close()
 
-    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
+    def _booked_here(self) -> contextlib.AbstractContextManager[None]:
+        """What a router among the engines books in its own ledger is booked in this one's, too."""
+        return contextlib.nullcontext() if self.ledger is None else self.ledger.around()
+
+    async def _routed(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+        # Whoever reads the stream has a context of his own: nothing may be left in it between two chunks.
         try:
-            call.check_budget()
-        except BudgetExceeded:
-            if reservation is not None:
-                reservation.release()
-            raise
+            while True:
+                with self._booked_here():
+                    routed = await anext(chunks, None)
+                if routed is None:
+                    return
+                yield routed
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                with self._booked_here():
+                    await close()
+
+    def over_budget(self, request: Request, call: Call) -> BudgetExceeded | None:
+        """Why an attempt cannot be paid from what is left of the run's budget, `None` if it can."""
+        if call.budget_usd is None:
+            return None
+        return budget_refusal(call, request, self._price(call), engine=self.name)
+
+    def _price(self, call: Call, answered: str | None = None) -> Price | None:
+        if call.prices is None:
+            return None
+        price: Price | None = call.prices.price(answered, asked=self.model, provider=self._provider)
+        return price
+
+    def _start(self, call: Call, request: Request, reservation: Reservation | None) -> tuple[int, float]:
+        if call.budget_usd is not None:
+            self._hold(call, request, reservation)
         call.attempts += 1
         self.in_flight += 1
         started = call.clock()
         call.record(AttemptStarted(started, self.name, call.attempts))
         return call.attempts, started
+
+    def _hold(self, call: Call, request: Request, reservation: Reservation | None) -> None:
+        """Keep the most that the attempt can cost, so that those that run beside it know."""
+        try:
+            call.check_budget()
+            refusal = self.over_budget(request, call)
+            if refusal is not None:
+                raise refusal
+        except BudgetExceeded:
+            if reservation is not None:
+                reservation.release()
+            raise
+        most = most_it_can_cost(request, self._price(call))
+        if most is not None:
+            call.hold(call.attempts + 1, most)
 
     def _end(
         self,
@@ -235,15 +286,29 @@ class Leg:
         now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        model = (response.model if response is not None else None) or self.model
-        cost = call.price(model, usage)
+        model = response.model if response is not None else None
+        cost = call.price(model, usage, asked=self.model, provider=self._provider)
         if cost is None and response is not None:
             cost = response.cost_usd  # what the engine itself says is better than not to know
-        call.spend(cost)
+        cut_off = cost is None and isinstance(error, _CUT_OFF)
+        unpriced = cost is None and (cut_off or response is not None)
+        estimated = self._estimate(call, request, response) if unpriced else None
+        call.spend(cost, estimated)
+        call.let_go(number)
         if reservation is not None:
             reservation.settle(usage, cost)
         if self.ledger is not None:
-            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
+            self.ledger.book(
+                self.name,
+                model or self.model,
+                usage,
+                cost,
+                prompt=request.prompt,
+                tags=call.tags,
+                failed=error is not None,
+                unpriced=unpriced,
+                estimated_usd=estimated,
+            )
         if error is None:
             self._learn((first_at or now) - started, now)
         elif isinstance(error, Exception):
@@ -265,8 +330,23 @@ class Leg:
                 chunks=chunks or 0,
                 model=self.model,
                 in_process=self._in_process,
+                cut_off=cut_off,
+                estimated_usd=estimated,
             )
         )
+
+    def _estimate(self, call: Call, request: Request, response: Response | None) -> Decimal | None:
+        """What an attempt may have cost of which nobody counted the tokens; `None` without a price."""
+        price = self._price(call, response.model if response is not None else None)
+        if price is None:
+            return None
+        usage = response.usage if response is not None else None
+        if usage is None:
+            choices = response.choices if response is not None else ()
+            texts = [text for choice in choices for text in (choice.text, choice.reasoning or "")]
+            output = sum(estimated_text_tokens(text) for text in texts)
+            usage = Usage(input_tokens=estimated_tokens(request), output_tokens=output, estimated=True)
+        return price.estimate(usage)
 
     def _learn(self, latency_s: float, now: float) -> None:
         self.breaker.succeeded()

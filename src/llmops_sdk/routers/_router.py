@@ -171,7 +171,7 @@ class Router(Engine):
     def _plan(self, request: Request) -> tuple[Plan, Request, Call]:
         call = request.call
         if call is None:
-            call = Call(price=self._prices.cost)
+            call = Call(prices=self._prices)
             request = request.bound_to(call)
         return Plan(self.name, self._table, request, call), request, call
 

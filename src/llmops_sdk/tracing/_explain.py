@@ -264,7 +264,7 @@ class _Reader:
             input_tokens=usage.input_tokens if usage is not None else None,
             output_tokens=usage.output_tokens if usage is not None else None,
             cost_usd=_known(event.cost_usd),
-            priced=usage is not None or event.cost_usd is not None or event.response is not None,
+            priced=event.unpriced or event.cost_usd is not None,
             notes=(" · ".join(notes),) if notes else (),
         )
         return self._timed(step, event.started, event.at)

@@ -93,13 +93,13 @@ async def ask(
     if call is None:
         return await _within(engine, request, left)
     call.check_budget()
-    budget = None if call.budget_usd is None else call.budget_usd - call.spent_usd
-    own = Call(deadline_s=left, budget_usd=budget, tags=call.tags, price=call.price)
+    own = Call(deadline_s=left, budget_usd=call.left_usd, tags=call.tags, prices=call.prices)
     own.traceparent = call.traceparent
     try:
         response = await _within(engine, request.bound_to(own), left)
         if not getattr(engine, "routes", False):  # a router has booked it, attempt by attempt
-            cost = call.price(response.model or getattr(engine, "model", None), response.usage)
+            asked, provider = getattr(engine, "model", None), getattr(engine, "provider", None)
+            cost = call.price(response.model, response.usage, asked=asked, provider=provider)
             own.spend(cost if cost is not None else response.cost_usd)
     except EngineTimeout as exc:
         if call.deadline is not None and (call.remaining_s() or 0.0) <= 0:
@@ -111,6 +111,7 @@ async def ask(
         raise
     finally:
         call.spend(own.spent_usd)
+        call.spend(None, own.estimated_usd)
     return response
 
 
