@@ -311,7 +311,7 @@ class Usage:
                          output=2, reasoning=3, audio_output=0)
         """
         cached, written = self.cached_input_tokens, self.cache_write_tokens
-        classes = TokenClasses(
+        classes = (
             self.input_tokens - cached - written - self.audio_input_tokens,
             cached - self.cached_audio_tokens,
             written - self.cache_write_1h_tokens,
@@ -322,7 +322,7 @@ class Usage:
             self.reasoning_tokens,
             self.audio_output_tokens,
         )
-        return classes if min(classes) >= 0 else None
+        return TokenClasses._make(classes) if min(classes) >= 0 else None
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

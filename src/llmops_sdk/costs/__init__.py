@@ -1,6 +1,7 @@
 """Costs: what models charge, and what was spent. Money is `Decimal`, and what is not known stays `None`."""
 
-from llmops_sdk.costs._budget import budget_refusal, most_it_can_cost
+from llmops_sdk.costs._bill import Bill, bill_of
+from llmops_sdk.costs._budget import budget_refusal, hold_budget, most_it_can_cost
 from llmops_sdk.costs._estimates import estimated_text_tokens, estimated_tokens
 from llmops_sdk.costs._ledger import Ledger
 from llmops_sdk.costs._ledger_rows import LedgerRow
@@ -8,13 +9,16 @@ from llmops_sdk.costs._prices import Price
 from llmops_sdk.costs._table import PriceTable, price_of
 
 __all__ = [
+    "Bill",
     "Ledger",
     "LedgerRow",
     "Price",
     "PriceTable",
+    "bill_of",
     "budget_refusal",
     "estimated_text_tokens",
     "estimated_tokens",
+    "hold_budget",
     "most_it_can_cost",
     "price_of",
 ]

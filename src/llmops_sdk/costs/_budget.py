@@ -10,7 +10,7 @@ from llmops_sdk.costs._prices import Price
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import Request
 
-__all__ = ["budget_refusal", "most_it_can_cost"]
+__all__ = ["budget_refusal", "hold_budget", "most_it_can_cost"]
 
 
 def most_it_can_cost(request: Request, price: Price | None) -> Decimal | None:
@@ -21,9 +21,11 @@ def most_it_can_cost(request: Request, price: Price | None) -> Decimal | None:
     all that is counted, so give `max_tokens` where a budget has to hold.
     """
     rates = _rates(request, price)
-    if rates is None:
-        return None
-    return EXACT.add(rates[0], EXACT.multiply(rates[1], request.max_tokens or 1))
+    return None if rates is None else _most(request, *rates)
+
+
+def _most(request: Request, of_input: Decimal, of_token: Decimal) -> Decimal:
+    return EXACT.fma(of_token, request.max_tokens or 1, of_input)
 
 
 def _rates(request: Request, price: Price | None) -> tuple[Decimal, Decimal] | None:
@@ -49,7 +51,7 @@ def budget_refusal(call: Call, request: Request, price: Price | None, *, engine:
     rates = _rates(request, price)
     if left is None or rates is None:
         return None
-    most = EXACT.add(rates[0], EXACT.multiply(rates[1], request.max_tokens or 1))
+    most = _most(request, *rates)
     if most <= left:
         return None
     room = EXACT.subtract(left, rates[0])
@@ -63,6 +65,21 @@ def budget_refusal(call: Call, request: Request, price: Price | None, *, engine:
         budget_usd=call.budget_usd,
         spent_usd=call.spent_usd,
     )
+
+
+def hold_budget(call: Call, request: Request, price: Price | None, *, engine: str) -> None:
+    """Hold the most that the next attempt can cost, so that attempts at the same time know of each other.
+
+    Raises:
+        BudgetExceeded: It does not fit into what is left, or nothing is left.
+    """
+    call.check_budget()
+    refusal = budget_refusal(call, request, price, engine=engine)
+    if refusal is not None:
+        raise refusal
+    most = most_it_can_cost(request, price)
+    if most is not None:
+        call.hold(call.attempts + 1, most)
 
 
 def _dollars(amount: Decimal) -> str:

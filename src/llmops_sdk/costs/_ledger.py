@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypeAlias
 
-from llmops_sdk.costs._ledger_rows import Entry, LedgerRow, Sums
+from llmops_sdk.costs._ledger_rows import LedgerRow, Sums
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import PromptRef, Usage
 
@@ -18,13 +19,30 @@ __all__ = ["Ledger"]
 _NONE, _OTHER = "(none)", "(other)"
 _MOST_ROWS = 1_000
 _MOST_TAGS = 50
+_COMMIT = re.compile(r"[0-9a-f]{13,64}")
 _AROUND: ContextVar[tuple[Ledger, ...]] = ContextVar("llmops_sdk_ledgers", default=())
 
 
-class _Key(NamedTuple):
-    engine: str
-    model: str
-    prompt: str
+_Key: TypeAlias = tuple[str, str | None, str | None, str | None]
+"""Engine, model, name and version of the prompt."""
+_Entry: TypeAlias = tuple[Usage | None, Decimal | None, bool, bool, Decimal | None]
+"""Usage, cost, failed, unpriced, estimate: what `Sums.add` takes."""
+
+
+def _prompt(key: _Key) -> str:
+    _, _, name, version = key
+    if name is None:
+        return _NONE
+    if version is None:
+        return name
+    return f"{name}@{version[:12] if _COMMIT.fullmatch(version) else version}"
+
+
+_PLACES: Mapping[str, Callable[[_Key], str]] = {
+    "engine": lambda key: key[0],
+    "model": lambda key: key[1] or _NONE,
+    "prompt": _prompt,
+}
 
 
 class Ledger:
@@ -42,14 +60,13 @@ class Ledger:
         ['gpt-5-mini']
     """
 
-    __slots__ = ("_lock", "_sums", "_tags", "_total")
+    __slots__ = ("_lock", "_sums", "_tags")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clear()
 
     def _clear(self) -> None:
-        self._total = Sums()
         self._sums: dict[_Key, Sums] = {}
         self._tags: dict[str, dict[str, Sums]] = {}
 
@@ -79,8 +96,11 @@ class Ledger:
             unpriced: Whether it has to be paid for, or may have to, and nobody knows how much.
             estimated_usd: What it may have cost then.
         """
-        key = _Key(engine, model or _NONE, _NONE if prompt is None else _shown(prompt))
-        entry = Entry(usage, cost_usd, failed, unpriced, estimated_usd)
+        if prompt is None:
+            key: _Key = (engine, model, None, None)
+        else:
+            key = (engine, model, prompt.name, prompt.version or prompt.commit)
+        entry = (usage, cost_usd, failed, unpriced, estimated_usd)
         self._book(key, entry, tags)
         for ledger in _AROUND.get():
             if ledger is not self:
@@ -96,22 +116,21 @@ class Ledger:
         finally:
             _AROUND.reset(token)
 
-    def _book(self, key: _Key, entry: Entry, tags: Mapping[str, Any] | None) -> None:
+    def _book(self, key: _Key, entry: _Entry, tags: Mapping[str, Any] | None) -> None:
         with self._lock:
-            self._total.add(entry)
             sums = self._sums.get(key)
             if sums is None:
                 sums = self._kept(key)
-            sums.add(entry)
+            sums.add(*entry)
             if tags:
                 for name, value in tags.items():
-                    self._tagged(name, str(value)).add(entry)
+                    self._tagged(name, str(value)).add(*entry)
 
     def _kept(self, key: _Key) -> Sums:
         if len(self._sums) >= _MOST_ROWS:
-            key = _Key(key.engine, key.model, _OTHER)  # engines and models are few, and say most
+            key = (key[0], key[1], _OTHER, None)  # engines and models are few, and say most
             if key not in self._sums and len(self._sums) >= 2 * _MOST_ROWS:
-                key = _Key(_OTHER, _OTHER, _OTHER)
+                key = (_OTHER, _OTHER, _OTHER, None)
         return self._sums.setdefault(key, Sums())
 
     def _tagged(self, name: str, value: str) -> Sums:
@@ -126,27 +145,33 @@ class Ledger:
     def total(self) -> LedgerRow:
         """All attempts."""
         with self._lock:
-            return self._total.row("total")
+            return self._summed().row("total")
+
+    def _summed(self) -> Sums:
+        total = Sums()
+        for sums in self._sums.values():
+            total.merge(sums)
+        return total
 
     @property
     def calls(self) -> int:
         """Attempts that were booked."""
-        return self._total.calls
+        return self.total.calls
 
     @property
     def unpriced(self) -> int:
         """Attempts that took tokens, or may have, without anybody knowing what they cost."""
-        return self._total.unpriced
+        return self.total.unpriced
 
     @property
     def cost_usd(self) -> Decimal:
         """US dollars of all attempts whose cost is known, exact."""
-        return self._total.cost_usd
+        return self.total.cost_usd
 
     @property
     def estimated_usd(self) -> Decimal:
         """US dollars, estimated, of attempts that were cut off or came without a count; not part of `cost_usd`."""
-        return self._total.estimated_usd
+        return self.total.estimated_usd
 
     def by(self, what: str, /) -> list[LedgerRow]:
         """Sums by `"engine"`, `"model"`, `"prompt"` (as `name@version`) or `"tag:NAME"`, the dearest first.
@@ -157,12 +182,12 @@ class Ledger:
             ConfigurationError: `what` is something else.
         """
         kind, _, tag = what.partition(":")
-        if what not in _Key._fields and not (kind == "tag" and tag):
+        if what not in _PLACES and not (kind == "tag" and tag):
             raise ConfigurationError(f"a ledger sums by 'engine', 'model', 'prompt' or 'tag:NAME', not by {what!r}")
         sums: dict[str, Sums] = {}
         with self._lock:
             if tag:
-                rest = self._total.copy()
+                rest = self._summed()
                 for value, some in self._tags.get(tag, {}).items():
                     sums[value] = some
                     rest.merge(some, sign=-1)
@@ -170,14 +195,17 @@ class Ledger:
                     sums[_NONE] = rest
             else:
                 for key, some in self._sums.items():
-                    sums.setdefault(getattr(key, what), Sums()).merge(some)
+                    sums.setdefault(_PLACES[what](key), Sums()).merge(some)
             rows = [some.row(name) for name, some in sums.items()]
         return sorted(rows, key=lambda row: (-row.cost_usd, -row.estimated_usd, -row.calls, row.name))
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One mapping for each combination of engine, model and prompt, for `pandas.DataFrame(ledger.to_rows())`."""
         with self._lock:
-            return [{**key._asdict(), **sums.as_dict()} for key, sums in self._sums.items()]
+            return [
+                {**{name: shown(key) for name, shown in _PLACES.items()}, **sums.as_dict()}
+                for key, sums in self._sums.items()
+            ]
 
     def copy(self) -> Ledger:
         """What has been booked until now, as a ledger of its own."""
@@ -189,7 +217,7 @@ class Ledger:
         """Begin again at nothing; returns what had been booked, of which no attempt is lost or seen twice."""
         taken = Ledger()
         with self._lock:
-            taken._total, taken._sums, taken._tags = self._total, self._sums, self._tags
+            taken._sums, taken._tags = self._sums, self._tags
             self._clear()
         return taken
 
@@ -208,19 +236,17 @@ class Ledger:
         self._put(other, sign=1)
 
     def _put(self, other: Ledger, *, sign: Literal[1, -1]) -> None:
-        total, sums, tags = other._frozen()
+        sums, tags = other._frozen()
         with self._lock:
-            self._total.merge(total, sign=sign)
             for key, theirs in sums.items():
                 (self._sums.get(key) or self._kept(key)).merge(theirs, sign=sign)
             for name, values in tags.items():
                 for value, theirs in values.items():
                     self._tagged(name, value).merge(theirs, sign=sign)
 
-    def _frozen(self) -> tuple[Sums, dict[_Key, Sums], dict[str, dict[str, Sums]]]:
+    def _frozen(self) -> tuple[dict[_Key, Sums], dict[str, dict[str, Sums]]]:
         with self._lock:
             return (
-                self._total.copy(),
                 {key: sums.copy() for key, sums in self._sums.items()},
                 {name: {value: sums.copy() for value, sums in values.items()} for name, values in self._tags.items()},
             )
@@ -239,15 +265,10 @@ class Ledger:
         return f"<Ledger of {self.calls:,} calls, {self.cost_usd:f} USD>"
 
 
-def _ledger_again(total: Sums, sums: dict[_Key, Sums], tags: dict[str, dict[str, Sums]]) -> Ledger:
+def _ledger_again(sums: dict[_Key, Sums], tags: dict[str, dict[str, Sums]]) -> Ledger:
     ledger = Ledger()
-    ledger._total, ledger._sums, ledger._tags = total, sums, tags
+    ledger._sums, ledger._tags = sums, tags
     return ledger
-
-
-def _shown(prompt: PromptRef) -> str:
-    version = prompt.version or (prompt.commit or "")[:12]
-    return f"{prompt.name}@{version}" if version else prompt.name
 
 
 _HEAD = ("engine", "calls", "failed", "tokens in", "cached", "tokens out", "USD", "without a price")

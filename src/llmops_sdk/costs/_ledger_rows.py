@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmops_sdk.calls import EXACT
 from llmops_sdk.messages import Usage
 
-__all__ = ["Entry", "LedgerRow", "Sums"]
+__all__ = ["LedgerRow", "Sums"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +48,6 @@ class LedgerRow:
 _COUNTS = tuple(one.name for one in fields(LedgerRow))[1:-2]
 
 
-class Entry(NamedTuple):
-    """One attempt, as it is booked."""
-
-    usage: Usage | None
-    cost_usd: Decimal | None
-    failed: bool
-    unpriced: bool
-    estimated_usd: Decimal | None
-
-
 class Sums:
     """A `LedgerRow` that grows."""
 
@@ -79,19 +69,25 @@ class Sums:
             setattr(self, name, 0)
         self.cost_usd = self.estimated_usd = Decimal(0)
 
-    def add(self, entry: Entry) -> None:
+    def add(
+        self,
+        usage: Usage | None,
+        cost_usd: Decimal | None,
+        failed: bool,
+        unpriced: bool,
+        estimated_usd: Decimal | None,
+    ) -> None:
         """Count an attempt."""
         self.calls += 1
-        if entry.cost_usd is not None:
-            self.cost_usd = EXACT.add(self.cost_usd, entry.cost_usd)
-        if entry.failed:
+        if cost_usd is not None:
+            self.cost_usd = EXACT.add(self.cost_usd, cost_usd)
+        if failed:
             self.failed += 1
-        if entry.unpriced:
+        if unpriced:
             self.unpriced += 1
-        if entry.estimated_usd is not None:
+        if estimated_usd is not None:
             self.estimated += 1
-            self.estimated_usd = EXACT.add(self.estimated_usd, entry.estimated_usd)
-        usage = entry.usage
+            self.estimated_usd = EXACT.add(self.estimated_usd, estimated_usd)
         if usage is None:
             return
         self.input_tokens += usage.input_tokens

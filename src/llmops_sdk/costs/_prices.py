@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
+from operator import mul
 from typing import Any
 
 from llmops_sdk.calls import EXACT
@@ -62,7 +63,10 @@ class Price:
     service_tiers: Mapping[str, Price] = field(default_factory=dict, hash=False)
     as_of: dt.date | None = None
     source: str = ""
-    _rates: tuple[Decimal | None, ...] = field(init=False, repr=False, compare=False)
+    _rates: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Whole multiples of 10 to the power of `_exponent` US dollars a token; 0 where it is not known."""
+    _exponent: int = field(init=False, repr=False, compare=False)
+    _unknown: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in AMOUNTS:
@@ -84,8 +88,13 @@ class Price:
             "reasoning": _or(self.reasoning, self.output),
             "audio_output": _or(self.audio_output, self.output),
         }
-        known = tuple(None if name in self.unknown else rates[name] for name in AMOUNTS)
-        object.__setattr__(self, "_rates", known)
+        known = [_ZERO if name in self.unknown else rates[name] or _ZERO for name in AMOUNTS]
+        places = max(-int(rate.as_tuple().exponent) for rate in known)
+        # A sum of whole numbers is exact, and costs a fifth of a sum of decimals.
+        object.__setattr__(self, "_rates", tuple(int(EXACT.scaleb(rate, places)) for rate in known))
+        object.__setattr__(self, "_exponent", -places - 6)
+        unknown = (at for at, name in enumerate(AMOUNTS) if name in self.unknown or rates[name] is None)
+        object.__setattr__(self, "_unknown", tuple(unknown))
 
     def cost(self, usage: Usage) -> Decimal | None:
         """US dollars for `usage`, exact.
@@ -103,15 +112,9 @@ class Price:
         """US dollars for `usage` as if somebody had counted it; otherwise as `cost`."""
         price = self.at(usage.input_tokens, usage.service_tier)
         classes = usage.classes()
-        if price is None or classes is None:
+        if price is None or classes is None or any(classes[at] for at in price._unknown):
             return None
-        total = _ZERO
-        for tokens, rate in zip(classes, price._rates, strict=True):
-            if tokens:
-                if rate is None:
-                    return None
-                total = EXACT.fma(tokens, rate, total)
-        return EXACT.scaleb(total, -6)
+        return EXACT.scaleb(Decimal(sum(map(mul, classes, price._rates))), price._exponent)
 
     def at(self, input_tokens: int, service_tier: str | None = None) -> Price | None:
         """The price of requests with this much input in this tier; `None` where it is not known."""

@@ -6,18 +6,10 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import (
-    Ledger,
-    Price,
-    budget_refusal,
-    estimated_text_tokens,
-    estimated_tokens,
-    most_it_can_cost,
-)
+from llmops_sdk.costs import Ledger, Price, bill_of, budget_refusal, hold_budget
 from llmops_sdk.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -27,7 +19,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     StreamInterrupted,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
@@ -36,7 +28,6 @@ __all__ = ["Leg"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
-_CUT_OFF = (asyncio.CancelledError, GeneratorExit, EngineTimeout)  # the engine was at work, and may send a bill
 
 
 class Leg:
@@ -240,35 +231,25 @@ class Leg:
             return None
         return budget_refusal(call, request, self._price(call), engine=self.name)
 
-    def _price(self, call: Call, answered: str | None = None) -> Price | None:
+    def _price(self, call: Call) -> Price | None:
         if call.prices is None:
             return None
-        price: Price | None = call.prices.price(answered, asked=self.model, provider=self._provider)
+        price: Price | None = call.prices.price(self.model, provider=self._provider)
         return price
 
     def _start(self, call: Call, request: Request, reservation: Reservation | None) -> tuple[int, float]:
         if call.budget_usd is not None:
-            self._hold(call, request, reservation)
+            try:
+                hold_budget(call, request, self._price(call), engine=self.name)
+            except BudgetExceeded:
+                if reservation is not None:
+                    reservation.release()
+                raise
         call.attempts += 1
         self.in_flight += 1
         started = call.clock()
         call.record(AttemptStarted(started, self.name, call.attempts))
         return call.attempts, started
-
-    def _hold(self, call: Call, request: Request, reservation: Reservation | None) -> None:
-        """Keep the most that the attempt can cost, so that those that run beside it know."""
-        try:
-            call.check_budget()
-            refusal = self.over_budget(request, call)
-            if refusal is not None:
-                raise refusal
-        except BudgetExceeded:
-            if reservation is not None:
-                reservation.release()
-            raise
-        most = most_it_can_cost(request, self._price(call))
-        if most is not None:
-            call.hold(call.attempts + 1, most)
 
     def _end(
         self,
@@ -286,28 +267,23 @@ class Leg:
         now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        model = response.model if response is not None else None
-        cost = call.price(model, usage, asked=self.model, provider=self._provider)
-        if cost is None and response is not None:
-            cost = response.cost_usd  # what the engine itself says is better than not to know
-        cut_off = cost is None and isinstance(error, _CUT_OFF)
-        unpriced = cost is None and (cut_off or response is not None)
-        estimated = self._estimate(call, request, response) if unpriced else None
-        call.spend(cost, estimated)
+        bill = bill_of(call, request, response, error, asked=self.model, provider=self._provider)
+        call.spend(bill.cost_usd, bill.estimated_usd)
         call.let_go(number)
         if reservation is not None:
-            reservation.settle(usage, cost)
+            reservation.settle(usage, bill.cost_usd)
         if self.ledger is not None:
+            model = response.model if response is not None else None
             self.ledger.book(
                 self.name,
                 model or self.model,
                 usage,
-                cost,
+                bill.cost_usd,
                 prompt=request.prompt,
                 tags=call.tags,
                 failed=error is not None,
-                unpriced=unpriced,
-                estimated_usd=estimated,
+                unpriced=bill.unpriced,
+                estimated_usd=bill.estimated_usd,
             )
         if error is None:
             self._learn((first_at or now) - started, now)
@@ -323,30 +299,17 @@ class Leg:
                 request=request,
                 response=response,
                 usage=usage,
-                cost_usd=cost,
+                cost_usd=bill.cost_usd,
                 error=error,
                 streamed=chunks is not None,
                 first_chunk_at=first_at,
                 chunks=chunks or 0,
                 model=self.model,
                 in_process=self._in_process,
-                cut_off=cut_off,
-                estimated_usd=estimated,
+                cut_off=bill.cut_off,
+                estimated_usd=bill.estimated_usd,
             )
         )
-
-    def _estimate(self, call: Call, request: Request, response: Response | None) -> Decimal | None:
-        """What an attempt may have cost of which nobody counted the tokens; `None` without a price."""
-        price = self._price(call, response.model if response is not None else None)
-        if price is None:
-            return None
-        usage = response.usage if response is not None else None
-        if usage is None:
-            choices = response.choices if response is not None else ()
-            texts = [text for choice in choices for text in (choice.text, choice.reasoning or "")]
-            output = sum(estimated_text_tokens(text) for text in texts)
-            usage = Usage(input_tokens=estimated_tokens(request), output_tokens=output, estimated=True)
-        return price.estimate(usage)
 
     def _learn(self, latency_s: float, now: float) -> None:
         self.breaker.succeeded()
