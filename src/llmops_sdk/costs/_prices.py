@@ -110,9 +110,11 @@ class Price:
 
     def estimate(self, usage: Usage) -> Decimal | None:
         """US dollars for `usage` as if somebody had counted it; otherwise as `cost`."""
-        price = self.at(usage.input_tokens, usage.service_tier)
+        price: Price | None = self
+        if self.up_to_input_tokens is not None or usage.service_tier is not None:
+            price = self.at(usage.input_tokens, usage.service_tier)
         classes = usage.classes()
-        if price is None or classes is None or any(classes[at] for at in price._unknown):
+        if price is None or classes is None or (price._unknown and any(classes[at] for at in price._unknown)):
             return None
         return EXACT.scaleb(Decimal(sum(map(mul, classes, price._rates))), price._exponent)
 
