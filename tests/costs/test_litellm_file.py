@@ -85,7 +85,7 @@ def test_the_provider_decides_whose_price_it_is(table: PriceTable) -> None:
     assert _price(table, "gpt-x", "azure.ai.openai").input == _price(table, "azure/gpt-x").input == Decimal("0.3")
     assert _price(table, "long", "gcp.gemini").input == Decimal("1.25")
     assert _price(table, "long", "gcp.vertex_ai").input == 9
-    for elsewhere in ("groq", "mistral_ai", "vllm", "embedded", "openai_compatible", "our-own-gateway"):
+    for elsewhere in ("groq", "mistral_ai", "vllm", "in_process", "openai_compatible", "our-own-gateway"):
         assert table.price("gpt-x", provider=elsewhere) is None
     own = table.with_prices({"gpt-x": {"input": "7", "output": "7"}})
     assert all(_price(own, "gpt-x", who).input == 7 for who in (None, "openai", "vllm", "our-own-gateway"))

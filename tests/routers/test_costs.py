@@ -137,6 +137,17 @@ def test_the_name_of_the_answer_comes_first_then_the_name_that_was_asked_for():
     assert _pipeline("hi", answering("deployment-7")).run().cost_usd == COST
 
 
+def test_a_model_in_this_process_has_only_the_price_that_the_application_gives():
+    class AtHome(Scripted):
+        in_process = True
+
+    engine = AtHome("a", model="gpt-5-mini", usage=USAGE)
+
+    assert Pipeline("hi", engine).run().cost_usd is None
+    own = PriceTable.default().with_prices({"gpt-5-mini": {"input": "1", "output": "10"}})
+    assert Pipeline("hi", engine, prices=own).run().cost_usd == COST
+
+
 def test_what_cannot_fit_is_refused_before_it_is_sent():
     engine = _engine("dear", model="n")
     request = Request(messages=(Message.user("hi"),), max_tokens=100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import re
@@ -87,7 +86,9 @@ class LiteLLMFile:
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             path = Path(folder, _FILE)
             if path.is_file():
-                return cls(path, importlib.metadata.version("litellm"))
+                from importlib.metadata import version  # noqa: PLC0415  (costs 20 ms, and only this needs it)
+
+                return cls(path, version("litellm"))
         return None
 
     def price(self, provider: str | None, model: str) -> Price | None:

@@ -20,7 +20,7 @@ __all__ = ["BuiltIn", "PriceTable", "price_of"]
 
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})\Z")
 _ANYBODY = frozenset({"custom", "scripted"})  # engines that do not say who bills
-_NOBODY = frozenset({"embedded", "openai_compatible", "tensorrt_llm", "vllm"})  # at home, or a host that is not known
+_NOBODY = frozenset({"in_process", "openai_compatible", "tensorrt_llm", "vllm"})  # at home, or at an unknown host
 _MOST_REMEMBERED = 10_000
 
 
@@ -133,7 +133,7 @@ class PriceTable:
         Args:
             model: The model as it names itself.
             asked: The model as it was asked for, where that is another name.
-            provider: Who bills: `"openai"`, `"aws.bedrock"`, as an engine's `provider` says.
+            provider: Who bills: `"openai"`, `"aws.bedrock"`, as an engine's `provider` says; `"in_process"`: nobody.
         """
         key = (model, asked, provider)
         try:

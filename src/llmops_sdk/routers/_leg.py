@@ -59,6 +59,7 @@ class Leg:
 
     __slots__ = (
         "_at",
+        "_billed_by",
         "_capabilities",
         "_in_process",
         "_provider",
@@ -103,6 +104,7 @@ class Leg:
         self._routes = bool(getattr(engine, "routes", False))
         self._provider = getattr(engine, "provider", "custom")
         self._in_process = bool(getattr(engine, "in_process", False))
+        self._billed_by = "in_process" if self._in_process else self._provider
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
@@ -234,7 +236,7 @@ class Leg:
     def _price(self, call: Call) -> Price | None:
         if call.prices is None:
             return None
-        price: Price | None = call.prices.price(self.model, provider=self._provider)
+        price: Price | None = call.prices.price(self.model, provider=self._billed_by)
         return price
 
     def _start(self, call: Call, request: Request, reservation: Reservation | None) -> tuple[int, float]:
@@ -267,7 +269,7 @@ class Leg:
         now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        bill = bill_of(call, request, response, error, asked=self.model, provider=self._provider)
+        bill = bill_of(call, request, response, error, asked=self.model, provider=self._billed_by)
         call.spend(bill.cost_usd, bill.estimated_usd)
         call.let_go(number)
         if reservation is not None:
