@@ -182,6 +182,7 @@ def test_the_installed_file_is_found_without_importing_litellm(tmp_path: Path) -
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.modules.pop('litellm', None); "
         "from llmops_sdk.costs import PriceTable; table = PriceTable.default(); "
+        "assert table.price('gpt-x', provider='vllm') is None; "
         "from llmops_sdk.costs._table import BuiltIn; assert BuiltIn.loaded.cache_info().currsize == 0; "
         "print(table.price('gpt-x', provider='openai').source, 'litellm' in sys.modules)"
     )
