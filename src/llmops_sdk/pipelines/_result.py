@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from llmops_sdk.calls import AttemptEnded, Call
+from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Rendered
 from llmops_sdk.errors import GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -58,7 +58,8 @@ class Result:
     @property
     def output(self) -> Any:
         """The answer as JSON, when the prompt asked for a schema; `None` otherwise, or when it is no JSON."""
-        request = next((e.request for e in reversed(self.call.events) if isinstance(e, AttemptEnded)), None)
+        asked = (AttemptEnded, Rendered)  # a cache around a router answers without any attempt
+        request = next((e.request for e in reversed(self.call.events) if isinstance(e, asked)), None)
         if request is None or request.response_schema is None or self.blocked or self.response is None:
             return None
         try:
@@ -73,7 +74,7 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts of the run, as far as engines counted them."""
+        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none."""
         total = Usage()
         for attempt in self._attempts():
             if attempt.usage is not None:
@@ -82,10 +83,13 @@ class Result:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """US dollars for all attempts; `None` as soon as one that used tokens has no known price."""
+        """US dollars for all attempts; `None` as soon as one that used tokens has no known price.
+
+        What a cache answered costs 0.
+        """
         costs = [attempt.cost_usd for attempt in self._attempts() if attempt.usage is not None]
         if not costs:
-            return None
+            return Decimal(0) if any(isinstance(event, CacheAnswered) for event in self.call.events) else None
         total = Decimal(0)
         for cost in costs:
             if cost is None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -19,7 +20,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     StreamInterrupted,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
@@ -28,6 +29,7 @@ __all__ = ["Leg"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
+_NOTHING = Decimal(0)
 
 
 class Leg:
@@ -235,19 +237,17 @@ class Leg:
         now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        model = (response.model if response is not None else None) or self.model
-        cost = call.price(model, usage)
-        if cost is None and response is not None:
-            cost = response.cost_usd  # what the engine itself says is better than not to know
-        call.spend(cost)
-        if reservation is not None:
-            reservation.settle(usage, cost)
-        if self.ledger is not None:
-            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
-        if error is None:
-            self._learn((first_at or now) - started, now)
-        elif isinstance(error, Exception):
-            self._learn_failure(error, now)
+        cost: Decimal | None = _NOTHING
+        if response is not None and response.cached:  # nothing was sent: nothing to book, nothing to learn
+            usage = Usage()
+            if reservation is not None:
+                reservation.release()
+        else:
+            cost = self._book(call, request, response, usage, reservation)
+            if error is None:
+                self._learn((first_at or now) - started, now)
+            elif isinstance(error, Exception):
+                self._learn_failure(error, now)
         call.record(
             AttemptEnded(
                 started=started,
@@ -267,6 +267,25 @@ class Leg:
                 in_process=self._in_process,
             )
         )
+
+    def _book(
+        self,
+        call: Call,
+        request: Request,
+        response: Response | None,
+        usage: Usage | None,
+        reservation: Reservation | None,
+    ) -> Decimal | None:
+        model = (response.model if response is not None else None) or self.model
+        cost = call.price(model, usage)
+        if cost is None and response is not None:
+            cost = response.cost_usd  # what the engine itself says is better than not to know
+        call.spend(cost)
+        if reservation is not None:
+            reservation.settle(usage, cost)
+        if self.ledger is not None:
+            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
+        return cost
 
     def _learn(self, latency_s: float, now: float) -> None:
         self.breaker.succeeded()
