@@ -298,7 +298,7 @@ class Cached(Engine):
             self._count("not_kept")
             raise
         made_at = now_s(call)
-        flight.end()  # nobody waits for the store
+        flight.end(worth=keep)  # nobody waits for the store
         if not keep or not await self._shelf.put(key, Entry(made_at, tuple(flight.chunks)), call):
             self._count("not_kept")
         elif self._index is not None and asked is not None:

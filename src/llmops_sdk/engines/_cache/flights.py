@@ -51,7 +51,7 @@ class Flight:
         self.chunks: list[Chunk] = []
         self.ended = False
         self.error: BaseException | None = None
-        self._stopped = False
+        self._stopped = self._worth = False
         self.kept: Kept | None = None
         self.payer: Reader | None = None
         self._readers: list[Reader] = []
@@ -71,7 +71,7 @@ class Flight:
         except Exception as exc:  # noqa: BLE001  (raised by each reader)
             self.error = exc
         finally:
-            self.end()
+            self.end(worth=self._worth or self.kept is not None)
             if self._call is not None:
                 self.request.unbind()  # the record holds it: the cycle would be work for the garbage collector
 
@@ -88,9 +88,9 @@ class Flight:
         self.kept = kept
         self.chunks.extend(kept.entry.chunks)
 
-    def end(self) -> None:
-        """Nothing more will come."""
-        self.ended = True
+    def end(self, *, worth: bool = False) -> None:
+        """Nothing more will come; `worth`: it is a good answer, for those who ask until it is kept, too."""
+        self.ended, self._worth = True, worth
         self._wake()
 
     def cancel(self) -> None:
@@ -100,8 +100,8 @@ class Flight:
 
     @property
     def open(self) -> bool:
-        """Whether one can still join: it has not failed, and nobody has stopped it."""
-        return not self._stopped and self.error is None
+        """Whether one can still join."""
+        return not self._stopped and (self._worth or not self.ended)
 
     def board(self, call: Call | None) -> Reader:
         """Join those who wait."""
