@@ -125,18 +125,25 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., OneRedis]]:
+    """Starts further ones, for tests that end theirs."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(contextlib.closing(OneRedis(tmp_path, **options)))
+
+
 class OneRedis:
     """A `redis-server` that keeps nothing on disk."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             pytest.skip("redis-server is not installed")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+            self.port = port or free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options]
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with (folder / "redis.log").open("wb") as log:
             self._process = subprocess.Popen([program, *settings], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         self._watch = EndWithMe([self._process.pid])  # also where the tests themselves are killed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -63,7 +64,8 @@ class SQLiteStore:
         size_bytes: What they took.
 
     Raises:
-        ConfigurationError: The file cannot be opened, belongs to another program, or is damaged.
+        ConfigurationError: The file cannot be opened, belongs to another program, or is damaged; or a number makes no
+            sense.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class SQLiteStore:
     ) -> None:
         self.path = Path(path).absolute()
         self.max_bytes = checked_bytes(max_bytes)
+        if not 0 <= timeout_s < math.inf:
+            raise ConfigurationError(f"`timeout_s` is a time of 0 seconds or more, not {timeout_s!r}")
         self.timeout_s = timeout_s
         self.entries: int | None = None
         self.size_bytes: int | None = None
