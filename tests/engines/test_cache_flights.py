@@ -204,7 +204,11 @@ def test_an_error_is_shared_and_asked_for_once():
 
 
 @pytest.mark.parametrize(
-    "error", [BudgetExceeded("spent", budget_usd=1, spent_usd=1), AllEnginesFailed("too late", [Attempt("a", ServerError("down"), 1.0)])]
+    "error",
+    [
+        BudgetExceeded("spent", budget_usd=1, spent_usd=1),
+        AllEnginesFailed("too late", [Attempt("a", ServerError("down"), 1.0)]),
+    ],
 )
 def test_what_was_wrong_with_the_leader_is_not_held_against_its_followers(error):
     async def main():
@@ -265,11 +269,7 @@ def test_a_slow_reader_does_not_hold_up_a_fast_one_and_nobody_runs_far_ahead():
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(
-        st.tuples(st.floats(0, 12), st.booleans(), st.none() | st.floats(0, 12)), min_size=1, max_size=6
-    )
-)
+@given(st.lists(st.tuples(st.floats(0, 12), st.booleans(), st.none() | st.floats(0, 12)), min_size=1, max_size=6))
 def test_whoever_comes_and_goes_everyone_who_stays_has_the_whole_answer(guests):
     # Each guest comes at a moment, asks for a stream or a whole answer, and leaves after a while or not at all.
     async def main():
@@ -315,32 +315,37 @@ def flights():
 
 
 def test_several_loops_and_threads_share_the_store_and_nothing_else():
-    with FaultServer(Reply(text="Hello", delay_s=0.05)) as server:
-        with Cached(Engine.open(server.url, model="m")) as cached:
-            texts = []
+    with (
+        FaultServer(Reply(text="Hello", delay_s=0.05)) as server,
+        Cached(Engine.open(server.url, model="m")) as cached,
+    ):
+        texts = []
 
-            def ask():
-                texts.append(asyncio.run(both()))
+        def ask():
+            texts.append(asyncio.run(both()))
 
-            async def both():
-                answers = await asyncio.gather(cached.agenerate(ASKED), cached.agenerate(ASKED))
-                return [one.text for one in answers]
+        async def both():
+            answers = await asyncio.gather(cached.agenerate(ASKED), cached.agenerate(ASKED))
+            return [one.text for one in answers]
 
-            threads = [threading.Thread(target=ask) for _ in range(4)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert texts == [["Hello", "Hello"]] * 4
-            assert server.request_count <= 4
-            seen = server.request_count
-            assert cached.generate("What is it?").cached
-            assert loops.run_sync(lambda: cached.agenerate(ASKED), method="test()").cached
-            assert server.request_count == seen
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert texts == [["Hello", "Hello"]] * 4
+        assert server.request_count <= 4
+        seen = server.request_count
+        assert cached.generate("What is it?").cached
+        assert loops.run_sync(lambda: cached.agenerate(ASKED), method="test()").cached
+        assert server.request_count == seen
 
 
 async def test_cancelling_the_last_reader_ends_the_request_upstream():
-    async with FaultServer(Reply(text="Hello", delay_s=60)) as server, Cached(Engine.open(server.url, model="m")) as cached:
+    async with (
+        FaultServer(Reply(text="Hello", delay_s=60)) as server,
+        Cached(Engine.open(server.url, model="m")) as cached,
+    ):
         tasks = [asyncio.ensure_future(cached.agenerate(ASKED)) for _ in range(2)]
         await server.auntil(lambda: server.answering == 1)
         tasks[0].cancel()

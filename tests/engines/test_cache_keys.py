@@ -148,7 +148,10 @@ def test_a_key_is_the_same_in_every_process():
     here = f"{key(request(**OTHER))} {same(Scripted('a', model='m'))}"
     paths = [__file__.rpartition("/")[0], *sys.path]
     program = f"import sys; sys.path[:0] = {paths!r}; {source}"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == here
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == here
+    )
 
 
 # Engines.
@@ -194,7 +197,7 @@ def test_engines_that_would_answer_differently_have_different_identities():
 
 
 def test_how_an_engine_is_reached_is_no_part_of_what_it_is():
-    key = "-".join(["sk", "of", "another", "person"])
+    key = "of-another-person"
     other = Engine.open(
         URL, model="a", api_key=key, name="second", connect_timeout_s=1.0, headers={"Authorization": key}
     )

@@ -351,7 +351,7 @@ async def test_a_redis_that_is_away_breaks_no_call(caplog):
         assert cached.stats.errors == 1  # then it is left alone for a while
         assert len(caplog.records) == 1
         assert "word" not in caplog.text
-        with pytest.raises(CacheError, match="127.0.0.1:9"):
+        with pytest.raises(CacheError, match=r"127\.0\.0\.1:9"):
             await cached.clear()
 
 
@@ -429,4 +429,4 @@ def test_engines_in_another_process_find_the_same_answers(tmp_path):
         with Cached(Engine.open(url, model="m"), SQLiteStore(path)) as engine:
             assert engine.generate("What is it?").text == "Hello there"
     command = [sys.executable, "-c", source.replace("http://127.0.0.1:9/v1", url), str(path)]
-    assert subprocess.run(command, capture_output=True, text=True).stdout == "Hello there\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "Hello there\n"

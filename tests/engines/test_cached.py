@@ -81,7 +81,9 @@ def test_a_stream_comes_back_as_the_chunks_that_it_was(make_store):
     chunks = [
         Chunk(reasoning="Well", model="m", id="r-1"),
         Chunk(text="He", model="m", id="r-1", token_ids=(1,), logprobs=(TokenLogprob(token="He", logprob=-0.5),)),
-        Chunk(text="llo\ud800", model="m", id="r-1", logprobs=(TokenLogprob(token="l", logprob=-1, top=(("l", -1.0),)),)),
+        Chunk(
+            text="llo\ud800", model="m", id="r-1", logprobs=(TokenLogprob(token="l", logprob=-1, top=(("l", -1.0),)),)
+        ),
         Chunk(tool_calls=(ToolCall(id="1", name="look", arguments="{}"),), model="n"),
         Chunk(index=1, text="Hi", finish_reason="length"),
         Chunk(finish_reason="tool_calls", usage=Usage(input_tokens=3, output_tokens=5), cost_usd=Decimal("0.10")),
@@ -257,6 +259,20 @@ def test_what_is_on_its_way_when_the_cache_is_cleared_is_not_kept():
     run_in_virtual_time(main())
 
 
+@STORES
+def test_a_cleared_answer_is_never_seen_again(make_store):
+    # Also at once after it was given, and while it is being written down.
+    async def main():
+        engine = Scripted(*"abcdef")
+        cached = Cached(engine, make_store())
+        for text, throw_away in (("a", cached.clear), ("b", lambda: cached.forget(ASKED)), ("c", cached.clear)):
+            assert (await cached.agenerate(ASKED)).text == text
+            await throw_away()
+        assert (await cached.agenerate(ASKED)).text == "d"
+
+    run_in_virtual_time(main())
+
+
 # What a hit costs.
 
 
@@ -326,7 +342,10 @@ def test_a_structured_answer_from_a_cache_around_a_router_is_read_too():
 def test_the_attempts_of_a_miss_are_in_the_record_of_the_run():
     pipeline = Pipeline("What is it?", Cached(Router([Scripted(ContentFilteredError("no")), Scripted("a")])))
     result = pipeline.run()
-    assert [event.engine for event in result.call.events if isinstance(event, AttemptEnded)] == ["scripted", "scripted-2"]
+    assert [event.engine for event in result.call.events if isinstance(event, AttemptEnded)] == [
+        "scripted",
+        "scripted-2",
+    ]
     assert result.call.attempts == 2
     assert result.route == ("scripted", "scripted-2")
 

@@ -10,24 +10,24 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
-from llmops_sdk.engines._cache.entries import Entry, now_s, worth_keeping
+from llmops_sdk.engines._cache.entries import Entry, joined, now_s, worth_keeping
 from llmops_sdk.engines._cache.flights import Flight, Kept, Reader
 from llmops_sdk.engines._cache.keys import Identity, key_of
 from llmops_sdk.engines._cache.memory import MemoryStore
 from llmops_sdk.engines._cache.semantic import Asked, Index, Semantic, last_text, without_last_text
 from llmops_sdk.engines._cache.stores import Shelf, Store
-from llmops_sdk.engines._engine import Engine, chunks_of
+from llmops_sdk.engines._engine import Engine, chunks_of, response_of
 from llmops_sdk.errors import ClosedError, ConfigurationError
-from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
+from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 
 __all__ = ["CacheStats", "Cached"]
 
-_CLOSING_S = 1.0
-"""Seconds that closing waits for answers that are being written down."""
+_WRITING_S = 1.0
+"""Seconds to wait for answers that are being written down, before a store is cleared or closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,15 @@ class CacheStats:
     errors: int
     entries: int | None
     bytes: int | None
+
+
+class _Place(NamedTuple):
+    """Where a flight can be joined: tasks of several loops cannot wait for each other."""
+
+    loop: asyncio.AbstractEventLoop
+    key: str
+    cleared: int
+    """How often the cache had been cleared: who asks later does not join."""
 
 
 class Cached(Engine):
@@ -121,7 +130,7 @@ class Cached(Engine):
         self._only_deterministic = only_deterministic
         self._per = tuple(per)
         self._identity = Identity(engine, uuid.uuid4().hex, identity)
-        self._flights: dict[tuple[asyncio.AbstractEventLoop, str], Flight] = {}
+        self._flights: dict[_Place, Flight] = {}
         self._cleared = 0
         self._closed = False
         self._counts: Counter[str] = Counter()
@@ -161,15 +170,22 @@ class Cached(Engine):
 
     async def agenerate(self, request: Request, /) -> Response:
         """The answer from the store, or else from the engine; raises what the engine raises."""
-        joiner = ChunkJoiner()
-        async with contextlib.aclosing(self._answer(request, whole=True)) as chunks:
-            async for chunk in chunks:
-                joiner.add(chunk)
-        return joiner.response(self.name)
+        key = self._key(request)
+        entry = self._at_hand(key, request)
+        if entry is not None:
+            return joined(entry.chunks).response(self.name)
+        async with contextlib.aclosing(self._answer(key, request, whole=True)) as chunks:
+            return await response_of(chunks, self.name)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """The chunks of the answer from the store, or else from the engine; raises what the engine raises."""
-        async with contextlib.aclosing(self._answer(request, whole=False)) as chunks:
+        key = self._key(request)
+        entry = self._at_hand(key, request)
+        if entry is not None:
+            for chunk in entry.chunks:
+                yield chunk
+            return
+        async with contextlib.aclosing(self._answer(key, request, whole=False)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -191,7 +207,7 @@ class Cached(Engine):
         Raises:
             CacheError: The store cannot be reached, or is damaged.
         """
-        self._cleared += 1  # what is on its way now is not kept
+        await self._keep_nothing_on_its_way()
         key = self._key(Request.of(request), tags)
         if key is not None:
             await self._shelf.forget(key)
@@ -200,26 +216,30 @@ class Cached(Engine):
 
     async def clear(self) -> None:
         """Throw away all that is in the store, whoever put it there; raises as `forget` does."""
-        self._cleared += 1
+        await self._keep_nothing_on_its_way()
         if self._index is not None:
             self._index.clear()
         await self._shelf.clear()
+
+    async def _keep_nothing_on_its_way(self) -> None:
+        self._cleared += 1
+        here = asyncio.get_running_loop()
+        await _until([one.task for place, one in list(self._flights.items()) if place.loop is here and one.ended])
 
     async def aclose(self) -> None:
         """Close the engine, the store and the embedder; idempotent. Whoever still waits gets `ClosedError`."""
         self._closed = True
         here = asyncio.get_running_loop()
         ending = []
-        for (loop, _), flight in list(self._flights.items()):
-            if loop is not here:
+        for place, flight in list(self._flights.items()):
+            if place.loop is not here:
                 with contextlib.suppress(RuntimeError):  # that loop has gone, and its tasks with it
-                    loop.call_soon_threadsafe(flight.cancel)
+                    place.loop.call_soon_threadsafe(flight.cancel)
                 continue
             if not flight.ended:
                 flight.cancel()
             ending.append(flight.task)
-        if ending:
-            await asyncio.wait(ending, timeout=_CLOSING_S)
+        await _until(ending)
         embedder = None if self._semantic is None else self._semantic.embedder
         for one in (self.engine, self._shelf, embedder):
             close = getattr(one, "aclose", None)
@@ -228,21 +248,21 @@ class Cached(Engine):
 
     # The flow.
 
-    async def _answer(self, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
+    def _at_hand(self, key: str | None, request: Request) -> Entry | None:
+        """What the store has without waiting: nearly all that a hit in memory does."""
         if self._closed:
             raise ClosedError(f"the cache {self.name!r} was closed")
-        key = self._key(request)
+        entry = None if key is None else self._shelf.at_hand(key, request.call)
+        if entry is not None:
+            self._hit(Kept(entry), request.call)
+        return entry
+
+    async def _answer(self, key: str | None, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
         if key is None:
             self._count("passed")
             async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-            return
-        entry = self._shelf.at_hand(key, request.call)
-        if entry is not None:
-            self._hit(Kept(entry), request.call)
-            for chunk in entry.chunks:
-                yield chunk
             return
         while True:
             flight = self._flight(key, request, whole=whole)
@@ -261,21 +281,27 @@ class Cached(Engine):
                 await flight.leave(reader)
 
     def _flight(self, key: str, request: Request, *, whole: bool) -> Flight:
-        place = asyncio.get_running_loop(), key
+        place = _Place(asyncio.get_running_loop(), key, self._cleared)
         flight = self._flights.get(place)
         if flight is None or not flight.open:
-            cleared = self._cleared
-            flight = made = Flight(request, lambda flight: self._fetch(flight, key, cleared, whole=whole))
-            self._flights[place] = made
-            made.task.add_done_callback(lambda _: self._landed(place, made))
+
+            async def work(flight: Flight) -> None:
+                try:
+                    await self._fetch(flight, place, whole=whole)
+                finally:
+                    self._landed(place, flight)
+
+            flight = made = self._flights[place] = Flight(request, work)
+            made.task.add_done_callback(lambda _: self._landed(place, made))  # it may be stopped before it begins
         return flight
 
-    def _landed(self, place: tuple[asyncio.AbstractEventLoop, str], flight: Flight) -> None:
+    def _landed(self, place: _Place, flight: Flight) -> None:
         if self._flights.get(place) is flight:
             del self._flights[place]
 
-    async def _fetch(self, flight: Flight, key: str, cleared: int, *, whole: bool) -> None:
+    async def _fetch(self, flight: Flight, place: _Place, *, whole: bool) -> None:
         """The work of a flight: look, ask, keep."""
+        key = place.key
         request = flight.request
         call = request.call
         entry = None if self._shelf.at_once else await self._shelf.get(key, call)
@@ -293,7 +319,7 @@ class Cached(Engine):
             async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
                 async for chunk in chunks:
                     await flight.add(chunk)
-            keep = cleared == self._cleared and worth_keeping(flight.chunks)
+            keep = place.cleared == self._cleared and worth_keeping(flight.chunks)
         except BaseException:
             self._count("not_kept")
             raise
@@ -311,7 +337,7 @@ class Cached(Engine):
         return None if group is None or vector is None else Asked(group, vector)
 
     async def _near(self, index: Index, asked: Asked, call: Call | None) -> Kept | None:
-        near = index.nearest(asked)
+        near = await index.nearest(asked)
         if near is None:
             return None
         entry = await self._shelf.get(near.key, call)
@@ -350,6 +376,12 @@ class Cached(Engine):
 
     def __repr__(self) -> str:
         return f"<Cached {self.engine!r} in {self._shelf.store!r}>"
+
+
+async def _until(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for what is being written down, for a while."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=_WRITING_S)
 
 
 async def _asked(engine: Any, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:

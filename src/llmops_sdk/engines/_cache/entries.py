@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 from llmops_sdk.calls import CLOCK, Call
 from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, TokenLogprob, ToolCall, Usage
 
-__all__ = ["Entry", "from_bytes", "now_s", "to_bytes", "worth_keeping"]
+__all__ = ["Entry", "from_bytes", "joined", "now_s", "to_bytes", "worth_keeping"]
 
 _FORMAT = 1
 _REPEATED = ("model", "engine", "id")
@@ -37,10 +37,15 @@ def now_s(call: Call | None) -> float:
 
 def worth_keeping(chunks: Sequence[Chunk]) -> bool:
     """Whether the answer is complete: each of its choices ended as it should."""
+    return bool(chunks) and all(one.finish_reason in _COMPLETE for one in joined(chunks).response().choices)
+
+
+def joined(chunks: Iterable[Chunk]) -> ChunkJoiner:
+    """The chunks in a joiner."""
     joiner = ChunkJoiner()
     for chunk in chunks:
         joiner.add(chunk)
-    return bool(chunks) and all(one.finish_reason in _COMPLETE for one in joiner.response().choices)
+    return joiner
 
 
 def to_bytes(entry: Entry) -> bytes:
@@ -61,10 +66,9 @@ def _plain(value: Any) -> Any:
     """A record as JSON, without the fields that have their default values."""
     if isinstance(value, Decimal):
         return str(value)
+    kind: Any = type(value)
     return {
-        name: held
-        for name, default in _fields(type(value))
-        if (held := getattr(value, name)) != default and name != "cached"
+        name: held for name, default in _fields(kind) if (held := getattr(value, name)) != default and name != "cached"
     }
 
 

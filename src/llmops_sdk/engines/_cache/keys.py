@@ -49,7 +49,7 @@ def key_of(request: Request, identity: str, tags: Mapping[str, str]) -> str | No
         if isinstance(asked[name], int | float):
             asked[name] = asked[name] + 0.0
     try:
-        text = json.dumps([_FORMAT, identity, tags, asked], sort_keys=True, separators=(",", ":"), default=_plain)
+        text = _canonical([_FORMAT, identity, tags, asked])
     except (TypeError, ValueError, RecursionError):
         return None
     return f"{_FORMAT}:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
@@ -67,6 +67,9 @@ def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain).encode
 
 
 class Identity:
