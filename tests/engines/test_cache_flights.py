@@ -150,6 +150,33 @@ def test_who_asks_while_the_work_is_being_stopped_gets_work_of_its_own():
         await asyncio.sleep(1)
         assert (await cached.agenerate(ASKED)).text == "done"
         assert engine.begun == 2
+        assert task.cancelled()
+
+    run_in_virtual_time(main())
+
+
+def test_who_leaves_last_waits_until_the_work_has_stopped():
+    class Clinging(Engine):
+        stopped = False
+
+        async def astream(self, request):
+            yield Chunk(text="x")
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                await asyncio.sleep(5)
+                self.stopped = True
+                raise
+
+    async def main():
+        engine = Clinging()
+        chunks = Cached(engine).astream(ASKED)
+        await anext(chunks)
+        await asyncio.sleep(1)
+        began = now()
+        await chunks.aclose()
+        assert engine.stopped
+        assert now() - began == 5
 
     run_in_virtual_time(main())
 
@@ -166,6 +193,23 @@ def test_a_follower_keeps_its_own_deadline():
         assert now() - began == pytest.approx(3, abs=0.1)
         assert (await leader).text == "".join(WORDS)
         assert engine.begun == 1
+
+    run_in_virtual_time(main())
+
+
+def test_the_work_has_until_the_latest_deadline_of_those_who_wait():
+    async def main():
+        engine = Scripted("a", delay_s=3)
+        cached = Cached(engine)
+        tasks = []
+        for deadline_s, left in ((5, 5), (2, 5), (9, 9), (None, None), (4, None)):
+            call = Call(deadline_s=deadline_s)
+            tasks.append(asyncio.ensure_future(cached.agenerate(ASKED.bound_to(call))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert engine.requests[0].call.remaining_s() == left
+        await asyncio.gather(*tasks)
+        assert len(engine.requests) == 1
 
     run_in_virtual_time(main())
 

@@ -14,6 +14,7 @@ from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, Semantic, 
 from llmops_sdk.errors import CacheError, ClosedError, ConfigurationError, ContentFilteredError, StreamInterrupted
 from llmops_sdk.guards import guard
 from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.routers import Latency, Leg, Router
 from llmops_sdk.testing import FaultServer, Reply
@@ -292,6 +293,22 @@ def test_a_hit_costs_nothing(wrap):
     assert (event.how, event.engine) == ("exact", pipeline.engine.name)
     assert event.age_s >= 0
     assert not any(isinstance(event, CacheAnswered) for event in first.call.events)
+
+
+def test_a_hit_costs_nothing_in_a_checkpoint_either(tmp_path):
+    pipeline = Pipeline("What is it?", Cached(Router([Scripted("a b c")])), prices=PRICES)
+    pipeline.run()
+    for resumed in (False, True):
+        (result,) = pipeline.map([{}], checkpoint=tmp_path / "rows.jsonl")
+        assert result.resumed is resumed
+        assert result.response.cached
+        assert result.cost_usd == Decimal(0)
+
+
+def test_a_cache_does_not_make_another_pipeline_for_a_checkpoint():
+    router = Router([Scripted("a", model="m"), Scripted("b", model="n")])
+    plain, cached = (pipeline_fingerprint(Pipeline("What is it?", one)) for one in (router, Cached(router)))
+    assert plain == cached
 
 
 def test_a_streamed_hit_costs_nothing():

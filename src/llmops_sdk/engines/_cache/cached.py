@@ -284,15 +284,9 @@ class Cached(Engine):
         place = _Place(asyncio.get_running_loop(), key, self._cleared)
         flight = self._flights.get(place)
         if flight is None or not flight.open:
-
-            async def work(flight: Flight) -> None:
-                try:
-                    await self._fetch(flight, place, whole=whole)
-                finally:
-                    self._landed(place, flight)
-
-            flight = made = self._flights[place] = Flight(request, work)
-            made.task.add_done_callback(lambda _: self._landed(place, made))  # it may be stopped before it begins
+            made = Flight(request, lambda flight: self._fetch(flight, place, whole=whole))
+            made.task.add_done_callback(lambda _: self._landed(place, made))
+            flight = self._flights[place] = made
         return flight
 
     def _landed(self, place: _Place, flight: Flight) -> None:

@@ -22,14 +22,17 @@ class Store(Protocol):
 
     What it raises breaks no call: the engine is asked. A store that answers at once may also have a method
     `at_hand(key)`, the same as `get` without waiting.
-
-    Attributes:
-        entries: How many answers it holds, as far as it knows; `None` where it does not.
-        size_bytes: How many bytes they take, all told.
     """
 
-    entries: int | None
-    size_bytes: int | None
+    @property
+    def entries(self) -> int | None:
+        """How many answers it holds, as far as it knows; `None` where it does not."""
+        ...
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many bytes they take, all told."""
+        ...
 
     async def get(self, key: str, /) -> bytes | None:
         """What was put under `key`, `None` if there is nothing, or it has expired."""
