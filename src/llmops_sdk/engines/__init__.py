@@ -15,10 +15,11 @@ from llmops_sdk.engines._vllm_load import EngineLoad
 
 if TYPE_CHECKING:
     from llmops_sdk.engines import weights as weights
-    from llmops_sdk.engines._cache.cached import Cached, CacheStats
+    from llmops_sdk.engines._cache.cached import Cached
     from llmops_sdk.engines._cache.memory import MemoryStore
     from llmops_sdk.engines._cache.semantic import Semantic
     from llmops_sdk.engines._cache.sqlite import SQLiteStore
+    from llmops_sdk.engines._cache.stats import CacheStats
     from llmops_sdk.engines._cache.stores import Store
     from llmops_sdk.engines._capacity import Plan, plan
 
@@ -41,7 +42,7 @@ __all__ = [
 
 # Found on first use: most programs plan nothing, download nothing, and keep no answers.
 _LATE = {
-    "CacheStats": "_cache.cached",
+    "CacheStats": "_cache.stats",
     "Cached": "_cache.cached",
     "MemoryStore": "_cache.memory",
     "Plan": "_capacity",

@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
@@ -18,43 +17,17 @@ from llmops_sdk.engines._cache.flights import Flight, Kept, Reader
 from llmops_sdk.engines._cache.keys import Identity, key_of
 from llmops_sdk.engines._cache.memory import MemoryStore
 from llmops_sdk.engines._cache.semantic import Asked, Index, Semantic, last_text, without_last_text
+from llmops_sdk.engines._cache.stats import CacheStats
 from llmops_sdk.engines._cache.stores import Shelf, Store
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 
-__all__ = ["CacheStats", "Cached"]
+__all__ = ["Cached"]
 
 _WRITING_S = 1.0
 """Seconds to wait for answers that are being written down, before a store is cleared or closed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheStats:
-    """What a cache has done so far.
-
-    Attributes:
-        hits: Answers to the same question, from the store.
-        semantic: Answers to a question that means nearly the same.
-        shared: Answers that another request was already waiting for.
-        misses: Questions for which the engine was asked.
-        not_kept: Answers among those that were not kept: incomplete, filtered, failed, or the store failed.
-        passed: Requests that were handed on: they have no canonical form, or are not deterministic.
-        errors: How often the store or the embedder failed.
-        entries: Answers in the store, `None` where it does not know.
-        bytes: What they take, `None` where it does not know.
-    """
-
-    hits: int
-    semantic: int
-    shared: int
-    misses: int
-    not_kept: int
-    passed: int
-    errors: int
-    entries: int | None
-    bytes: int | None
 
 
 class _Place(NamedTuple):
