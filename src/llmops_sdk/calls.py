@@ -190,6 +190,8 @@ class CacheAnswered(NamedTuple):
     engine: str
     how: str
     age_s: float
+    similarity: float | None = None
+    """Cosine of the two questions, where `how` is `"semantic"`."""
 
 
 class StreamResumed(NamedTuple):
@@ -327,6 +329,14 @@ class Call:
                     hook(event, self)
                 except Exception:
                     log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
+
+    def apart(self, hook: Hook) -> Call:
+        """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""
+        apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
+        apart.id, apart.traceparent = self.id, self.traceparent
+        apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
+        apart.spent_usd, apart.attempts = self.spent_usd, self.attempts
+        return apart
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline (negative when it is over), `None` without one."""

@@ -17,6 +17,7 @@
     │     └─ GuardTimeout                   .budget_ms: it took longer than it may
     ├─ AllEnginesFailed (ExceptionGroup)    .attempts: every attempt with engine, error and duration
     ├─ CassetteError                        replay found no recorded answer
+    ├─ CacheError                           the store of a cache cannot be reached or read
     ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
@@ -52,6 +53,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BudgetExceeded",
+    "CacheError",
     "CassetteError",
     "CheckpointError",
     "ClosedError",
@@ -227,6 +229,10 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
 
 class CassetteError(LlmopsError):
     """Replay met a request that no cassette holds; the message shows how it differs from the nearest one."""
+
+
+class CacheError(LlmopsError):
+    """The store of a cache cannot be reached or read. A call is never ended by it: then the engine is asked."""
 
 
 class CheckpointError(LlmopsError):

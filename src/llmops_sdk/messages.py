@@ -392,6 +392,8 @@ class Response:
         engine: Name of the engine that answered.
         id: The engine's id of the answer.
         cost_usd: US dollars as the engine itself says; used only where the price table knows no price.
+        cached: Whether a cache answered. The run was booked no tokens and no cost then; `usage` and `cost_usd` say what
+            the answer took when it was made.
     """
 
     choices: tuple[Choice, ...]
@@ -400,6 +402,7 @@ class Response:
     engine: str | None = None
     id: str | None = None
     cost_usd: Decimal | None = None
+    cached: bool = False
 
     @property
     def text(self) -> str:
@@ -449,6 +452,7 @@ class Chunk:
         logprobs: The tokens behind `text`, where the request asked for them.
         token_ids: The same as the model's numbers, where the engine knows them.
         cost_usd: What the whole answer cost, as the engine itself says; comes with `usage`.
+        cached: Whether it comes from a cache; see `Response`.
     """
 
     text: str = ""
@@ -463,17 +467,19 @@ class Chunk:
     logprobs: tuple[TokenLogprob, ...] = ()
     token_ids: tuple[int, ...] = ()
     cost_usd: Decimal | None = None
+    cached: bool = False
 
 
 class ChunkJoiner:
     """Joins the chunks of a stream into the response that they are pieces of. Memory: the text, once."""
 
-    __slots__ = ("_choices", "cost_usd", "engine", "id", "model", "usage")
+    __slots__ = ("_choices", "cached", "cost_usd", "engine", "id", "model", "usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _JoinedChoice] = {}
         self.usage: Usage | None = None
         self.cost_usd: Decimal | None = None
+        self.cached = False
         self.model: str | None = None
         self.engine: str | None = None
         self.id: str | None = None
@@ -495,6 +501,7 @@ class ChunkJoiner:
             choice.token_ids.extend(chunk.token_ids)
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
+        self.cached = chunk.cached  # of the last: whoever was there first may have left, and another run pays
         if chunk.usage is not None:
             self.usage, self.cost_usd = chunk.usage, chunk.cost_usd
         if chunk.engine is not None:
@@ -519,6 +526,7 @@ class ChunkJoiner:
             engine=self.engine or engine,
             id=self.id,
             cost_usd=self.cost_usd,
+            cached=self.cached,
         )
 
 

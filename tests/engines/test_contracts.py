@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from llmops_sdk.engines import Engine, Scripted
+from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, SQLiteStore
 from llmops_sdk.messages import Response
 from llmops_sdk.routers import Router
 from llmops_sdk.testing import EngineContract, FaultServer, Hang, Reply
@@ -52,6 +52,40 @@ class TestRouter(_Served):
     def make_engine(self):
         engines = [Engine.open(self.server.url, model="test-model", name=name) for name in ("a", "b")]
         return Router(engines, strategy="priority")
+
+
+class TestCached(_Served):
+    """The first answer comes from the server, the others from the memory."""
+
+    holds_resources = True
+
+    def make_engine(self):
+        return Cached(Engine.open(self.server.url, model="test-model"))
+
+    def make_failing_engine(self):
+        return Cached(super().make_failing_engine())
+
+
+class TestCachedWhereNothingFits(TestCached):
+    """Every answer comes from the server."""
+
+    def make_engine(self):
+        return Cached(Engine.open(self.server.url, model="test-model"), MemoryStore(max_bytes=1))
+
+
+class TestCachedInAFile(TestCached):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+
+    def make_engine(self):
+        store = SQLiteStore(self.folder / "answers.db", timeout_s=30)
+        return Cached(Engine.open(self.server.url, model="test-model"), store)
+
+
+class TestCachedRouter(TestCached):
+    def make_engine(self):
+        return Cached(TestRouter.make_engine(self))
 
 
 class TestScripted(EngineContract):

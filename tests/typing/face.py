@@ -26,6 +26,8 @@ from llmops_sdk import (
     guards,
 )
 from llmops_sdk.calls import Event
+from llmops_sdk.engines import Cached, CacheStats, MemoryStore, Semantic, SQLiteStore
+from llmops_sdk.engines.redis import RedisStore
 from llmops_sdk.pipelines import PipelineStream, SyncStream
 from llmops_sdk.protocols import GuardContext, GuardStream
 
@@ -55,6 +57,15 @@ async def the_first_code_block_of_the_design(customer: str, rows: list[dict[str,
         assert_type(chunk.text, str)
     results = answer.map(rows, concurrency=64, progress=True)
     assert_type(results, list[Result])
+
+
+async def engines_with_a_cache(engine: Engine, request: Request) -> None:
+    for store in (MemoryStore(), SQLiteStore("answers.db"), RedisStore("redis://localhost")):
+        cached = Cached(engine, store, ttl_s=60, semantic=Semantic(embedder=engine, threshold=0.95))
+        assert_type(await cached.agenerate(request), Response)
+        assert_type(cached.stats, CacheStats)
+        assert_type(cached.stats.entries, int | None)
+        await cached.forget("Where is my parcel?")
 
 
 async def what_a_run_gives(pipeline: Pipeline) -> None:

@@ -29,6 +29,9 @@ class Bill(NamedTuple):
     """What it may have cost then; `None` without a price to estimate by."""
 
 
+_FREE = Bill(Decimal(0), False, False, None)
+
+
 def bill_of(
     call: Call,
     request: Request,
@@ -40,8 +43,11 @@ def bill_of(
 ) -> Bill:
     """The bill of an attempt at an answer of the model `asked` from `provider`; `response` may be a part of one.
 
-    An attempt that failed before anything came costs nothing, unless it was cut off: cancelled, or out of time.
+    What a cache answered costs nothing, nor does an attempt that failed before anything came, unless it was cut off:
+    cancelled, or out of time.
     """
+    if response is not None and response.cached:
+        return _FREE
     usage = response.usage if response is not None else None
     model = response.model if response is not None else None
     cost = call.price(model, usage, asked=asked, provider=provider)

@@ -16,17 +16,50 @@ from llmops_sdk.engines._vllm_load import EngineLoad
 
 if TYPE_CHECKING:
     from llmops_sdk.engines import weights as weights
+    from llmops_sdk.engines._cache.cached import Cached
+    from llmops_sdk.engines._cache.memory import MemoryStore
+    from llmops_sdk.engines._cache.semantic import Semantic
+    from llmops_sdk.engines._cache.sqlite import SQLiteStore
+    from llmops_sdk.engines._cache.stats import CacheStats
+    from llmops_sdk.engines._cache.stores import Store
     from llmops_sdk.engines._capacity import Plan, plan
 
-__all__ = ["Adapter", "Engine", "EngineLoad", "Plan", "Scripted", "chunks_of", "plan", "response_of", "usage_of"]
+__all__ = [
+    "Adapter",
+    "CacheStats",
+    "Cached",
+    "Engine",
+    "EngineLoad",
+    "MemoryStore",
+    "Plan",
+    "SQLiteStore",
+    "Scripted",
+    "Semantic",
+    "Store",
+    "chunks_of",
+    "plan",
+    "response_of",
+    "usage_of",
+]
+
+# Found on first use: most programs plan nothing, download nothing, and keep no answers.
+_LATE = {
+    "CacheStats": "_cache.stats",
+    "Cached": "_cache.cached",
+    "MemoryStore": "_cache.memory",
+    "Plan": "_capacity",
+    "SQLiteStore": "_cache.sqlite",
+    "Semantic": "_cache.semantic",
+    "Store": "_cache.stores",
+    "plan": "_capacity",
+}
 
 
 def __getattr__(name: str) -> object:
-    # Found on first use: most programs plan nothing, and download nothing.
-    if name in {"Plan", "plan"}:
-        value: object = getattr(importlib.import_module("llmops_sdk.engines._capacity"), name)
-    elif name == "weights":
-        value = importlib.import_module("llmops_sdk.engines.weights")
+    if name == "weights":
+        value: object = importlib.import_module("llmops_sdk.engines.weights")
+    elif name in _LATE:
+        value = getattr(importlib.import_module(f"llmops_sdk.engines.{_LATE[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

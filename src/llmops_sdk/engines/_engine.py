@@ -233,6 +233,7 @@ def chunks_of(response: Response) -> Iterator[Chunk]:
             logprobs=choice.logprobs,
             token_ids=choice.token_ids,
             cost_usd=response.cost_usd if index == last else None,
+            cached=response.cached,
         )
 
 

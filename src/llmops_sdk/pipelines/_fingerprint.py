@@ -46,6 +46,8 @@ def pipeline_fingerprint(pipeline: Any) -> str:
 
 
 def _models(engine: Any) -> list[Any]:
+    if getattr(engine, "transparent", False):  # a cache asks what the engine within would be asked
+        return _models(engine.engine)
     inner = getattr(engine, "engines", None) if getattr(engine, "routes", False) else None
     if inner:
         return [_models(one) for one in inner]

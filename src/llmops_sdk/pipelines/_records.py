@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, Started
+from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.messages import Choice, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._result import Result
@@ -37,6 +37,9 @@ def record_of(result: Result) -> dict[str, Any]:
         "verdicts": [_plain(verdict) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],
     }
+    hit = next((event for event in reversed(call.events) if isinstance(event, CacheAnswered)), None)
+    if hit is not None:
+        record["cached"] = [hit.engine, hit.how, hit.age_s, hit.similarity]
     if result.blocked:
         record["blocked"] = True
         record["refusal"] = result.refusal
@@ -74,6 +77,8 @@ def result_of(
     schema: dict[str, Any] | None = {} if record.get("structured") else None
     for one in record["attempts"]:
         call.record(_attempt_ended(one, call, Request(messages=(), response_schema=schema)))
+    if "cached" in record:
+        call.record(CacheAnswered(end, *record["cached"]))
     for verdict in verdicts:
         if verdict.stage is not None and verdict.skipped is None:
             call.record(GuardChecked(end, end, verdict.guard, verdict.stage, verdict, 0.0))

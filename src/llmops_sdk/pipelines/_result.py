@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from llmops_sdk.calls import EXACT, AttemptEnded, Call
+from llmops_sdk.calls import EXACT, AttemptEnded, CacheAnswered, Call, Rendered
 from llmops_sdk.errors import GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -58,7 +58,8 @@ class Result:
     @property
     def output(self) -> Any:
         """The answer as JSON, when the prompt asked for a schema; `None` otherwise, or when it is no JSON."""
-        request = next((e.request for e in reversed(self.call.events) if isinstance(e, AttemptEnded)), None)
+        asked = (AttemptEnded, Rendered)  # a cache around a router answers without any attempt
+        request = next((e.request for e in reversed(self.call.events) if isinstance(e, asked)), None)
         if request is None or request.response_schema is None or self.blocked or self.response is None:
             return None
         try:
@@ -73,7 +74,7 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts of the run, as far as engines counted them."""
+        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none."""
         total = Usage()
         for attempt in self._attempts():
             if attempt.usage is not None:
@@ -86,7 +87,7 @@ class Result:
 
         That is also so where an attempt was cut off, such as the slower one of two that were asked beside each other:
         `call.spent_usd` is what is known then, and `call.estimated_usd` what the others may have cost. Attempts that an
-        engine refused cost nothing. `None`, too, where no engine was asked.
+        engine refused cost nothing, and what a cache answered costs 0. `None`, too, where no engine was asked.
         """
         total: Decimal | None = None
         for attempt in self._attempts():
@@ -94,6 +95,8 @@ class Result:
                 return None
             if attempt.cost_usd is not None:
                 total = EXACT.add(total or Decimal(0), attempt.cost_usd)
+        if total is None and any(isinstance(event, CacheAnswered) for event in self.call.events):
+            return Decimal(0)
         return total
 
     @property

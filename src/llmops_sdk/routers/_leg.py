@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import Ledger, Price, bill_of, budget_refusal, hold_budget
+from llmops_sdk.costs import Bill, Ledger, Price, bill_of, budget_refusal, hold_budget
 from llmops_sdk.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -19,7 +20,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     StreamInterrupted,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
@@ -28,6 +29,7 @@ __all__ = ["Leg"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
+_NOTHING = Decimal(0)
 
 
 class Leg:
@@ -270,27 +272,17 @@ class Leg:
         self.in_flight -= 1
         usage = response.usage if response is not None else None
         bill = bill_of(call, request, response, error, asked=self.model, provider=self._billed_by)
-        call.spend(bill.cost_usd, bill.estimated_usd)
         call.let_go(number)
-        if reservation is not None:
-            reservation.settle(usage, bill.cost_usd)
-        if self.ledger is not None:
-            model = response.model if response is not None else None
-            self.ledger.book(
-                self.name,
-                model or self.model,
-                usage,
-                bill.cost_usd,
-                prompt=request.prompt,
-                tags=call.tags,
-                failed=error is not None,
-                unpriced=bill.unpriced,
-                estimated_usd=bill.estimated_usd,
-            )
-        if error is None:
-            self._learn((first_at or now) - started, now)
-        elif isinstance(error, Exception):
-            self._learn_failure(error, now)
+        if response is not None and response.cached:  # nothing was sent: nothing to book, nothing to learn
+            usage = Usage()
+            if reservation is not None:
+                reservation.release()
+        else:
+            self._book(call, request, response, bill, error, reservation)
+            if error is None:
+                self._learn((first_at or now) - started, now)
+            elif isinstance(error, Exception):
+                self._learn_failure(error, now)
         call.record(
             AttemptEnded(
                 started=started,
@@ -312,6 +304,32 @@ class Leg:
                 estimated_usd=bill.estimated_usd,
             )
         )
+
+    def _book(
+        self,
+        call: Call,
+        request: Request,
+        response: Response | None,
+        bill: Bill,
+        error: BaseException | None,
+        reservation: Reservation | None,
+    ) -> None:
+        usage, model = (response.usage, response.model) if response is not None else (None, None)
+        call.spend(bill.cost_usd, bill.estimated_usd)
+        if reservation is not None:
+            reservation.settle(usage, bill.cost_usd)
+        if self.ledger is not None:
+            self.ledger.book(
+                self.name,
+                model or self.model,
+                usage,
+                bill.cost_usd,
+                prompt=request.prompt,
+                tags=call.tags,
+                failed=error is not None,
+                unpriced=bill.unpriced,
+                estimated_usd=bill.estimated_usd,
+            )
 
     def _learn(self, latency_s: float, now: float) -> None:
         self.breaker.succeeded()

@@ -1,0 +1,159 @@
+"""When two requests are the same question to the same engine: the key under which an answer is kept.
+
+Everything of a request that an engine can see takes part, field by field as `Request` has them, so that a new field
+takes part without anybody thinking of it. What is left out is named here: a field is safe to leave out only where no
+engine reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from llmops_sdk.engines._engine import Engine
+from llmops_sdk.messages import Request
+
+__all__ = ["Identity", "key_of"]
+
+_FORMAT = 1
+"""Raised whenever the same question gets another key: rows of an older library are then not found, and grow old."""
+
+_UNSEEN = {"Request": ("prompt", "call"), "Message": ("origins",)}
+"""What is for the application alone: where a text came from, and which run asks."""
+
+_HOW = frozenset({
+    "api_key", "batch_size", "chunk_delay_s", "client", "connect_timeout_s", "delay_s", "max_body", "max_connections",
+    "max_waiting", "name", "progress", "read_timeout_s", "restarts", "ssl_context",
+})  # fmt: skip
+"""Arguments of engines that say how to reach one, not what it answers."""
+
+_NO_OPTIONS: dict[str, Any] = {}
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
+
+
+def key_of(request: Request, identity: str, tags: Mapping[str, str]) -> str | None:
+    """The key of a request to an engine, 66 characters; `None` where it holds what has no canonical form.
+
+    Args:
+        request: The question.
+        identity: The engine, as `Identity.now` says it.
+        tags: The run's tags that take part.
+    """
+    asked = {name: getattr(request, name) for name in _seen(Request)}
+    for name in ("temperature", "top_p"):  # 1 and 1.0 are one temperature; in a JSON schema a model may see which
+        if isinstance(asked[name], int | float):
+            asked[name] = asked[name] + 0.0
+    try:
+        text = _canonical([_FORMAT, identity, tags, asked])
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return f"{_FORMAT}:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
+
+
+@functools.cache
+def _seen(cls: Any) -> tuple[str, ...]:
+    unseen = _UNSEEN.get(cls.__name__, ())
+    return tuple(one.name for one in dataclasses.fields(cls) if one.name not in unseen)
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: getattr(value, name) for name in _seen(type(value))}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain).encode
+
+
+class Identity:
+    """What an engine would answer by, besides the request: two engines that would answer differently never share.
+
+    That is its class and what it was made with, without what only says how to reach it (keys, timeouts, its name);
+    of a router, its engines in order and its strategy. An argument that has no canonical form (a function, an
+    object), or an engine that is no `Engine`, can be told only from itself: such an engine shares with nobody, and
+    finds nothing again in another process.
+
+    Args:
+        engine: The engine.
+        own: What tells this engine from all others, where nothing else does.
+        given: What the user says it is, in place of all that.
+    """
+
+    def __init__(self, engine: Any, own: str, given: str | None = None) -> None:
+        self._engine = engine
+        self._own = own
+        self._given = given
+        self._leaves: list[Any] | None = None
+        self._now: tuple[str, tuple[str, ...]] = ("", ())
+
+    def now(self) -> tuple[str, tuple[str, ...]]:
+        """The identity as text, and the names of the tags by which its routers choose; a reload changes both."""
+        leaves = list(_leaves(self._engine))
+        if leaves != self._leaves:
+            tags: set[str] = set()
+            text = self._given or json.dumps(self._of(self._engine, tags), sort_keys=True)
+            self._now = (text, tuple(sorted(tags)))
+            self._leaves = leaves
+        return self._now
+
+    def _of(self, engine: Any, tags: set[str]) -> Any:
+        if getattr(engine, "transparent", False):
+            return self._of(engine.engine, tags)
+        kind = f"{type(engine).__module__}.{type(engine).__qualname__}"
+        legs = getattr(engine, "legs", None)
+        if isinstance(legs, tuple):
+            for leg in legs:
+                tags.update(leg.tags)
+            _, options = getattr(engine, "_made_with", ((), _NO_OPTIONS))
+            strategy = options.get("strategy", "")
+            order = strategy if isinstance(strategy, str) else type(strategy).__qualname__
+            return [kind, order, [[self._of(leg.engine, tags), _said(leg.tags)] for leg in legs]]
+        if not isinstance(engine, Engine):
+            return [kind, self._own]
+        args, kwargs = engine._made_with
+        made = {name: value for name, value in kwargs.items() if name not in _HOW}
+        return [kind, engine.provider, engine.model, self._value(args, tags), self._value(made, tags)]
+
+    def _value(self, value: Any, tags: set[str]) -> Any:
+        """An argument in a form that is the same in every process."""
+        if value is None or isinstance(value, str | int | float | bool):
+            return value
+        if isinstance(value, Mapping):
+            return {
+                repr(name): self._value(one, tags)
+                for name, one in value.items()
+                if not (isinstance(name, str) and name.lower() in _SECRET_HEADERS)
+            }
+        if isinstance(value, list | tuple):
+            return [self._value(one, tags) for one in value]
+        if isinstance(value, PurePath):
+            return str(value)
+        if isinstance(value, Engine):
+            return self._of(value, tags)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            named = {one.name: self._value(getattr(value, one.name), tags) for one in dataclasses.fields(value)}
+            return [type(value).__qualname__, named]
+        return self._own
+
+
+def _said(tags: Mapping[str, Any]) -> list[list[str]]:
+    return [[name, repr(value)] for name, value in sorted(tags.items())]
+
+
+def _leaves(engine: Any) -> Iterable[Any]:
+    """The engines at the ends of routers: they change when a router is reloaded."""
+    if getattr(engine, "transparent", False):
+        engine = engine.engine
+    legs = getattr(engine, "legs", None)
+    if not isinstance(legs, tuple):
+        yield engine
+        return
+    for leg in legs:
+        yield from _leaves(leg.engine)
