@@ -3,6 +3,7 @@
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._reloading import Reloaded
 from llmops_sdk.routers._router import Candidate, Route, Router
 from llmops_sdk.routers._strategies import Latency, LeastBusy, Priority, RoundRobin, Strategy
 
@@ -14,6 +15,7 @@ __all__ = [
     "Leg",
     "Limit",
     "Priority",
+    "Reloaded",
     "RoundRobin",
     "Route",
     "Router",

@@ -106,13 +106,21 @@ class Leg:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
-        options = {
+        return _leg_again, (self.engine, self.options())
+
+    def options(self) -> dict[str, Any]:
+        """What it was told of its engine."""
+        return {
             "weight": self.weight,
             "tags": self.tags,
             "limits": self.limits,
             "capabilities": self._capabilities,
         }
-        return _leg_again, (self.engine, options)
+
+    def take_options(self, other: Leg) -> None:
+        """Go by what `other` was told, and keep what was learnt."""
+        self.weight, self.tags, self.limits = other.weight, other.tags, other.limits
+        self._capabilities = other._capabilities
 
     @property
     def capabilities(self) -> Capabilities:

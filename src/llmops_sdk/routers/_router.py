@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from llmops_sdk.calls import Call
 from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Chunk, Message, Request, Response
 from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._reloading import Match, Reloaded, Retired
+from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table
+
+if TYPE_CHECKING:
+    from llmops_sdk.routers.declaration import RouterSpec
 
 __all__ = ["Candidate", "Route", "Router"]
 
@@ -56,7 +65,8 @@ class Router(Engine):
 
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
-        strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own.
+        strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own; a
+            mapping of `name` and options is what files have.
         retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
@@ -81,7 +91,7 @@ class Router(Engine):
         engines: Sequence[Any],
         /,
         *,
-        strategy: str | Strategy = "latency",
+        strategy: str | Mapping[str, Any] | Strategy = "latency",
         retries: int = 2,
         attempt_timeout_s: float | None = None,
         first_chunk_timeout_s: float | None = None,
@@ -96,6 +106,8 @@ class Router(Engine):
         self.name = name
         self.ledger = Ledger()
         self._prices = prices or PriceTable.default()
+        self._reloading = threading.Lock()
+        self._retired = Retired(lambda: self._table)
         self._table = Table.of(
             engines,
             self.ledger,
@@ -144,9 +156,11 @@ class Router(Engine):
             BadRequestError: The request itself is wrong. (Where only an engine cannot do it, the others are asked.)
             LimitExceeded: All engines are at their limits until after the deadline.
         """
-        plan, request, call = self._plan(request)
-        plan.record()
-        return await answered(plan, request, call)
+        plan, request, call = self._begun(request)
+        try:
+            return await answered(plan, request, call)
+        finally:
+            plan.table.runs.end(plan)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Stream from the engines in order until one has finished its answer.
@@ -155,14 +169,63 @@ class Router(Engine):
             AllEnginesFailed: None did, and nothing had been emitted.
             StreamInterrupted: The stream broke, and could not be taken up elsewhere.
         """
-        plan, request, call = self._plan(request)
-        plan.record()
-        async with contextlib.aclosing(streamed(plan, request, call)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        plan, request, call = self._begun(request)
+        try:
+            async with contextlib.aclosing(streamed(plan, request, call)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            plan.table.runs.end(plan)
+
+    @classmethod
+    def from_yaml(cls, path: str | PathLike[str], /) -> Self:
+        """A router that a file declares; `llmops_sdk.routers.declaration.RouterSpec` is what it may say.
+
+        Raises:
+            ConfigurationError: It cannot be read, or something in it is wrong: all of it is listed, each with file,
+                line and column, and what to write.
+        """
+        return _spec_of(path).router_of(cls)
+
+    def reload(self, to: str | PathLike[str] | RouterSpec | Router, /) -> Reloaded:
+        """Go by another file (or declaration, or router) from now on, without dropping what is in flight.
+
+        Runs that are under way go on by what they began with. Engines that are in both, under the same name and made in
+        the same way, stay: with their connections, with all that was learnt of them, and with their limits used up as
+        they are; a new weight, new tags or limits take effect at once. Engines that are not in it any more are closed
+        after the last run that began before. What is wrong raises, and changes nothing.
+
+        Any thread may call it. It reads a file and may import libraries, so an app server calls it in a thread:
+        `await asyncio.to_thread(router.reload, path)`.
+
+        Args:
+            to: A YAML file, a `RouterSpec`, or a router made for this, which is not to be used itself afterwards.
+
+        Raises:
+            ConfigurationError: As in `from_yaml`.
+        """
+        fresh = to if isinstance(to, Router) else _spec_of(to).router()
+        if fresh is self:
+            raise ConfigurationError("a router cannot take its own place; write `router.reload(Router([...]))`")
+        return self._take_over(fresh)
+
+    def _take_over(self, fresh: Router) -> Reloaded:
+        """Have all of `fresh` (it cannot fail any more), and keep what is the same of one's own; see `reload`."""
+        with self._reloading:
+            old, args = self._table, fresh._made_with[1]
+            match = Match(old, fresh._table)
+            reloaded = match.settle(self.ledger)
+            same_strategy = self._made_with[1].get("strategy") == args.get("strategy")
+            strategy = old.strategy if same_strategy else fresh._table.strategy
+            self.name, self._prices = fresh.name, fresh._prices
+            self._table = fresh._table.with_legs(match.legs, strategy=strategy, runs=Runs())
+            self._made_with = (self._table.legs,), args  # a copy is made of what it is now
+        self._retired.take(old, match.removed)
+        return reloaded
 
     async def aclose(self) -> None:
         """Close every engine; idempotent."""
+        await self._retired.aclose()
         for leg in self._table.legs:
             close = getattr(leg.engine, "aclose", None)
             if close is not None:
@@ -175,5 +238,20 @@ class Router(Engine):
             request = request.bound_to(call)
         return Plan(self.name, self._table, request, call), request, call
 
+    def _begun(self, request: Request) -> tuple[Plan, Request, Call]:
+        while True:
+            plan, bound, call = self._plan(request)
+            plan.table.runs.begin(plan)
+            if plan.table is self._table:
+                plan.record()
+                return plan, bound, call
+            plan.table.runs.end(plan)  # a reload came in between, and may have closed what this plan would ask
+
     def __repr__(self) -> str:
         return f"<Router {self.name!r} of {', '.join(repr(leg.name) for leg in self._table.legs)}>"
+
+
+def _spec_of(source: str | PathLike[str] | RouterSpec) -> RouterSpec:
+    # By name: only declarations need pydantic.
+    kind: type[RouterSpec] = importlib.import_module("llmops_sdk.routers.declaration").RouterSpec
+    return kind.from_yaml(source) if isinstance(source, str | PathLike) else kind.model_validate(source)

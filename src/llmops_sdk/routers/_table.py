@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
@@ -15,6 +15,7 @@ from llmops_sdk.messages import Request
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit
+from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import STRATEGIES, Strategy
 
 __all__ = ["OnStreamBreak", "Table"]
@@ -37,6 +38,16 @@ class Table:
     hedge: Hedge | None = None
     fallbacks: Mapping[str, tuple[Leg, ...]]
     gate: Gate | None = None
+    runs: Runs = field(default_factory=Runs)
+
+    def with_legs(self, instead: Mapping[Leg, Leg], **others: Any) -> Table:
+        """The same policies for other legs: each leg that is a key of `instead` gives its place to the value."""
+        return replace(
+            self,
+            legs=tuple(instead.get(leg, leg) for leg in self.legs),
+            fallbacks={name: tuple(instead.get(leg, leg) for leg in legs) for name, legs in self.fallbacks.items()},
+            **others,
+        )
 
     @classmethod
     def of(
@@ -44,7 +55,7 @@ class Table:
         engines: Sequence[Any],
         ledger: Ledger,
         *,
-        strategy: str | Strategy,
+        strategy: str | Mapping[str, Any] | Strategy,
         retries: int,
         attempt_timeout_s: float | None,
         first_chunk_timeout_s: float | None,
@@ -113,13 +124,18 @@ def _hedge(hedge: Hedge | Literal["p95"] | float | None) -> Hedge | None:
     raise ConfigurationError(f"`hedge` is None, 'p95', a time in seconds or a `Hedge`, not {hedge!r}")
 
 
-def _strategy(strategy: str | Strategy) -> Strategy:
-    if isinstance(strategy, str):
-        if strategy not in STRATEGIES:
-            near = difflib.get_close_matches(strategy, STRATEGIES, n=1)
+def _strategy(strategy: str | Mapping[str, Any] | Strategy) -> Strategy:
+    if isinstance(strategy, str | Mapping):
+        options = {"name": strategy} if isinstance(strategy, str) else dict(strategy)
+        name = options.pop("name", None)
+        if name not in STRATEGIES:
+            near = difflib.get_close_matches(str(name), STRATEGIES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"no strategy is called {strategy!r}: there are {', '.join(STRATEGIES)}{hint}")
-        return STRATEGIES[strategy]()
+            raise ConfigurationError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}{hint}")
+        try:
+            return STRATEGIES[name](**options)
+        except TypeError as exc:
+            raise ConfigurationError(f"the strategy {name!r} does not take these options: {exc}") from exc
     if isinstance(strategy, type):
         raise ConfigurationError(f"{strategy.__name__} is a class; write `{strategy.__name__}()`")
     if not callable(getattr(strategy, "order", None)):
