@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     PrivateAttr,
     TypeAdapter,
     ValidationError,
@@ -134,16 +135,24 @@ def _strategy_spec(name: str, kind: type[Any]) -> type[BaseModel]:
 
 
 def _named(strategy: Any) -> Any:
+    if not isinstance(strategy, str | dict):
+        raise ValueError("write the name of a strategy, or a mapping of its `name` and its options")
     return {"name": strategy} if isinstance(strategy, str) else strategy
 
 
+def _as_written(strategy: BaseModel) -> dict[str, Any]:
+    return {name: getattr(strategy, name) for name in type(strategy).model_fields if name in strategy.model_fields_set}
+
+
 if TYPE_CHECKING:
-    _StrategySpec: TypeAlias = BaseModel
+    _Strategy: TypeAlias = dict[str, Any]
 else:
     _any = functools.reduce(operator.or_, [_strategy_spec(name, kind) for name, kind in STRATEGIES.items()])
-    _StrategySpec = Annotated[
+    _Strategy = Annotated[
         Annotated[_any, Field(discriminator="name")],
         BeforeValidator(_named, json_schema_input_type=Literal[tuple(STRATEGIES)] | _any),
+        AfterValidator(_as_written),
+        PlainSerializer(dict),
     ]
 
 
@@ -169,7 +178,7 @@ class RouterSpec(_Declared):
     """The engines, with different names."""
     name: str = "router"
     """Name of the router in the record."""
-    strategy: _StrategySpec | None = None
+    strategy: _Strategy | None = None
     """Name of the strategy, or a mapping of its `name` and options."""
     retries: Annotated[int, Field(ge=0)] = 2
     """How many attempts may follow the first one, if there are fewer engines than attempts."""
@@ -191,6 +200,11 @@ class RouterSpec(_Declared):
     """Prices of models that the built-in table does not have, or has otherwise; in US dollars per million tokens."""
 
     _problems: Problems = PrivateAttr(default_factory=Problems)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__  # wherever the two may stand
+
+    __hash__ = None  # type: ignore[assignment]
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], /) -> Self:
@@ -266,8 +280,6 @@ def _made(spec: RouterSpec, kind: type[_R], problems: Problems, path: DataPath) 
     if None in legs:
         return None
     options = _given(spec, Router)
-    if spec.strategy is not None:
-        options["strategy"] = {name: getattr(spec.strategy, name) for name in spec.strategy.model_fields_set}
     if spec.prices:
         options["prices"] = PriceTable.default().with_prices(spec.prices)
     try:

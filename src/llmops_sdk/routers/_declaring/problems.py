@@ -139,28 +139,31 @@ def place_meant(message: str, data: Any) -> Path:
         >>> place_meant("two are called 'a'", {"engines": [{"name": "a"}, {"name": "a"}]})
         ('engines', 1, 'name')
     """
+    paths = list(_paths(data, ()))
     path: Path = ()
-    if isinstance(data, Mapping):
-        named = next((name for name in _IN_BACKTICKS.findall(message) if name in data), None)
-        if named is not None:
-            path, data = (named,), data[named]
+    for option in _IN_BACKTICKS.findall(message):
+        named = [one for one, _ in paths if one[-1] == option]
+        if named:
+            path = min(named, key=len)
+            break
     words = set(_IN_QUOTES.findall(message))
+    said = [one for one, value in paths if one[: len(path)] == path and (value in words or one[-1] in words)]
     # The last one: of two that clash, the second came too late.
-    return max((found for found in _standing(words, data, path) if found), key=_index, default=path)
+    return max(said, key=_indices, default=path)
 
 
-def _index(path: Path) -> tuple[int, ...]:
+def _indices(path: Path) -> tuple[int, ...]:
     return tuple(part for part in path if isinstance(part, int))
 
 
-def _standing(words: set[str], data: Any, path: Path) -> Iterator[Path]:
+def _paths(data: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """All paths below `data`, with the texts that stand there."""
+    parts: Iterable[tuple[str | int, Any]] = ()
     if isinstance(data, Mapping):
-        for key, value in data.items():
-            if key in words:
-                yield (*path, key)
-            yield from _standing(words, value, (*path, key))
+        parts = data.items()
     elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _standing(words, value, (*path, index))
-    elif isinstance(data, str) and data in words:
-        yield path
+        parts = enumerate(data)
+    for part, value in parts:
+        inner = (*path, part)
+        yield inner, value if isinstance(value, str) else None
+        yield from _paths(value, inner)
