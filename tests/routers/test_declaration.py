@@ -332,6 +332,8 @@ def test_the_value_of_a_variable_is_shown_nowhere(written, monkeypatch, caplog):
     with pytest.raises(ConfigurationError, match="x-team") as caught:
         spec.router()
     assert PLAIN not in str(caught.value)
+    said = problems(written("engines: [{open: 'openai:a', options: {base_url: {env: MY_KEY}}}]"))
+    assert said.startswith("r.yaml:1:18: `engines[0].open`: '[scrubbed]' is no URL of an endpoint")
 
 
 def test_what_may_be_a_key_in_the_place_of_a_variables_name_is_not_shown(written):
