@@ -63,6 +63,11 @@ async def test_engine_that_cannot_is_not_asked_and_one_of_which_nobody_knows_is(
     assert engines(router.route(HELLO).order) == ["unable", "unknown", "able"]
 
 
+def test_tools_that_are_not_to_be_called_are_no_hindrance():
+    request = Request(messages=HELLO.messages, tools=TOOLS.tools, tool_choice="none")
+    assert engines(router_of(leg("unable", NONE)).route(request).order) == ["unable"]
+
+
 def test_engine_may_say_itself_what_it_can():
     own = Scripted("a", name="own", capabilities=NONE)
     assert engines(router_of(own, leg("other")).route(TOOLS).order) == ["other"]
@@ -111,11 +116,18 @@ def test_answer_belongs_into_the_window():
     assert engines(router_of(*windowed(100)).route("word " * 100).refused) == ["w100"]  # no room for a single token
 
 
+def test_where_nobody_has_room_for_the_whole_answer_those_with_room_for_the_prompt_are_asked():
+    request = Request(messages=Request.of("word " * 50).messages, max_tokens=1_000)
+    route = router_of(*windowed(40, 100)).route(request)
+    assert engines(route.order) == ["w100"]
+    assert engines(route.refused) == ["w40"]
+
+
 @given(st.text(max_size=300), st.integers(1, 200), st.none() | st.integers(1, 200))
 def test_quick_look_at_the_length_never_misses_what_counting_finds(text, window, max_tokens):
     request = Request(messages=Request.of(text).messages, max_tokens=max_tokens)
-    able, _ = Filters(tuple(windowed(window)))(request, Call())
-    assert bool(able) == (len(text.split()) + (max_tokens or 1) <= window)
+    able, _ = Filters(tuple(windowed(window, 10_000)))(request, Call())
+    assert len(able) == 1 + (len(text.split()) + (max_tokens or 1) <= window)
 
 
 def test_short_requests_are_not_counted():
