@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk import loops
-from llmops_sdk.costs import Ledger
-from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._table import Table
 
 __all__ = ["Match", "Reloaded", "Retired"]
@@ -51,7 +49,7 @@ class Match:
     Attributes:
         legs: Leg of the new table -> leg of the old one that stays in its place.
         added: Legs of the new table that are in no old one's place.
-        removed: Legs of the old table that are not needed any more.
+        removed: Legs of the old table in whose place there is none.
     """
 
     def __init__(self, old: Table, new: Table) -> None:
@@ -61,8 +59,8 @@ class Match:
         self.added = tuple(leg for leg in new.legs if leg not in self.legs)
         self.removed = tuple(before.values())
 
-    def settle(self, ledger: Ledger) -> Reloaded:
-        """Have the legs that stay go by what the new ones were told, and the added ones book to `ledger`."""
+    def settle(self) -> Reloaded:
+        """Have the legs that stay go by what the new ones were told."""
         changed: list[str] = []
         kept: list[str] = []
         for leg, stays in self.legs.items():
@@ -71,8 +69,6 @@ class Match:
             if leg.engine is not stays.engine and _routes(leg.engine):
                 is_changed |= stays.engine._take_over(leg.engine).anything
             (changed if is_changed else kept).append(leg.name)
-        for leg in self.added:
-            leg.ledger = ledger
         return Reloaded(
             kept=tuple(kept),
             changed=tuple(changed),
@@ -102,23 +98,25 @@ class Retired:
         self._current = current
         self._lock = threading.Lock()
         self._tables: list[Table] = []
-        self._engines: list[Any] = []
+        self._engines: dict[int, Any] = {}
         self._closing: set[concurrent.futures.Future[None]] = set()
 
-    def take(self, table: Table, removed: tuple[Leg, ...]) -> None:
-        """`table` is not the router's any more, and `removed` are not in the one that is."""
+    def take(self, table: Table) -> None:
+        """`table` is not the router's any more."""
         with self._lock:
             self._tables.append(table)
-            self._engines += [leg.engine for leg in removed]
+            self._engines |= _engines(table)
         table.runs.when_over = self._let_go
         self._let_go()
 
     def _let_go(self) -> None:
         with self._lock:
             self._tables = [table for table in self._tables if table.runs]
-            needed = {id(leg.engine) for table in (*self._tables, self._current()) for leg in table.legs}
-            over = [engine for engine in self._engines if id(engine) not in needed]
-            self._engines = [engine for engine in self._engines if id(engine) in needed]
+            needed = {number for table in (*self._tables, self._current()) for number in _engines(table)}
+            over = [engine for number, engine in self._engines.items() if number not in needed]
+            # Those of the router's own table are its own to close.
+            kept = self._engines.keys() & needed - _engines(self._current()).keys()
+            self._engines = {number: self._engines[number] for number in kept}
             for engine in over:
                 closing = asyncio.run_coroutine_threadsafe(_close(engine), loops.sdk_loop())
                 self._closing.add(closing)
@@ -127,11 +125,15 @@ class Retired:
     async def aclose(self) -> None:
         """Close all that are left, whoever may still ask them."""
         with self._lock:
-            engines, self._engines, self._tables = self._engines, [], []
-        for engine in engines:
+            engines, self._engines, self._tables = self._engines, {}, []
+        for engine in engines.values():
             await _close(engine)
         for closing in tuple(self._closing):
             await asyncio.wrap_future(closing)
+
+
+def _engines(table: Table) -> dict[int, Any]:
+    return {id(leg.engine): leg.engine for leg in table.closed_with_it}
 
 
 async def _close(engine: Any) -> None:

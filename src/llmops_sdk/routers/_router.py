@@ -6,45 +6,31 @@ import contextlib
 import importlib
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llmops_sdk.calls import Call
 from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import Chunk, Message, Request, Response
+from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._plan import Plan
 from llmops_sdk.routers._reloading import Match, Reloaded, Retired
-from llmops_sdk.routers._runs import Runs
+from llmops_sdk.routers._route import Route, route_of
+from llmops_sdk.routers._runs import Run
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table
+from llmops_sdk.routers._vectors import first_that_can
 
 if TYPE_CHECKING:
     from llmops_sdk.routers.declaration import RouterSpec
 
-__all__ = ["Candidate", "Route", "Router"]
-
-
-class Candidate(NamedTuple):
-    """An engine, and why it stands where it stands, or is refused."""
-
-    engine: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """The order in which a router would try its engines, and those that it would not try, with the reasons."""
-
-    order: tuple[Candidate, ...]
-    refused: tuple[Candidate, ...] = ()
+__all__ = ["Router"]
 
 
 class Router(Engine):
@@ -65,8 +51,9 @@ class Router(Engine):
 
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
-        strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own; a
-            mapping of `name` and options is what files have.
+        strategy: `"latency"`, `"least_busy"`, `"round_robin"`, `"weighted"`, `"priority"` (as given), `"cost"`,
+            `"prefix_affinity"`, `"cascade"`; one of their objects where it needs options, or a
+            mapping of its `name` and options; or an object of your own.
         retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
@@ -138,29 +125,27 @@ class Router(Engine):
         return sum(int(getattr(leg.engine, "concurrency", None) or 64) for leg in self._table.legs)
 
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
-        """The order in which the engines would be tried for `request`, and why. Nothing is sent."""
-        plan = self._plan(Request.of(request))[0]
-        now = plan.call.clock()
-        return Route(
-            order=tuple(
-                Candidate(leg.name, self._table.strategy.reason(leg) + leg.breaker.remark(now)) for leg in plan.order
-            ),
-            refused=tuple(Candidate(one.leg.name, one.reason) for one in plan.refused),
-        )
+        """The order in which the engines would be tried for `request`, and why.
+
+        Nothing is sent, and nothing changes: no turn is taken, no room reserved. A strategy that draws by chance may
+        draw something else the next time.
+        """
+        asked, call = self._bound(Request.of(request))
+        return route_of(self._table, asked, call)
 
     async def agenerate(self, request: Request, /) -> Response:
         """Ask the engines in order until one answers.
 
         Raises:
             AllEnginesFailed: None did; `attempts` lists what each one said.
+            UnsupportedError, ContextLengthError, BudgetExceeded: No engine can take the request; the message says of
+                each one why.
             BadRequestError: The request itself is wrong. (Where only an engine cannot do it, the others are asked.)
             LimitExceeded: All engines are at their limits until after the deadline.
         """
-        plan, request, call = self._begun(request)
-        try:
+        with Run(self) as table:
+            plan, request, call = self._plan(request, table)
             return await answered(plan, request, call)
-        finally:
-            plan.table.runs.end(plan)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Stream from the engines in order until one has finished its answer.
@@ -169,13 +154,11 @@ class Router(Engine):
             AllEnginesFailed: None did, and nothing had been emitted.
             StreamInterrupted: The stream broke, and could not be taken up elsewhere.
         """
-        plan, request, call = self._begun(request)
-        try:
+        with Run(self) as table:
+            plan, request, call = self._plan(request, table)
             async with contextlib.aclosing(streamed(plan, request, call)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        finally:
-            plan.table.runs.end(plan)
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], /) -> Self:
@@ -214,38 +197,59 @@ class Router(Engine):
         with self._reloading:
             old, args = self._table, fresh._made_with[1]
             match = Match(old, fresh._table)
-            reloaded = match.settle(self.ledger)
+            reloaded = match.settle()
             same_strategy = self._made_with[1].get("strategy") == args.get("strategy")
             strategy = old.strategy if same_strategy else fresh._table.strategy
             self.name, self._prices = fresh.name, fresh._prices
-            self._table = fresh._table.with_legs(match.legs, strategy=strategy, runs=Runs())
+            self._table = fresh._table.with_legs(match.legs, strategy)
             self._made_with = (self._table.legs,), args  # a copy is made of what it is now
-        self._retired.take(old, match.removed)
+            for leg in self._table.closed_with_it:
+                leg.ledger = self.ledger
+        self._retired.take(old)
         return reloaded
 
+    async def aembed(self, texts: Sequence[str], /) -> list[list[float]]:
+        """Vectors from the first engine, as given, that has embeddings; when it fails, from others of the same model.
+
+        Raises:
+            UnsupportedError: No engine has embeddings.
+            AllEnginesFailed: Those that have failed.
+        """
+        with Run(self) as table:
+            vectors: list[list[float]] = await first_that_can(table.legs, "aembed", texts)
+        return vectors
+
+    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
+        """What the first engine, as given, says that classifies; when it fails, others of the same model.
+
+        Raises:
+            UnsupportedError: No engine classifies.
+            AllEnginesFailed: Those that do have failed.
+        """
+        with Run(self) as table:
+            classes: list[Classification] = await first_that_can(table.legs, "aclassify", texts)
+        return classes
+
     async def aclose(self) -> None:
-        """Close every engine; idempotent."""
+        """Close every engine, and the strategy's judge; idempotent."""
         await self._retired.aclose()
-        for leg in self._table.legs:
+        for leg in self._table.closed_with_it:
             close = getattr(leg.engine, "aclose", None)
             if close is not None:
                 await close()
 
-    def _plan(self, request: Request) -> tuple[Plan, Request, Call]:
+    def _bound(self, request: Request) -> tuple[Request, Call]:
         call = request.call
         if call is None:
             call = Call(price=self._prices.cost)
             request = request.bound_to(call)
-        return Plan(self.name, self._table, request, call), request, call
+        return request, call
 
-    def _begun(self, request: Request) -> tuple[Plan, Request, Call]:
-        while True:
-            plan, bound, call = self._plan(request)
-            plan.table.runs.begin(plan)
-            if plan.table is self._table:
-                plan.record()
-                return plan, bound, call
-            plan.table.runs.end(plan)  # a reload came in between, and may have closed what this plan would ask
+    def _plan(self, request: Request, table: Table) -> tuple[Plan, Request, Call]:
+        request, call = self._bound(request)
+        plan = Plan(self.name, table, request, call)
+        plan.record()
+        return plan, request, call
 
     def __repr__(self) -> str:
         return f"<Router {self.name!r} of {', '.join(repr(leg.name) for leg in self._table.legs)}>"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = ["Runs"]
+if TYPE_CHECKING:
+    from llmops_sdk.routers._router import Router
+    from llmops_sdk.routers._table import Table
+
+__all__ = ["Run", "Runs"]
 
 
 class Runs:
@@ -32,3 +37,24 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self._under_way)
+
+
+class Run:
+    """A run of a router: `with Run(router) as table`. It goes by that table to its end, whatever is reloaded."""
+
+    __slots__ = ("_router", "_table")
+    _table: Table
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def __enter__(self) -> Table:
+        while True:
+            self._table = table = self._router._table
+            table.runs.begin(self)
+            if table is self._router._table:
+                return table
+            table.runs.end(self)  # a reload came in between, and may have closed what is in that table
+
+    def __exit__(self, *_: object) -> None:
+        self._table.runs.end(self)
