@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine, chunks_of
+from llmops_sdk.engines._keys import fingerprint
 from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, response_from, usage_of
 from llmops_sdk.engines._litellm_errors import ErrorMapper
 from llmops_sdk.errors import (
@@ -162,6 +163,11 @@ class LiteLLM(Engine):
         self._parameters = parameters
         self._closed = False
         self._errors = ErrorMapper(engine=self.name, model=model, secrets=_secrets(api_key, parameters))
+
+    @property
+    def key_id(self) -> str | None:
+        """See `Engine.key_id`; a key that LiteLLM finds by itself is not known here."""
+        return None if self._api_key is None else fingerprint(f"{self._prefix} {self._api_key}")
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""

@@ -2,17 +2,19 @@
 
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
 from llmops_sdk.routers._router import Candidate, Route, Router
 from llmops_sdk.routers._strategies import Latency, LeastBusy, Priority, RoundRobin, Strategy
 
 __all__ = [
+    "Adaptive",
     "Candidate",
     "Hedge",
     "Latency",
     "LeastBusy",
     "Leg",
     "Limit",
+    "LimitStore",
     "Priority",
     "RoundRobin",
     "Route",

@@ -168,6 +168,6 @@ def arranged(table: Table, request: Request, call: Call) -> tuple[list[Leg], lis
             refused.append(Refused(leg, reason))
     order = list(table.strategy.order(able, request)) if able else []
     now = call.clock()
-    if any(leg.breaker.resting(now) for leg in order):
-        order.sort(key=lambda leg: leg.breaker.resting(now))
+    if any(leg.resting(now) for leg in order):
+        order.sort(key=lambda leg: leg.resting(now))
     return order, refused

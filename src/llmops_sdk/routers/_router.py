@@ -14,7 +14,7 @@ from llmops_sdk.messages import Chunk, Message, Request, Response
 from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._limits import Limit, Limits, LimitStore
 from llmops_sdk.routers._plan import Plan
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
@@ -65,6 +65,9 @@ class Router(Engine):
         hedge: Ask a second engine beside a slow one: `"p95"`, after a number of seconds, or a `Hedge`.
         fallbacks: Engine -> engines to go to when it fails, in that order, before any other.
         limits: How much may be asked of the router, or through it of its engines; see `Limit`.
+        limit_store: Where limits are counted: in this process, or for many together in a `RedisLimits` of
+            `llmops_sdk.routers.redis`, which is closed with the router.
+        limit_wait_s: Longest wait for room, seconds, whatever the deadline; `>= 0`.
         prices: Prices of models, for requests that come without a pipeline; by default the built-in table.
         name: Name of the router in the record.
 
@@ -90,15 +93,19 @@ class Router(Engine):
         hedge: Hedge | Literal["p95"] | float | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         limits: Limit | Sequence[Limit] = (),
+        limit_store: LimitStore | None = None,
+        limit_wait_s: float = 120.0,
         prices: PriceTable | None = None,
         name: str = "router",
     ) -> None:
         self.name = name
         self.ledger = Ledger()
         self._prices = prices or PriceTable.default()
+        self._limits = Limits(limit_store, wait_s=limit_wait_s)
         self._table = Table.of(
             engines,
             self.ledger,
+            self._limits,
             strategy=strategy,
             retries=retries,
             attempt_timeout_s=attempt_timeout_s,
@@ -127,14 +134,18 @@ class Router(Engine):
 
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
         """The order in which the engines would be tried for `request`, and why. Nothing is sent."""
-        plan = self._plan(Request.of(request))[0]
-        now = plan.call.clock()
-        return Route(
-            order=tuple(
-                Candidate(leg.name, self._table.strategy.reason(leg) + leg.breaker.remark(now)) for leg in plan.order
-            ),
-            refused=tuple(Candidate(one.leg.name, one.reason) for one in plan.refused),
-        )
+        plan, asked, call = self._plan(Request.of(request))
+        gate = plan.table.gate
+        now = call.clock()
+        order = []
+        refused = [Candidate(one.leg.name, one.reason) for one in plan.refused]
+        for leg in plan.order:
+            full = None if gate is None else gate.refusal(leg, asked, call)
+            if full is None:
+                order.append(Candidate(leg.name, plan.table.strategy.reason(leg) + leg.remark(now)))
+            else:
+                refused.append(Candidate(leg.name, full))
+        return Route(order=tuple(order), refused=tuple(refused))
 
     async def agenerate(self, request: Request, /) -> Response:
         """Ask the engines in order until one answers.
@@ -162,11 +173,12 @@ class Router(Engine):
                 yield chunk
 
     async def aclose(self) -> None:
-        """Close every engine; idempotent."""
+        """Close every engine, and the store of limits; idempotent."""
         for leg in self._table.legs:
             close = getattr(leg.engine, "aclose", None)
             if close is not None:
                 await close()
+        await self._limits.aclose()
 
     def _plan(self, request: Request) -> tuple[Plan, Request, Call]:
         call = request.call

@@ -14,7 +14,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Gate, Limit
+from llmops_sdk.routers._limits import Gate, Limit, Limits
 from llmops_sdk.routers._strategies import STRATEGIES, Strategy
 
 __all__ = ["OnStreamBreak", "Table"]
@@ -43,6 +43,7 @@ class Table:
         cls,
         engines: Sequence[Any],
         ledger: Ledger,
+        counted: Limits,
         *,
         strategy: str | Strategy,
         retries: int,
@@ -54,7 +55,7 @@ class Table:
         fallbacks: Mapping[str, Sequence[str]] | None,
         limits: Limit | Sequence[Limit],
     ) -> Table:
-        """Check all that a router was given.
+        """Check all that a router was given; `counted` is what its limits have counted under the tables before.
 
         Raises:
             ConfigurationError: Something of it makes no sense; the message says what to write.
@@ -73,8 +74,8 @@ class Table:
                 raise ConfigurationError(f"`{name}` is a time over 0 seconds, not {seconds!r}")
         if on_stream_break not in ("resume", "restart", "raise"):
             raise ConfigurationError(f"`on_stream_break` is 'resume', 'restart' or 'raise', not {on_stream_break!r}")
-        if fallbacks or limits:
-            raise ConfigurationError("`fallbacks` and `limits` are not there yet; leave them out")
+        if fallbacks:
+            raise ConfigurationError("`fallbacks` are not there yet; leave them out")
         legs = tuple(engine if isinstance(engine, Leg) else Leg(engine) for engine in engines)
         _name_apart(legs)
         _take(legs, ledger)
@@ -87,6 +88,7 @@ class Table:
             on_stream_break=on_stream_break,
             hedge=_hedge(hedge),
             fallbacks=_NOBODY,
+            gate=counted.gate(legs, limits),
             attempt_timeout_s=attempt_timeout_s,
             first_chunk_timeout_s=first_chunk_timeout_s,
             chunk_timeout_s=chunk_timeout_s,
