@@ -95,7 +95,7 @@ class Leg:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
         self.tags: Mapping[str, Any] = dict(tags or {})
-        self.limits = (limits,) if isinstance(limits, Limit | Adaptive) else tuple(limits)
+        self.limits = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
         for limit in self.limits:
             if not isinstance(limit, Limit | Adaptive):
                 raise ConfigurationError(

@@ -168,7 +168,7 @@ class Limits:
         Raises:
             ConfigurationError: A limit does not stand where it can be held.
         """
-        own = (limits,) if isinstance(limits, Limit) else tuple(limits)
+        own = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
         for limit in own:
             if not isinstance(limit, Limit):
                 raise ConfigurationError(
