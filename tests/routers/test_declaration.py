@@ -17,9 +17,9 @@ from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Usage
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers import Leg, RoundRobin
+from llmops_sdk.routers import Adaptive, Leg, Limit, RoundRobin
 from llmops_sdk.routers._declaring.places import MAX_BYTES
-from llmops_sdk.routers.declaration import EngineSpec, RouterSpec
+from llmops_sdk.routers.declaration import EngineSpec, LimitStoreSpec, RouterSpec
 
 KEY = "gh" + "p_" + "0123456789abcdefghijABCDEFGHIJ567890"
 PLAIN = "one-for-tests"
@@ -88,6 +88,31 @@ def test_a_file_makes_the_router_that_it_says(written):
     assert [engine.model for engine in spare.engine.engines] == ["my-model"]
     assert router._prices.price("my-model") == Price(input=Decimal("0.10"), output=Decimal("0.4"))
     assert router._prices.cost("gpt-5-mini", Usage(input_tokens=1)) is not None
+
+
+def test_a_file_states_limits_and_where_they_are_counted(written, monkeypatch):
+    redis = pytest.importorskip("llmops_sdk.routers.redis")
+    monkeypatch.setenv("MY_REDIS", f"redis://:{PLAIN}@localhost:6379/1")
+    router = Router.from_yaml(
+        written(
+            "engines:\n"
+            "  - open: http://a/v1\n    model: m\n    name: a\n"
+            '    limits: {requests_per_minute: 500, usd_per_day: "20.00"}\n'
+            "  - {open: 'http://b/v1', model: m, name: b, limits: [{concurrent: 3}, {initial: 8, most: 64}]}\n"
+            "limits: {usd_per_day: 100.5, per: router}\n"
+            "limit_store: {redis_env: MY_REDIS, policy: fail_closed, share: 0.5}\n"
+            "limit_wait_s: 5\n"
+        )
+    )
+    assert router.legs[0].limits == (Limit(requests_per_minute=500, usd_per_day=Decimal(20)),)
+    assert router.legs[1].limits == (Limit(concurrent=3), Adaptive(initial=8, most=64))
+    assert router._table.gate is not None
+    assert router._table.counted.wait_s == 5.0
+    assert isinstance(router._table.counted.store, redis.RedisLimits)
+    assert router._table.counted.store._policy == "fail_closed"
+    assert not router.reload(pickle.loads(pickle.dumps(router))).anything
+    options = set(inspect.signature(redis.RedisLimits).parameters) - {"url_or_client"}
+    assert options == set(LimitStoreSpec.model_fields) - {"redis", "redis_env"}
 
 
 def test_what_is_not_said_keeps_the_defaults_of_the_router(written):
@@ -190,6 +215,16 @@ WRONG = [
     (GOOD + "limits: [{concurent: 3}]", ["r.yaml:20:11: `limits[0].concurent`: is not", "mean 'concurrent'?"]),
     (GOOD + "limits: {concurrent: '3'}", ["r.yaml:20:22: `limits.concurrent`: has to be a"]),
     (GOOD + "fallbacks: {mini: spare}", ["r.yaml:20:19: `fallbacks.mini`: has to be a list, not 'spare'"]),
+    (GOOD + "limits: {concurrent: 0}", ["r.yaml:20:22: `limits.concurrent`: `concurrent` is a whole number of 1 or"]),
+    (GOOD + "limits: {usd_per_day: x}", ["r.yaml:20:23: `limits.usd_per_day`: "]),
+    (GOOD + "limits: {concurrent: 1, per: enigne}", ["r.yaml:20:30: `limits.per`: `per` is 'engine', 'key',"]),
+    (GOOD + "limits: {initial: 3}", ["r.yaml:20:1", "`limits"]),
+    (GOOD + "limit_store: {policy: fail_open}", ["r.yaml:20:14: `limit_store`: write one of `redis:"]),
+    (GOOD + "limit_store: {redis_env: NO_SUCH}", ["r.yaml:20:26: `limit_store.redis_env`:", "`NO_SUCH` is not set"]),
+    (
+        GOOD + "limit_store: {redis: 'redis://a', policy: fail}",
+        ["r.yaml:20:43: `limit_store.policy`: has to be 'fail_op"],
+    ),
     # What only shows when the router is made
     (
         GOOD.replace("openai:g", "opnai:g"),
@@ -308,6 +343,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         GOOD.replace("x-team: {env: MY_TEAM}", f"x-api-key: {PLAIN}"),
         GOOD.replace("http://gpu-1:8000", f"http://me:{KEY}@gpu-1:8000"),
         GOOD.replace("retries: 3", f"retries: {KEY}"),
+        GOOD + f"limit_store: {{redis: 'redis://:{KEY}@localhost:6379'}}",
         GOOD.replace("name: support", f"name: [{KEY}]"),
         GOOD.replace("my-model:", f"'{KEY}':").replace("0.4", KEY),
     ],

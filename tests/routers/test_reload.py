@@ -12,9 +12,9 @@ import pytest
 
 from llmops_sdk.calls import Call
 from llmops_sdk.engines import Engine, Scripted
-from llmops_sdk.errors import ConfigurationError, ServerError
+from llmops_sdk.errors import ConfigurationError, LimitExceeded, ServerError
 from llmops_sdk.messages import Choice, Request, Response
-from llmops_sdk.routers import Cascade, Leg, Router
+from llmops_sdk.routers import Cascade, Leg, Limit, Router
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers.declaration import RouterSpec
 from llmops_sdk.testing import FaultServer, Reply
@@ -390,3 +390,44 @@ def test_legs_of_a_reloaded_router_are_ours():
     router = Router([Scripted("a", name="a")])
     router.reload(Router([Leg(Scripted("b", name="b"), weight=2)]))
     assert router.legs[0].ledger is router.ledger
+
+
+# Limits
+
+
+def limited(*names, **options):
+    return Router([Scripted(name, name=name) for name in names], strategy="priority", limit_wait_s=0, **options)
+
+
+async def test_what_is_used_up_of_a_limit_stays_used_up():
+    router = limited("a", "b", limits=Limit(requests_per_minute=2, per="router"))
+    assert [await text(router), await text(router)] == ["a", "a"]
+    reloaded = router.reload(limited("a", "c", limits=Limit(requests_per_minute=3, per="router")))
+    assert (reloaded.kept, reloaded.added) == (("a",), ("c",))
+    assert await text(router) == "a"
+    with pytest.raises(LimitExceeded):
+        await text(router)
+    router.reload(limited("a"))
+    assert await text(router) == "a"
+
+
+async def test_a_new_limit_of_an_engine_holds_at_once():
+    router = Router([Scripted("a", name="a"), Scripted("b", name="b")], strategy="priority")
+    leg = router.legs[0]
+    await text(router)
+    limits = Limit(requests_per_minute=1)
+    router.reload(Router([Leg(leg.engine, limits=limits), Scripted("b", name="b")], strategy="priority"))
+    assert router.legs[0] is leg
+    assert [await text(router) for _ in range(2)] == ["a", "b"]
+
+
+async def test_a_store_of_limits_stays_or_is_closed_after_the_last_run():
+    redis = pytest.importorskip("llmops_sdk.routers.redis")
+    one = redis.RedisLimits("redis://localhost:1", share=0.5)
+    router = Router([Scripted("a", name="a")], limit_store=one)
+    router.reload(Router([Scripted("a", name="a")], limit_store=redis.RedisLimits("redis://localhost:1", share=0.5)))
+    assert router._table.counted.store is one
+    other = redis.RedisLimits("redis://localhost:1", share=0.2)
+    router.reload(Router([Scripted("a", name="a")], limit_store=other, limit_wait_s=3))
+    assert router._table.counted.store is other
+    assert router._table.counted.wait_s == 3.0

@@ -12,15 +12,17 @@ import re
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import orjson
 
 from llmops_sdk.engines._base_url import BaseUrl
 from llmops_sdk.engines._engine import Engine
-from llmops_sdk.engines._keys import Keys, keys_in
+from llmops_sdk.engines._keys import Keys, fingerprint, keys_in
 from llmops_sdk.engines._own_client import OwnClient
-from llmops_sdk.engines._refusals import context_numbers, retry_after_s
+from llmops_sdk.engines._rate_limits import MARK, rate_limit_in
+from llmops_sdk.engines._refusals import come_back_s, context_numbers
 from llmops_sdk.engines._sse import EventParser
 from llmops_sdk.engines.http11 import Http11, Reply, Transport
 from llmops_sdk.errors import (
@@ -61,6 +63,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 """RFC 9110, sections 5.1 and 5.5."""
 _FRAMING_HEADERS = frozenset({"content-length", "host", "transfer-encoding"})
+_KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 _GZIP = b"\x1f\x8b"
 
 
@@ -143,6 +146,8 @@ class Endpoint(Engine):
         self._headers = _header_lines(headers)
         self._base_path, self._query = url.path, url.query
         self._keys = Keys([*keys_in(headers), *url.keys])
+        key = next((headers[name] for name in _KEY_HEADERS if name in headers), None)
+        self._key_id = None if key is None else fingerprint(f"{url.origin} {key}")
         self._closed = False
         note = weakref.WeakMethod(self._note_open)  # open connections must not keep a forgotten engine alive
         self._transport: Transport = (
@@ -169,13 +174,19 @@ class Endpoint(Engine):
     def _note_open(self, opened: bool) -> None:
         self._opened = opened
 
+    @property
+    def key_id(self) -> str | None:
+        """See `Engine.key_id`."""
+        return self._key_id
+
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""
-        body = await self._whole("POST", self.path, self.written(request, stream=False), request)
+        reply, body = await self._whole("POST", self.path, self.written(request, stream=False), request)
         try:
-            return self.response(orjson.loads(body))
+            response = self.response(orjson.loads(body))
         except _UNREADABLE as exc:
             raise self._invalid(exc, body) from exc
+        return replace(response, rate_limit=rate_limit_in(reply.headers)) if reply.mentions(MARK) else response
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """See `Engine.astream`."""
@@ -186,6 +197,7 @@ class Endpoint(Engine):
             await self._check_stream(reply)
             parser = EventParser(max_event=self._max_event)
             reader = self.reader()
+            rate_limit = rate_limit_in(reply.headers) if reply.mentions(MARK) else None
             while not reader.ended:
                 data = await reply.chunk()
                 if not data:
@@ -193,6 +205,8 @@ class Endpoint(Engine):
                 for event in parser.feed(data):
                     chunk = reader.read(event)
                     if chunk is not None:
+                        if rate_limit is not None:
+                            chunk, rate_limit = replace(chunk, rate_limit=rate_limit), None
                         texts.append(chunk.text)
                         yield chunk
                     if reader.ended:
@@ -238,7 +252,7 @@ class Endpoint(Engine):
     ) -> bytes:
         """`ask`, for an answer that is no JSON. `beside`: the path stands beside the base URL's `/v1`, not below it."""
         body = b"" if asked is None else self._json(asked)
-        return await self._whole(method, path, body, None, beside=beside)
+        return (await self._whole(method, path, body, None, beside=beside))[1]
 
     def written(self, request: Request, *, stream: bool) -> bytes:
         """The body of a request, as JSON."""
@@ -246,7 +260,7 @@ class Endpoint(Engine):
 
     async def _whole(
         self, method: str, path: str, body: bytes, request: Request | None, *, beside: bool = False
-    ) -> bytes:
+    ) -> tuple[Reply, bytes]:
         reply = await self._send(method, path, body, request, whole=True, beside=beside)
         try:
             answer = await reply.read()
@@ -255,7 +269,7 @@ class Endpoint(Engine):
         except EngineError as exc:
             self._name(exc)
             raise
-        return answer
+        return reply, answer
 
     async def _send(
         self, method: str, path: str, body: bytes, request: Request | None, *, whole: bool, beside: bool = False
@@ -335,7 +349,7 @@ class Endpoint(Engine):
             model=self.model,
             status_code=status,
             request_id=headers.get("x-request-id") or headers.get("request-id"),
-            retry_after_s=retry_after_s(headers),
+            retry_after_s=come_back_s(headers, status),
             **details,
         )
 

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine, chunks_of
+from llmops_sdk.engines._keys import fingerprint
 from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, response_from, usage_of
 from llmops_sdk.engines._litellm_errors import ErrorMapper
 from llmops_sdk.engines._litellm_models import capabilities_in
@@ -170,6 +171,11 @@ class LiteLLM(Engine):
         """What LiteLLM's own table says of the model; nothing is known before LiteLLM is imported."""
         known = getattr(_shared.library, "model_cost", None)
         return Capabilities() if known is None else capabilities_in(known, self._prefix, self.model)
+
+    @property
+    def key_id(self) -> str | None:
+        """See `Engine.key_id`; a key that LiteLLM finds by itself is not known here."""
+        return None if self._api_key is None else fingerprint(f"{self._prefix} {self._api_key}")
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""

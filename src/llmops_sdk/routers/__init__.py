@@ -2,7 +2,7 @@
 
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
 from llmops_sdk.routers._reloading import Reloaded
 from llmops_sdk.routers._route import Candidate, Route
 from llmops_sdk.routers._router import Router
@@ -19,6 +19,7 @@ from llmops_sdk.routers._strategies import (
 )
 
 __all__ = [
+    "Adaptive",
     "Candidate",
     "Cascade",
     "Cost",
@@ -27,6 +28,7 @@ __all__ = [
     "LeastBusy",
     "Leg",
     "Limit",
+    "LimitStore",
     "PrefixAffinity",
     "Priority",
     "Reloaded",

@@ -60,7 +60,7 @@ def rested_last(order: Iterable[Leg], now: float) -> Iterator[Leg]:
     """`order`, with those that failed a moment ago at its end."""
     resting = []
     for leg in order:
-        if leg.breaker.resting(now):
+        if leg.resting(now):
             resting.append(leg)
         else:
             yield leg

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -22,7 +22,7 @@ from llmops_sdk.errors import (
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._limits import Limit, Reservation
+from llmops_sdk.routers._limits import Adaptive, Limit, Reservation
 from llmops_sdk.routers._pace import Pace
 
 __all__ = ["Leg"]
@@ -41,7 +41,7 @@ class Leg:
         weight: Its share of the requests beside the other legs' weights, for the strategies that go by it, `> 0`.
         tags: What it is for, `{"region": "eu"}`: it takes no run whose tag of the same name has another value. A set,
             list or tuple gives several values.
-        limits: How much it may be asked; see `Limit`.
+        limits: How much it may be asked; see `Limit` and `Adaptive`.
         capabilities: What it can do, in place of what it says of itself.
 
     Attributes:
@@ -52,6 +52,7 @@ class Leg:
         pace: How long it takes to its first sign of an answer.
         counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
         breaker: Whether it is fit to be asked.
+        exhausted_until: Until when its provider takes nothing more, as its headers said; 0.0 where it does.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
     Raises:
@@ -66,6 +67,7 @@ class Leg:
         "breaker",
         "counts_load",
         "engine",
+        "exhausted_until",
         "in_flight",
         "ledger",
         "limits",
@@ -83,7 +85,7 @@ class Leg:
         *,
         weight: float = 1.0,
         tags: Mapping[str, Any] | None = None,
-        limits: Limit | tuple[Limit, ...] = (),
+        limits: Limit | Adaptive | Sequence[Limit | Adaptive] = (),
         capabilities: Capabilities | None = None,
     ) -> None:
         _require_engine(engine)
@@ -94,10 +96,16 @@ class Leg:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
         self.tags: Mapping[str, Any] = dict(tags or {})
-        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
+        self.limits = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
+        for limit in self.limits:
+            if not isinstance(limit, Limit | Adaptive):
+                raise ConfigurationError(
+                    f"`limits` of {self.name!r} are `Limit(...)` or `Adaptive(...)`, not {limit!r}"
+                )
         self.in_flight = 0
         self.pace = Pace()
         self.counts_load = hasattr(engine, "running")
+        self.exhausted_until = 0.0
         self.breaker = Breaker()
         self.ledger: Ledger | None = None
         self._capabilities = capabilities
@@ -145,6 +153,16 @@ class Leg:
         own = (running if isinstance(running, int) else 0) + (waiting if isinstance(waiting, int) else 0)
         # A request that this router has just sent may not have reached the engine's own count.
         return max(self.in_flight, own)
+
+    def resting(self, now: float) -> bool:
+        """Whether it failed a moment ago, or takes nothing for the moment; it is then asked last, and not first."""
+        return self.exhausted_until > now or self.breaker.resting(now)
+
+    def remark(self, now: float) -> str:
+        """What a person who reads a route has to know of it."""
+        if self.exhausted_until > now:
+            return f", at its provider's limit for {self.exhausted_until - now:.3g} s" + self.breaker.remark(now)
+        return self.breaker.remark(now)
 
     async def generate(
         self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
@@ -267,7 +285,9 @@ class Leg:
             cost = response.cost_usd  # what the engine itself says is better than not to know
         call.spend(cost)
         if reservation is not None:
-            reservation.settle(usage, cost)
+            reservation.settle(usage, cost, error=error, rate_limit=None if response is None else response.rate_limit)
+        if response is not None and response.rate_limit is not None:
+            self.exhausted_until = now + (response.rate_limit.exhausted_s or 0.0)
         if self.ledger is not None:
             self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
         if first_at is None:

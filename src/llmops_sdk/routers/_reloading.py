@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk import loops
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.routers._table import Table
 
 __all__ = ["Match", "Reloaded", "Retired"]
@@ -54,7 +55,7 @@ class Match:
 
     def __init__(self, old: Table, new: Table) -> None:
         before = {leg.name: leg for leg in old.legs}
-        same = [leg for leg in new.legs if leg.name in before and _is_same(before[leg.name].engine, leg.engine)]
+        same = [leg for leg in new.legs if leg.name in before and _stays(before[leg.name].engine, leg.engine)]
         self.legs = {leg: before.pop(leg.name) for leg in same}
         self.added = tuple(leg for leg in new.legs if leg not in self.legs)
         self.removed = tuple(before.values())
@@ -77,11 +78,21 @@ class Match:
         )
 
 
-def _is_same(old: Any, new: Any) -> bool:
-    if old is new:
+def made_alike(old: Any, new: Any) -> bool:
+    """Whether two objects were made in the same way: equal, or of one class and with the same that they pickle."""
+    if old is new or old == new:
         return True
-    made_with = getattr(old, "_made_with", None)
-    return type(old) is type(new) and (_routes(old) or (made_with is not None and bool(made_with == new._made_with)))
+    reduce: Any = type(old).__reduce__
+    if type(old) is not type(new) or reduce is object.__reduce__:
+        return False
+    try:
+        return bool(old.__reduce__() == new.__reduce__())
+    except ConfigurationError:  # what cannot travel does not tell how it was made
+        return False
+
+
+def _stays(old: Any, new: Any) -> bool:
+    return (type(old) is type(new) and _routes(old)) or made_alike(old, new)
 
 
 def _routes(engine: Any) -> bool:
@@ -89,7 +100,7 @@ def _routes(engine: Any) -> bool:
 
 
 class Retired:
-    """Engines that a router asks no more, until the runs that may still ask them have ended.
+    """Engines (and stores of limits) that a router asks no more, until the runs that may ask them have ended.
 
     They are closed on the SDK's own loop: that of the last run may end with it.
     """
@@ -98,48 +109,48 @@ class Retired:
         self._current = current
         self._lock = threading.Lock()
         self._tables: list[Table] = []
-        self._engines: dict[int, Any] = {}
+        self._parts: dict[int, Any] = {}
         self._closing: set[concurrent.futures.Future[None]] = set()
 
     def take(self, table: Table) -> None:
         """`table` is not the router's any more."""
         with self._lock:
             self._tables.append(table)
-            self._engines |= _engines(table)
+            self._parts |= _parts(table)
         table.runs.when_over = self._let_go
         self._let_go()
 
     def _let_go(self) -> None:
         with self._lock:
             self._tables = [table for table in self._tables if table.runs]
-            needed = {number for table in (*self._tables, self._current()) for number in _engines(table)}
-            over = [engine for number, engine in self._engines.items() if number not in needed]
-            # Those of the router's own table are its own to close.
-            kept = self._engines.keys() & needed - _engines(self._current()).keys()
-            self._engines = {number: self._engines[number] for number in kept}
-            for engine in over:
-                closing = asyncio.run_coroutine_threadsafe(_close(engine), loops.sdk_loop())
+            needed = {number for table in (*self._tables, self._current()) for number in _parts(table)}
+            over = [part for number, part in self._parts.items() if number not in needed]
+            # What is in the router's own table again is its own to close.
+            kept = self._parts.keys() & needed - _parts(self._current()).keys()
+            self._parts = {number: self._parts[number] for number in kept}
+            for part in over:
+                closing = asyncio.run_coroutine_threadsafe(_close(part), loops.sdk_loop())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
         """Close all that are left, whoever may still ask them."""
         with self._lock:
-            engines, self._engines, self._tables = self._engines, {}, []
-        for engine in engines.values():
-            await _close(engine)
+            parts, self._parts, self._tables = self._parts, {}, []
+        for part in parts.values():
+            await _close(part)
         for closing in tuple(self._closing):
             await asyncio.wrap_future(closing)
 
 
-def _engines(table: Table) -> dict[int, Any]:
-    return {id(leg.engine): leg.engine for leg in table.closed_with_it}
+def _parts(table: Table) -> dict[int, Any]:
+    return {id(part): part for part in table.closed_with_it}
 
 
-async def _close(engine: Any) -> None:
-    close = getattr(engine, "aclose", None)
+async def _close(part: Any) -> None:
+    close = getattr(part, "aclose", None)
     try:
         if close is not None:
             await close()
     except Exception:
-        log.exception("the engine %r, which its router had removed, could not be closed", engine)
+        log.exception("%r, which its router had removed, could not be closed", part)

@@ -69,6 +69,6 @@ def route_of(table: Table, request: Request, call: Call) -> Route:
     now = call.clock()
     order = tuple(rested_last(ordered(strategy, able, request), now))
     return Route(
-        order=tuple(Candidate(leg.name, strategy.reason(leg) + leg.breaker.remark(now)) for leg in order),
+        order=tuple(Candidate(leg.name, strategy.reason(leg) + leg.remark(now)) for leg in order),
         refused=tuple(out),
     )

@@ -17,9 +17,9 @@ from llmops_sdk.messages import Chunk, Classification, Message, Request, Respons
 from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._limits import Limit, Limits, LimitStore
 from llmops_sdk.routers._plan import Plan
-from llmops_sdk.routers._reloading import Match, Reloaded, Retired
+from llmops_sdk.routers._reloading import Match, Reloaded, Retired, made_alike
 from llmops_sdk.routers._route import Route, route_of
 from llmops_sdk.routers._runs import Run
 from llmops_sdk.routers._strategies import Strategy
@@ -62,6 +62,9 @@ class Router(Engine):
         hedge: Ask a second engine beside a slow one: `"p95"`, after a number of seconds, or a `Hedge`.
         fallbacks: Engine -> engines to go to when it fails, in that order, before any other.
         limits: How much may be asked of the router, or through it of its engines; see `Limit`.
+        limit_store: Where limits are counted: in this process, or for many together in a `RedisLimits` of
+            `llmops_sdk.routers.redis`, which is closed with the router.
+        limit_wait_s: Longest wait for room, seconds, whatever the deadline; `>= 0`.
         prices: Prices of models, for requests that come without a pipeline; by default the built-in table.
         name: Name of the router in the record.
 
@@ -87,6 +90,8 @@ class Router(Engine):
         hedge: Hedge | Literal["p95"] | float | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         limits: Limit | Sequence[Limit] = (),
+        limit_store: LimitStore | None = None,
+        limit_wait_s: float = 120.0,
         prices: PriceTable | None = None,
         name: str = "router",
     ) -> None:
@@ -98,6 +103,7 @@ class Router(Engine):
         self._table = Table.of(
             engines,
             self.ledger,
+            Limits(limit_store, wait_s=limit_wait_s),
             strategy=strategy,
             retries=retries,
             attempt_timeout_s=attempt_timeout_s,
@@ -198,12 +204,17 @@ class Router(Engine):
             old, args = self._table, fresh._made_with[1]
             match = Match(old, fresh._table)
             reloaded = match.settle()
-            same_strategy = self._made_with[1].get("strategy") == args.get("strategy")
-            strategy = old.strategy if same_strategy else fresh._table.strategy
+            before = self._made_with[1]
+            strategy = (
+                old.strategy if made_alike(before.get("strategy"), args.get("strategy")) else fresh._table.strategy
+            )
+            counted = fresh._table.counted
+            if made_alike(before.get("limit_store"), args.get("limit_store")):
+                counted = old.counted.waiting(counted.wait_s)
             self.name, self._prices = fresh.name, fresh._prices
-            self._table = fresh._table.with_legs(match.legs, strategy)
+            self._table = fresh._table.with_legs(match.legs, strategy, counted, args.get("limits", ()))
             self._made_with = (self._table.legs,), args  # a copy is made of what it is now
-            for leg in self._table.closed_with_it:
+            for leg in self._table.all_legs:
                 leg.ledger = self.ledger
         self._retired.take(old)
         return reloaded
@@ -231,10 +242,10 @@ class Router(Engine):
         return classes
 
     async def aclose(self) -> None:
-        """Close every engine, and the strategy's judge; idempotent."""
+        """Close every engine, the strategy's judge, and the store of limits; idempotent."""
         await self._retired.aclose()
-        for leg in self._table.closed_with_it:
-            close = getattr(leg.engine, "aclose", None)
+        for part in self._table.closed_with_it:
+            close = getattr(part, "aclose", None)
             if close is not None:
                 await close()
 

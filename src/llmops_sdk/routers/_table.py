@@ -13,7 +13,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.routers._filters import Filters
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Gate, Limit
+from llmops_sdk.routers._limits import Gate, Limit, Limits
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Strategy, strategy_of
 
@@ -37,25 +37,42 @@ class Table:
     on_stream_break: OnStreamBreak = "resume"
     hedge: Hedge | None = None
     fallbacks: Mapping[str, tuple[Leg, ...]]
+    counted: Limits
     gate: Gate | None = None
     runs: Runs = field(default_factory=Runs)
 
-    def with_legs(self, instead: Mapping[Leg, Leg], strategy: Strategy) -> Table:
+    def with_legs(
+        self, instead: Mapping[Leg, Leg], strategy: Strategy, counted: Limits, limits: Limit | Sequence[Limit]
+    ) -> Table:
         """The same for other legs: each leg that is a key of `instead` gives its place to the value."""
         legs = tuple(instead.get(leg, leg) for leg in self.legs)
-        fallbacks = {name: tuple(instead.get(leg, leg) for leg in others) for name, others in self.fallbacks.items()}
-        return replace(self, legs=legs, filters=Filters(legs), strategy=strategy, fallbacks=fallbacks, runs=Runs())
+        return replace(
+            self,
+            legs=legs,
+            filters=Filters(legs),
+            strategy=strategy,
+            fallbacks={name: tuple(instead.get(leg, leg) for leg in ones) for name, ones in self.fallbacks.items()},
+            counted=counted,
+            gate=counted.gate(legs, limits),
+            runs=Runs(),
+        )
 
     @property
-    def closed_with_it(self) -> tuple[Leg, ...]:
-        """All legs, those of the strategy (a judge) among them."""
+    def all_legs(self) -> tuple[Leg, ...]:
+        """The legs, and those of the strategy (a judge)."""
         return *self.legs, *getattr(self.strategy, "legs", ())
+
+    @property
+    def closed_with_it(self) -> tuple[Any, ...]:
+        """All engines, and what counts the limits."""
+        return *(leg.engine for leg in self.all_legs), self.counted
 
     @classmethod
     def of(
         cls,
         engines: Sequence[Any],
         ledger: Ledger,
+        counted: Limits,
         *,
         strategy: str | Mapping[str, Any] | Strategy,
         retries: int,
@@ -67,7 +84,7 @@ class Table:
         fallbacks: Mapping[str, Sequence[str]] | None,
         limits: Limit | Sequence[Limit],
     ) -> Table:
-        """Check all that a router was given.
+        """Check all that a router was given; `counted` is what its limits have counted under the tables before.
 
         Raises:
             ConfigurationError: Something of it makes no sense; the message says what to write.
@@ -86,8 +103,8 @@ class Table:
                 raise ConfigurationError(f"`{name}` is a time over 0 seconds, not {seconds!r}")
         if on_stream_break not in ("resume", "restart", "raise"):
             raise ConfigurationError(f"`on_stream_break` is 'resume', 'restart' or 'raise', not {on_stream_break!r}")
-        if fallbacks or limits:
-            raise ConfigurationError("`fallbacks` and `limits` are not there yet; leave them out")
+        if fallbacks:
+            raise ConfigurationError("`fallbacks` are not there yet; leave them out")
         legs = tuple(engine if isinstance(engine, Leg) else Leg(engine) for engine in engines)
         _name_apart(legs)
         _take(legs, ledger)
@@ -101,6 +118,8 @@ class Table:
             on_stream_break=on_stream_break,
             hedge=_hedge(hedge),
             fallbacks=_NOBODY,
+            counted=counted,
+            gate=counted.gate(legs, limits),
             attempt_timeout_s=attempt_timeout_s,
             first_chunk_timeout_s=first_chunk_timeout_s,
             chunk_timeout_s=chunk_timeout_s,

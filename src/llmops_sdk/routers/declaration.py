@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import operator
 from collections.abc import Mapping
@@ -39,12 +40,12 @@ from llmops_sdk.routers._declaring.secrecy import refuse_keys
 from llmops_sdk.routers._declaring.wording import tell
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
+from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._strategies import STRATEGIES
 from llmops_sdk.routers._table import OnStreamBreak
 
-__all__ = ["EngineSpec", "RouterSpec"]
+__all__ = ["EngineSpec", "LimitStoreSpec", "RouterSpec"]
 
 _R = TypeVar("_R", bound=Router)
 _Scalar = str | int | float | bool
@@ -92,8 +93,8 @@ class EngineSpec(_Declared):
     """Its share of the requests beside the others' weights, over 0."""
     tags: dict[str, _Scalar | list[_Scalar]] = {}
     """What it is for: it takes no run whose tag of the same name has another value."""
-    limits: Limit | tuple[Limit, ...] = ()
-    """How much it may be asked: one limit, or several."""
+    limits: Limit | Adaptive | tuple[Limit | Adaptive, ...] = ()
+    """How much it may be asked: one limit, or several; see `Limit` and `Adaptive`."""
     capabilities: Capabilities | None = None
     """What it can do, in place of what it says of itself."""
 
@@ -156,6 +157,31 @@ else:
     ]
 
 
+class LimitStoreSpec(_Declared):
+    """Where limits are counted for many processes together; see `llmops_sdk.routers.redis.RedisLimits`."""
+
+    redis: str | None = None
+    """URL of Redis or Valkey, `redis://host:6379/0`; without a password, which only a variable may hold."""
+    redis_env: _EnvironmentName | None = None
+    """Name of the environment variable that holds the URL, in place of `redis`."""
+    prefix: str = "llmops"
+    """What is counted together has the same."""
+    policy: Literal["fail_open", "fail_closed"] = "fail_open"
+    """What to do while it cannot be reached."""
+    share: float | None = None
+    """This process's share of each limit then, over 0 and at most 1."""
+    lease_s: float = 10.0
+    """Seconds after which a silent process counts as dead."""
+    timeout_s: float = 0.05
+    """Longest wait for it, in seconds."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if (self.redis is None) == (self.redis_env is None):
+            raise ValueError("write one of `redis: redis://host:6379` and `redis_env: NAME`")
+        return self
+
+
 class RouterSpec(_Declared):
     """A router as data: what a file may say, and what `RouterSpec.model_validate` takes from anywhere else.
 
@@ -196,6 +222,10 @@ class RouterSpec(_Declared):
     """Engine -> engines to go to when it fails, in that order, before any other."""
     limits: Limit | tuple[Limit, ...] = ()
     """How much may be asked of the router, or through it of its engines: one limit, or several."""
+    limit_store: LimitStoreSpec | None = None
+    """Where limits are counted: in this process, unless given."""
+    limit_wait_s: Annotated[float, Field(ge=0)] = 120.0
+    """Longest wait for room, in seconds."""
     prices: dict[str, Price] = {}
     """Prices of models that the built-in table does not have, or has otherwise; in US dollars per million tokens."""
 
@@ -276,10 +306,13 @@ def _schema() -> dict[str, Any]:
 
 
 def _made(spec: RouterSpec, kind: type[_R], problems: Problems, path: DataPath) -> _R | None:
+    found = len(problems)
     legs = [_leg(engine, problems, (*path, "engines", index)) for index, engine in enumerate(spec.engines)]
-    if None in legs:
-        return None
     options = _given(spec, Router)
+    if spec.limit_store is not None:
+        options["limit_store"] = _store(spec.limit_store, problems, (*path, "limit_store"))
+    if None in legs or len(problems) > found:
+        return None
     if spec.prices:
         options["prices"] = PriceTable.default().with_prices(spec.prices)
     try:
@@ -318,6 +351,19 @@ def _opened(spec: EngineSpec, problems: Problems, path: DataPath) -> Engine | No
         meant = place_meant(said, spec.options)
         problems.add((*path, "options", *meant) if meant else (*path, "open"), said)
         return None
+
+
+def _store(spec: LimitStoreSpec, problems: Problems, path: DataPath) -> LimitStore | None:
+    url = spec.redis if spec.redis_env is None else _variable(spec.redis_env, problems, (*path, "redis_env"))
+    if url is None:
+        return None
+    try:  # by name: it needs the extra
+        kind = importlib.import_module("llmops_sdk.routers.redis").RedisLimits
+        store: LimitStore = kind(url, **_given(spec, kind))
+    except LlmopsError as exc:
+        problems.add((*path, *place_meant(str(exc), spec.model_dump(mode="json", exclude_unset=True))), str(exc))
+        return None
+    return store
 
 
 def _given(spec: BaseModel, kind: type[Any]) -> dict[str, Any]:
