@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from llmops_sdk.routers import Adaptive, Leg, Limit, RoundRobin
 from llmops_sdk.routers._declaring.places import MAX_BYTES
 from llmops_sdk.routers.declaration import EngineSpec, LimitStoreSpec, RouterSpec
 
+ROOT = Path(__file__).parents[2]
 KEY = "gh" + "p_" + "0123456789abcdefghijABCDEFGHIJ567890"
 PLAIN = "one-for-tests"
 
@@ -113,6 +115,14 @@ def test_a_file_states_limits_and_where_they_are_counted(written, monkeypatch):
     assert not router.reload(pickle.loads(pickle.dumps(router))).anything
     options = set(inspect.signature(redis.RedisLimits).parameters) - {"url_or_client"}
     assert options == set(LimitStoreSpec.model_fields) - {"redis", "redis_env"}
+
+
+def test_the_example_is_a_router_and_stands_on_its_page_as_it_is(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", PLAIN)
+    example, page = ROOT / "examples" / "router.yaml", ROOT / "docs" / "concepts" / "routers-in-files.md"
+    router = Router.from_yaml(example)
+    assert [leg.tags["region"] for leg in router.legs] == ["eu", "eu", ["eu", "us"]]
+    assert yaml.safe_load(page.read_text().split("```yaml\n")[1].split("```")[0]) == yaml.safe_load(example.read_text())
 
 
 def test_what_is_not_said_keeps_the_defaults_of_the_router(written):

@@ -146,10 +146,11 @@ def place_meant(message: str, data: Any) -> Path:
         if named:
             path = min(named, key=len)
             break
-    words = set(_IN_QUOTES.findall(message))
-    said = [one for one, value in paths if one[: len(path)] == path and (value in words or one[-1] in words)]
-    # The last one: of two that clash, the second came too late.
-    return max(said, key=_indices, default=path)
+    for word in _IN_QUOTES.findall(message):
+        said = [one for one, value in paths if one[: len(path)] == path and word in (value, one[-1])]
+        if said:
+            return max(said, key=_indices)  # the last one: of two that clash, the second came too late
+    return path
 
 
 def _indices(path: Path) -> tuple[int, ...]:
