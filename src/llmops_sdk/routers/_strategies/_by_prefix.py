@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ class PrefixAffinity:
         self._at_least = at_least
         self._most = cache
         self._crowds = PerLegs(_Crowd)
-        self._tops: dict[tuple[int, bytes], tuple[_Crowd, tuple[Leg, ...]]] = {}
+        # Ordered, since the front of a plain dict from which much was taken is slow to find.
+        self._tops: OrderedDict[tuple[int, bytes], tuple[_Crowd, tuple[Leg, ...]]] = OrderedDict()
         self._last: tuple[_Crowd, bytes, float] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,13 +83,15 @@ class PrefixAffinity:
 
     def _top(self, crowd: _Crowd, prefix: bytes) -> tuple[Leg, ...]:
         key = id(crowd), prefix
-        kept = self._tops.pop(key, None)
-        if kept is None:
-            if len(self._tops) >= self._most:
-                del self._tops[next(iter(self._tops))]
-            kept = crowd, crowd.top(prefix)  # with the crowd, so that its `id` stays its own
-        self._tops[key] = kept  # the one that was used last stands last
-        return kept[1]
+        kept = self._tops.get(key)
+        if kept is not None:
+            self._tops.move_to_end(key)
+            return kept[1]
+        top = crowd.top(prefix)
+        self._tops[key] = crowd, top  # with the crowd, so that its `id` stays its own
+        if len(self._tops) > self._most:
+            self._tops.popitem(last=False)
+        return top
 
     def reason(self, leg: Leg, /) -> str:
         """See `Strategy.reason`."""
