@@ -337,6 +337,30 @@ def test_tokens_are_estimated_before_and_settled_after():
     run_in_virtual_time(main())
 
 
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (errors.ServerError("down", status_code=503), False),
+        (errors.EngineConnectionError("nobody listens", stage="connect"), False),
+        (errors.EngineConnectionError("cut", stage="exchange"), True),
+        (errors.EngineTimeout("late"), True),
+    ],
+)
+def test_an_attempt_that_was_refused_took_no_tokens(error, counted):
+    async def main():
+        router = Router([Scripted(error, "a")], limits=Limit(tokens_per_minute=100), retries=0)
+        with pytest.raises(errors.AllEnginesFailed):
+            await router.agenerate(asked(max_tokens=60))
+        answer = router.agenerate(asked(Call(deadline_s=1), max_tokens=60))
+        if counted:
+            with pytest.raises(errors.LimitExceeded):
+                await answer
+        else:
+            assert (await answer).text == "a"
+
+    run_in_virtual_time(main())
+
+
 def test_each_user_has_a_limit_of_their_own():
     async def main():
         router = Router([Scripted("a")], limits=Limit(requests_per_minute=1, per="tag:user"))
