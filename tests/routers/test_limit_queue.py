@@ -137,6 +137,17 @@ def test_whichever_engine_has_room_first_is_taken():
     run_in_virtual_time(main())
 
 
+def test_room_for_several_is_taken_by_several_at_once():
+    async def main():
+        router = Router([Scripted("a", delay_s=100)], limits=Limit(requests_per_minute=5), limit_wait_s=1_000)
+        tasks = [asyncio.ensure_future(router.agenerate(asked())) for _ in range(10)]
+        await asyncio.sleep(62)
+        assert router.legs[0].in_flight == 10
+        await asyncio.gather(*tasks)
+
+    run_in_virtual_time(main())
+
+
 def test_what_is_given_back_wakes_one_and_not_all(monkeypatch):
     async def main():
         router = Router([Scripted("a", delay_s=1)], limits=Limit(concurrent=1), limit_wait_s=10_000)
