@@ -195,6 +195,20 @@ def test_what_took_more_than_estimated_counts_from_then_on():
     assert blocked.at == 111.0
 
 
+def test_what_was_settled_above_its_estimate_is_surely_taken():
+    store = LocalLimits()
+    store.reserve_at([demand(TOKENS, 10, 100)], 0.0).end([100], 0.0)
+    assert store.reserve_at([demand(TOKENS, 50, 100)], 0.0).sure == 61.0
+
+
+def test_an_answer_that_ends_after_its_window_gives_nothing_back_that_has_left():
+    store = LocalLimits()
+    long = store.reserve_at([demand(TOKENS, 100, 100)], 0.0)
+    store.reserve_at([demand(TOKENS, 100, 100)], 70.0)
+    long.end([10], 71.0)
+    assert isinstance(store.reserve_at([demand(TOKENS, 1, 100)], 72.0), Blocked)
+
+
 def test_all_demands_are_met_together_or_none():
     store = LocalLimits()
     small, large = demand(CONCURRENT, 1, 1), Demand(meter(CONCURRENT, 5, "other"), "", 1)
@@ -333,6 +347,30 @@ def test_tokens_are_estimated_before_and_settled_after():
             await router.agenerate(asked(max_tokens=54))
             times.append(asyncio.get_running_loop().time())
         assert [round(time - times[0]) for time in times] == [0, 0, 61, 61]
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (errors.ServerError("down", status_code=503), False),
+        (errors.EngineConnectionError("nobody listens", stage="connect"), False),
+        (errors.EngineConnectionError("cut", stage="exchange"), True),
+        (errors.EngineTimeout("late"), True),
+    ],
+)
+def test_an_attempt_that_was_refused_took_no_tokens(error, counted):
+    async def main():
+        router = Router([Scripted(error, "a")], limits=Limit(tokens_per_minute=100), retries=0)
+        with pytest.raises(errors.AllEnginesFailed):
+            await router.agenerate(asked(max_tokens=60))
+        answer = router.agenerate(asked(Call(deadline_s=1), max_tokens=60))
+        if counted:
+            with pytest.raises(errors.LimitExceeded):
+                await answer
+        else:
+            assert (await answer).text == "a"
 
     run_in_virtual_time(main())
 

@@ -206,6 +206,32 @@ async def test_every_key_expires_and_a_process_that_ends_leaves_nothing_of_itsel
     client.close()
 
 
+async def test_a_question_that_redis_reads_too_late_is_not_granted(redis_url):
+    async with Store(redis_url) as store, Store(redis_url) as other:
+        await take(store, demand(REQUESTS, 1, 99))
+        store._session()._offset_ms -= 60_000  # as if it had been under way for a minute
+        call = Call()
+        await take(store, demand(CONCURRENT, 1, 1), call=call)
+        assert len(degraded(call)) == 1
+        assert not isinstance(await take(other, demand(CONCURRENT, 1, 1)), Blocked)
+
+
+async def test_what_ends_after_its_lease_was_lost_counts_from_then_on(redis_url):
+    client = redis.Redis.from_url(redis_url)
+    async with Store(redis_url) as slept, Store(redis_url) as other:
+        hold = await take(slept, demand(TOKENS, 90, 100))
+        client.zadd("{llmops}:p", {slept._session()._process: 1})
+        assert not isinstance(await take(other, demand(TOKENS, 1, 100)), Blocked)  # gives the 90 back
+        assert not isinstance(await take(other, demand(TOKENS, 1, 100)), Blocked)
+        hold.end([95], 0.0)
+
+        async def counted():
+            return client.hget("{llmops}:n:tokens:", "u") == b"97"
+
+        await until(counted)
+    client.close()
+
+
 async def test_a_cluster_takes_the_scripts(redis_cluster_url):
     async with Store(redis_cluster_url) as store:
         wanted = [demand(CONCURRENT, 1, 1), demand(REQUESTS, 1, 5), demand(TOKENS, 1, 5, "ada")]

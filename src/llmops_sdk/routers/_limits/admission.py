@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.calls import Call, LimitWaited
-from llmops_sdk.errors import ConfigurationError, LimitExceeded
+from llmops_sdk.errors import ConfigurationError, EngineConnectionError, EngineError, LimitExceeded
 from llmops_sdk.messages import RateLimit, Request, Usage
 from llmops_sdk.routers._limits.adaptive import Adapting
 from llmops_sdk.routers._limits.counters import LocalLimits
@@ -41,6 +41,7 @@ _POLL_S = 0.02
 """How often the head of a line asks a shared store for what is given back elsewhere, which nobody tells it."""
 
 _NANO = Decimal(1_000_000_000)
+_NOTHING = Usage()
 
 
 class _Unlimited:
@@ -81,6 +82,12 @@ class _Measures:
         wanted = {measure.meter.quantity for measure in shared}
         self.money = USD in wanted
         self.tokens = TOKENS in wanted or self.money
+        self.fixed: list[Demand] | None = None
+        """What every request wants, where that is the same for all."""
+        if not self.tokens and all(measure.tag is None for measure in shared):
+            self.fixed = [Demand(measure.meter, "", 1) for measure in shared]
+            if adapting is not None:
+                self.fixed.append(Demand(adapting.meter, "", 1))
 
 
 class _Room:
@@ -88,13 +95,23 @@ class _Room:
 
     __slots__ = ("_call", "_demands", "_gate", "_holds", "_leg", "_request", "_started", "_used")
 
-    def __init__(self, gate: _Admission, leg: Leg, request: Request, call: Call, holds: list[_Part], used: int) -> None:
+    def __init__(
+        self,
+        gate: _Admission,
+        leg: Leg,
+        request: Request,
+        call: Call,
+        holds: Sequence[_Part],
+        *,
+        used: int,
+        now: float,
+    ) -> None:
         self._gate = gate
         self._leg = leg
         self._request = request
         self._call = call
         self._holds = holds
-        self._started = call.clock()
+        self._started = now
         self._used = used
 
     def settle(
@@ -112,6 +129,8 @@ class _Room:
             measures.estimates.learn(usage, self._request.n)
         if measures.adapting is not None:
             measures.adapting.ended(self._started, now, self._used, error, rate_limit)
+        if usage is None and error is not None and _was_refused(error):
+            usage, cost_usd = _NOTHING, Decimal(0)
         for hold, demands in self._holds:
             hold.end([_taken(demand, usage, cost_usd) for demand in demands], now)
             self._gate.lines.freed(demands)
@@ -135,6 +154,13 @@ def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int
     if quantity is USD and cost_usd is not None:
         return _nano(cost_usd)
     return demand.amount
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether an engine said no, or was never reached: nothing was generated then, and nobody bills for it."""
+    if isinstance(error, EngineConnectionError):
+        return error.stage in ("look-up", "connect", "tls")
+    return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
 
 
 def _nano(usd: Decimal) -> int:
@@ -339,28 +365,29 @@ class _Admission:
         return min(at, now + _POLL_S) if blocked.sure <= now else min(at, blocked.sure)
 
     async def _room(self, leg: Leg, demands: Sequence[Demand], request: Request, call: Call) -> Reservation | Blocked:
-        adapting = self.measures[leg.name].adapting
+        now = call.clock()
+        adaptive = self.measures[leg.name].adapting is not None
+        # Where limits are shared, an adaptive one is still this process's own.
+        own = demands if self._alone else demands[-1:] if adaptive else ()
         holds: list[_Part] = []
-        used = 0
-        if adapting is not None:
-            own = demands[-1:]
-            demands = demands[:-1]
-            hold = self._local.reserve_at(own, call.clock())
+        if own:
+            hold = self._local.reserve_at(own, now)
             if isinstance(hold, Blocked):
                 return hold
             holds.append(_Part(hold, own))
-            used = self._local.used(own[0], call.clock())
-        if demands:
+        shared = demands[: len(demands) - len(own)]
+        if shared:
             try:
-                stored = await self._store.reserve(demands, call)
+                stored = await self._store.reserve(shared, call)
             except BaseException:
                 self._give_back(holds, call)
                 raise
             if isinstance(stored, Blocked):
                 self._give_back(holds, call)
                 return stored
-            holds.append(_Part(stored, demands))
-        return _Room(self, leg, request, call, holds, used)
+            holds.append(_Part(stored, shared))
+        used = self._local.used(demands[-1], now) if adaptive else 0
+        return _Room(self, leg, request, call, holds, used=used, now=now)
 
     def _give_back(self, holds: Sequence[_Part], call: Call) -> None:
         for hold, demands in holds:
@@ -373,6 +400,8 @@ class _Admission:
     def _demands(self, leg: Leg, request: Request, call: Call) -> list[Demand]:
         """What a request takes of all that limits the engine; the adaptive limit last."""
         measures = self.measures[leg.name]
+        if measures.fixed is not None:
+            return measures.fixed
         tokens = money = 0
         if measures.tokens:
             usage = measures.estimates.usage(request)

@@ -58,7 +58,6 @@ class _Window:
 
     def take(self, amount: int, now: float) -> int:
         piece = int(now // self.width_s)
-        self._forget(piece)
         self.pieces[piece] = self.pieces.get(piece, 0) + amount
         self.used += amount
         self.pending += amount
@@ -143,22 +142,22 @@ class LocalLimits:
     def reserve_at(self, demands: Sequence[Demand], now: float, /, *, force: bool = False) -> Hold | Blocked:
         """Set room aside for all demands or for none. `force`: count them even where there is none."""
         worst: Blocked | None = None
+        counters = []
+        most = self._most
         with self._lock:
-            counters = [self._counter(demand, now) for demand in demands]
-            if not force:
-                for counter, demand in zip(counters, demands, strict=True):
-                    blocked = counter.blocked(demand, self._amount(demand.meter), now)
-                    if blocked is not None and (worst is None or _later(blocked, worst)):
-                        worst = blocked
-                if worst is not None:
-                    return worst
-            return _Held(
-                self,
-                [
-                    (counter, counter.take(demand.amount, now), demand.amount)
-                    for counter, demand in zip(counters, demands, strict=True)
-                ],
-            )
+            for demand in demands:
+                meter, key, amount = demand
+                of_meter = self._counters.get(meter.name)
+                counter = None if of_meter is None else of_meter.get(key)
+                if counter is None:
+                    counter = self._new_counter(demand, now)
+                counters.append((counter, amount))
+                blocked = counter.blocked(demand, meter.amount if most is None else most(meter), now)
+                if blocked is not None and (worst is None or _later(blocked, worst)):
+                    worst = blocked
+            if worst is not None and not force:
+                return worst
+            return _Held(self, [(counter, counter.take(amount, now), amount) for counter, amount in counters])
 
     def peek(self, demands: Sequence[Demand], now: float, /) -> Blocked | None:
         """See `LimitStore.peek`."""
@@ -192,20 +191,18 @@ class LocalLimits:
         of_meter = self._counters.get(demand.meter.name)
         return None if of_meter is None else of_meter.get(demand.key)
 
-    def _counter(self, demand: Demand, now: float) -> _Counter:
+    def _new_counter(self, demand: Demand, now: float) -> _Counter:
         of_meter = self._counters.get(demand.meter.name)
         if of_meter is None:
             of_meter = self._counters[demand.meter.name] = OrderedDict()
-        counter = of_meter.get(demand.key)
-        if counter is not None:
-            return counter
         # Two old ones are looked at for each new one, so what is idle goes faster than new ones come.
         for _ in range(min(2, len(of_meter))):
             key, old = of_meter.popitem(last=False)
             if not old.idle(now):
                 of_meter[key] = old  # to the end: its turn comes again
         quantity = demand.meter.quantity
-        counter = of_meter[demand.key] = _Window(quantity) if quantity.window_s else _Places(quantity)
+        counter: _Counter = _Window(quantity) if quantity.window_s else _Places(quantity)
+        of_meter[demand.key] = counter
         return counter
 
 

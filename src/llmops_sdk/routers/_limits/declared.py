@@ -24,7 +24,8 @@ class Limit:
     Room is reserved before a request is sent, and settled when it has ended: tokens are estimated first (input as a
     third of its UTF-8 bytes, output as `max_tokens`, or else the mean of the engine's answers so far), and money by the
     price table of the run. What was reserved too much is free again at once; what was reserved too little counts from
-    then on.
+    then on. An attempt that was refused (a status of 400 or more) or never reached its engine took no tokens; of one
+    that broke in another way, what was estimated counts.
 
     Bounds, for a window that lies anywhere, with this process's own counters as well as with shared ones:
 

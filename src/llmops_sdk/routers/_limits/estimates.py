@@ -50,6 +50,8 @@ def _input_tokens(request: Request) -> int:
             size += _bytes(tool_call.arguments)
     if request.tools:
         size += len(str(request.tools))
+    if request.response_schema is not None:
+        size += len(str(request.response_schema))
     return tokens + size // 3
 
 
