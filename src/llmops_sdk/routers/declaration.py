@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import operator
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar, get_type_hints
@@ -28,19 +26,16 @@ from pydantic import (
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from llmops_sdk import environment
-from llmops_sdk.costs import Price, PriceTable
-from llmops_sdk.engines import Engine
-from llmops_sdk.errors import ConfigurationError, LlmopsError
+from llmops_sdk.costs import Price
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers._declaring.making import made
 from llmops_sdk.routers._declaring.places import MAX_BYTES, read_yaml
-from llmops_sdk.routers._declaring.problems import Path as DataPath
-from llmops_sdk.routers._declaring.problems import Problems, place_meant
+from llmops_sdk.routers._declaring.problems import Problems
 from llmops_sdk.routers._declaring.secrecy import refuse_keys
 from llmops_sdk.routers._declaring.wording import tell
 from llmops_sdk.routers._hedging import Hedge
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
+from llmops_sdk.routers._limits import Adaptive, Limit
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._strategies import STRATEGIES
 from llmops_sdk.routers._table import OnStreamBreak
@@ -294,7 +289,7 @@ class RouterSpec(_Declared):
     def router_of(self, kind: type[_R], /) -> _R:
         """The same, for a subclass of `Router`."""
         problems = self._problems.again()
-        router = _made(self, kind, problems, ())
+        router = made(self, kind, problems, ())
         problems.check()
         assert router is not None
         return router
@@ -303,98 +298,6 @@ class RouterSpec(_Declared):
 @functools.cache
 def _schema() -> dict[str, Any]:
     return RouterSpec.model_json_schema()
-
-
-def _made(spec: RouterSpec, kind: type[_R], problems: Problems, path: DataPath) -> _R | None:
-    found = len(problems)
-    legs = [_leg(engine, problems, (*path, "engines", index)) for index, engine in enumerate(spec.engines)]
-    options = _given(spec, Router)
-    if spec.limit_store is not None:
-        options["limit_store"] = _store(spec.limit_store, problems, (*path, "limit_store"))
-    if None in legs or len(problems) > found:
-        return None
-    if spec.prices:
-        options["prices"] = PriceTable.default().with_prices(spec.prices)
-    try:
-        return kind(legs, **options)
-    except LlmopsError as exc:
-        meant = place_meant(str(exc), spec.model_dump(mode="json", exclude_unset=True))
-        problems.add((*path, *meant), str(exc))
-        return None
-
-
-def _leg(spec: EngineSpec, problems: Problems, path: DataPath) -> Leg | None:
-    engine = (
-        _opened(spec, problems, path)
-        if spec.router is None
-        else _made(spec.router, Router, problems, (*path, "router"))
-    )
-    if engine is None:
-        return None
-    try:
-        return Leg(engine, **_given(spec, Leg))
-    except ConfigurationError as exc:
-        problems.add((*path, *place_meant(str(exc), spec.model_dump(mode="json", exclude_unset=True))), str(exc))
-        return None
-
-
-def _opened(spec: EngineSpec, problems: Problems, path: DataPath) -> Engine | None:
-    found = len(problems)
-    api_key = None if spec.api_key_env is None else _variable(spec.api_key_env, problems, (*path, "api_key_env"))
-    options = _with_variables(spec.options, problems, (*path, "options"))
-    if len(problems) > found:
-        return None
-    try:
-        return Engine.open(spec.open or "", model=spec.model, api_key=api_key, name=spec.name, **options)
-    except Exception as exc:  # noqa: BLE001  (libraries behind the schemes raise whatever they like on wrong options)
-        said = str(exc) if isinstance(exc, LlmopsError) else f"{type(exc).__name__}: {exc}"
-        meant = place_meant(said, spec.options)
-        problems.add((*path, "options", *meant) if meant else (*path, "open"), said)
-        return None
-
-
-def _store(spec: LimitStoreSpec, problems: Problems, path: DataPath) -> LimitStore | None:
-    url = spec.redis if spec.redis_env is None else _variable(spec.redis_env, problems, (*path, "redis_env"))
-    if url is None:
-        return None
-    try:  # by name: it needs the extra
-        kind = importlib.import_module("llmops_sdk.routers.redis").RedisLimits
-        store: LimitStore = kind(url, **_given(spec, kind))
-    except LlmopsError as exc:
-        problems.add((*path, *place_meant(str(exc), spec.model_dump(mode="json", exclude_unset=True))), str(exc))
-        return None
-    return store
-
-
-def _given(spec: BaseModel, kind: type[Any]) -> dict[str, Any]:
-    """What was said of the keyword-only arguments of `kind`; all others keep their defaults."""
-    known = inspect.signature(kind).parameters
-    return {
-        name: getattr(spec, name)
-        for name in spec.model_fields_set
-        if name in known and known[name].kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def _variable(name: str, problems: Problems, path: DataPath) -> str | None:
-    value = environment.named(name)
-    if value is None:
-        # What is no usual name may be a key that was put here by mistake.
-        shown = f"`{name}`" if name.isupper() else "that is named here"
-        problems.add(path, f"the environment variable {shown} is not set")
-    else:
-        problems.hide(value)
-    return value
-
-
-def _with_variables(value: Any, problems: Problems, path: DataPath) -> Any:
-    if isinstance(value, list):
-        return [_with_variables(inner, problems, (*path, index)) for index, inner in enumerate(value)]
-    if not isinstance(value, Mapping):
-        return value
-    if value.keys() == {"env"} and isinstance(value["env"], str):
-        return _variable(value["env"], problems, (*path, "env"))
-    return {name: _with_variables(inner, problems, (*path, name)) for name, inner in value.items()}
 
 
 RouterSpec.model_rebuild()
