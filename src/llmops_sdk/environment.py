@@ -14,6 +14,7 @@ __all__ = [
     "cache_folder",
     "credentials",
     "defaults",
+    "named",
     "openai_api_key",
     "openai_base_url",
     "tiktoken_cache",
@@ -82,3 +83,8 @@ def defaults(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def named(name: str) -> str | None:
+    """The variable of that name, for files that name what they must not hold; `None` where it is empty or not set."""
+    return os.environ.get(name) or None

@@ -25,6 +25,7 @@ __all__ = [
     "Origin",
     "Part",
     "PromptRef",
+    "RateLimit",
     "Request",
     "Response",
     "Role",
@@ -346,6 +347,36 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What a provider's headers say of its own limits; `None` where they say nothing.
+
+    Attributes:
+        remaining_requests: Requests that it would still take.
+        remaining_tokens: Tokens that it would still take.
+        reset_requests_s: Seconds, from the answer on, until it takes all the requests that it ever takes.
+        reset_tokens_s: The same for tokens.
+    """
+
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+
+    @property
+    def exhausted_s(self) -> float | None:
+        """Seconds until a new request makes sense, `None` where one does now, or where nobody said when."""
+        resets = [
+            reset
+            for remaining, reset in (
+                (self.remaining_requests, self.reset_requests_s),
+                (self.remaining_tokens, self.reset_tokens_s),
+            )
+            if remaining is not None and remaining <= 0 and reset is not None
+        ]
+        return max(resets, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
     """One token of an answer, and how likely the model found it.
 
@@ -394,6 +425,7 @@ class Response:
         cost_usd: US dollars as the engine itself says; used only where the price table knows no price.
         cached: Whether a cache answered. The run was booked no tokens and no cost then; `usage` and `cost_usd` say what
             the answer took when it was made.
+        rate_limit: What the provider says of its own limits.
     """
 
     choices: tuple[Choice, ...]
@@ -403,6 +435,7 @@ class Response:
     id: str | None = None
     cost_usd: Decimal | None = None
     cached: bool = False
+    rate_limit: RateLimit | None = None
 
     @property
     def text(self) -> str:
@@ -453,6 +486,7 @@ class Chunk:
         token_ids: The same as the model's numbers, where the engine knows them.
         cost_usd: What the whole answer cost, as the engine itself says; comes with `usage`.
         cached: Whether it comes from a cache; see `Response`.
+        rate_limit: What the provider says of its own limits; comes with the first chunk.
     """
 
     text: str = ""
@@ -468,12 +502,13 @@ class Chunk:
     token_ids: tuple[int, ...] = ()
     cost_usd: Decimal | None = None
     cached: bool = False
+    rate_limit: RateLimit | None = None
 
 
 class ChunkJoiner:
     """Joins the chunks of a stream into the response that they are pieces of. Memory: the text, once."""
 
-    __slots__ = ("_choices", "cached", "cost_usd", "engine", "id", "model", "usage")
+    __slots__ = ("_choices", "cached", "cost_usd", "engine", "id", "model", "rate_limit", "usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _JoinedChoice] = {}
@@ -483,27 +518,19 @@ class ChunkJoiner:
         self.model: str | None = None
         self.engine: str | None = None
         self.id: str | None = None
+        self.rate_limit: RateLimit | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Take the next chunk."""
         choice = self._choices.get(chunk.index)
         if choice is None:
             choice = self._choices[chunk.index] = _JoinedChoice()
-        if chunk.text:
-            choice.texts.append(chunk.text)
-        if chunk.tool_calls:
-            choice.tool_calls.extend(chunk.tool_calls)
-        if chunk.reasoning:
-            choice.reasoning.append(chunk.reasoning)
-        if chunk.logprobs:
-            choice.logprobs.extend(chunk.logprobs)
-        if chunk.token_ids:
-            choice.token_ids.extend(chunk.token_ids)
-        if chunk.finish_reason is not None:
-            choice.finish_reason = chunk.finish_reason
+        choice.add(chunk)
         self.cached = chunk.cached  # of the last: whoever was there first may have left, and another run pays
         if chunk.usage is not None:
             self.usage, self.cost_usd = chunk.usage, chunk.cost_usd
+        if chunk.rate_limit is not None:
+            self.rate_limit = chunk.rate_limit
         if chunk.engine is not None:
             self.engine = chunk.engine
         if chunk.model is not None:
@@ -527,6 +554,7 @@ class ChunkJoiner:
             id=self.id,
             cost_usd=self.cost_usd,
             cached=self.cached,
+            rate_limit=self.rate_limit,
         )
 
 
@@ -540,6 +568,20 @@ class _JoinedChoice:
         self.reasoning: list[str] = []
         self.logprobs: list[TokenLogprob] = []
         self.token_ids: list[int] = []
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.text:
+            self.texts.append(chunk.text)
+        if chunk.tool_calls:
+            self.tool_calls.extend(chunk.tool_calls)
+        if chunk.reasoning:
+            self.reasoning.append(chunk.reasoning)
+        if chunk.logprobs:
+            self.logprobs.extend(chunk.logprobs)
+        if chunk.token_ids:
+            self.token_ids.extend(chunk.token_ids)
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
 
     def choice(self) -> Choice:
         return Choice(

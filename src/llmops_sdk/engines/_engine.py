@@ -86,6 +86,11 @@ class Engine(loops.Closing, Station):
         cls.incomplete = cls.agenerate is Engine.agenerate and cls.astream is Engine.astream
 
     @property
+    def key_id(self) -> str | None:
+        """A fingerprint of the key that it asks with: the same for the same key, everywhere. `None` without a key."""
+        return None
+
+    @property
     def concurrency(self) -> int:
         """How many requests are worth having under way at once: what `Pipeline.map` keeps in flight by default."""
         return 64
@@ -234,6 +239,7 @@ def chunks_of(response: Response) -> Iterator[Chunk]:
             token_ids=choice.token_ids,
             cost_usd=response.cost_usd if index == last else None,
             cached=response.cached,
+            rate_limit=response.rate_limit if index == 0 else None,
         )
 
 

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.engines._usage import openai_usage
+from llmops_sdk.engines._rate_limits import rate_limit_in
 from llmops_sdk.errors import StreamInterrupted
-from llmops_sdk.messages import Choice, Chunk, FinishReason, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import Choice, Chunk, FinishReason, RateLimit, Response, TokenLogprob, ToolCall, Usage
 
 __all__ = ["PieceReader", "cost_of", "litellm_usage", "response_from"]
 
@@ -49,7 +50,15 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
         engine=engine,
         id=answer.id,
         cost_usd=cost_of(hidden.get("response_cost")),
+        rate_limit=_rate_limit(hidden.get("additional_headers")),
     )
+
+
+def _rate_limit(headers: Any) -> RateLimit | None:
+    """What the provider's own headers say, which LiteLLM hands on below names with a prefix."""
+    if not isinstance(headers, dict):
+        return None
+    return rate_limit_in({str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()})
 
 
 def litellm_usage(usage: Any, *, estimated: bool = False) -> Usage | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from llmops_sdk import environment
-from llmops_sdk.engines._refusals import retry_after_s
+from llmops_sdk.engines._refusals import come_back_s
 from llmops_sdk.errors import (
     AuthenticationError,
     BadRequestError,
@@ -126,7 +126,7 @@ class ErrorMapper:
         details: dict[str, Any] = {"engine": self._engine, "model": self._model, "status_code": status}
         headers = _headers(exc)
         details["request_id"] = headers.get("x-request-id") or headers.get("request-id")
-        details["retry_after_s"] = retry_after_s(headers)
+        details["retry_after_s"] = come_back_s(headers, status)
         if issubclass(cls, AuthenticationError) and (names := missing_keys()):
             message = f"no key for {self._model!r}: pass `api_key=` or set {' and '.join(names)} ({message})"
         if issubclass(cls, InvalidResponseError):

@@ -22,6 +22,9 @@ class _Reply:
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.headers.pop("content-encoding", None)  # the client has decoded it
 
+    def mentions(self, fragment: str) -> bool:
+        return any(fragment in name for name in self.headers)
+
     async def read(self) -> bytes:
         parts: list[bytes] = []
         size = 0

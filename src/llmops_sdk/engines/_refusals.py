@@ -8,8 +8,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["context_numbers", "retry_after_s"]
+from llmops_sdk.engines._rate_limits import rate_limit_in
 
+__all__ = ["come_back_s", "context_numbers", "retry_after_s"]
+
+_TOO_MANY = 429
 _NUMBER = r"([\d,]{1,15})"
 _WINDOW = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -74,3 +77,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return max(0.0, moment.timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
+
+
+def come_back_s(headers: Mapping[str, str], status: int | None) -> float | None:
+    """In how many seconds to come back: as `Retry-After` says, or else as long as a limit that was hit is exhausted."""
+    said = retry_after_s(headers)
+    if said is None and status == _TOO_MANY and (limit := rate_limit_in(headers)) is not None:
+        return limit.exhausted_s
+    return said

@@ -12,15 +12,17 @@ import re
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import orjson
 
 from llmops_sdk.engines._base_url import BaseUrl
 from llmops_sdk.engines._engine import Engine
-from llmops_sdk.engines._keys import Keys, keys_in
+from llmops_sdk.engines._keys import Keys, fingerprint, keys_in
 from llmops_sdk.engines._own_client import OwnClient
-from llmops_sdk.engines._refusals import context_numbers, retry_after_s
+from llmops_sdk.engines._rate_limits import MARK, rate_limit_in
+from llmops_sdk.engines._refusals import come_back_s, context_numbers
 from llmops_sdk.engines._sse import EventParser
 from llmops_sdk.engines.http11 import Http11, Reply, Transport
 from llmops_sdk.errors import (
@@ -41,6 +43,7 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["Endpoint", "StreamReader"]
 
@@ -53,12 +56,14 @@ _BY_STATUS: dict[int, type[EngineError]] = {
 }
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 """What reading an answer raises that is not what it should be."""
+_UNKNOWN = Capabilities()
 _LAST_S = 1.0
 """Seconds in which the end of a body has to follow the end of an answer, for the connection to be kept."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 """RFC 9110, sections 5.1 and 5.5."""
 _FRAMING_HEADERS = frozenset({"content-length", "host", "transfer-encoding"})
+_KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 _GZIP = b"\x1f\x8b"
 
 
@@ -99,6 +104,7 @@ class Endpoint(Engine):
         connect_timeout_s: Seconds for look-up, connect and TLS handshake together.
         read_timeout_s: Seconds without a single byte after which an answer is given up.
         max_body: Most bytes of a whole answer, or of one event of a stream.
+        capabilities: What the model at the endpoint can do, for routers; they let it try what nobody knows.
 
     Raises:
         ConfigurationError: The URL or a header is not one.
@@ -107,6 +113,8 @@ class Endpoint(Engine):
     incomplete: ClassVar[bool] = True
     path: ClassVar[str]
     """Where requests go, below the base URL."""
+    of_service: ClassVar[Mapping[str, Capabilities]] = {}
+    """Host of a service -> what all its models can do."""
 
     def __init__(
         self,
@@ -122,6 +130,7 @@ class Endpoint(Engine):
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 300.0,
         max_body: int = 64 * 1024 * 1024,
+        capabilities: Capabilities | None = None,
     ) -> None:
         url = BaseUrl.of(base_url)
         headers = {name.lower(): value for name, value in headers.items()}
@@ -130,12 +139,15 @@ class Endpoint(Engine):
         self.name = name or f"{model}@{url.host}:{url.port}"
         self.model: str = model
         self.provider = provider
+        self._capabilities = capabilities or self.of_service.get(url.host, _UNKNOWN)
         self.missing_key: str | None = None
         """What to do about a key that is needed and was not given; said instead of sending."""
         self._max_event = max_body
         self._headers = _header_lines(headers)
         self._base_path, self._query = url.path, url.query
         self._keys = Keys([*keys_in(headers), *url.keys])
+        key = next((headers[name] for name in _KEY_HEADERS if name in headers), None)
+        self._key_id = None if key is None else fingerprint(f"{url.origin} {key}")
         self._closed = False
         note = weakref.WeakMethod(self._note_open)  # open connections must not keep a forgotten engine alive
         self._transport: Transport = (
@@ -154,16 +166,27 @@ class Endpoint(Engine):
             )
         )
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What was said of the model, or else what is known of all models of the service."""
+        return self._capabilities
+
     def _note_open(self, opened: bool) -> None:
         self._opened = opened
 
+    @property
+    def key_id(self) -> str | None:
+        """See `Engine.key_id`."""
+        return self._key_id
+
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""
-        body = await self._whole("POST", self.path, self.written(request, stream=False), request)
+        reply, body = await self._whole("POST", self.path, self.written(request, stream=False), request)
         try:
-            return self.response(orjson.loads(body))
+            response = self.response(orjson.loads(body))
         except _UNREADABLE as exc:
             raise self._invalid(exc, body) from exc
+        return replace(response, rate_limit=rate_limit_in(reply.headers)) if reply.mentions(MARK) else response
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """See `Engine.astream`."""
@@ -174,6 +197,7 @@ class Endpoint(Engine):
             await self._check_stream(reply)
             parser = EventParser(max_event=self._max_event)
             reader = self.reader()
+            rate_limit = rate_limit_in(reply.headers) if reply.mentions(MARK) else None
             while not reader.ended:
                 data = await reply.chunk()
                 if not data:
@@ -181,6 +205,8 @@ class Endpoint(Engine):
                 for event in parser.feed(data):
                     chunk = reader.read(event)
                     if chunk is not None:
+                        if rate_limit is not None:
+                            chunk, rate_limit = replace(chunk, rate_limit=rate_limit), None
                         texts.append(chunk.text)
                         yield chunk
                     if reader.ended:
@@ -226,7 +252,7 @@ class Endpoint(Engine):
     ) -> bytes:
         """`ask`, for an answer that is no JSON. `beside`: the path stands beside the base URL's `/v1`, not below it."""
         body = b"" if asked is None else self._json(asked)
-        return await self._whole(method, path, body, None, beside=beside)
+        return (await self._whole(method, path, body, None, beside=beside))[1]
 
     def written(self, request: Request, *, stream: bool) -> bytes:
         """The body of a request, as JSON."""
@@ -234,7 +260,7 @@ class Endpoint(Engine):
 
     async def _whole(
         self, method: str, path: str, body: bytes, request: Request | None, *, beside: bool = False
-    ) -> bytes:
+    ) -> tuple[Reply, bytes]:
         reply = await self._send(method, path, body, request, whole=True, beside=beside)
         try:
             answer = await reply.read()
@@ -243,7 +269,7 @@ class Endpoint(Engine):
         except EngineError as exc:
             self._name(exc)
             raise
-        return answer
+        return reply, answer
 
     async def _send(
         self, method: str, path: str, body: bytes, request: Request | None, *, whole: bool, beside: bool = False
@@ -323,7 +349,7 @@ class Endpoint(Engine):
             model=self.model,
             status_code=status,
             request_id=headers.get("x-request-id") or headers.get("request-id"),
-            retry_after_s=retry_after_s(headers),
+            retry_after_s=come_back_s(headers, status),
             **details,
         )
 

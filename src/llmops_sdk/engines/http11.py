@@ -46,6 +46,10 @@ class Reply(Protocol):
         """Names in lower case; of repeated ones the last."""
         ...
 
+    def mentions(self, fragment: str) -> bool:
+        """Whether the name of a header holds `fragment`, in lower case; cheaper than to make all of them."""
+        ...
+
     async def read(self) -> bytes:
         """The whole body; the connection is free again."""
         ...
@@ -247,6 +251,10 @@ class _Connection(asyncio.Protocol):
     def headers(self) -> dict[str, str]:
         """See `Reply.headers`; made when somebody asks, which is seldom."""
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
+
+    def mentions(self, fragment: str) -> bool:
+        """See `Reply.mentions`."""
+        return fragment.encode() in b" ".join([name for name, _ in self._headers]).lower()
 
     @property
     def untouched(self) -> bool:

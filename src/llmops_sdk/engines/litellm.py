@@ -26,8 +26,10 @@ from typing import Any, ClassVar
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine, chunks_of
+from llmops_sdk.engines._keys import fingerprint
 from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, litellm_usage, response_from
 from llmops_sdk.engines._litellm_errors import ErrorMapper
+from llmops_sdk.engines._litellm_models import capabilities_in
 from llmops_sdk.errors import (
     ClosedError,
     ConfigurationError,
@@ -38,6 +40,7 @@ from llmops_sdk.errors import (
     ServerError,
 )
 from llmops_sdk.messages import Chunk, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["LiteLLM", "open_engine"]
 
@@ -162,6 +165,17 @@ class LiteLLM(Engine):
         self._parameters = parameters
         self._closed = False
         self._errors = ErrorMapper(engine=self.name, model=model, secrets=_secrets(api_key, parameters))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What LiteLLM's own table says of the model; nothing is known before LiteLLM is imported."""
+        known = getattr(_shared.library, "model_cost", None)
+        return Capabilities() if known is None else capabilities_in(known, self._prefix, self.model)
+
+    @property
+    def key_id(self) -> str | None:
+        """See `Engine.key_id`; a key that LiteLLM finds by itself is not known here."""
+        return None if self._api_key is None else fingerprint(f"{self._prefix} {self._api_key}")
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""

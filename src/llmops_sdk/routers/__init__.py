@@ -2,20 +2,39 @@
 
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Limit
-from llmops_sdk.routers._router import Candidate, Route, Router
-from llmops_sdk.routers._strategies import Latency, LeastBusy, Priority, RoundRobin, Strategy
+from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
+from llmops_sdk.routers._reloading import Reloaded
+from llmops_sdk.routers._route import Candidate, Route
+from llmops_sdk.routers._router import Router
+from llmops_sdk.routers._strategies import (
+    Cascade,
+    Cost,
+    Latency,
+    LeastBusy,
+    PrefixAffinity,
+    Priority,
+    RoundRobin,
+    Strategy,
+    Weighted,
+)
 
 __all__ = [
+    "Adaptive",
     "Candidate",
+    "Cascade",
+    "Cost",
     "Hedge",
     "Latency",
     "LeastBusy",
     "Leg",
     "Limit",
+    "LimitStore",
+    "PrefixAffinity",
     "Priority",
+    "Reloaded",
     "RoundRobin",
     "Route",
     "Router",
     "Strategy",
+    "Weighted",
 ]

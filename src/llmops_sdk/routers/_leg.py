@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import Bill, Ledger, Price, bill_of, budget_refusal, hold_budget
+from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -20,16 +19,15 @@ from llmops_sdk.errors import (
     LlmopsError,
     StreamInterrupted,
 )
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._limits import Limit, Reservation
+from llmops_sdk.routers._limits import Adaptive, Limit, Reservation
+from llmops_sdk.routers._pace import Pace
 
 __all__ = ["Leg"]
 
-_EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
-_NOTHING = Decimal(0)
 
 
 class Leg:
@@ -43,7 +41,7 @@ class Leg:
         weight: Its share of the requests beside the other legs' weights, for the strategies that go by it, `> 0`.
         tags: What it is for, `{"region": "eu"}`: it takes no run whose tag of the same name has another value. A set,
             list or tuple gives several values.
-        limits: How much it may be asked; see `Limit`.
+        limits: How much it may be asked; see `Limit` and `Adaptive`.
         capabilities: What it can do, in place of what it says of itself.
 
     Attributes:
@@ -51,8 +49,10 @@ class Leg:
         name: Its name.
         model: The model that it asks for by default.
         in_flight: Requests that it is answering for us now.
-        latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
+        pace: How long it takes to its first sign of an answer.
+        counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
         breaker: Whether it is fit to be asked.
+        exhausted_until: Until when its provider takes nothing more, as its headers said; 0.0 where it does.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
     Raises:
@@ -60,20 +60,20 @@ class Leg:
     """
 
     __slots__ = (
-        "_at",
-        "_billed_by",
         "_capabilities",
         "_in_process",
         "_provider",
         "_routes",
         "breaker",
+        "counts_load",
         "engine",
+        "exhausted_until",
         "in_flight",
-        "latency_s",
         "ledger",
         "limits",
         "model",
         "name",
+        "pace",
         "tags",
         "weight",
     )
@@ -85,7 +85,7 @@ class Leg:
         *,
         weight: float = 1.0,
         tags: Mapping[str, Any] | None = None,
-        limits: Limit | tuple[Limit, ...] = (),
+        limits: Limit | Adaptive | Sequence[Limit | Adaptive] = (),
         capabilities: Capabilities | None = None,
     ) -> None:
         _require_engine(engine)
@@ -95,28 +95,45 @@ class Leg:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
+        if capabilities is not None and not isinstance(capabilities, Capabilities):
+            raise ConfigurationError(
+                f"the capabilities of {self.name!r} are a `Capabilities(tools=..., ...)`, not {capabilities!r}"
+            )
         self.tags: Mapping[str, Any] = dict(tags or {})
-        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
+        self.limits = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
+        for limit in self.limits:
+            if not isinstance(limit, Limit | Adaptive):
+                raise ConfigurationError(
+                    f"`limits` of {self.name!r} are `Limit(...)` or `Adaptive(...)`, not {limit!r}"
+                )
         self.in_flight = 0
-        self.latency_s = 0.0
+        self.pace = Pace()
+        self.counts_load = hasattr(engine, "running")
+        self.exhausted_until = 0.0
         self.breaker = Breaker()
         self.ledger: Ledger | None = None
-        self._at = 0.0
         self._capabilities = capabilities
         self._routes = bool(getattr(engine, "routes", False))
         self._provider = getattr(engine, "provider", "custom")
         self._in_process = bool(getattr(engine, "in_process", False))
-        self._billed_by = "in_process" if self._in_process else self._provider
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
-        options = {
+        return _leg_again, (self.engine, self.options())
+
+    def options(self) -> dict[str, Any]:
+        """What it was told of its engine."""
+        return {
             "weight": self.weight,
             "tags": self.tags,
             "limits": self.limits,
             "capabilities": self._capabilities,
         }
-        return _leg_again, (self.engine, options)
+
+    def take_options(self, other: Leg) -> None:
+        """Go by what `other` was told, and keep what was learnt."""
+        self.weight, self.tags, self.limits = other.weight, other.tags, other.limits
+        self._capabilities = other._capabilities
 
     @property
     def capabilities(self) -> Capabilities:
@@ -125,6 +142,31 @@ class Leg:
             return self._capabilities
         own: Capabilities = getattr(self.engine, "capabilities", _UNKNOWN)
         return own
+
+    @property
+    def latency_s(self) -> float:
+        """Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown."""
+        return self.pace.average_s
+
+    @property
+    def load(self) -> int:
+        """Requests in flight; what others ask of an engine that counts them is among them."""
+        if not self.counts_load:
+            return self.in_flight
+        running, waiting = self.engine.running, getattr(self.engine, "waiting", 0)
+        own = (running if isinstance(running, int) else 0) + (waiting if isinstance(waiting, int) else 0)
+        # A request that this router has just sent may not have reached the engine's own count.
+        return max(self.in_flight, own)
+
+    def resting(self, now: float) -> bool:
+        """Whether it failed a moment ago, or takes nothing for the moment; it is then asked last, and not first."""
+        return self.exhausted_until > now or self.breaker.resting(now)
+
+    def remark(self, now: float) -> str:
+        """What a person who reads a route has to know of it."""
+        if self.exhausted_until > now:
+            return f", at its provider's limit for {self.exhausted_until - now:.3g} s" + self.breaker.remark(now)
+        return self.breaker.remark(now)
 
     async def generate(
         self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
@@ -135,10 +177,10 @@ class Leg:
             EngineError: Whatever went wrong; `EngineTimeout` after `timeout_s` seconds.
         """
         if self._routes:  # a router among the engines records its own attempts
-            with _held(reservation), self._booked_here():
+            with _held(reservation):
                 routed: Response = await self.engine.agenerate(request)
             return routed
-        number, started = self._start(call, request, reservation)
+        number, started = self._start(call, reservation)
         response: Response | None = None
         error: BaseException | None = None
         try:
@@ -170,11 +212,11 @@ class Leg:
         chunks = self.engine.astream(request)
         if self._routes:
             with _held(reservation):
-                async with contextlib.aclosing(self._routed(chunks)) as routed:
-                    async for one in routed:
-                        yield one
+                async with contextlib.aclosing(chunks):
+                    async for chunk in chunks:
+                        yield chunk
             return
-        number, started = self._start(call, request, reservation)
+        number, started = self._start(call, reservation)
         joiner = ChunkJoiner()
         error: BaseException | None = None
         first_at: float | None = None
@@ -182,6 +224,7 @@ class Leg:
         try:
             chunk = await _first(chunks, timeout_s)
             first_at = call.clock()
+            self.pace.answered(started, first_at)
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1
@@ -210,48 +253,17 @@ class Leg:
             if close is not None:
                 await close()
 
-    def _booked_here(self) -> contextlib.AbstractContextManager[None]:
-        """What a router among the engines books in its own ledger is booked in this one's, too."""
-        return contextlib.nullcontext() if self.ledger is None else self.ledger.around()
-
-    async def _routed(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
-        # Whoever reads the stream has a context of his own: nothing may be left in it between two chunks.
+    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
         try:
-            while True:
-                with self._booked_here():
-                    routed = await anext(chunks, None)
-                if routed is None:
-                    return
-                yield routed
-        finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                with self._booked_here():
-                    await close()
-
-    def over_budget(self, request: Request, call: Call) -> BudgetExceeded | None:
-        """Why an attempt cannot be paid from what is left of the run's budget, `None` if it can."""
-        if call.budget_usd is None:
-            return None
-        return budget_refusal(call, request, self._price(call), engine=self.name)
-
-    def _price(self, call: Call) -> Price | None:
-        if call.prices is None:
-            return None
-        price: Price | None = call.prices.price(self.model, provider=self._billed_by)
-        return price
-
-    def _start(self, call: Call, request: Request, reservation: Reservation | None) -> tuple[int, float]:
-        if call.budget_usd is not None:
-            try:
-                hold_budget(call, request, self._price(call), engine=self.name)
-            except BudgetExceeded:
-                if reservation is not None:
-                    reservation.release()
-                raise
+            call.check_budget()
+        except BudgetExceeded:
+            if reservation is not None:
+                reservation.release()
+            raise
         call.attempts += 1
         self.in_flight += 1
         started = call.clock()
+        self.pace.began(started)
         call.record(AttemptStarted(started, self.name, call.attempts))
         return call.attempts, started
 
@@ -271,18 +283,23 @@ class Leg:
         now = call.clock()
         self.in_flight -= 1
         usage = response.usage if response is not None else None
-        bill = bill_of(call, request, response, error, asked=self.model, provider=self._billed_by)
-        call.let_go(number)
-        if response is not None and response.cached:  # nothing was sent: nothing to book, nothing to learn
-            usage = Usage()
-            if reservation is not None:
-                reservation.release()
-        else:
-            self._book(call, request, response, bill, error, reservation)
-            if error is None:
-                self._learn((first_at or now) - started, now)
-            elif isinstance(error, Exception):
-                self._learn_failure(error, now)
+        model = (response.model if response is not None else None) or self.model
+        cost = call.price(model, usage)
+        if cost is None and response is not None:
+            cost = response.cost_usd  # what the engine itself says is better than not to know
+        call.spend(cost)
+        if reservation is not None:
+            reservation.settle(usage, cost, error=error, rate_limit=None if response is None else response.rate_limit)
+        if response is not None and response.rate_limit is not None:
+            self.exhausted_until = now + (response.rate_limit.exhausted_s or 0.0)
+        if self.ledger is not None:
+            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
+        if first_at is None:
+            (self.pace.answered if error is None else self.pace.gave_up)(started, now)
+        if error is None:
+            self.breaker.succeeded()
+        elif isinstance(error, Exception):
+            self._learn_failure(error, now)
         call.record(
             AttemptEnded(
                 started=started,
@@ -293,52 +310,15 @@ class Leg:
                 request=request,
                 response=response,
                 usage=usage,
-                cost_usd=bill.cost_usd,
+                cost_usd=cost,
                 error=error,
                 streamed=chunks is not None,
                 first_chunk_at=first_at,
                 chunks=chunks or 0,
                 model=self.model,
                 in_process=self._in_process,
-                cut_off=bill.cut_off,
-                estimated_usd=bill.estimated_usd,
             )
         )
-
-    def _book(
-        self,
-        call: Call,
-        request: Request,
-        response: Response | None,
-        bill: Bill,
-        error: BaseException | None,
-        reservation: Reservation | None,
-    ) -> None:
-        usage, model = (response.usage, response.model) if response is not None else (None, None)
-        call.spend(bill.cost_usd, bill.estimated_usd)
-        if reservation is not None:
-            reservation.settle(usage, bill.cost_usd)
-        if self.ledger is not None:
-            self.ledger.book(
-                self.name,
-                model or self.model,
-                usage,
-                bill.cost_usd,
-                prompt=request.prompt,
-                tags=call.tags,
-                failed=error is not None,
-                unpriced=bill.unpriced,
-                estimated_usd=bill.estimated_usd,
-            )
-
-    def _learn(self, latency_s: float, now: float) -> None:
-        self.breaker.succeeded()
-        if latency_s > self.latency_s:  # a peak counts at once, good news slowly
-            self.latency_s = latency_s
-        else:
-            weight = 2.0 ** -((now - self._at) / _EWMA_DECAY_S)
-            self.latency_s = self.latency_s * weight + latency_s * (1 - weight)
-        self._at = now
 
     def _learn_failure(self, error: Exception, now: float) -> None:
         if isinstance(error, EngineError) and not error.retryable:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import Request
+from llmops_sdk.routers._filters import Filters
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Gate, Limit
-from llmops_sdk.routers._strategies import STRATEGIES, Strategy
+from llmops_sdk.routers._limits import Gate, Limit, Limits
+from llmops_sdk.routers._runs import Runs
+from llmops_sdk.routers._strategies import Strategy, strategy_of
 
 __all__ = ["OnStreamBreak", "Table"]
 
@@ -28,6 +28,7 @@ class Table:
     """The engines of a router and its policies; see `Router` for what each means."""
 
     legs: tuple[Leg, ...]
+    filters: Filters
     strategy: Strategy
     retries: int = 2
     attempt_timeout_s: float | None = None
@@ -36,15 +37,44 @@ class Table:
     on_stream_break: OnStreamBreak = "resume"
     hedge: Hedge | None = None
     fallbacks: Mapping[str, tuple[Leg, ...]]
+    counted: Limits
     gate: Gate | None = None
+    runs: Runs = field(default_factory=Runs)
+
+    def with_legs(
+        self, instead: Mapping[Leg, Leg], strategy: Strategy, counted: Limits, limits: Limit | Sequence[Limit]
+    ) -> Table:
+        """The same for other legs: each leg that is a key of `instead` gives its place to the value."""
+        legs = tuple(instead.get(leg, leg) for leg in self.legs)
+        return replace(
+            self,
+            legs=legs,
+            filters=Filters(legs),
+            strategy=strategy,
+            fallbacks={name: tuple(instead.get(leg, leg) for leg in ones) for name, ones in self.fallbacks.items()},
+            counted=counted,
+            gate=counted.gate(legs, limits),
+            runs=Runs(),
+        )
+
+    @property
+    def all_legs(self) -> tuple[Leg, ...]:
+        """The legs, and those of the strategy (a judge)."""
+        return *self.legs, *getattr(self.strategy, "legs", ())
+
+    @property
+    def closed_with_it(self) -> tuple[Any, ...]:
+        """All engines, and what counts the limits."""
+        return *(leg.engine for leg in self.all_legs), self.counted
 
     @classmethod
     def of(
         cls,
         engines: Sequence[Any],
         ledger: Ledger,
+        counted: Limits,
         *,
-        strategy: str | Strategy,
+        strategy: str | Mapping[str, Any] | Strategy,
         retries: int,
         attempt_timeout_s: float | None,
         first_chunk_timeout_s: float | None,
@@ -54,7 +84,7 @@ class Table:
         fallbacks: Mapping[str, Sequence[str]] | None,
         limits: Limit | Sequence[Limit],
     ) -> Table:
-        """Check all that a router was given.
+        """Check all that a router was given; `counted` is what its limits have counted under the tables before.
 
         Raises:
             ConfigurationError: Something of it makes no sense; the message says what to write.
@@ -73,20 +103,23 @@ class Table:
                 raise ConfigurationError(f"`{name}` is a time over 0 seconds, not {seconds!r}")
         if on_stream_break not in ("resume", "restart", "raise"):
             raise ConfigurationError(f"`on_stream_break` is 'resume', 'restart' or 'raise', not {on_stream_break!r}")
-        if fallbacks or limits:
-            raise ConfigurationError("`fallbacks` and `limits` are not there yet; leave them out")
+        if fallbacks:
+            raise ConfigurationError("`fallbacks` are not there yet; leave them out")
         legs = tuple(engine if isinstance(engine, Leg) else Leg(engine) for engine in engines)
         _name_apart(legs)
         _take(legs, ledger)
-        chosen = _strategy(strategy)
-        _check_order(chosen, legs)
+        chosen = strategy_of(strategy, legs)
+        _take(getattr(chosen, "legs", ()), ledger)
         return cls(
             legs=legs,
+            filters=Filters(legs),
             strategy=chosen,
             retries=retries,
             on_stream_break=on_stream_break,
             hedge=_hedge(hedge),
             fallbacks=_NOBODY,
+            counted=counted,
+            gate=counted.gate(legs, limits),
             attempt_timeout_s=attempt_timeout_s,
             first_chunk_timeout_s=first_chunk_timeout_s,
             chunk_timeout_s=chunk_timeout_s,
@@ -111,31 +144,6 @@ def _hedge(hedge: Hedge | Literal["p95"] | float | None) -> Hedge | None:
     if isinstance(hedge, int | float) and not isinstance(hedge, bool):
         return Hedge(after_s=float(hedge))
     raise ConfigurationError(f"`hedge` is None, 'p95', a time in seconds or a `Hedge`, not {hedge!r}")
-
-
-def _strategy(strategy: str | Strategy) -> Strategy:
-    if isinstance(strategy, str):
-        if strategy not in STRATEGIES:
-            near = difflib.get_close_matches(strategy, STRATEGIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"no strategy is called {strategy!r}: there are {', '.join(STRATEGIES)}{hint}")
-        return STRATEGIES[strategy]()
-    if isinstance(strategy, type):
-        raise ConfigurationError(f"{strategy.__name__} is a class; write `{strategy.__name__}()`")
-    if not callable(getattr(strategy, "order", None)):
-        raise ConfigurationError(f"{strategy!r} is no strategy: it has no `order(legs, request)`")
-    return strategy
-
-
-def _check_order(strategy: Strategy, legs: tuple[Leg, ...]) -> None:
-    """Try a strategy of the user's own once, so that a wrong one is found here and not in the first run."""
-    if type(strategy) in STRATEGIES.values():
-        return
-    for leg in strategy.order(legs, Request.of("Hello")):
-        if leg not in legs:
-            raise ConfigurationError(
-                f"the strategy {type(strategy).__name__} returns {leg!r}, which is none of the legs that it was given"
-            )
 
 
 def _name_apart(legs: tuple[Leg, ...]) -> None:

@@ -1,0 +1,451 @@
+"""The gate of a router: what each engine's limits want of a request, who gets room, and who waits."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmops_sdk.calls import Call, LimitWaited
+from llmops_sdk.errors import ConfigurationError, EngineConnectionError, EngineError, LimitExceeded
+from llmops_sdk.messages import RateLimit, Request, Usage
+from llmops_sdk.routers._limits.adaptive import Adapting
+from llmops_sdk.routers._limits.counters import LocalLimits
+from llmops_sdk.routers._limits.declared import Adaptive, Limit
+from llmops_sdk.routers._limits.estimates import Estimates
+from llmops_sdk.routers._limits.gate import Gate, Reservation
+from llmops_sdk.routers._limits.lines import Lines, Waiter
+from llmops_sdk.routers._limits.meters import (
+    CONCURRENT,
+    REQUESTS,
+    TOKENS,
+    USD,
+    Blocked,
+    Demand,
+    Hold,
+    LimitStore,
+    Meter,
+    Quantity,
+)
+
+if TYPE_CHECKING:
+    from llmops_sdk.routers._leg import Leg
+
+__all__ = ["Limits"]
+
+log = logging.getLogger("llmops_sdk")
+
+_POLL_S = 0.02
+"""How often the head of a line asks a shared store for what is given back elsewhere, which nobody tells it."""
+
+_NANO = Decimal(1_000_000_000)
+_NOTHING = Usage()
+
+
+class _Unlimited:
+    """Of an engine without limits."""
+
+    def settle(
+        self,
+        usage: Usage | None,
+        cost_usd: Decimal | None,
+        /,
+        *,
+        error: BaseException | None = None,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+_UNLIMITED = _Unlimited()
+
+
+class _Measure(NamedTuple):
+    """A meter of an engine, and how its key is found: always the same, or by a tag of the run."""
+
+    meter: Meter
+    tag: str | None
+
+
+class _Measures:
+    """All that limits one engine."""
+
+    def __init__(self, shared: Sequence[_Measure], adapting: Adapting | None) -> None:
+        self.shared = tuple(shared)
+        self.adapting = adapting
+        self.estimates = Estimates()
+        wanted = {measure.meter.quantity for measure in shared}
+        self.money = USD in wanted
+        self.tokens = TOKENS in wanted or self.money
+        self.fixed: list[Demand] | None = None
+        """What every request wants, where that is the same for all."""
+        if not self.tokens and all(measure.tag is None for measure in shared):
+            self.fixed = [Demand(measure.meter, "", 1) for measure in shared]
+            if adapting is not None:
+                self.fixed.append(Demand(adapting.meter, "", 1))
+
+
+class _Room:
+    """Room that one attempt holds; see `Reservation`."""
+
+    __slots__ = ("_call", "_demands", "_gate", "_holds", "_leg", "_request", "_started", "_used")
+
+    def __init__(
+        self,
+        gate: _Admission,
+        leg: Leg,
+        request: Request,
+        call: Call,
+        holds: Sequence[_Part],
+        *,
+        used: int,
+        now: float,
+    ) -> None:
+        self._gate = gate
+        self._leg = leg
+        self._request = request
+        self._call = call
+        self._holds = holds
+        self._started = now
+        self._used = used
+
+    def settle(
+        self,
+        usage: Usage | None,
+        cost_usd: Decimal | None,
+        /,
+        *,
+        error: BaseException | None = None,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
+        now = self._call.clock()
+        measures = self._gate.measures[self._leg.name]
+        if usage is not None and error is None:
+            measures.estimates.learn(usage, self._request.n)
+        if measures.adapting is not None:
+            measures.adapting.ended(self._started, now, self._used, error, rate_limit)
+        if usage is None and error is not None and _was_refused(error):
+            usage, cost_usd = _NOTHING, Decimal(0)
+        for hold, demands in self._holds:
+            hold.end([_taken(demand, usage, cost_usd) for demand in demands], now)
+            self._gate.lines.freed(demands)
+
+    def release(self) -> None:
+        now = self._call.clock()
+        for hold, demands in self._holds:
+            hold.end([0] * len(demands), now)
+            self._gate.lines.freed(demands)
+
+
+class _Part(NamedTuple):
+    hold: Hold
+    demands: Sequence[Demand]
+
+
+def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int:
+    quantity = demand.meter.quantity
+    if quantity is TOKENS and usage is not None:
+        return usage.total_tokens
+    if quantity is USD and cost_usd is not None:
+        return _nano(cost_usd)
+    return demand.amount
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether an engine said no, or was never reached: nothing was generated then, and nobody bills for it."""
+    if isinstance(error, EngineConnectionError):
+        return error.stage in ("look-up", "connect", "tls")
+    return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
+
+
+def _nano(usd: Decimal) -> int:
+    return max(0, int((usd * _NANO).to_integral_value(ROUND_CEILING)))
+
+
+class Limits:
+    """What a router has counted so far, and who waits. It outlives a table: `gate` makes the gate of each.
+
+    Args:
+        store: Where it is counted; by default in this process.
+        wait_s: Longest wait for room, seconds, whatever the deadline; 0 waits for nothing.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+    """
+
+    def __init__(self, store: LimitStore | None = None, *, wait_s: float = 120.0) -> None:
+        if not isinstance(wait_s, int | float) or isinstance(wait_s, bool) or not 0 <= wait_s < math.inf:
+            raise ConfigurationError(f"`limit_wait_s` is a time of 0 seconds or more, not {wait_s!r}")
+        if store is not None and not all(callable(getattr(store, name, None)) for name in ("reserve", "peek")):
+            raise ConfigurationError(f"`limit_store` is a `RedisLimits(...)`, or left out; not {store!r}")
+        self.local = LocalLimits()
+        self.store = store or self.local
+        self.wait_s = float(wait_s)
+        self.lines = Lines()
+
+    def gate(self, legs: Sequence[Leg], limits: Limit | Sequence[Limit]) -> Gate | None:
+        """The gate of a router of `legs` with limits of its own; `None` where nothing is limited.
+
+        Raises:
+            ConfigurationError: A limit does not stand where it can be held.
+        """
+        own = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
+        for limit in own:
+            if not isinstance(limit, Limit):
+                raise ConfigurationError(
+                    f"`limits` of a router are `Limit(...)`, not {limit!r}; `Adaptive` belongs to a leg: "
+                    "`Leg(engine, limits=Adaptive())`"
+                )
+        measures = {leg.name: _measures(leg, own) for leg in legs}
+        if not any(one.shared or one.adapting for one in measures.values()):
+            return None
+        return _Admission(self, measures)
+
+    def waiting(self, wait_s: float) -> Limits:
+        """The same, with another longest wait for the gates that are still to be made."""
+        self.wait_s = wait_s
+        return self
+
+    async def aclose(self) -> None:
+        """Tell a shared store what is still to be told."""
+        await self.store.aclose()
+
+
+def _measures(leg: Leg, own: Sequence[Limit]) -> _Measures:
+    found: dict[tuple[str, str | None], _Measure] = {}
+    adapting: Adapting | None = None
+    for limit in (*leg.limits, *own):
+        if isinstance(limit, Adaptive):
+            if adapting is not None:
+                raise ConfigurationError(f"the leg {leg.name!r} has two `Adaptive` limits; give it one")
+            meter = Meter(
+                name=f"adaptive:{leg.name}", quantity=CONCURRENT, amount=limit.initial, of=f"engine {leg.name}"
+            )
+            adapting = Adapting(limit, meter)
+            continue
+        of_leg = any(limit is one for one in leg.limits)
+        if limit.per == "router" and of_leg:
+            raise ConfigurationError(
+                f"a limit of the leg {leg.name!r} is `per='router'`; give it to the router: `Router(..., limits=...)`"
+            )
+        scope, of, tag = _scope(leg, limit.per, of_leg=of_leg)
+        for quantity, amount in _amounts(limit):
+            name = f"{quantity.name}:{scope}"
+            before = found.get((name, tag))
+            if before is None or amount < before.meter.amount:  # of two for the same, the stricter one holds
+                meter = Meter(name=name, quantity=quantity, amount=amount, of=of)
+                found[name, tag] = _Measure(meter, tag)
+    return _Measures(list(found.values()), adapting)
+
+
+def _scope(leg: Leg, per: str, *, of_leg: bool) -> tuple[str, str, str | None]:
+    """What the counters are called, what people read, and the tag that tells them apart."""
+    if per == "router":
+        return "router", "the router", None
+    if per == "key" and (key := getattr(leg.engine, "key_id", None)) is not None:
+        return f"key:{key}", f"the key of engine {leg.name}", None
+    if per.startswith("tag:"):
+        tag = per[4:]
+        where = f"engine:{leg.name}:" if of_leg else ""
+        return f"{where}{per}", f"{tag} ", tag
+    return f"engine:{leg.name}", f"engine {leg.name}", None
+
+
+def _amounts(limit: Limit) -> list[tuple[Quantity, int]]:
+    usd = limit.usd_per_day
+    given = (
+        (REQUESTS, limit.requests_per_minute),
+        (TOKENS, limit.tokens_per_minute),
+        (CONCURRENT, limit.concurrent),
+        (USD, int(usd * _NANO) if isinstance(usd, Decimal) else None),
+    )
+    return [(quantity, amount) for quantity, amount in given if amount is not None]
+
+
+class _Admission:
+    """See `Gate`."""
+
+    def __init__(self, limits: Limits, measures: dict[str, _Measures]) -> None:
+        self.measures = measures
+        self.lines = limits.lines
+        self._local = limits.local
+        self._store = limits.store
+        self._wait_s = limits.wait_s
+        self._alone = limits.store is limits.local
+        self._unpriced: set[str | None] = set()
+
+    def refusal(self, leg: Leg, request: Request, call: Call, /) -> str | None:
+        """See `Gate.refusal`."""
+        demands = self._demands(leg, request, call)
+        if not demands:
+            return None
+        now = call.clock()
+        blocked = self._peek(demands, now)
+        if blocked is None:
+            ahead = self.lines.before(demands)
+            return None if ahead is None else f"no room: {_text(ahead[1])}, {len(ahead[0])} wait for it"
+        return f"no room: {_text(blocked.demand)}{_when(blocked, now)}"
+
+    async def reserve(self, leg: Leg, request: Request, call: Call, /) -> Reservation:
+        """See `Gate.reserve`."""
+        demands = self._demands(leg, request, call)
+        if not demands:
+            return _UNLIMITED
+        ahead = self.lines.before(demands)
+        if ahead is not None:
+            line, demand = ahead
+            raise _exceeded(Blocked(demand, None if line.last is None else line.last.at), call.clock())
+        room = await self._room(leg, demands, request, call)
+        if isinstance(room, Blocked):
+            raise _exceeded(room, call.clock())
+        return room
+
+    async def wait(self, legs: Sequence[Leg], request: Request, call: Call, /) -> tuple[Leg, Reservation]:
+        """See `Gate.wait`."""
+        started = call.clock()
+        until = started + self._wait_s
+        if call.deadline is not None:
+            until = min(until, call.deadline)
+        wanted = [(leg, self._demands(leg, request, call)) for leg in legs]
+        waiter = self.lines.waiter()
+        waited: Blocked | None = None
+        try:
+            while True:
+                now = call.clock()
+                next_at = until
+                sure = math.inf
+                for leg, demands in wanted:
+                    outcome = await self._turn(waiter, leg, demands, request, call)
+                    if not isinstance(outcome, Blocked):
+                        if waited is not None:
+                            call.record(LimitWaited(started, call.clock(), _text(waited.demand)))
+                        return leg, outcome
+                    if waited is None or outcome.sure < sure:
+                        waited = outcome
+                    sure = min(sure, outcome.sure)
+                    if self._is_head(waiter, leg):
+                        next_at = min(next_at, self._next_try(outcome, now))
+                assert waited is not None  # there was a leg at least
+                now = call.clock()
+                if sure > until or now >= until:
+                    raise _exceeded(waited, now)
+                await waiter.sleep(next_at - now)
+        finally:
+            self.lines.leave(waiter)
+
+    async def _turn(
+        self, waiter: Waiter, leg: Leg, demands: Sequence[Demand], request: Request, call: Call
+    ) -> Reservation | Blocked:
+        """Try to get room at `leg`, if it is the waiter's turn there; else stand where it has to wait."""
+        if not demands:
+            return _UNLIMITED
+        ahead = self.lines.before(demands, waiter)
+        if ahead is not None:
+            line, demand = ahead
+            self.lines.stand(waiter, leg.name, demand, None)
+            return Blocked(demand, None, line.sure())
+        outcome = await self._room(leg, demands, request, call)
+        if isinstance(outcome, Blocked):
+            self.lines.stand(waiter, leg.name, outcome.demand, outcome)
+        return outcome
+
+    def _is_head(self, waiter: Waiter, leg: Leg) -> bool:
+        place = waiter.places.get(leg.name)
+        return place is not None and place.head is waiter
+
+    def _next_try(self, blocked: Blocked, now: float) -> float:
+        at = math.inf if blocked.at is None else max(blocked.at, now)
+        if self._alone or blocked.demand.meter.name.startswith("adaptive:"):
+            return at  # what is given back earlier wakes it
+        return min(at, now + _POLL_S) if blocked.sure <= now else min(at, blocked.sure)
+
+    async def _room(self, leg: Leg, demands: Sequence[Demand], request: Request, call: Call) -> Reservation | Blocked:
+        now = call.clock()
+        adaptive = self.measures[leg.name].adapting is not None
+        # Where limits are shared, an adaptive one is still this process's own.
+        own = demands if self._alone else demands[-1:] if adaptive else ()
+        holds: list[_Part] = []
+        if own:
+            hold = self._local.reserve_at(own, now)
+            if isinstance(hold, Blocked):
+                return hold
+            holds.append(_Part(hold, own))
+        shared = demands[: len(demands) - len(own)]
+        if shared:
+            try:
+                stored = await self._store.reserve(shared, call)
+            except BaseException:
+                self._give_back(holds, call)
+                raise
+            if isinstance(stored, Blocked):
+                self._give_back(holds, call)
+                return stored
+            holds.append(_Part(stored, shared))
+        used = self._local.used(demands[-1], now) if adaptive else 0
+        return _Room(self, leg, request, call, holds, used=used, now=now)
+
+    def _give_back(self, holds: Sequence[_Part], call: Call) -> None:
+        for hold, demands in holds:
+            hold.end([0] * len(demands), call.clock())
+            self.lines.freed(demands)
+
+    def _peek(self, demands: Sequence[Demand], now: float) -> Blocked | None:
+        return self._local.peek(demands, now) or (None if self._alone else self._store.peek(demands, now))
+
+    def _demands(self, leg: Leg, request: Request, call: Call) -> list[Demand]:
+        """What a request takes of all that limits the engine; the adaptive limit last."""
+        measures = self.measures[leg.name]
+        if measures.fixed is not None:
+            return measures.fixed
+        tokens = money = 0
+        if measures.tokens:
+            usage = measures.estimates.usage(request)
+            tokens = usage.total_tokens
+            if measures.money:
+                money = self._price(leg, usage, call)
+        demands = []
+        for meter, tag in measures.shared:
+            quantity = meter.quantity
+            amount = tokens if quantity is TOKENS else money if quantity is USD else 1
+            demands.append(Demand(meter, "" if tag is None else str(call.tags.get(tag, "")), amount))
+        if measures.adapting is not None:
+            demands.append(Demand(measures.adapting.meter, "", 1))
+        return demands
+
+    def _price(self, leg: Leg, usage: Usage, call: Call) -> int:
+        cost = call.price(leg.model, usage)
+        if cost is not None:
+            return _nano(cost)
+        if leg.model not in self._unpriced and not getattr(leg.engine, "in_process", False):
+            self._unpriced.add(leg.model)
+            log.warning(
+                "the price of the model %r of engine %r is not known, so `usd_per_day` counts its requests only where "
+                "the engine says what they cost; give the router `prices=`",
+                leg.model,
+                leg.name,
+            )
+        return 0
+
+
+def _text(demand: Demand) -> str:
+    return demand.meter.text(demand.key)
+
+
+def _when(blocked: Blocked, now: float) -> str:
+    if blocked.sure == math.inf:
+        return f", and the request is larger than that ({blocked.demand.amount:,})"
+    return "" if blocked.at is None else f", free in {max(blocked.at - now, 0.0):.3g} s"
+
+
+def _exceeded(blocked: Blocked, now: float) -> LimitExceeded:
+    at = blocked.at if blocked.at is not None or math.isinf(blocked.sure) else blocked.sure
+    return LimitExceeded(
+        f"no room: {_text(blocked.demand)}{_when(blocked, now)}",
+        limit=_text(blocked.demand),
+        retry_after_s=None if at is None else max(at - now, 0.0),
+    )
