@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.calls import Call, LimitWaited
 from llmops_sdk.errors import ConfigurationError, EngineConnectionError, EngineError, LimitExceeded
 from llmops_sdk.messages import RateLimit, Request, Usage
-from llmops_sdk.routers._limits.adaptive import Adapting
 from llmops_sdk.routers._limits.counters import LocalLimits
-from llmops_sdk.routers._limits.declared import Adaptive, Limit
-from llmops_sdk.routers._limits.estimates import Estimates
+from llmops_sdk.routers._limits.declared import Limit
 from llmops_sdk.routers._limits.gate import Gate, Reservation
 from llmops_sdk.routers._limits.lines import Lines, Waiter
-from llmops_sdk.routers._limits.meters import (
-    CONCURRENT,
-    REQUESTS,
-    TOKENS,
-    USD,
-    Blocked,
-    Demand,
-    Hold,
-    LimitStore,
-    Meter,
-    Quantity,
-)
+from llmops_sdk.routers._limits.measures import Measures, measures_of, nano_usd
+from llmops_sdk.routers._limits.meters import TOKENS, USD, Blocked, Demand, Hold, LimitStore
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._leg import Leg
 
 __all__ = ["Limits"]
 
-log = logging.getLogger("llmops_sdk")
-
 _POLL_S = 0.02
 """How often the head of a line asks a shared store for what is given back elsewhere, which nobody tells it."""
 
-_NANO = Decimal(1_000_000_000)
 _NOTHING = Usage()
 
 
@@ -63,31 +47,6 @@ class _Unlimited:
 
 
 _UNLIMITED = _Unlimited()
-
-
-class _Measure(NamedTuple):
-    """A meter of an engine, and how its key is found: always the same, or by a tag of the run."""
-
-    meter: Meter
-    tag: str | None
-
-
-class _Measures:
-    """All that limits one engine."""
-
-    def __init__(self, shared: Sequence[_Measure], adapting: Adapting | None) -> None:
-        self.shared = tuple(shared)
-        self.adapting = adapting
-        self.estimates = Estimates()
-        wanted = {measure.meter.quantity for measure in shared}
-        self.money = USD in wanted
-        self.tokens = TOKENS in wanted or self.money
-        self.fixed: list[Demand] | None = None
-        """What every request wants, where that is the same for all."""
-        if not self.tokens and all(measure.tag is None for measure in shared):
-            self.fixed = [Demand(measure.meter, "", 1) for measure in shared]
-            if adapting is not None:
-                self.fixed.append(Demand(adapting.meter, "", 1))
 
 
 class _Room:
@@ -152,7 +111,7 @@ def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int
     if quantity is TOKENS and usage is not None:
         return usage.total_tokens
     if quantity is USD and cost_usd is not None:
-        return _nano(cost_usd)
+        return nano_usd(cost_usd)
     return demand.amount
 
 
@@ -161,10 +120,6 @@ def _was_refused(error: BaseException) -> bool:
     if isinstance(error, EngineConnectionError):
         return error.stage in ("look-up", "connect", "tls")
     return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
-
-
-def _nano(usd: Decimal) -> int:
-    return max(0, int((usd * _NANO).to_integral_value(ROUND_CEILING)))
 
 
 class Limits:
@@ -201,8 +156,8 @@ class Limits:
                     f"`limits` of a router are `Limit(...)`, not {limit!r}; `Adaptive` belongs to a leg: "
                     "`Leg(engine, limits=Adaptive())`"
                 )
-        measures = {leg.name: _measures(leg, own) for leg in legs}
-        if not any(one.shared or one.adapting for one in measures.values()):
+        measures = {leg.name: measures_of(leg, own) for leg in legs}
+        if not any(one.limits_something for one in measures.values()):
             return None
         return _Admission(self, measures)
 
@@ -216,72 +171,20 @@ class Limits:
         await self.store.aclose()
 
 
-def _measures(leg: Leg, own: Sequence[Limit]) -> _Measures:
-    found: dict[tuple[str, str | None], _Measure] = {}
-    adapting: Adapting | None = None
-    for limit in (*leg.limits, *own):
-        if isinstance(limit, Adaptive):
-            if adapting is not None:
-                raise ConfigurationError(f"the leg {leg.name!r} has two `Adaptive` limits; give it one")
-            meter = Meter(
-                name=f"adaptive:{leg.name}", quantity=CONCURRENT, amount=limit.initial, of=f"engine {leg.name}"
-            )
-            adapting = Adapting(limit, meter)
-            continue
-        of_leg = any(limit is one for one in leg.limits)
-        if limit.per == "router" and of_leg:
-            raise ConfigurationError(
-                f"a limit of the leg {leg.name!r} is `per='router'`; give it to the router: `Router(..., limits=...)`"
-            )
-        scope, of, tag = _scope(leg, limit.per, of_leg=of_leg)
-        for quantity, amount in _amounts(limit):
-            name = f"{quantity.name}:{scope}"
-            before = found.get((name, tag))
-            if before is None or amount < before.meter.amount:  # of two for the same, the stricter one holds
-                meter = Meter(name=name, quantity=quantity, amount=amount, of=of)
-                found[name, tag] = _Measure(meter, tag)
-    return _Measures(list(found.values()), adapting)
-
-
-def _scope(leg: Leg, per: str, *, of_leg: bool) -> tuple[str, str, str | None]:
-    """What the counters are called, what people read, and the tag that tells them apart."""
-    if per == "router":
-        return "router", "the router", None
-    if per == "key" and (key := getattr(leg.engine, "key_id", None)) is not None:
-        return f"key:{key}", f"the key of engine {leg.name}", None
-    if per.startswith("tag:"):
-        tag = per[4:]
-        where = f"engine:{leg.name}:" if of_leg else ""
-        return f"{where}{per}", f"{tag} ", tag
-    return f"engine:{leg.name}", f"engine {leg.name}", None
-
-
-def _amounts(limit: Limit) -> list[tuple[Quantity, int]]:
-    usd = limit.usd_per_day
-    given = (
-        (REQUESTS, limit.requests_per_minute),
-        (TOKENS, limit.tokens_per_minute),
-        (CONCURRENT, limit.concurrent),
-        (USD, int(usd * _NANO) if isinstance(usd, Decimal) else None),
-    )
-    return [(quantity, amount) for quantity, amount in given if amount is not None]
-
-
 class _Admission:
     """See `Gate`."""
 
-    def __init__(self, limits: Limits, measures: dict[str, _Measures]) -> None:
+    def __init__(self, limits: Limits, measures: dict[str, Measures]) -> None:
         self.measures = measures
         self.lines = limits.lines
         self._local = limits.local
         self._store = limits.store
         self._wait_s = limits.wait_s
         self._alone = limits.store is limits.local
-        self._unpriced: set[str | None] = set()
 
     def refusal(self, leg: Leg, request: Request, call: Call, /) -> str | None:
         """See `Gate.refusal`."""
-        demands = self._demands(leg, request, call)
+        demands = self.measures[leg.name].demands(request, call)
         if not demands:
             return None
         now = call.clock()
@@ -293,7 +196,7 @@ class _Admission:
 
     async def reserve(self, leg: Leg, request: Request, call: Call, /) -> Reservation:
         """See `Gate.reserve`."""
-        demands = self._demands(leg, request, call)
+        demands = self.measures[leg.name].demands(request, call)
         if not demands:
             return _UNLIMITED
         ahead = self.lines.before(demands)
@@ -311,7 +214,7 @@ class _Admission:
         until = started + self._wait_s
         if call.deadline is not None:
             until = min(until, call.deadline)
-        wanted = [(leg, self._demands(leg, request, call)) for leg in legs]
+        wanted = [(leg, self.measures[leg.name].demands(request, call)) for leg in legs]
         waiter = self.lines.waiter()
         waited: Blocked | None = None
         try:
@@ -396,40 +299,6 @@ class _Admission:
 
     def _peek(self, demands: Sequence[Demand], now: float) -> Blocked | None:
         return self._local.peek(demands, now) or (None if self._alone else self._store.peek(demands, now))
-
-    def _demands(self, leg: Leg, request: Request, call: Call) -> list[Demand]:
-        """What a request takes of all that limits the engine; the adaptive limit last."""
-        measures = self.measures[leg.name]
-        if measures.fixed is not None:
-            return measures.fixed
-        tokens = money = 0
-        if measures.tokens:
-            usage = measures.estimates.usage(request)
-            tokens = usage.total_tokens
-            if measures.money:
-                money = self._price(leg, usage, call)
-        demands = []
-        for meter, tag in measures.shared:
-            quantity = meter.quantity
-            amount = tokens if quantity is TOKENS else money if quantity is USD else 1
-            demands.append(Demand(meter, "" if tag is None else str(call.tags.get(tag, "")), amount))
-        if measures.adapting is not None:
-            demands.append(Demand(measures.adapting.meter, "", 1))
-        return demands
-
-    def _price(self, leg: Leg, usage: Usage, call: Call) -> int:
-        cost = call.price(leg.model, usage)
-        if cost is not None:
-            return _nano(cost)
-        if leg.model not in self._unpriced and not getattr(leg.engine, "in_process", False):
-            self._unpriced.add(leg.model)
-            log.warning(
-                "the price of the model %r of engine %r is not known, so `usd_per_day` counts its requests only where "
-                "the engine says what they cost; give the router `prices=`",
-                leg.model,
-                leg.name,
-            )
-        return 0
 
 
 def _text(demand: Demand) -> str:
