@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from llmops_sdk.calls import Call, Escalated
-from llmops_sdk.errors import AllEnginesFailed, EngineError
+from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._plan import FAILURES, Plan
+from llmops_sdk.routers._race import Race
 
 __all__ = ["answered"]
 
@@ -21,18 +23,30 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
     second_best: Response | None = None
     while True:
         try:
-            leg, timeout_s, reservation = await plan.next()
-        except AllEnginesFailed:
+            answer = await _attempt(plan, request, call)
+        except (*FAILURES, DeadlineExceeded):
             if second_best is not None:
                 return second_best
             raise
-        try:
-            response = await leg.generate(request, call, timeout_s, reservation)
-        except (EngineError, AllEnginesFailed) as exc:
-            plan.failed(leg, exc)
+        if answer is None:
             continue
+        leg, response = answer
         why = None if plan.escalates is None else await plan.escalates(leg, request, response)
         if why is None:
             return response
         call.record(Escalated(call.clock(), leg.name, why))
         second_best = response
+
+
+async def _attempt(plan: Plan, request: Request, call: Call) -> tuple[Leg, Response] | None:
+    """The answer of the next engine, or of one that was asked beside it; `None` when the one after has to be asked."""
+    turn = await plan.next()
+    table = plan.table
+    if table.hedge is not None and table.hedge_budget is not None and plan.has_fresh:
+        return await Race(plan, request, call, table.hedge, table.hedge_budget, turn).run()
+    leg, timeout_s, reservation = turn
+    try:
+        return leg, await leg.generate(request, call, timeout_s, reservation)
+    except FAILURES as exc:
+        plan.failed(leg, exc)
+        return None

@@ -11,23 +11,56 @@ from typing import Any
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import (
+    BadRequestError,
     BudgetExceeded,
     ConfigurationError,
+    ContentFilteredError,
     EngineConnectionError,
     EngineError,
     EngineTimeout,
+    LimitExceeded,
     LlmopsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._breaker import Breaker, Circuit
+from llmops_sdk.routers._latencies import Latencies, usual_s
 from llmops_sdk.routers._limits import Limit, Reservation
 
-__all__ = ["Leg"]
+__all__ = ["Leg", "Times"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
+_DEFAULT_BREAKER = Breaker()
+_LATE_QUANTILE = 0.95
+_OF_THE_REQUEST = (
+    BadRequestError,
+    BudgetExceeded,
+    ContentFilteredError,
+    LimitExceeded,
+    NotFoundError,
+    PermissionDeniedError,
+)
+"""Errors that say nothing of the engine: another request may be answered. (A wrong key fails them all.)"""
+
+
+class Times:
+    """How long answers took.
+
+    Attributes:
+        whole: To the end of a whole answer.
+        first: To the first chunk of a stream.
+    """
+
+    __slots__ = ("first", "whole")
+
+    def __init__(self) -> None:
+        self.whole = Latencies()
+        self.first = Latencies()
 
 
 class Leg:
@@ -43,14 +76,18 @@ class Leg:
             list or tuple gives several values.
         limits: How much it may be asked; see `Limit`.
         capabilities: What it can do, in place of what it says of itself.
+        breaker: When it is taken out, in place of what its router says.
 
     Attributes:
         engine: The engine.
         name: Its name.
         model: The model that it asks for by default.
+        provider: Whose service it is, as the engine says.
         in_flight: Requests that it is answering for us now.
         latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
         breaker: Whether it is fit to be asked.
+        times: How long its answers took.
+        peers: How long those of all legs of its router took; the router sets it.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
     Raises:
@@ -61,7 +98,7 @@ class Leg:
         "_at",
         "_capabilities",
         "_in_process",
-        "_provider",
+        "_own_breaker",
         "_routes",
         "breaker",
         "engine",
@@ -71,7 +108,10 @@ class Leg:
         "limits",
         "model",
         "name",
+        "peers",
+        "provider",
         "tags",
+        "times",
         "weight",
     )
 
@@ -84,6 +124,7 @@ class Leg:
         tags: Mapping[str, Any] | None = None,
         limits: Limit | tuple[Limit, ...] = (),
         capabilities: Capabilities | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         _require_engine(engine)
         self.engine = engine
@@ -96,12 +137,15 @@ class Leg:
         self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
         self.in_flight = 0
         self.latency_s = 0.0
-        self.breaker = Breaker()
+        self._own_breaker = breaker
+        self.breaker = Circuit(breaker or _DEFAULT_BREAKER)
+        self.times = Times()
+        self.peers: Times | None = None
         self.ledger: Ledger | None = None
         self._at = 0.0
         self._capabilities = capabilities
         self._routes = bool(getattr(engine, "routes", False))
-        self._provider = getattr(engine, "provider", "custom")
+        self.provider: str = getattr(engine, "provider", "custom")
         self._in_process = bool(getattr(engine, "in_process", False))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,6 +155,7 @@ class Leg:
             "tags": self.tags,
             "limits": self.limits,
             "capabilities": self._capabilities,
+            "breaker": self._own_breaker,
         }
         return _leg_again, (self.engine, options)
 
@@ -122,6 +167,40 @@ class Leg:
         own: Capabilities = getattr(self.engine, "capabilities", _UNKNOWN)
         return own
 
+    def join(self, ledger: Ledger, peers: Times, breaker: Breaker | None) -> None:
+        """Become a leg of a router: book there, learn with its other legs, and go by its breaker unless it has one."""
+        self.ledger = ledger
+        self.peers = peers
+        policy = self._own_breaker or breaker or _DEFAULT_BREAKER
+        if policy != self.breaker.policy:  # after a reload what was learnt stays, unless it was learnt by other rules
+            self.breaker = Circuit(policy)
+
+    def usual_s(self, quantile: float = _LATE_QUANTILE, *, first_chunk: bool = False) -> float | None:
+        """Seconds within which a share `quantile` of its answers comes (of its first chunks), `None` while unknown.
+
+        Known by its own last answers once there are 20; until then by those of all legs of the router, from 5 on.
+        """
+        if first_chunk:
+            return usual_s(self.times.first, None if self.peers is None else self.peers.first, quantile)
+        return usual_s(self.times.whole, None if self.peers is None else self.peers.whole, quantile)
+
+    def refusal(self, now: float) -> str | None:
+        """Why its breaker does not let it be asked now, `None` when it does. Looks at what is under way, too."""
+        breaker = self.breaker
+        if breaker.look_at <= now:
+            usual = self.usual_s()
+            breaker.watch(now, self.usual_s(first_chunk=True) if usual is None else usual)
+        return breaker.refusal(now) if breaker.trouble else None
+
+    def overtaken(self, after_s: float, now: float, *, first_chunk: bool = False) -> None:
+        """It lost a race to another engine, which had been asked after it had taken `after_s` seconds.
+
+        Counted as an answer that took a little less than that: so its usual time is no longer and no shorter for it.
+        """
+        times = self.times
+        (times.first if first_chunk else times.whole).add(after_s * 0.96)  # a bucket ends where the next one begins
+        self.breaker.overtaken(now)
+
     async def generate(
         self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
     ) -> Response:
@@ -130,11 +209,12 @@ class Leg:
         Raises:
             EngineError: Whatever went wrong; `EngineTimeout` after `timeout_s` seconds.
         """
-        if self._routes:  # a router among the engines records its own attempts
-            with _held(reservation):
-                routed: Response = await self.engine.agenerate(request)
+        if self._routes:
+            with self._routed(call, reservation, whole=True):
+                async with asyncio.timeout(timeout_s):
+                    routed: Response = await self.engine.agenerate(request)
             return routed
-        number, started = self._start(call, reservation)
+        number, started, ticket = self._start(call, reservation)
         response: Response | None = None
         error: BaseException | None = None
         try:
@@ -152,7 +232,7 @@ class Leg:
                 raise
             raise error from exc
         finally:
-            self._end(call, request, number, started, response, error, reservation=reservation)
+            self._end(call, request, number, started, response, error, ticket=ticket, reservation=reservation)
         return response
 
     async def stream(
@@ -165,12 +245,12 @@ class Leg:
         """
         chunks = self.engine.astream(request)
         if self._routes:
-            with _held(reservation):
+            with self._routed(call, reservation, whole=False):
                 async with contextlib.aclosing(chunks):
                     async for chunk in chunks:
                         yield chunk
             return
-        number, started = self._start(call, reservation)
+        number, started, ticket = self._start(call, reservation)
         joiner = ChunkJoiner()
         error: BaseException | None = None
         first_at: float | None = None
@@ -178,6 +258,7 @@ class Leg:
         try:
             chunk = await _first(chunks, timeout_s)
             first_at = call.clock()
+            self.breaker.heard(ticket)
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1
@@ -198,6 +279,7 @@ class Leg:
                 started,
                 response,
                 error,
+                ticket=ticket,
                 reservation=reservation,
                 first_at=first_at,
                 chunks=count,
@@ -206,7 +288,7 @@ class Leg:
             if close is not None:
                 await close()
 
-    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
+    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float, int]:
         try:
             call.check_budget()
         except BudgetExceeded:
@@ -217,7 +299,7 @@ class Leg:
         self.in_flight += 1
         started = call.clock()
         call.record(AttemptStarted(started, self.name, call.attempts))
-        return call.attempts, started
+        return call.attempts, started, self.breaker.begin(started)
 
     def _end(
         self,
@@ -228,6 +310,7 @@ class Leg:
         response: Response | None,
         error: BaseException | None,
         *,
+        ticket: int,
         reservation: Reservation | None,
         first_at: float | None = None,
         chunks: int | None = None,
@@ -245,15 +328,26 @@ class Leg:
         if self.ledger is not None:
             self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
         if error is None:
-            self._learn((first_at or now) - started, now)
-        elif isinstance(error, Exception):
-            self._learn_failure(error, now)
+            took_s = (first_at or now) - started
+            self._learn_latency(took_s, now)
+            times, peers = self.times, self.peers
+            if first_at is None:
+                times.whole.add(took_s)
+                if peers is not None:
+                    peers.whole.add(took_s)
+            else:
+                times.first.add(took_s)
+                if peers is not None:
+                    peers.first.add(took_s)
+            self.breaker.succeeded(ticket, now)
+        else:
+            self._learn_failure(error, ticket, now)
         call.record(
             AttemptEnded(
                 started=started,
                 at=now,
                 engine=self.name,
-                provider=self._provider,
+                provider=self.provider,
                 number=number,
                 request=request,
                 response=response,
@@ -268,8 +362,7 @@ class Leg:
             )
         )
 
-    def _learn(self, latency_s: float, now: float) -> None:
-        self.breaker.succeeded()
+    def _learn_latency(self, latency_s: float, now: float) -> None:
         if latency_s > self.latency_s:  # a peak counts at once, good news slowly
             self.latency_s = latency_s
         else:
@@ -277,10 +370,41 @@ class Leg:
             self.latency_s = self.latency_s * weight + latency_s * (1 - weight)
         self._at = now
 
-    def _learn_failure(self, error: Exception, now: float) -> None:
-        if isinstance(error, EngineError) and not error.retryable:
-            return  # the request or the key is wrong, not the engine
-        self.breaker.failed(now, getattr(error, "retry_after_s", None))
+    def _learn_failure(self, error: BaseException, ticket: int, now: float) -> None:
+        retry_after_s = getattr(error, "retry_after_s", None)
+        if isinstance(error, RateLimitError):
+            self.breaker.rested(now, retry_after_s, ticket)
+        elif not isinstance(error, Exception) or isinstance(error, _OF_THE_REQUEST):
+            self.breaker.dropped(ticket)
+        else:
+            self.breaker.failed(ticket, now, type(error).__name__)
+            if retry_after_s is not None:
+                self.breaker.rested(now, retry_after_s)
+
+    @contextlib.contextmanager
+    def _routed(self, call: Call, reservation: Reservation | None, *, whole: bool) -> Iterator[None]:
+        """A router among the engines at work: it records its own attempts, which say what they took."""
+        self.in_flight += 1
+        started = call.clock()
+        ticket = self.breaker.begin(started)
+        try:
+            yield
+        except BaseException as exc:
+            error = self._typed(exc, None)
+            self._learn_failure(error, ticket, call.clock())
+            if error is exc:
+                raise
+            raise error from exc
+        else:
+            now = call.clock()
+            if whole:
+                self._learn_latency(now - started, now)
+                self.times.whole.add(now - started)
+            self.breaker.succeeded(ticket, now)
+        finally:
+            self.in_flight -= 1
+            if reservation is not None:
+                reservation.settle(None, None)
 
     def _typed(self, exc: BaseException, timeout_s: float | None, *, partial_text: str = "") -> BaseException:
         """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is."""
@@ -301,16 +425,6 @@ class Leg:
 
 def _leg_again(engine: Any, options: dict[str, Any]) -> Leg:
     return Leg(engine, **options)
-
-
-@contextlib.contextmanager
-def _held(reservation: Reservation | None) -> Iterator[None]:
-    """Room that is held while a router among the engines is at work, whose own attempts say what they took."""
-    try:
-        yield
-    finally:
-        if reservation is not None:
-            reservation.settle(None, None)
 
 
 async def _first(chunks: AsyncIterator[Chunk], timeout_s: float | None) -> Chunk | None:

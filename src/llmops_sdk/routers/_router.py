@@ -12,10 +12,12 @@ from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
 from llmops_sdk.messages import Chunk, Message, Request, Response
 from llmops_sdk.routers._answering import answered
+from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._retries import Retries, Rule
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table
@@ -44,11 +46,13 @@ class Router(Engine):
     Every engine is tried at least once before the router gives up; `retries` allows more attempts when there are
     fewer engines than that. Going to another engine costs no wait; coming back to one waits with exponential
     back-off and full jitter, or as long as its `Retry-After` says. What cannot succeed is not repeated: a bad
-    request fails at once, a wrong key or an unknown model only sends the request elsewhere. An engine that has just
-    failed is asked last for a while.
+    request fails at once, a wrong key or an unknown model only sends the request elsewhere; see `Retries`. An engine
+    that has just failed is asked last for a while, and one that goes on failing, or hangs, is not asked at all until
+    a probe succeeds; see `Breaker`. When that is so for all of them, the one whose next probe is nearest is asked:
+    no request fails without an engine having been asked.
 
-    With a deadline the time that is left is shared out over the attempts that are left, so that an engine that hangs
-    cannot eat all of it.
+    With a deadline the time that is left is shared out over the engines that are left, so that an engine that hangs
+    cannot eat all of it. With `hedge`, a second engine is asked beside one that is slow; see `Hedge`.
 
     When a stream breaks, `on_stream_break` decides. `"resume"` and `"restart"`: another engine answers from the
     start, what was already emitted is matched and not repeated, and the stream goes on where it broke; if the new
@@ -57,13 +61,16 @@ class Router(Engine):
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
         strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own.
-        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts.
+        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts; or by class
+            of error, `{RateLimitError: 5, ServerError: 0}`; or all of a `Retries`.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
         chunk_timeout_s: In a stream: seconds from one chunk to the next.
         on_stream_break: What to do when a stream breaks in the middle.
         hedge: Ask a second engine beside a slow one: `"p95"`, after a number of seconds, or a `Hedge`.
-        fallbacks: Engine -> engines to go to when it fails, in that order, before any other.
+        breaker: When an engine is taken out for a while, and when it is tried again; by default as `Breaker` says.
+        fallbacks: Engine -> engines to go to when it fails, in that order, before any other:
+            `{"small": ["large", "other"]}`.
         limits: How much may be asked of the router, or through it of its engines; see `Limit`.
         prices: Prices of models, for requests that come without a pipeline; by default the built-in table.
         name: Name of the router in the record.
@@ -82,12 +89,13 @@ class Router(Engine):
         /,
         *,
         strategy: str | Strategy = "latency",
-        retries: int = 2,
+        retries: int | Retries | Mapping[type[BaseException], Rule] = 2,
         attempt_timeout_s: float | None = None,
         first_chunk_timeout_s: float | None = None,
         chunk_timeout_s: float | None = None,
         on_stream_break: OnStreamBreak = "resume",
         hedge: Hedge | Literal["p95"] | float | None = None,
+        breaker: Breaker | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         limits: Limit | Sequence[Limit] = (),
         prices: PriceTable | None = None,
@@ -106,6 +114,7 @@ class Router(Engine):
             chunk_timeout_s=chunk_timeout_s,
             on_stream_break=on_stream_break,
             hedge=hedge,
+            breaker=breaker,
             fallbacks=fallbacks,
             limits=limits,
         )
