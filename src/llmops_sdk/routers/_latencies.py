@@ -67,11 +67,11 @@ class Latencies:
         if not self._total:
             return 0.0
         rank = math.ceil(q * self._total)
-        for bucket, count in enumerate(self._counts):
-            rank -= count
-            if rank <= 0:
-                break
-        seconds = _SHORTEST_S * 2.0 ** (bucket / _PER_DOUBLING)
+        bucket = -1
+        while rank > 0:
+            bucket += 1
+            rank -= self._counts[bucket]
+        seconds = _SHORTEST_S * math.pow(2.0, bucket / _PER_DOUBLING)
         self._known[q] = seconds
         return seconds
 

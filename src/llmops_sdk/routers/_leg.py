@@ -28,7 +28,7 @@ from llmops_sdk.errors import (
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker, Circuit
-from llmops_sdk.routers._latencies import Latencies, usual_s
+from llmops_sdk.routers._latencies import OWN_ANSWERS, Latencies, usual_s
 from llmops_sdk.routers._limits import Limit, Reservation
 
 __all__ = ["Leg", "Times"]
@@ -330,15 +330,7 @@ class Leg:
         if error is None:
             took_s = (first_at or now) - started
             self._learn_latency(took_s, now)
-            times, peers = self.times, self.peers
-            if first_at is None:
-                times.whole.add(took_s)
-                if peers is not None:
-                    peers.whole.add(took_s)
-            else:
-                times.first.add(took_s)
-                if peers is not None:
-                    peers.first.add(took_s)
+            self._count(took_s, whole=first_at is None)
             self.breaker.succeeded(ticket, now)
         else:
             self._learn_failure(error, ticket, now)
@@ -370,6 +362,14 @@ class Leg:
             self.latency_s = self.latency_s * weight + latency_s * (1 - weight)
         self._at = now
 
+    def _count(self, took_s: float, *, whole: bool) -> None:
+        times, peers = self.times, self.peers
+        own = times.whole if whole else times.first
+        own.add(took_s)
+        # The peers' times stand in for those of engines without their own, for which some of them are enough.
+        if peers is not None and (len(own) < OWN_ANSWERS or not len(own) & 7):
+            (peers.whole if whole else peers.first).add(took_s)
+
     def _learn_failure(self, error: BaseException, ticket: int, now: float) -> None:
         retry_after_s = getattr(error, "retry_after_s", None)
         if isinstance(error, RateLimitError):
@@ -399,7 +399,7 @@ class Leg:
             now = call.clock()
             if whole:
                 self._learn_latency(now - started, now)
-                self.times.whole.add(now - started)
+                self._count(now - started, whole=True)
             self.breaker.succeeded(ticket, now)
         finally:
             self.in_flight -= 1

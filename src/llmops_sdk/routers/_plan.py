@@ -82,7 +82,9 @@ class Plan:
         self._request = request
         self.call = call
         self.order, self.refused, self._shut = arranged(table, request, call)
-        self._left = deque(leg for leg in self.order if leg not in self._shut)
+        self._left = deque(self.order)
+        if self._shut and self.order[0] in self._shut:
+            self._left.clear()
         self._again: list[_Again] = []
         self._asked = 0
         self._waits = 0
@@ -117,7 +119,8 @@ class Plan:
             UnsupportedError: None of the engines can take the request.
         """
         while True:
-            self._check_deadline()
+            if self.call.deadline_s is not None:
+                self._check_deadline(self.call.deadline_s)
             self._put_shut_aside()
             last_resort = not self._left
             if last_resort:
@@ -147,9 +150,8 @@ class Plan:
         self._left.remove(leg)
         return leg, reservation
 
-    def _check_deadline(self) -> None:
-        deadline_s = self.call.deadline_s
-        if deadline_s is None or self.call.clock() < self.call.started + deadline_s:
+    def _check_deadline(self, deadline_s: float) -> None:
+        if self.call.clock() < self.call.started + deadline_s:
             return
         if self.attempts:
             self._give_up(because=f" within the deadline of {deadline_s:.3g} s")

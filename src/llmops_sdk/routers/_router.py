@@ -61,8 +61,8 @@ class Router(Engine):
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
         strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own.
-        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts; or by class
-            of error, `{RateLimitError: 5, ServerError: 0}`; or all of a `Retries`.
+        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts; or by
+            class of error, `{RateLimitError: 5, ServerError: 0}`; or all of a `Retries`.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
         chunk_timeout_s: In a stream: seconds from one chunk to the next.
