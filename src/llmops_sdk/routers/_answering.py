@@ -5,9 +5,8 @@ from __future__ import annotations
 from llmops_sdk.calls import Call, Escalated
 from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._plan import FAILURES, Plan
-from llmops_sdk.routers._race import Race
+from llmops_sdk.routers._race import Answer, Race
 
 __all__ = ["answered"]
 
@@ -38,12 +37,12 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         second_best = response
 
 
-async def _attempt(plan: Plan, request: Request, call: Call) -> tuple[Leg, Response] | None:
+async def _attempt(plan: Plan, request: Request, call: Call) -> Answer | None:
     """The answer of the next engine, or of one that was asked beside it; `None` when the one after has to be asked."""
     turn = await plan.next()
     table = plan.table
-    if table.hedge is not None and table.hedge_budget is not None and plan.has_fresh:
-        return await Race(plan, request, call, table.hedge, table.hedge_budget, turn).run()
+    if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
+        return await Race(plan, request, table.hedge, table.hedge_budget, turn).run(turn)
     leg, timeout_s, reservation = turn
     try:
         return leg, await leg.generate(request, call, timeout_s, reservation)

@@ -17,6 +17,7 @@ _ASKED_LAST_S = 1.0
 _RESTS_S = 1.0  # after a 429 that does not say for how long
 _MOST_S = 30.0
 _LOOK_AGAIN_S = 0.05
+_EVERY_TENTH = 0.1
 _NEVER = -math.inf
 
 
@@ -30,8 +31,10 @@ class Breaker:
     engine for just as long as its `Retry-After` says. After a time that doubles from one opening to the next, one
     request at a time is let through: if it is answered the breaker closes, and if not it opens for longer.
 
-    The defaults take a dead engine out after 5 requests, as Envoy does, and by rate half of 20 or more have to fail:
-    an engine that fails every tenth time stays (five in a row happen to it once in 100,000 requests).
+    The defaults take a dead engine out after 5 requests, as Envoy does, and by rate half of 20 or more have to fail. An
+    engine that fails now and then stays: five in a row happen once in 100,000 requests to one that fails every tenth
+    time, and one that failed more often than that in the window has to fail more often in a row, so that it is as
+    unlikely for that one, too.
 
     Sources: Envoy's outlier detection (5 in a row; out for 30 s times the number of times, with jitter;
     https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/outlier_detection.proto), resilience4j (half
@@ -39,7 +42,7 @@ class Breaker:
     for 5 s; https://www.pollydocs.org/strategies/circuit-breaker.html).
 
     Attributes:
-        failures: Failures in a row that open it, `>= 1`.
+        failures: Failures in a row that open it, `>= 1`; more for an engine that failed every tenth time or more often.
         failure_rate: Share of failures in the window that opens it, `0 < failure_rate <= 1`.
         window_s: Length of the window, seconds.
         minimum_calls: Fewer answers and failures in the window do not open it by their share, `>= 1`.
@@ -48,7 +51,8 @@ class Breaker:
             at once.
         most_open_s: The most seconds for which it is open.
         slow_factor: A request that has been under way for so many times the 95th percentile of the engine's answers
-            counts as a failure while it hangs, `>= 1`; `None`: requests under way are not watched.
+            counts as one of the failures in a row while it hangs, `>= 1`; `None`: requests under way are not watched.
+            Any answer in between breaks the row, and closes a breaker that opened for this.
 
     Raises:
         ConfigurationError: A number makes no sense.
@@ -60,7 +64,7 @@ class Breaker:
     minimum_calls: int = 20
     open_s: float = 5.0
     most_open_s: float = 60.0
-    slow_factor: float | None = 3.0
+    slow_factor: float | None = 1.5
 
     def __post_init__(self) -> None:
         for name in ("failures", "minimum_calls"):
@@ -97,6 +101,7 @@ class Circuit:
         "_bad",
         "_closed_at",
         "_good",
+        "_heard_at",
         "_last_before_opening",
         "_late",
         "_open_until",
@@ -124,6 +129,7 @@ class Circuit:
         self._ticket = 0
         self._under_way: OrderedDict[int, float] = OrderedDict()
         self._late: set[int] = set()  # under way, and counted as failures already
+        self._heard_at = _NEVER
         self._good = self._bad = 0  # in the slot that ends at:
         self._slot_ends = _NEVER
         self._past: deque[tuple[float, int, int]] = deque()
@@ -170,6 +176,13 @@ class Circuit:
         """Whether the last that was heard of the engine, a moment ago, was a failure; it is then asked last."""
         return self.failures > 0 and self._asked_last_until > now
 
+    def quiet(self, now: float, half_s: float) -> bool:
+        """Whether nothing came although a request is under way for longer than half of the answers take, `half_s`."""
+        if self._late:
+            return self._heard_at <= now - half_s
+        oldest = next(iter(self._under_way.values()), now)
+        return now - oldest > half_s and self._heard_at <= oldest
+
     def remark(self, now: float) -> str:
         """What a person who reads a route has to know of an engine that is not refused."""
         if self._open_until is not None and self._open_until <= now:
@@ -188,13 +201,15 @@ class Circuit:
             self._probe = ticket
         return ticket
 
-    def heard(self, ticket: int) -> None:
+    def heard(self, ticket: int, now: float) -> None:
         """A stream has begun: it does not hang, however long it takes from here."""
         self._under_way.pop(ticket, None)
+        self._heard_at = now
 
     def succeeded(self, ticket: int, now: float) -> None:
         """An answer came."""
         self._under_way.pop(ticket, None)
+        self._heard_at = now
         if now >= self._slot_ends:
             self._turn(now)
         self._good += 1
@@ -206,10 +221,12 @@ class Circuit:
     def failed(self, ticket: int, now: float, why: str) -> None:
         """No answer came, and that was the engine's fault. `why` is a word or two."""
         self._under_way.pop(ticket, None)
-        if ticket in self._late:  # counted when it became late
+        if ticket in self._late:  # it counted in the row when it became late
             self._late.discard(ticket)
+            self._count_in_window(now)
         else:
-            self._count_failure(ticket, now, why)
+            self._count_in_window(now)
+            self._count_in_row(ticket, now, why)
 
     def rested(self, now: float, seconds: float | None, ticket: int | None = None) -> None:
         """The engine asks to be left alone for so many seconds; `None`: it did not say, so 1 s, 2 s, 4 s, ... 30 s.
@@ -235,7 +252,8 @@ class Circuit:
 
     def overtaken(self, now: float) -> None:
         """The engine lost a race that began when it was late; its request has been `dropped`."""
-        self._count_failure(self._ticket, now, "being too slow", suspected=True)
+        self._count_in_window(now)
+        self._count_in_row(self._ticket, now, "being too slow", suspected=True)
 
     def watch(self, now: float, usual_s: float | None) -> None:
         """Count the requests that hang. `usual_s`: what the engine takes for 95 of 100 answers, where it is known."""
@@ -253,7 +271,7 @@ class Circuit:
                 break
             del self._under_way[ticket]
             self._late.add(ticket)
-            self._count_failure(ticket, now, "requests that hang", suspected=True)
+            self._count_in_row(ticket, now, "a request that hangs", suspected=True)
             oldest = now
         self.look_at = oldest + limit
 
@@ -263,30 +281,33 @@ class Circuit:
         if self._open_until is not None and (self._suspected or ticket > self._last_before_opening):
             self._open_until = self._probe = None
             self._closed_at = now
+            self._opened -= self._suspected  # it was slow for a moment: no reason to be out for longer the next time
             self._good = self._bad = 0
             self._past.clear()
         self.trouble = self._open_until is not None or self._rest_until > now
 
-    def _count_failure(self, ticket: int, now: float, why: str, *, suspected: bool = False) -> None:
-        self.failures += 1
-        self.trouble = True
-        self._asked_last_until = now + min(_ASKED_LAST_S * 2.0 ** min(self.failures - 1, 10), _MOST_S)
+    def _count_in_window(self, now: float) -> None:
         if now >= self._slot_ends:
             self._turn(now)
         self._bad += 1
+
+    def _count_in_row(self, ticket: int, now: float, why: str, *, suspected: bool = False) -> None:
+        self.failures += 1
+        self.trouble = True
+        self._asked_last_until = now + min(_ASKED_LAST_S * 2.0 ** min(self.failures - 1, 10), _MOST_S)
         if self._open_until is not None:
             # One that was sent before says nothing new, and one that was sent because nobody was left changes nothing.
             if self._open_until <= now and ticket > self._last_before_opening and self._probe in (None, ticket):
                 self._open(now, why, suspected=suspected)
-        elif self.failures >= self.policy.failures:
-            self._open(now, f"{self.failures} failures in a row, the last one {why}", suspected=suspected)
-        else:
-            self._open_by_rate(now, why, suspected=suspected)
-
-    def _open_by_rate(self, now: float, why: str, *, suspected: bool) -> None:
+            return
+        policy = self.policy
         good = self._good + sum(good for _, good, _ in self._past)
         bad = self._bad + sum(bad for _, _, bad in self._past)
-        if good + bad >= self.policy.minimum_calls and bad >= self.policy.failure_rate * (good + bad):
+        before = max(bad - self.failures, 0)
+        rate = before / (before + good) if before else 0.0
+        if self.failures >= policy.failures and rate**self.failures <= _EVERY_TENTH**policy.failures:
+            self._open(now, f"{self.failures} failures in a row, the last one {why}", suspected=suspected)
+        elif good + bad >= policy.minimum_calls and bad >= policy.failure_rate * (good + bad):
             self._open(now, f"{bad} failures of {good + bad}, the last one {why}", suspected=suspected)
 
     def _open(self, now: float, why: str, *, suspected: bool) -> None:

@@ -54,22 +54,24 @@ def _cycle(graph: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def rearranged(legs: Iterable[Leg], failed: Leg, error: Exception, fallbacks: Sequence[Leg]) -> list[Leg]:
+def rearranged(legs: Iterable[Leg], failed: Leg, error: Exception, fallbacks: Sequence[Leg], now: float) -> list[Leg]:
     """`legs` in the order in which they are asked after `failed` has given `error`.
 
     Its fallbacks come first. After a `ContextLengthError` those whose window is known to be larger come before the
-    unknown ones, and after a `ContentFilteredError` other providers before its own: they filter differently.
+    unknown ones, and after a `ContentFilteredError` other providers before its own: they filter differently. An engine
+    that has gone quiet comes after the others.
     """
     rank = {leg.name: place for place, leg in enumerate(fallbacks)}
     others = len(rank)
     context = isinstance(error, ContextLengthError)
     filtered = isinstance(error, ContentFilteredError)
 
-    def place(leg: Leg) -> tuple[bool, bool, int]:
+    def place(leg: Leg) -> tuple[bool, bool, int, bool]:
         return (
             context and leg.capabilities.context_window is None,
             filtered and leg.provider == failed.provider,
             rank.get(leg.name, others),
+            leg.quiet(now),
         )
 
     return sorted(legs, key=place)

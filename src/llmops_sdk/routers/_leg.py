@@ -192,6 +192,10 @@ class Leg:
             breaker.watch(now, self.usual_s(first_chunk=True) if usual is None else usual)
         return breaker.refusal(now) if breaker.trouble else None
 
+    def quiet(self, now: float) -> bool:
+        """Whether nothing comes from it although something should have by now: others are asked rather than it."""
+        return self.breaker.resting(now) or self.breaker.quiet(now, self.usual_s(0.5) or math.inf)
+
     def overtaken(self, after_s: float, now: float, *, first_chunk: bool = False) -> None:
         """It lost a race to another engine, which had been asked after it had taken `after_s` seconds.
 
@@ -258,7 +262,7 @@ class Leg:
         try:
             chunk = await _first(chunks, timeout_s)
             first_at = call.clock()
-            self.breaker.heard(ticket)
+            self.breaker.heard(ticket, first_at)
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1

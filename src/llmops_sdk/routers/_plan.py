@@ -104,9 +104,14 @@ class Plan:
         return bool(self._left or self._shut or self._may_be_asked_again())
 
     @property
-    def has_fresh(self) -> bool:
-        """Whether there is an engine that has not been asked, and whose breaker lets it be asked."""
+    def has_others(self) -> bool:
+        """Whether there are engines that have not been asked."""
+        return bool(self._left)
+
+    def prefer_fresh(self) -> bool:
+        """Put those that have gone quiet last; whether there is one left that its breaker lets be asked."""
         now = self.call.clock()
+        self._left = deque(sorted(self._left, key=lambda leg: leg.quiet(now)))
         return any(leg.refusal(now) is None for leg in self._left)
 
     async def next(self) -> Turn:
@@ -219,7 +224,7 @@ class Plan:
             self._leave_out_too_small(leg, exc)
         if self._left:
             after = self.table.fallbacks.get(leg.name, ())
-            self._left = deque(rearranged(self._left, leg, exc, after))
+            self._left = deque(rearranged(self._left, leg, exc, after, now))
 
     def failed(self, leg: Leg, exc: Failure) -> None:
         """Keep a failure; raise when nothing is left that could help."""
