@@ -45,7 +45,7 @@ class Breaker:
         failures: Failures in a row that open it, `>= 1`; more for an engine that failed every tenth time or more often.
         failure_rate: Share of failures in the window that opens it, `0 < failure_rate <= 1`.
         window_s: Length of the window, seconds.
-        minimum_calls: Fewer answers and failures in the window do not open it by their share, `>= 1`.
+        minimum_calls: From fewer answers and failures in the window no share is reckoned, `>= 1`.
         open_s: Seconds for which it is open the first time. Each opening doubles them, until it has stayed closed for
             `window_s`. Between a half and the whole of that is taken, by chance, so that many processes do not probe
             at once.
@@ -304,7 +304,7 @@ class Circuit:
         good = self._good + sum(good for _, good, _ in self._past)
         bad = self._bad + sum(bad for _, _, bad in self._past)
         before = max(bad - self.failures, 0)
-        rate = before / (before + good) if before else 0.0
+        rate = before / (before + good) if before + good >= policy.minimum_calls else 0.0
         if self.failures >= policy.failures and rate**self.failures <= _EVERY_TENTH**policy.failures:
             self._open(now, f"{self.failures} failures in a row, the last one {why}", suspected=suspected)
         elif good + bad >= policy.minimum_calls and bad >= policy.failure_rate * (good + bad):

@@ -79,10 +79,10 @@ class Race:
         """
         self._budget.earn()
         attempt: Awaitable[Answer | None] = self._attempt(turn)
+        after_s = self._hedge.after(self._leg)
+        self._look_again(_LOOK_AGAIN_S if after_s is None else after_s)
         try:
             while True:
-                after_s = self._hedge.after(self._leg)
-                self._look_again(_LOOK_AGAIN_S if after_s is None else after_s)
                 answer = await attempt
                 if answer is not None:
                     return answer
@@ -92,6 +92,7 @@ class Race:
                 # The one beside it is now the one that is waited for.
                 attempt, self._beside = self._beside, None
                 self._leg, self._since = self._beside_since
+                self._look()
         except asyncio.CancelledError:
             if not self._take_back():
                 raise

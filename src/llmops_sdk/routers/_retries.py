@@ -92,9 +92,11 @@ class Retries:
     def rule(self, error: BaseException) -> Rule:
         """What is done after `error`: see `Rule`."""
         for base in type(error).__mro__:
-            rule = self.on.get(base, _DEFAULTS.get(base))
+            if base in self.on:
+                return self.on[base]
+            rule = _DEFAULTS.get(base)
             if rule is not None:
-                return rule
+                return rule if rule == "never" else min(rule, self.times)
         if isinstance(error, AllEnginesFailed):  # a router among the engines: it is what became of its own engines
             again = any(getattr(attempt.error, "retryable", True) for attempt in error.attempts)
             return self.times if again else 0
