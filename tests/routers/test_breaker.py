@@ -12,7 +12,7 @@ from llmops_sdk.calls import Call, LimitWaited, Routed
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Request, Response
 from llmops_sdk.routers import Breaker, Leg, Router
-from llmops_sdk.routers._breaker import Circuit
+from llmops_sdk.routers._circuit import Circuit
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 HELLO = Request.of("hello")
@@ -22,7 +22,7 @@ NO_JITTER = 1.0
 @pytest.fixture(autouse=True)
 def longest_open_times(request, monkeypatch):
     if "jitter" not in request.node.name:
-        monkeypatch.setattr("llmops_sdk.routers._breaker.random.random", lambda: NO_JITTER)
+        monkeypatch.setattr("llmops_sdk.routers._circuit.random.random", lambda: NO_JITTER)
 
 
 def fail(circuit, now, times=1):
@@ -256,12 +256,8 @@ def test_never_more_than_one_probe_whatever_happens(actions):
             circuit.overtaken(now)
         elif ticket is not None:
             under_way.pop(ticket)
-            {
-                "answer": lambda t=ticket: circuit.succeeded(t, now),
-                "fail": lambda t=ticket: circuit.failed(t, now, "x"),
-                "drop": lambda t=ticket: circuit.dropped(t),
-                "rest": lambda t=ticket: circuit.rested(now, 1.0, t),
-            }[what]()
+            end = {"answer": None, "fail": errors.ServerError("x"), "drop": asyncio.CancelledError()}
+            circuit.ended(ticket, now, end.get(what, errors.RateLimitError("x", retry_after_s=1.0)))
         if circuit._open_until != was_open_until:  # a new state: what was let through before is no probe of it
             under_way = dict.fromkeys(under_way, False)
         assert sum(under_way.values()) <= 1

@@ -180,7 +180,7 @@ STEP = st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.6, 1.0, 2.0]), st.sample
 @given(st.lists(st.lists(STEP, min_size=1, max_size=3), min_size=2, max_size=4), st.sampled_from([0.1, 0.5, 1.0]))
 def test_whatever_the_engines_do_there_is_one_outcome_and_nothing_is_left(scripts, hedge):
     engines = [Timed(f"e{i}", *script) for i, script in enumerate(scripts)]
-    outcome, took_s, events, _ = race(*engines, hedge=hedge, retries=1)
+    outcome, _, events, _ = race(*engines, hedge=hedge, retries=1)
     if isinstance(outcome, errors.AllEnginesFailed):
         assert all(script[0][1] is not None for script in scripts)
     else:

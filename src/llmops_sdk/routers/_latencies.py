@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Latencies", "usual_s"]
+__all__ = ["Latencies", "Times"]
 
 _PER_DOUBLING = 8
 _SHORTEST_S = 0.001
@@ -76,13 +76,39 @@ class Latencies:
         return seconds
 
 
-def usual_s(own: Latencies, peers: Latencies | None, q: float) -> float | None:
-    """Seconds within which a share `q` of an engine's answers comes, `None` while that is not known.
+class Times:
+    """How long the answers of one engine took.
 
-    Its own times once it has given 20 answers; until then those of all engines of the router, once they have given 5.
+    Attributes:
+        whole: To the end of a whole answer.
+        first: To the first chunk of a stream.
+        peers: Those of all engines of the same router, to which it adds.
     """
-    if own._total >= OWN_ANSWERS:
-        return own.quantile(q)
-    if peers is not None and peers._total >= PEERS_ANSWERS:
-        return peers.quantile(q)
-    return None
+
+    __slots__ = ("first", "peers", "whole")
+
+    def __init__(self) -> None:
+        self.whole = Latencies()
+        self.first = Latencies()
+        self.peers: Times | None = None
+
+    def add(self, seconds: float, *, first_chunk: bool) -> None:
+        """Count an answer, or a first chunk, that took `seconds`."""
+        own = self.first if first_chunk else self.whole
+        own.add(seconds)
+        # The peers' times stand in for those of an engine without its own, for which some of them are enough.
+        peers = self.peers
+        if peers is not None and (own._total < OWN_ANSWERS or not own._total & 7):
+            (peers.first if first_chunk else peers.whole).add(seconds)
+
+    def usual_s(self, quantile: float, *, first_chunk: bool) -> float | None:
+        """Seconds within which a share `quantile` of the answers comes, `None` while that is not known."""
+        own = self.first if first_chunk else self.whole
+        if own._total >= OWN_ANSWERS:
+            return own.quantile(quantile)
+        peers = self.peers
+        if peers is not None:
+            of_all = peers.first if first_chunk else peers.whole
+            if of_all._total >= PEERS_ANSWERS:
+                return of_all.quantile(quantile)
+        return None

@@ -11,56 +11,27 @@ from typing import Any
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import (
-    BadRequestError,
     BudgetExceeded,
     ConfigurationError,
-    ContentFilteredError,
     EngineConnectionError,
     EngineError,
     EngineTimeout,
-    LimitExceeded,
     LlmopsError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._breaker import Breaker, Circuit
-from llmops_sdk.routers._latencies import OWN_ANSWERS, Latencies, usual_s
+from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._circuit import Circuit
+from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._limits import Limit, Reservation
 
-__all__ = ["Leg", "Times"]
+__all__ = ["Leg"]
 
 _EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
 _DEFAULT_BREAKER = Breaker()
 _LATE_QUANTILE = 0.95
-_OF_THE_REQUEST = (
-    BadRequestError,
-    BudgetExceeded,
-    ContentFilteredError,
-    LimitExceeded,
-    NotFoundError,
-    PermissionDeniedError,
-)
-"""Errors that say nothing of the engine: another request may be answered. (A wrong key fails them all.)"""
-
-
-class Times:
-    """How long answers took.
-
-    Attributes:
-        whole: To the end of a whole answer.
-        first: To the first chunk of a stream.
-    """
-
-    __slots__ = ("first", "whole")
-
-    def __init__(self) -> None:
-        self.whole = Latencies()
-        self.first = Latencies()
 
 
 class Leg:
@@ -87,7 +58,6 @@ class Leg:
         latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
         breaker: Whether it is fit to be asked.
         times: How long its answers took.
-        peers: How long those of all legs of its router took; the router sets it.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
     Raises:
@@ -108,7 +78,6 @@ class Leg:
         "limits",
         "model",
         "name",
-        "peers",
         "provider",
         "tags",
         "times",
@@ -140,7 +109,6 @@ class Leg:
         self._own_breaker = breaker
         self.breaker = Circuit(breaker or _DEFAULT_BREAKER)
         self.times = Times()
-        self.peers: Times | None = None
         self.ledger: Ledger | None = None
         self._at = 0.0
         self._capabilities = capabilities
@@ -170,7 +138,7 @@ class Leg:
     def join(self, ledger: Ledger, peers: Times, breaker: Breaker | None) -> None:
         """Become a leg of a router: book there, learn with its other legs, and go by its breaker unless it has one."""
         self.ledger = ledger
-        self.peers = peers
+        self.times.peers = peers
         policy = self._own_breaker or breaker or _DEFAULT_BREAKER
         if policy != self.breaker.policy:  # after a reload what was learnt stays, unless it was learnt by other rules
             self.breaker = Circuit(policy)
@@ -180,9 +148,7 @@ class Leg:
 
         Known by its own last answers once there are 20; until then by those of all legs of the router, from 5 on.
         """
-        if first_chunk:
-            return usual_s(self.times.first, None if self.peers is None else self.peers.first, quantile)
-        return usual_s(self.times.whole, None if self.peers is None else self.peers.whole, quantile)
+        return self.times.usual_s(quantile, first_chunk=first_chunk)
 
     def refusal(self, now: float) -> str | None:
         """Why its breaker does not let it be asked now, `None` when it does. Looks at what is under way, too."""
@@ -332,12 +298,8 @@ class Leg:
         if self.ledger is not None:
             self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
         if error is None:
-            took_s = (first_at or now) - started
-            self._learn_latency(took_s, now)
-            self._count(took_s, whole=first_at is None)
-            self.breaker.succeeded(ticket, now)
-        else:
-            self._learn_failure(error, ticket, now)
+            self._learn((first_at or now) - started, now, first_chunk=first_at is not None)
+        self.breaker.ended(ticket, now, error)
         call.record(
             AttemptEnded(
                 started=started,
@@ -358,32 +320,14 @@ class Leg:
             )
         )
 
-    def _learn_latency(self, latency_s: float, now: float) -> None:
+    def _learn(self, latency_s: float, now: float, *, first_chunk: bool) -> None:
         if latency_s > self.latency_s:  # a peak counts at once, good news slowly
             self.latency_s = latency_s
         else:
             weight = 2.0 ** -((now - self._at) / _EWMA_DECAY_S)
             self.latency_s = self.latency_s * weight + latency_s * (1 - weight)
         self._at = now
-
-    def _count(self, took_s: float, *, whole: bool) -> None:
-        times, peers = self.times, self.peers
-        own = times.whole if whole else times.first
-        own.add(took_s)
-        # The peers' times stand in for those of engines without their own, for which some of them are enough.
-        if peers is not None and (len(own) < OWN_ANSWERS or not len(own) & 7):
-            (peers.whole if whole else peers.first).add(took_s)
-
-    def _learn_failure(self, error: BaseException, ticket: int, now: float) -> None:
-        retry_after_s = getattr(error, "retry_after_s", None)
-        if isinstance(error, RateLimitError):
-            self.breaker.rested(now, retry_after_s, ticket)
-        elif not isinstance(error, Exception) or isinstance(error, _OF_THE_REQUEST):
-            self.breaker.dropped(ticket)
-        else:
-            self.breaker.failed(ticket, now, type(error).__name__)
-            if retry_after_s is not None:
-                self.breaker.rested(now, retry_after_s)
+        self.times.add(latency_s, first_chunk=first_chunk)
 
     @contextlib.contextmanager
     def _routed(self, call: Call, reservation: Reservation | None, *, whole: bool) -> Iterator[None]:
@@ -395,16 +339,15 @@ class Leg:
             yield
         except BaseException as exc:
             error = self._typed(exc, None)
-            self._learn_failure(error, ticket, call.clock())
+            self.breaker.ended(ticket, call.clock(), error)
             if error is exc:
                 raise
             raise error from exc
         else:
             now = call.clock()
             if whole:
-                self._learn_latency(now - started, now)
-                self._count(now - started, whole=True)
-            self.breaker.succeeded(ticket, now)
+                self._learn(now - started, now, first_chunk=False)
+            self.breaker.ended(ticket, now, None)
         finally:
             self.in_flight -= 1
             if reservation is not None:

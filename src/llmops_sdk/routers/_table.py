@@ -15,7 +15,8 @@ from llmops_sdk.messages import Request
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._fallbacks import checked_fallbacks
 from llmops_sdk.routers._hedging import Hedge, HedgeBudget, hedge_of
-from llmops_sdk.routers._leg import Leg, Times
+from llmops_sdk.routers._latencies import Times
+from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit
 from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._strategies import STRATEGIES, Strategy
@@ -105,7 +106,7 @@ def _take(legs: tuple[Leg, ...], ledger: Ledger, breaker: Breaker | None) -> Non
             raise ConfigurationError(
                 f"the leg {leg.name!r} belongs to another router; write `Leg(engine)` once for each router"
             )
-    peers = next((leg.peers for leg in legs if leg.peers is not None), None) or Times()
+    peers = next((leg.times.peers for leg in legs if leg.times.peers is not None), None) or Times()
     for leg in legs:
         leg.join(ledger, peers, breaker)
 
