@@ -275,7 +275,8 @@ class Circuit:
         before = max(bad - self.failures, 0)
         rate = before / (before + good) if before + good >= policy.minimum_calls else 0.0
         if self.failures >= policy.failures and rate**self.failures <= _EVERY_TENTH**policy.failures:
-            self._open(now, f"{self.failures} failures in a row, the last one {why}", suspected=suspected)
+            many = "s" if self.failures > 1 else ""
+            self._open(now, f"{self.failures} failure{many} in a row, the last one {why}", suspected=suspected)
         elif good + bad >= policy.minimum_calls and bad >= policy.failure_rate * (good + bad):
             self._open(now, f"{bad} failures of {good + bad}, the last one {why}", suspected=suspected)
 
