@@ -1,5 +1,7 @@
 """Where a request goes when an engine has failed."""
 
+import asyncio
+
 import pytest
 
 from llmops_sdk import errors
@@ -8,6 +10,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.messages import Request
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers import Leg, Router
+from llmops_sdk.virtual_time import run_in_virtual_time
 
 
 def failing(name, error=None, *, window=None, provider=None):
@@ -68,6 +71,24 @@ async def test_fallbacks_hold_among_those_that_can_take_it():
     legs = [failing("a", too_long, window=8192), *(failing(name, window=32_000) for name in ("b", "c"))]
     names, _ = await order_of(legs, fallbacks={"a": ["c"]})
     assert names == ["a", "c", "b"]
+
+
+def test_an_engine_that_has_gone_quiet_comes_after_one_that_answers():
+    async def main():
+        failing_first = Scripted(errors.ServerError("x"), name="a")
+        quiet = Scripted("quiet", name="quiet", delay_s=3600)
+        lively = Scripted("lively", name="lively", delay_s=0.1)
+        router = Router([failing_first, quiet, lively], strategy="priority")
+        for _ in range(5):
+            await router.legs[2].generate(Request.of("hello"), Call())
+        hanging = asyncio.create_task(router.legs[1].generate(Request.of("hello"), Call()))
+        await asyncio.sleep(0.3)
+        text = (await router.agenerate(Request.of("hello"))).text
+        hanging.cancel()
+        await asyncio.wait((hanging,))
+        return text
+
+    assert run_in_virtual_time(main()) == "lively"
 
 
 async def test_what_was_filtered_goes_to_another_provider_first():

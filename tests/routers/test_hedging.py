@@ -173,6 +173,41 @@ def test_an_engine_that_will_not_be_cancelled_keeps_nobody_waiting_for_it():
     assert run_in_virtual_time(main()) == pytest.approx(0.63)
 
 
+@pytest.mark.parametrize("instead", ["answer", "error"])
+def test_an_engine_that_keeps_its_cancellation_to_itself_does_not_cancel_the_caller(instead):
+    class Swallows(Timed):
+        async def agenerate(self, request):
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if instead == "error":
+                    raise DOWN from None
+            return Response(choices=(Choice(text="a"),))
+
+    outcome, took_s, *_ = race(Swallows("a"), Timed("b", (0.2, None)))
+    assert outcome == ("a" if instead == "answer" else "b")
+    assert took_s == pytest.approx(0.7)
+
+
+def test_a_caller_that_is_cancelled_as_the_second_wins_is_cancelled():
+    class TidiesUp(Timed):
+        async def agenerate(self, request):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0.1)
+
+    async def main():
+        router = Router([TidiesUp("a"), Timed("b", (0.2, None))], strategy="priority", hedge=0.5)
+        task = asyncio.create_task(router.agenerate(asked()))
+        await asyncio.sleep(0.75)
+        task.cancel()
+        await asyncio.wait((task,))
+        return task.cancelled()
+
+    assert run_in_virtual_time(main())
+
+
 STEP = st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.6, 1.0, 2.0]), st.sampled_from([None, None, DOWN]))
 
 
@@ -270,6 +305,7 @@ def test_quantiles_follow_an_engine_that_changes_and_memory_is_bounded():
     latencies = Latencies()
     for _ in range(5000):
         latencies.add(0.1)
+        assert 0.1 <= latencies.quantile(0.95) <= 0.11
     for _ in range(200):
         latencies.add(1.0)
     assert latencies.quantile(0.95) >= 1.0
@@ -293,6 +329,20 @@ def test_losing_races_makes_an_engines_usual_time_neither_longer_nor_shorter():
     early, late = run_in_virtual_time(main())
     assert 0.5 <= early <= 0.55
     assert 0.5 <= late <= 0.55
+
+
+def test_losing_races_does_not_make_an_engines_usual_time_creep_down():
+    async def main():
+        chance = random.Random(3)
+        first = Timed("a", *((0.5 + chance.expovariate(2.0), None) for _ in range(3000)))
+        router = Router([first, Timed("b", (0.001, None))], strategy="priority", hedge=Hedge(share=1.0))
+        for _ in range(50):
+            await router.legs[0].generate(asked(), Call())
+        for _ in range(2500):
+            await router.agenerate(asked())
+        return router.legs[0].usual_s()
+
+    assert 1.7 <= run_in_virtual_time(main()) <= 2.3
 
 
 def test_no_more_than_the_share_of_the_requests_is_asked_twice():

@@ -177,13 +177,13 @@ class Circuit:
 
     def succeeded(self, ticket: int, now: float) -> None:
         """An answer came."""
-        self._under_way.pop(ticket, None)
+        if self._under_way.pop(ticket, None) is None:  # it was late, or has been heard before
+            self._late.discard(ticket)
         self._heard_at = now
         if now >= self._slot_ends:
             self._turn(now)
         self._good += 1
         if self.trouble:
-            self._late.discard(ticket)
             self._rests = 0
             self._alive(ticket, now)
 
@@ -263,7 +263,8 @@ class Circuit:
     def _count_in_row(self, ticket: int, now: float, why: str, *, suspected: bool = False) -> None:
         self.failures += 1
         self.trouble = True
-        self._asked_last_until = now + min(_ASKED_LAST_S * 2.0 ** min(self.failures - 1, 10), _MOST_S)
+        if not suspected:  # to have been slow once is no reason to be asked last
+            self._asked_last_until = now + min(_ASKED_LAST_S * 2.0 ** min(self.failures - 1, 10), _MOST_S)
         if self._open_until is not None:
             # One that was sent before says nothing new, and one that was sent because nobody was left changes nothing.
             if self._open_until <= now and ticket > self._last_before_opening and self._probe in (None, ticket):
