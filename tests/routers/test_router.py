@@ -51,7 +51,6 @@ class Hangs(Engine):
         ([Scripted("a")], {"retries": True}, "retries"),
         ([Scripted("a")], {"attempt_timeout_s": 0}, "attempt_timeout_s"),
         ([Scripted("a")], {"on_stream_break": "maybe"}, "on_stream_break"),
-        ([Scripted("a")], {"hedge": 0.1}, "hedge"),
     ],
 )
 def test_wrong_routers_are_refused_when_they_are_built(engines, options, message):
@@ -129,7 +128,7 @@ async def test_retry_after_is_waited_for_and_not_past_the_deadline():
     call = Call()
     await routed(engine).agenerate(Request(messages=HELLO.messages, call=call))
     (waited,) = [event for event in call.events if isinstance(event, Retried)]
-    assert waited.delay_s == 0.05
+    assert waited.delay_s == pytest.approx(0.05, abs=0.01)
     hurried = Request(messages=HELLO.messages, call=Call(deadline_s=1.0))
     with pytest.raises(errors.AllEnginesFailed, match="passes the deadline"):
         await routed(Scripted(errors.RateLimitError("x", retry_after_s=60))).agenerate(hurried)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from llmops_sdk.calls import Call, Escalated
-from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineError, LimitExceeded
+from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._plan import FAILURES, Plan
+from llmops_sdk.routers._race import Answer, Race
 
 __all__ = ["answered"]
 
@@ -19,22 +20,35 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         LimitExceeded: All engines are at their limits until after the deadline.
     """
     second_best: Response | None = None
+    asked = request if plan.escalates is None else plan.judged_form(request)
     try:
         while True:
-            leg, timeout_s, reservation = await plan.next()
-            escalates = None if plan.is_last else plan.escalates  # nobody is left to whom it could escalate
-            asked = request if escalates is None else plan.judged_form(request)
-            try:
-                response = await leg.generate(asked, call, timeout_s, reservation)
-            except (EngineError, AllEnginesFailed) as exc:
-                plan.failed(leg, exc)
+            answer = await _attempt(plan, asked, call)
+            if answer is None:
                 continue
-            why = None if escalates is None else await escalates(leg, request, response)
+            leg, response = answer
+            if plan.escalates is None or not plan.has_others:  # nobody is left to whom it could escalate
+                return response
+            why = await plan.escalates(leg, request, response)
             if why is None:
                 return response
             call.record(Escalated(call.clock(), leg.name, why))
             second_best = response
-    except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded):
+    except (*FAILURES, BudgetExceeded, DeadlineExceeded):
         if second_best is None:
             raise
         return second_best
+
+
+async def _attempt(plan: Plan, request: Request, call: Call) -> Answer | None:
+    """The answer of the next engine, or of one that was asked beside it; `None` when the one after has to be asked."""
+    turn = await plan.next()
+    table = plan.table
+    if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
+        return await Race(plan, request, table.hedge, table.hedge_budget, turn).run(turn)
+    leg, timeout_s, reservation = turn
+    try:
+        return leg, await leg.generate(request, call, timeout_s, reservation)
+    except FAILURES as exc:
+        plan.failed(leg, exc)
+        return None

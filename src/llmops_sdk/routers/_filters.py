@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,13 +13,13 @@ from llmops_sdk.errors import BudgetExceeded, ContextLengthError, LlmopsError, U
 from llmops_sdk.messages import ImagePart, Request
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._tokens import fewest_tokens, fewest_usage
+from llmops_sdk.routers._tokens import fewest_tokens
 
 __all__ = ["Filters", "Refusals", "Refused", "Remedy", "nobody", "together"]
 
 _FRESH_S = 1.0
 _MOST = 256
-_TOOLS, _IMAGES, _SCHEMA = 1, 2, 4
+_TOOLS, _IMAGES, _SCHEMA, _CONTINUES = 1, 2, 4, 8
 
 
 class Remedy(Enum):
@@ -106,7 +105,7 @@ class Filters:
 
     def _parted(self, asked: int, call: Call) -> _Sorted:
         reasons = [(leg, _lacks(leg, asked) or _other_tag(leg, call)) for leg in self._legs]
-        able = self._same(tuple(leg for leg, reason in reasons if reason is None))
+        able = self.same(tuple(leg for leg, reason in reasons if reason is None))
         return _Sorted(
             able,
             Refusals(Refused(leg, reason) for leg, reason in reasons if reason is not None),
@@ -128,9 +127,9 @@ class Filters:
         if not found:
             return able, refused
         out = {one.leg for one in found}
-        return self._same(tuple(leg for leg in able if leg not in out)), Refusals(refused + found)
+        return self.same(tuple(leg for leg in able if leg not in out)), Refusals(refused + found)
 
-    def _same(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    def same(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         """One tuple for the same legs, so that strategies know it again."""
         if len(self._tuples) >= _MOST and legs not in self._tuples:
             self._tuples = {self._legs: self._legs}
@@ -186,6 +185,8 @@ def _looked_at(request: Request) -> tuple[int, int]:
         asked |= _TOOLS
     if request.response_schema is not None:
         asked |= _SCHEMA
+    if request.continues:
+        asked |= _CONTINUES
     return asked, characters
 
 
@@ -197,6 +198,8 @@ def _lacks(leg: Leg, asked: int) -> str | None:
         return "it reads no images"
     if asked & _SCHEMA and can.json_schema is False:
         return "it does not answer by a JSON schema"
+    if asked & _CONTINUES and can.continues is False:
+        return "it does not continue a message"
     return None
 
 
@@ -234,16 +237,8 @@ def _adapter_reasons(adapter: str) -> Callable[[Leg], Refused | None]:
 
 
 def _budget_reasons(request: Request, call: Call) -> Callable[[Leg], Refused | None]:
-    usage = fewest_usage(request)
-    left = (call.budget_usd or Decimal(0)) - call.spent_usd
-    prices: dict[str | None, Decimal | None] = {}
-
     def reason(leg: Leg) -> Refused | None:
-        if leg.model not in prices:
-            prices[leg.model] = call.price(leg.model, usage)
-        price = prices[leg.model]
-        if price is None or price <= left:
-            return None
-        return Refused(leg, f"it costs {price:f} USD at least, and {left:f} USD of the budget are left", Remedy.MONEY)
+        over = leg.over_budget(request, call)
+        return None if over is None else Refused(leg, str(over), Remedy.MONEY)
 
     return reason

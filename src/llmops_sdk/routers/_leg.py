@@ -1,33 +1,31 @@
-"""An engine as a router asks it: one attempt timed, recorded and booked, with errors made typed."""
+"""An engine as a router asks it, with what was learnt about it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import Ledger
-from llmops_sdk.errors import (
-    BudgetExceeded,
-    ConfigurationError,
-    EngineConnectionError,
-    EngineError,
-    EngineTimeout,
-    LlmopsError,
-    StreamInterrupted,
-)
+from llmops_sdk.calls import Call
+from llmops_sdk.costs import Ledger, Price, budget_refusal
+from llmops_sdk.errors import BudgetExceeded, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers._attempt import Attempt, typed
 from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._circuit import Circuit
+from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._limits import Adaptive, Limit, Reservation
 from llmops_sdk.routers._pace import Pace
+from llmops_sdk.routers._patience import Patience
 
 __all__ = ["Leg"]
 
 _UNKNOWN = Capabilities()
+_DEFAULT_BREAKER = Breaker()
+_LATE_QUANTILE = 0.95
 
 
 class Leg:
@@ -43,16 +41,21 @@ class Leg:
             list or tuple gives several values.
         limits: How much it may be asked; see `Limit` and `Adaptive`.
         capabilities: What it can do, in place of what it says of itself.
+        breaker: When it is taken out, in place of what its router says.
 
     Attributes:
         engine: The engine.
         name: Its name.
         model: The model that it asks for by default.
+        provider: Whose service it is, as the engine says.
+        billed_by: Whose prices hold: the provider's, or `"in_process"`.
+        in_process: Whether the model runs in this process.
+        routes: Whether it is a router, which records and books its own attempts.
         in_flight: Requests that it is answering for us now.
         pace: How long it takes to its first sign of an answer.
         counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
         breaker: Whether it is fit to be asked.
-        exhausted_until: Until when its provider takes nothing more, as its headers said; 0.0 where it does.
+        times: How long its answers took.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
     Raises:
@@ -61,20 +64,22 @@ class Leg:
 
     __slots__ = (
         "_capabilities",
-        "_in_process",
-        "_provider",
-        "_routes",
+        "_own_breaker",
+        "billed_by",
         "breaker",
         "counts_load",
         "engine",
-        "exhausted_until",
         "in_flight",
+        "in_process",
         "ledger",
         "limits",
         "model",
         "name",
         "pace",
+        "provider",
+        "routes",
         "tags",
+        "times",
         "weight",
     )
 
@@ -87,6 +92,7 @@ class Leg:
         tags: Mapping[str, Any] | None = None,
         limits: Limit | Adaptive | Sequence[Limit | Adaptive] = (),
         capabilities: Capabilities | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         _require_engine(engine)
         self.engine = engine
@@ -109,13 +115,15 @@ class Leg:
         self.in_flight = 0
         self.pace = Pace()
         self.counts_load = hasattr(engine, "running")
-        self.exhausted_until = 0.0
-        self.breaker = Breaker()
+        self.times = Times()
+        self._own_breaker = breaker
+        self.breaker = Circuit(breaker or _DEFAULT_BREAKER)
         self.ledger: Ledger | None = None
         self._capabilities = capabilities
-        self._routes = bool(getattr(engine, "routes", False))
-        self._provider = getattr(engine, "provider", "custom")
-        self._in_process = bool(getattr(engine, "in_process", False))
+        self.routes = bool(getattr(engine, "routes", False))
+        self.provider: str = getattr(engine, "provider", "custom")
+        self.in_process = bool(getattr(engine, "in_process", False))
+        self.billed_by = "in_process" if self.in_process else self.provider
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
@@ -128,12 +136,21 @@ class Leg:
             "tags": self.tags,
             "limits": self.limits,
             "capabilities": self._capabilities,
+            "breaker": self._own_breaker,
         }
 
     def take_options(self, other: Leg) -> None:
         """Go by what `other` was told, and keep what was learnt."""
         self.weight, self.tags, self.limits = other.weight, other.tags, other.limits
-        self._capabilities = other._capabilities
+        self._capabilities, self._own_breaker = other._capabilities, other._own_breaker
+
+    def join(self, ledger: Ledger, peers: Times, breaker: Breaker | None) -> None:
+        """Become a leg of a router: book there, learn with its other legs, and go by its breaker unless it has one."""
+        self.ledger = ledger
+        self.times.peers = peers
+        policy = self._own_breaker or breaker or _DEFAULT_BREAKER
+        if policy != self.breaker.policy:  # after a reload what was learnt stays, unless it was learnt by other rules
+            self.breaker = Circuit(policy)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -158,15 +175,46 @@ class Leg:
         # A request that this router has just sent may not have reached the engine's own count.
         return max(self.in_flight, own)
 
-    def resting(self, now: float) -> bool:
-        """Whether it failed a moment ago, or takes nothing for the moment; it is then asked last, and not first."""
-        return self.exhausted_until > now or self.breaker.resting(now)
+    def usual_s(self, quantile: float = _LATE_QUANTILE, *, first_chunk: bool = False) -> float | None:
+        """Seconds within which a share `quantile` of its answers comes (of its first chunks), `None` while unknown.
 
-    def remark(self, now: float) -> str:
-        """What a person who reads a route has to know of it."""
-        if self.exhausted_until > now:
-            return f", at its provider's limit for {self.exhausted_until - now:.3g} s" + self.breaker.remark(now)
-        return self.breaker.remark(now)
+        Known by its own last answers once there are 20; until then by those of all legs of the router, from 5 on.
+        """
+        return self.times.usual_s(quantile, first_chunk=first_chunk)
+
+    def refusal(self, now: float) -> str | None:
+        """Why its breaker does not let it be asked now, `None` when it does. Looks at what is under way, too."""
+        breaker = self.breaker
+        if breaker.look_at <= now:
+            usual = self.usual_s()
+            breaker.watch(now, self.usual_s(first_chunk=True) if usual is None else usual)
+        return breaker.refusal(now) if breaker.trouble else None
+
+    def quiet(self, now: float) -> bool:
+        """Whether nothing comes from it although something should have by now: others are asked rather than it."""
+        return self.breaker.resting(now) or self.breaker.quiet(now, self.usual_s(0.5) or math.inf)
+
+    def overtaken(self, after_s: float, now: float, *, first_chunk: bool = False) -> None:
+        """It lost a race to another engine, which had been asked after it had taken `after_s` seconds.
+
+        Counted as an answer that took a little less than that: so its usual time is no longer and no shorter for it.
+        """
+        times = self.times
+        (times.first if first_chunk else times.whole).add(after_s * 0.96)  # a bucket ends where the next one begins
+        self.breaker.overtaken(now)
+
+    def price(self, call: Call) -> Price | None:
+        """What its model costs in this run, `None` where nobody knows."""
+        if call.prices is None:
+            return None
+        price: Price | None = call.prices.price(self.model, provider=self.billed_by)
+        return price
+
+    def over_budget(self, request: Request, call: Call) -> BudgetExceeded | None:
+        """Why an attempt cannot be paid from what is left of the run's budget, `None` if it can."""
+        if call.budget_usd is None:
+            return None
+        return budget_refusal(call, request, self.price(call), engine=self.name)
 
     async def generate(
         self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
@@ -176,191 +224,105 @@ class Leg:
         Raises:
             EngineError: Whatever went wrong; `EngineTimeout` after `timeout_s` seconds.
         """
-        if self._routes:  # a router among the engines records its own attempts
-            with _held(reservation):
-                routed: Response = await self.engine.agenerate(request)
-            return routed
-        number, started = self._start(call, reservation)
+        attempt = Attempt(self, request, call, reservation)
         response: Response | None = None
         error: BaseException | None = None
         try:
-            if timeout_s is None:
+            if timeout_s is None and not self.routes:
                 response = await self.engine.agenerate(request)
             else:
-                async with asyncio.timeout(timeout_s):
-                    response = await self.engine.agenerate(request)
+                with self._booked_here():
+                    async with asyncio.timeout(timeout_s):
+                        response = await self.engine.agenerate(request)
             if not isinstance(response, Response):
                 kind, response = type(response).__name__, None
                 raise ConfigurationError(f"the engine {self.name!r} returned {kind}, no Response")
         except BaseException as exc:
-            error = self._typed(exc, timeout_s)
+            error = typed(self, exc, timeout_s)
             if error is exc:
                 raise
             raise error from exc
         finally:
-            self._end(call, request, number, started, response, error, reservation=reservation)
+            attempt.ended(response, error)
         return response
 
     async def stream(
-        self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
+        self,
+        request: Request,
+        call: Call,
+        timeout_s: float | None = None,
+        reservation: Reservation | None = None,
+        *,
+        chunk_timeout_s: float | None = None,
+        joiner: ChunkJoiner | None = None,
     ) -> AsyncGenerator[Chunk, None]:
-        """Ask for a stream; `timeout_s` is the time to its first chunk.
+        """Ask for a stream.
+
+        Args:
+            request: What is asked.
+            call: The run.
+            timeout_s: Seconds to the first chunk.
+            reservation: Room that was set aside; it is settled with what the answer took.
+            chunk_timeout_s: Seconds from one chunk to the next. The time in which nobody waits for it does not count.
+            joiner: Joins the chunks, for who wants to know what has come so far.
 
         Raises:
-            EngineError: Whatever went wrong; `StreamInterrupted` once text has come.
+            EngineError: Whatever went wrong; `EngineTimeout` before the first chunk, `StreamInterrupted` after it.
         """
-        chunks = self.engine.astream(request)
-        if self._routes:
-            with _held(reservation):
-                async with contextlib.aclosing(chunks):
-                    async for chunk in chunks:
-                        yield chunk
-            return
-        number, started = self._start(call, reservation)
-        joiner = ChunkJoiner()
+        attempt = Attempt(self, request, call, reservation)
+        attempt.chunks = 0
+        joiner = ChunkJoiner() if joiner is None else joiner
+        patience = None
+        if timeout_s is not None or chunk_timeout_s is not None:
+            patience = Patience(timeout_s, chunk_timeout_s)
         error: BaseException | None = None
-        first_at: float | None = None
-        count = 0
+        chunks: AsyncIterator[Chunk] | None = None
         try:
-            chunk = await _first(chunks, timeout_s)
-            first_at = call.clock()
-            self.pace.answered(started, first_at)
-            call.record(FirstChunk(first_at, self.name))
+            chunks = self.engine.astream(request) if not self.routes else self._booked(self.engine.astream(request))
+            chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
+            if chunk is not None:
+                attempt.heard(chunk)
             while chunk is not None:
-                count += 1
+                attempt.chunks += 1
                 joiner.add(chunk)
                 yield chunk
-                chunk = await anext(chunks, None)
+                chunk = await (anext(chunks, None) if patience is None else patience.next(chunks))
         except BaseException as exc:
-            error = self._typed(exc, timeout_s, partial_text=joiner.text())
+            limit_s = None if patience is None else patience.limit_s
+            error = typed(self, exc, limit_s, joiner if attempt.chunks else None)
             if error is exc or isinstance(exc, GeneratorExit):
                 raise
             raise error from exc
         finally:
-            response = joiner.response(self.name) if count else None
-            self._end(
-                call,
-                request,
-                number,
-                started,
-                response,
-                error,
-                reservation=reservation,
-                first_at=first_at,
-                chunks=count,
-            )
+            if patience is not None:
+                patience.close()
+            attempt.ended(joiner.response(self.name) if attempt.chunks else None, error)
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
 
-    def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
+    def _booked_here(self) -> contextlib.AbstractContextManager[None]:
+        """What a router among the engines books in its own ledger is booked in this one's, too."""
+        return self.ledger.around() if self.routes and self.ledger is not None else contextlib.nullcontext()
+
+    async def _booked(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+        # Whoever reads the stream has a context of his own: nothing may be left in it between two chunks.
         try:
-            call.check_budget()
-        except BudgetExceeded:
-            if reservation is not None:
-                reservation.release()
-            raise
-        call.attempts += 1
-        self.in_flight += 1
-        started = call.clock()
-        self.pace.began(started)
-        call.record(AttemptStarted(started, self.name, call.attempts))
-        return call.attempts, started
-
-    def _end(
-        self,
-        call: Call,
-        request: Request,
-        number: int,
-        started: float,
-        response: Response | None,
-        error: BaseException | None,
-        *,
-        reservation: Reservation | None,
-        first_at: float | None = None,
-        chunks: int | None = None,
-    ) -> None:
-        now = call.clock()
-        self.in_flight -= 1
-        usage = response.usage if response is not None else None
-        model = (response.model if response is not None else None) or self.model
-        cost = call.price(model, usage)
-        if cost is None and response is not None:
-            cost = response.cost_usd  # what the engine itself says is better than not to know
-        call.spend(cost)
-        if reservation is not None:
-            reservation.settle(usage, cost, error=error, rate_limit=None if response is None else response.rate_limit)
-        if response is not None and response.rate_limit is not None:
-            self.exhausted_until = now + (response.rate_limit.exhausted_s or 0.0)
-        if self.ledger is not None:
-            self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
-        if first_at is None:
-            (self.pace.answered if error is None else self.pace.gave_up)(started, now)
-        if error is None:
-            self.breaker.succeeded()
-        elif isinstance(error, Exception):
-            self._learn_failure(error, now)
-        call.record(
-            AttemptEnded(
-                started=started,
-                at=now,
-                engine=self.name,
-                provider=self._provider,
-                number=number,
-                request=request,
-                response=response,
-                usage=usage,
-                cost_usd=cost,
-                error=error,
-                streamed=chunks is not None,
-                first_chunk_at=first_at,
-                chunks=chunks or 0,
-                model=self.model,
-                in_process=self._in_process,
-            )
-        )
-
-    def _learn_failure(self, error: Exception, now: float) -> None:
-        if isinstance(error, EngineError) and not error.retryable:
-            return  # the request or the key is wrong, not the engine
-        self.breaker.failed(now, getattr(error, "retry_after_s", None))
-
-    def _typed(self, exc: BaseException, timeout_s: float | None, *, partial_text: str = "") -> BaseException:
-        """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is."""
-        model = self.model
-        if not isinstance(exc, Exception):
-            return exc
-        if isinstance(exc, EngineConnectionError) and partial_text and not isinstance(exc, StreamInterrupted):
-            return StreamInterrupted(str(exc), partial_text=partial_text, engine=self.name, model=model)
-        if isinstance(exc, LlmopsError):
-            return exc
-        if isinstance(exc, TimeoutError):
-            within = f" within {timeout_s:.3g} s" if timeout_s is not None else ""
-            return EngineTimeout(f"the engine {self.name!r} did not answer{within}", engine=self.name, model=model)
-        return EngineError(
-            f"the engine {self.name!r} broke: {type(exc).__name__}: {exc}", engine=self.name, model=model
-        )
+            while True:
+                with self._booked_here():
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                with self._booked_here():
+                    await close()
 
 
 def _leg_again(engine: Any, options: dict[str, Any]) -> Leg:
     return Leg(engine, **options)
-
-
-@contextlib.contextmanager
-def _held(reservation: Reservation | None) -> Iterator[None]:
-    """Room that is held while a router among the engines is at work, whose own attempts say what they took."""
-    try:
-        yield
-    finally:
-        if reservation is not None:
-            reservation.settle(None, None)
-
-
-async def _first(chunks: AsyncIterator[Chunk], timeout_s: float | None) -> Chunk | None:
-    if timeout_s is None:
-        return await anext(chunks, None)
-    async with asyncio.timeout(timeout_s):
-        return await anext(chunks, None)
 
 
 def _require_engine(engine: Any) -> None:

@@ -60,6 +60,10 @@ class Pace:
             self.average_s = took
             self._at = now
 
+    def dropped(self, started: float) -> None:
+        """The request that began at `started` was never sent: a cache has answered."""
+        self._no_longer(started)
+
     def expected_s(self, now: float) -> float:
         """Seconds that the next one will take at least, as far as one can tell; 0.0 while nothing is known.
 

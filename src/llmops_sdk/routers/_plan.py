@@ -6,28 +6,34 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, TypeAlias
 
-from llmops_sdk.calls import Call, Retried, Routed
+from llmops_sdk.calls import Call, LimitWaited, Retried, Routed
 from llmops_sdk.errors import (
     AllEnginesFailed,
     Attempt,
-    BadRequestError,
+    BudgetExceeded,
     ContextLengthError,
+    DeadlineExceeded,
     EngineError,
     LimitExceeded,
-    LlmopsError,
-    UnsupportedError,
 )
 from llmops_sdk.messages import Request
 from llmops_sdk.routers._arranging import Unasked, arranged
-from llmops_sdk.routers._filters import nobody
+from llmops_sdk.routers._fallbacks import rearranged, too_small
+from llmops_sdk.routers._filters import Refusals, Refused, Remedy, nobody
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Reservation
 from llmops_sdk.routers._strategies import Escalates
 from llmops_sdk.routers._table import Table
 
-__all__ = ["Plan", "Turn"]
+__all__ = ["FAILURES", "Failure", "Plan", "Turn"]
+
+Failure: TypeAlias = EngineError | AllEnginesFailed | LimitExceeded
+FAILURES = (EngineError, AllEnginesFailed, LimitExceeded)
+"""What an attempt may end in, so that another engine is asked. (`LimitExceeded`: of a router among the engines.)"""
+
+_SLACK_S = 0.01  # so that the run's own deadline is over first, where there is a pipeline that holds to it
 
 
 class Turn(NamedTuple):
@@ -38,14 +44,32 @@ class Turn(NamedTuple):
     reservation: Reservation | None
 
 
+class _Again(NamedTuple):
+    """An engine that failed, and may be asked again as long as no more than `times` attempts came before."""
+
+    leg: Leg
+    error: Failure
+    failed_at: float
+    times: int
+
+    def ready_at(self) -> float:
+        """When it said that it can be asked again, or at once."""
+        return self.failed_at + (getattr(self.error, "retry_after_s", None) or 0.0)
+
+
 class Plan:
     """The attempts of one request.
+
+    Engines are asked in this order: those that have not been asked and whose breaker is closed; those that have failed
+    and may be asked again, after a wait; and when nobody else is left, those whose breaker is open, the one first
+    whose next probe is nearest. So no request fails without an engine having been asked.
 
     Attributes:
         table: What the router goes by; a reload does not change it.
         call: The run.
-        refused: The engines that are not tried.
+        refused: The engines that are not tried, or only when nobody else is left.
         attempts: What has failed so far.
+        attempt_timeout_s: Seconds for one attempt, besides the deadline.
         escalates: How the strategy judges an answer, `None` when it is content with any.
         judged_form: What an engine is asked whose answer is judged.
     """
@@ -55,11 +79,14 @@ class Plan:
         self.table = table
         self._request = request
         self.call = call
-        self._left, self.refused = arranged(table, request, call)
-        self._again: deque[Leg] = deque()
-        self._attempts_left = max(len(self._left), 1 + table.retries)
-        self._started = 0.0
+        self._left, self.refused, self._shut = arranged(table, request, call)
+        self._again: list[_Again] = []
+        self._asked = 0
+        self._waits = 0
+        self._started: dict[str, float] = {}
+        self._too_dear: BudgetExceeded | None = None
         self.attempts: list[Attempt] = []
+        self.attempt_timeout_s = table.attempt_timeout_s
         self.escalates: Escalates | None = getattr(table.strategy, "escalates", None)
         self.judged_form: Callable[[Request], Request] = getattr(table.strategy, "judged_form", _as_it_is)
 
@@ -73,31 +100,64 @@ class Plan:
     @property
     def can_go_on(self) -> bool:
         """Whether there is an engine left that could help."""
-        return self._attempts_left > 0 and bool(self._left or self._again)
+        return bool(self._left or self._shut or self._may_be_asked_again())
 
     @property
-    def is_last(self) -> bool:
-        """Whether all engines have had their turn."""
-        return not self._left
+    def has_others(self) -> bool:
+        """Whether there are engines that have not been asked."""
+        return bool(self._left)
+
+    def prefer_fresh(self) -> bool:
+        """Put those that have gone quiet last; whether there is one left that its breaker lets be asked."""
+        now = self.call.clock()
+        self._left = deque(sorted(self._left, key=lambda leg: leg.quiet(now)))
+        return any(leg.refusal(now) is None for leg in self._left)
 
     async def next(self) -> Turn:
         """The next engine's turn; waits first when it has been asked before, or when all are at their limits.
 
         Raises:
             AllEnginesFailed: There is none, or the wait would pass the deadline.
+            DeadlineExceeded: The deadline was over before anybody was asked.
+            LimitExceeded: All that are left are at their limits until after the deadline.
             UnsupportedError, ContextLengthError, BudgetExceeded: No engine can take the request.
+        """
+        while True:
+            if self.call.deadline_s is not None:
+                self._check_deadline(self.call.deadline_s)
+            self._set_aside()
+            last_resort = not self._left
+            if last_resort:
+                await self._come_back()
+            leg, reservation = await self._admitted()
+            if reservation is None or last_resort or leg.refusal(self.call.clock()) is None:
+                break
+            reservation.release()  # its breaker opened while it was waited for
+            self._left.appendleft(leg)
+        self._asked += 1
+        share = self._share(leg)
+        self._started[leg.name] = self.call.clock()
+        return Turn(leg, share, reservation)
+
+    async def next_of(self, able: Callable[[Leg], bool]) -> Turn | None:
+        """The turn of an engine that is `able`, first of those not asked before; `None` when there is none.
+
+        When the able one is at its limits, or its breaker opens, the turn may be another's.
+
+        Raises:
+            AllEnginesFailed: The wait before coming back to an engine would pass the deadline.
             LimitExceeded: All that are left are at their limits until after the deadline.
         """
-        if not self._left and self._again:
-            self._left, self._again = self._again, deque()
-            await self._back_off(next(iter(self._left)))
-        if not self._left:
-            raise self._failure()
-        leg, reservation = await self._admitted()
-        self._attempts_left -= 1
-        share = self._share()
-        self._started = self.call.clock()
-        return Turn(leg, share, reservation)
+        leg = next(filter(able, self._left), None)
+        if leg is not None:
+            self._left.remove(leg)
+        else:
+            again = [one for one in self._may_be_asked_again() if able(one.leg)]
+            if not again:
+                return None
+            leg = await self._again_at(again)
+        self._left.appendleft(leg)
+        return await self.next()
 
     async def _admitted(self) -> tuple[Leg, Reservation | None]:
         gate = self.table.gate
@@ -114,52 +174,146 @@ class Plan:
         self._left.remove(leg)
         return leg, reservation
 
-    def _share(self) -> float | None:
-        """Seconds for this attempt, so that time is left for the engines that have not been asked."""
-        share = self.table.attempt_timeout_s
+    def _check_deadline(self, deadline_s: float) -> None:
+        if self.call.clock() < self.call.started + deadline_s:
+            return
+        if self.attempts:
+            self._give_up(because=f" within the deadline of {deadline_s:.3g} s")
+        raise DeadlineExceeded(f"no engine could be asked within {deadline_s:.3g} s", deadline_s=deadline_s)
+
+    def _set_aside(self) -> None:
+        """Refuse those at the front whose breaker is open by now, or that the run cannot pay for any more."""
+        now = self.call.clock()
+        while self._left:
+            leg = self._left[0]
+            shut = leg.refusal(now)
+            if shut is not None:
+                self._shut.append(leg)
+                self._refuse(Refused(leg, shut))
+            elif self.call.budget_usd is not None and (dear := leg.over_budget(self._request, self.call)) is not None:
+                self._too_dear = dear
+                self._refuse(Refused(leg, str(dear), Remedy.MONEY))
+            else:
+                return
+            self._left.popleft()
+
+    def _refuse(self, refused: Refused) -> None:
+        self.refused = Refusals((*self.refused, refused))
+
+    async def _come_back(self) -> None:
+        """Put the engine into the queue that can help when nobody else is left: one that failed, or was refused."""
+        now = self.call.clock()
+        again = self._may_be_asked_again()
+        if again:
+            self._left.appendleft(await self._again_at(again))
+        elif self._shut:
+            leg = min(self._shut, key=lambda leg: leg.breaker.ready_at(now))
+            self._shut.remove(leg)
+            await self._rest(leg)
+            self._left.appendleft(leg)
+        else:
+            self._give_up()
+
+    def _may_be_asked_again(self) -> list[_Again]:
+        return [one for one in self._again if self._asked <= one.times] if self._again else self._again
+
+    async def _again_at(self, ones: list[_Again]) -> Leg:
+        """The one of these engines that is ready first, after its wait."""
+        now = self.call.clock()
+        one = min(ones, key=lambda one: (one.leg.refusal(now) is not None, one.ready_at()))
+        self._again.remove(one)
+        await self._back_off(one)
+        return one.leg
+
+    def _share(self, leg: Leg) -> float | None:
+        """Seconds for this attempt, so that time is left for the engines that have not been asked.
+
+        An engine that is not given the time of half of its answers would be asked in vain: it gets that in any case.
+        """
+        limit = self.attempt_timeout_s
         remaining = self.call.remaining_s()
-        if remaining is not None and self._left:
-            part = max(remaining, 0.0) / (len(self._left) + 1)
-            share = part if share is None else min(share, part)
-        return share
+        if remaining is None:
+            return limit
+        remaining = max(remaining, 0.0)
+        share = remaining + _SLACK_S
+        if self._left:
+            share = min(max(remaining / (len(self._left) + 1), leg.usual_s(0.5) or 0.0), share)
+        return share if limit is None else min(share, limit)
 
-    def note(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
-        """Keep a failure; the engine may be asked again if that can help."""
-        self.attempts.append(Attempt(leg.name, exc, self.call.clock() - self._started))
-        if getattr(exc, "retryable", True):
-            self._again.append(leg)
+    def note(self, leg: Leg, exc: Failure, *, again: bool = False) -> None:
+        """Keep a failure, and see who can help now.
 
-    def failed(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
+        The engine may be asked again if that can help, and if `again` says so, as after any failure that passes.
+        """
+        now = self.call.clock()
+        if isinstance(exc, AllEnginesFailed):
+            self.attempts += [one._replace(engine=f"{leg.name}/{one.engine}") for one in exc.attempts]
+        else:
+            self.attempts.append(Attempt(leg.name, exc, now - self._started[leg.name]))
+        times = self.table.retries.times if again else self.table.retries.rule(exc)
+        if times not in (0, "never"):
+            self._again.append(_Again(leg, exc, now, int(times)))
+        if isinstance(exc, ContextLengthError):
+            self._leave_out_too_small(leg, exc)
+        if self._left:
+            after = self.table.fallbacks.get(leg.name, ())
+            self._left = deque(rearranged(self._left, leg, exc, after, now))
+
+    def failed(self, leg: Leg, exc: Failure) -> None:
         """Keep a failure; raise when nothing is left that could help."""
         self.note(leg, exc)
-        if isinstance(exc, BadRequestError) and not isinstance(exc, (ContextLengthError, UnsupportedError)):
+        self.check(exc)
+
+    def check(self, exc: Failure) -> None:
+        """Raise when nothing is left that could help after `exc`, which has been noted."""
+        if self.is_hopeless(exc):
             raise exc
         if not self.can_go_on:
-            raise self._failure() from exc
+            self._give_up(exc)
 
-    def _failure(self) -> LlmopsError:
-        if self.refused and not self.attempts:
-            return nobody(self._router, self.refused, self._request, self.call)
+    def is_hopeless(self, exc: Failure) -> bool:
+        """Whether no engine will do better."""
+        return self.table.retries.rule(exc) == "never"
+
+    def _leave_out_too_small(self, failed: Leg, exc: ContextLengthError) -> None:
+        for queue in (self._left, self._shut):
+            for leg in tuple(queue):
+                reason = too_small(leg, failed, exc)
+                if reason is not None:
+                    queue.remove(leg)
+                    self._refuse(Refused(leg, reason, Remedy.SHORTER))
+        self._again = [one for one in self._again if too_small(one.leg, failed, exc) is None]
+
+    def _give_up(self, cause: BaseException | None = None, *, because: str = "") -> NoReturn:
+        if self._too_dear is not None:
+            raise self._too_dear from cause
+        if not self.attempts:
+            raise nobody(self._router, self.refused, self._request, self.call)
         why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
-        return AllEnginesFailed(f"no engine of {self._router!r} could answer{why}", self.attempts)
+        raise AllEnginesFailed(f"no engine of {self._router!r} could answer{because}{why}", self.attempts) from cause
 
-    async def _back_off(self, leg: Leg) -> None:
-        import tenacity  # noqa: PLC0415  (costs 20 ms; only failures need it)
-
-        error = self.attempts[-1].error
-        said = getattr(error, "retry_after_s", None)
-        if said is None:
-            state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
-            state.attempt_number = len(self.attempts)
-            said = tenacity.wait_random_exponential(multiplier=0.1, max=10)(state)
+    async def _back_off(self, one: _Again) -> None:
+        """Wait before an engine is asked again."""
+        now = self.call.clock()
+        if getattr(one.error, "retry_after_s", None) is None:
+            self._waits += 1
+            delay_s = self.table.retries.back_off_s(self._waits)
+        else:
+            delay_s = max(one.ready_at() - now, 0.0)
         remaining = self.call.remaining_s()
-        if remaining is not None and said >= remaining:
-            raise AllEnginesFailed(
-                f"no engine of {self._router!r} could answer, and waiting {said:.1f} s passes the deadline",
-                self.attempts,
-            ) from error
-        self.call.record(Retried(self.call.clock(), leg.name, said, error))
-        await asyncio.sleep(said)
+        if remaining is not None and delay_s >= remaining:
+            self._give_up(one.error, because=f", and waiting {delay_s:.1f} s passes the deadline")
+        self.call.record(Retried(now, one.leg.name, delay_s, one.error))
+        await asyncio.sleep(delay_s)
+
+    async def _rest(self, leg: Leg) -> None:
+        """Let an engine rest as long as it wants, if that is not too long: it would only refuse to answer again."""
+        started = self.call.clock()
+        delay_s = leg.breaker.rest_s(started)
+        remaining = self.call.remaining_s()
+        if 0.0 < delay_s <= self.table.retries.most_s and (remaining is None or delay_s < remaining):
+            await asyncio.sleep(delay_s)
+            self.call.record(LimitWaited(started, self.call.clock(), f"Retry-After of {leg.name}"))
 
 
 def _as_it_is(request: Request) -> Request:

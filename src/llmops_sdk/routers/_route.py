@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.calls import Call
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._arranging import rested_last
+from llmops_sdk.routers._arranging import parted, rested_last
+from llmops_sdk.routers._filters import Refusals
 from llmops_sdk.routers._strategies import ordered
 from llmops_sdk.routers._table import Table
 
@@ -57,7 +58,11 @@ class Route:
 
 def route_of(table: Table, request: Request, call: Call) -> Route:
     """What would be done with `request` now. Nothing is sent, reserved or advanced."""
-    able, refused = table.filters(request, call)
+    now = call.clock()
+    able, refused, shut = parted(table, request, call, now)
+    if shut and not able:
+        nearest = min(shut, key=lambda leg: leg.breaker.ready_at(now))
+        able, refused = (nearest,), Refusals(one for one in refused if one.leg is not nearest)
     out = [Candidate(one.leg.name, one.reason) for one in refused]
     if table.gate is not None:
         full = {leg: reason for leg in able if (reason := table.gate.refusal(leg, request, call)) is not None}
@@ -66,9 +71,8 @@ def route_of(table: Table, request: Request, call: Call) -> Route:
     if not able:
         return Route(order=(), refused=tuple(out))
     strategy = copy.copy(table.strategy)  # whose turn is next stays as it is
-    now = call.clock()
     order = tuple(rested_last(ordered(strategy, able, request), now))
     return Route(
-        order=tuple(Candidate(leg.name, strategy.reason(leg) + leg.remark(now)) for leg in order),
+        order=tuple(Candidate(leg.name, strategy.reason(leg) + leg.breaker.remark(now)) for leg in order),
         refused=tuple(out),
     )

@@ -16,17 +16,19 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._answering import answered
+from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._filters import together
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit, Limits, LimitStore
 from llmops_sdk.routers._plan import Plan
 from llmops_sdk.routers._reloading import Match, Reloaded, Retired, made_alike
+from llmops_sdk.routers._retries import Retries, Rule
 from llmops_sdk.routers._route import Route, route_of
 from llmops_sdk.routers._runs import Run
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
-from llmops_sdk.routers._table import OnStreamBreak, Table
+from llmops_sdk.routers._table import OnStreamBreak, Table, take
 from llmops_sdk.routers._vectors import first_that_can
 
 if TYPE_CHECKING:
@@ -41,11 +43,13 @@ class Router(Engine):
     Every engine is tried at least once before the router gives up; `retries` allows more attempts when there are
     fewer engines than that. Going to another engine costs no wait; coming back to one waits with exponential
     back-off and full jitter, or as long as its `Retry-After` says. What cannot succeed is not repeated: a bad
-    request fails at once, a wrong key or an unknown model only sends the request elsewhere. An engine that has just
-    failed is asked last for a while.
+    request fails at once, a wrong key or an unknown model only sends the request elsewhere; see `Retries`. An engine
+    that has just failed is asked last for a while, and one that goes on failing, or hangs, is not asked at all until
+    a probe succeeds; see `Breaker`. When that is so for all of them, the one whose next probe is nearest is asked:
+    no request fails without an engine having been asked.
 
-    With a deadline the time that is left is shared out over the attempts that are left, so that an engine that hangs
-    cannot eat all of it.
+    With a deadline the time that is left is shared out over the engines that are left, so that an engine that hangs
+    cannot eat all of it. With `hedge`, a second engine is asked beside one that is slow; see `Hedge`.
 
     When a stream breaks, `on_stream_break` decides. `"resume"` and `"restart"`: another engine answers from the
     start, what was already emitted is matched and not repeated, and the stream goes on where it broke; if the new
@@ -56,13 +60,16 @@ class Router(Engine):
         strategy: `"latency"`, `"least_busy"`, `"round_robin"`, `"weighted"`, `"priority"` (as given), `"cost"`,
             `"prefix_affinity"`, `"cascade"`; one of their objects where it needs options, or a
             mapping of its `name` and options; or an object of your own.
-        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts.
+        retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts; or by
+            class of error, `{RateLimitError: 5, ServerError: 0}`; or all of a `Retries`.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
         chunk_timeout_s: In a stream: seconds from one chunk to the next.
         on_stream_break: What to do when a stream breaks in the middle.
         hedge: Ask a second engine beside a slow one: `"p95"`, after a number of seconds, or a `Hedge`.
-        fallbacks: Engine -> engines to go to when it fails, in that order, before any other.
+        breaker: When an engine is taken out for a while, and when it is tried again; by default as `Breaker` says.
+        fallbacks: Engine -> engines to go to when it fails, in that order, before any other:
+            `{"small": ["large", "other"]}`.
         limits: How much may be asked of the router, or through it of its engines; see `Limit`.
         limit_store: Where limits are counted: in this process, or for many together in a `RedisLimits` of
             `llmops_sdk.routers.redis`, which is closed with the router.
@@ -84,12 +91,13 @@ class Router(Engine):
         /,
         *,
         strategy: str | Mapping[str, Any] | Strategy = "latency",
-        retries: int = 2,
+        retries: int | Retries | Mapping[type[BaseException], Rule] = 2,
         attempt_timeout_s: float | None = None,
         first_chunk_timeout_s: float | None = None,
         chunk_timeout_s: float | None = None,
         on_stream_break: OnStreamBreak = "resume",
         hedge: Hedge | Literal["p95"] | float | None = None,
+        breaker: Breaker | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         limits: Limit | Sequence[Limit] = (),
         limit_store: LimitStore | None = None,
@@ -113,6 +121,7 @@ class Router(Engine):
             chunk_timeout_s=chunk_timeout_s,
             on_stream_break=on_stream_break,
             hedge=hedge,
+            breaker=breaker,
             fallbacks=fallbacks,
             limits=limits,
         )
@@ -221,8 +230,7 @@ class Router(Engine):
             self.name, self._prices = fresh.name, fresh._prices
             self._table = fresh._table.with_legs(match.legs, strategy, counted, args.get("limits", ()))
             self._made_with = (self._table.legs,), args  # a copy is made of what it is now
-            for leg in self._table.all_legs:
-                leg.ledger = self.ledger
+            take(self._table.all_legs, self.ledger, args.get("breaker"), anew=True)
         self._retired.take(old)
         return reloaded
 

@@ -10,17 +10,20 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._fallbacks import checked_fallbacks
 from llmops_sdk.routers._filters import Filters
-from llmops_sdk.routers._hedging import Hedge
+from llmops_sdk.routers._hedging import Hedge, HedgeBudget, hedge_of
+from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit, Limits
+from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Strategy, strategy_of
 
-__all__ = ["OnStreamBreak", "Table"]
+__all__ = ["OnStreamBreak", "Table", "take"]
 
 OnStreamBreak: TypeAlias = Literal["resume", "restart", "raise"]
-_NOBODY: Mapping[str, tuple[Leg, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +33,13 @@ class Table:
     legs: tuple[Leg, ...]
     filters: Filters
     strategy: Strategy
-    retries: int = 2
+    retries: Retries
     attempt_timeout_s: float | None = None
     first_chunk_timeout_s: float | None = None
     chunk_timeout_s: float | None = None
     on_stream_break: OnStreamBreak = "resume"
     hedge: Hedge | None = None
+    hedge_budget: HedgeBudget | None = None
     fallbacks: Mapping[str, tuple[Leg, ...]]
     counted: Limits
     gate: Gate | None = None
@@ -75,12 +79,13 @@ class Table:
         counted: Limits,
         *,
         strategy: str | Mapping[str, Any] | Strategy,
-        retries: int,
+        retries: int | Retries | Mapping[type[BaseException], Rule],
         attempt_timeout_s: float | None,
         first_chunk_timeout_s: float | None,
         chunk_timeout_s: float | None,
         on_stream_break: OnStreamBreak,
         hedge: Hedge | Literal["p95"] | float | None,
+        breaker: Breaker | None,
         fallbacks: Mapping[str, Sequence[str]] | None,
         limits: Limit | Sequence[Limit],
     ) -> Table:
@@ -91,8 +96,6 @@ class Table:
         """
         if not isinstance(engines, Sequence) or isinstance(engines, str) or not engines:
             raise ConfigurationError("a router needs engines: `Router([Engine.open(...), Engine.open(...)])`")
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ConfigurationError(f"`retries` is a number of attempts, 0 or more, not {retries!r}")
         times = {
             "attempt_timeout_s": attempt_timeout_s,
             "first_chunk_timeout_s": first_chunk_timeout_s,
@@ -103,21 +106,22 @@ class Table:
                 raise ConfigurationError(f"`{name}` is a time over 0 seconds, not {seconds!r}")
         if on_stream_break not in ("resume", "restart", "raise"):
             raise ConfigurationError(f"`on_stream_break` is 'resume', 'restart' or 'raise', not {on_stream_break!r}")
-        if fallbacks:
-            raise ConfigurationError("`fallbacks` are not there yet; leave them out")
+        if breaker is not None and not isinstance(breaker, Breaker):
+            raise ConfigurationError(f"`breaker` is like `Breaker(failures=5)`, or left out, not {breaker!r}")
         legs = tuple(engine if isinstance(engine, Leg) else Leg(engine) for engine in engines)
         _name_apart(legs)
-        _take(legs, ledger)
         chosen = strategy_of(strategy, legs)
-        _take(getattr(chosen, "legs", ()), ledger)
+        take((*legs, *getattr(chosen, "legs", ())), ledger, breaker)
+        hedging = hedge_of(hedge)
         return cls(
             legs=legs,
             filters=Filters(legs),
             strategy=chosen,
-            retries=retries,
+            retries=retries_of(retries),
             on_stream_break=on_stream_break,
-            hedge=_hedge(hedge),
-            fallbacks=_NOBODY,
+            hedge=hedging,
+            hedge_budget=None if hedging is None else HedgeBudget(hedging),
+            fallbacks=checked_fallbacks(fallbacks, legs),
             counted=counted,
             gate=counted.gate(legs, limits),
             attempt_timeout_s=attempt_timeout_s,
@@ -126,24 +130,20 @@ class Table:
         )
 
 
-def _take(legs: tuple[Leg, ...], ledger: Ledger) -> None:
+def take(legs: tuple[Leg, ...], ledger: Ledger, breaker: Breaker | None, *, anew: bool = False) -> None:
+    """Have the legs book in `ledger`, learn together, and go by `breaker`; `anew`: they may have been of another router.
+
+    Raises:
+        ConfigurationError: One of them is of another router.
+    """
     for leg in legs:
-        if leg.ledger is not None and leg.ledger is not ledger:
+        if not anew and leg.ledger is not None and leg.ledger is not ledger:
             raise ConfigurationError(
                 f"the leg {leg.name!r} belongs to another router; write `Leg(engine)` once for each router"
             )
+    peers = next((leg.times.peers for leg in legs if leg.times.peers is not None), None) or Times()
     for leg in legs:
-        leg.ledger = ledger
-
-
-def _hedge(hedge: Hedge | Literal["p95"] | float | None) -> Hedge | None:
-    if hedge is None or isinstance(hedge, Hedge):
-        return hedge
-    if hedge == "p95":
-        return Hedge()
-    if isinstance(hedge, int | float) and not isinstance(hedge, bool):
-        return Hedge(after_s=float(hedge))
-    raise ConfigurationError(f"`hedge` is None, 'p95', a time in seconds or a `Hedge`, not {hedge!r}")
+        leg.join(ledger, peers, breaker)
 
 
 def _name_apart(legs: tuple[Leg, ...]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from llmops_sdk.costs import estimated_tokens
 from llmops_sdk.messages import Request, Usage
 
-__all__ = ["fewest_tokens", "fewest_usage", "likely_usage"]
+__all__ = ["fewest_tokens", "likely_usage"]
 
-_CHARACTERS_PER_TOKEN = 4
 _LIKELY_ANSWER = 256
 
 
@@ -19,18 +19,9 @@ def fewest_tokens(request: Request) -> int:
     return sum(len(message.text.split()) for message in request.messages)
 
 
-def fewest_usage(request: Request) -> Usage:
-    """What `request` takes at the least, a token for each answer among it."""
-    return Usage(input_tokens=fewest_tokens(request), output_tokens=request.n)
-
-
 def likely_usage(request: Request) -> Usage:
-    """About what `request` takes: a token for four characters, and `max_tokens` or 256 for each answer.
-
-    It is good for comparing prices, and not for bills.
-    """
-    characters = sum(len(message.text) for message in request.messages)
+    """About what `request` takes, with `max_tokens` or 256 for each answer; good for comparing prices, not for bills."""
     return Usage(
-        input_tokens=characters // _CHARACTERS_PER_TOKEN + 1,
+        input_tokens=estimated_tokens(request),
         output_tokens=(request.max_tokens or _LIKELY_ANSWER) * request.n,
     )

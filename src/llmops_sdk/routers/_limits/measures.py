@@ -77,7 +77,7 @@ class Measures:
 
     def _price(self, usage: Usage, call: Call) -> int:
         leg = self._leg
-        cost = call.price(leg.model, usage)
+        cost = call.price(leg.model, usage, provider=leg.billed_by)
         if cost is not None:
             return nano_usd(cost)
         if not self._unpriced and not getattr(leg.engine, "in_process", False):
