@@ -16,6 +16,8 @@ def refusal(leg: Leg, request: Request, call: Call) -> str | None:
         return "it has no tools"
     if request.response_schema is not None and can.json_schema is False:
         return "it does not answer by a JSON schema"
+    if request.continues and can.continues is False:
+        return "it does not continue a message"
     for name, own in leg.tags.items():
         asked = call.tags.get(name)
         if asked is not None and asked != own and not (isinstance(own, (set, frozenset, list, tuple)) and asked in own):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llmops_sdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from llmops_sdk.routers._leg import Leg
 
 __all__ = ["Hedge"]
 
@@ -23,3 +27,7 @@ class Hedge:
 
     def __post_init__(self) -> None:
         raise ConfigurationError("`hedge` is not there yet; leave it out")
+
+    def after(self, leg: Leg, now: float) -> float | None:
+        """Seconds to wait for `leg`; `None`: no other engine is asked beside it."""
+        return self.after_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -23,6 +23,7 @@ from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
+from llmops_sdk.routers._patience import Patience
 
 __all__ = ["Leg"]
 
@@ -155,41 +156,66 @@ class Leg:
             self._end(call, request, number, started, response, error, reservation=reservation)
         return response
 
-    async def stream(
-        self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
+    def stream(
+        self,
+        request: Request,
+        call: Call,
+        timeout_s: float | None = None,
+        reservation: Reservation | None = None,
+        *,
+        chunk_timeout_s: float | None = None,
+        joiner: ChunkJoiner | None = None,
     ) -> AsyncGenerator[Chunk, None]:
-        """Ask for a stream; `timeout_s` is the time to its first chunk.
+        """Ask for a stream.
+
+        Args:
+            request: What is asked.
+            call: The run.
+            timeout_s: Seconds to the first chunk.
+            reservation: Room that was set aside; it is settled with what the answer took.
+            chunk_timeout_s: Seconds from one chunk to the next. The time in which nobody waits for it does not count.
+            joiner: Joins the chunks, for who wants to know what has come so far.
 
         Raises:
-            EngineError: Whatever went wrong; `StreamInterrupted` once text has come.
+            EngineError: Whatever went wrong; `EngineTimeout` before the first chunk, `StreamInterrupted` after it.
         """
-        chunks = self.engine.astream(request)
-        if self._routes:
-            with _held(reservation):
-                async with contextlib.aclosing(chunks):
-                    async for chunk in chunks:
-                        yield chunk
-            return
+        joiner = ChunkJoiner() if joiner is None else joiner
+        waits = timeout_s is not None or chunk_timeout_s is not None
+        patience = Patience(timeout_s, chunk_timeout_s) if waits else None
+        if self._routes:  # a router among the engines records its own attempts
+            return self._routed_stream(request, reservation, patience, joiner)
+        return self._own_stream(request, call, reservation, patience, joiner)
+
+    async def _own_stream(
+        self,
+        request: Request,
+        call: Call,
+        reservation: Reservation | None,
+        patience: Patience | None,
+        joiner: ChunkJoiner,
+    ) -> AsyncGenerator[Chunk, None]:
         number, started = self._start(call, reservation)
-        joiner = ChunkJoiner()
+        chunks = self.engine.astream(request)
         error: BaseException | None = None
         first_at: float | None = None
         count = 0
         try:
-            chunk = await _first(chunks, timeout_s)
+            chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             first_at = call.clock()
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1
                 joiner.add(chunk)
                 yield chunk
-                chunk = await anext(chunks, None)
+                chunk = await (anext(chunks, None) if patience is None else patience.next(chunks))
         except BaseException as exc:
-            error = self._typed(exc, timeout_s, partial_text=joiner.text())
+            error = self._broken(exc, patience, joiner, begun=count > 0)
             if error is exc or isinstance(exc, GeneratorExit):
                 raise
             raise error from exc
         finally:
+            if patience is not None:
+                patience.close()
             response = joiner.response(self.name) if count else None
             self._end(
                 call,
@@ -205,6 +231,42 @@ class Leg:
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
+
+    async def _routed_stream(
+        self, request: Request, reservation: Reservation | None, patience: Patience | None, joiner: ChunkJoiner
+    ) -> AsyncGenerator[Chunk, None]:
+        begun = False
+        chunks = self.engine.astream(request)
+        with _held(reservation):
+            try:
+                chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
+                while chunk is not None:
+                    begun = True
+                    joiner.add(chunk)
+                    yield chunk
+                    chunk = await (anext(chunks, None) if patience is None else patience.next(chunks))
+            except TimeoutError as exc:
+                raise self._broken(exc, patience, joiner, begun=begun) from exc
+            finally:
+                if patience is not None:
+                    patience.close()
+                await chunks.aclose()
+
+    def _broken(
+        self, exc: BaseException, patience: Patience | None, joiner: ChunkJoiner, *, begun: bool
+    ) -> BaseException:
+        """The error of a stream, as one of ours where it is the engine's fault."""
+        limit_s = None if patience is None else patience.limit_s
+        if begun and isinstance(exc, TimeoutError) and not isinstance(exc, LlmopsError):
+            within = f" within {limit_s:.3g} s" if limit_s is not None else ""
+            return StreamInterrupted(
+                f"the engine {self.name!r} did not go on{within}",
+                partial_text=joiner.text(),
+                usage=joiner.usage,
+                engine=self.name,
+                model=self.model,
+            )
+        return self._typed(exc, limit_s, partial_text=joiner.text() if begun else "")
 
     def _start(self, call: Call, reservation: Reservation | None) -> tuple[int, float]:
         try:
@@ -311,13 +373,6 @@ def _held(reservation: Reservation | None) -> Iterator[None]:
     finally:
         if reservation is not None:
             reservation.settle(None, None)
-
-
-async def _first(chunks: AsyncIterator[Chunk], timeout_s: float | None) -> Chunk | None:
-    if timeout_s is None:
-        return await anext(chunks, None)
-    async with asyncio.timeout(timeout_s):
-        return await anext(chunks, None)
 
 
 def _require_engine(engine: Any) -> None:

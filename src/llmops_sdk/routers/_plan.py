@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llmops_sdk.calls import Call, Retried, Routed
@@ -51,6 +52,7 @@ class Plan:
         refused: Those that are not.
         attempts: What has failed so far.
         escalates: How the strategy judges an answer, `None` when it is content with any.
+        attempt_timeout_s: Seconds for one attempt, besides the deadline.
     """
 
     def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
@@ -65,6 +67,7 @@ class Plan:
         self._started = 0.0
         self.attempts: list[Attempt] = []
         self.escalates: Escalates | None = getattr(table.strategy, "escalates", None)
+        self.attempt_timeout_s = table.attempt_timeout_s
 
     def record(self) -> None:
         """Put the route into the run's record."""
@@ -76,6 +79,33 @@ class Plan:
     def can_go_on(self) -> bool:
         """Whether there is an engine left that could help."""
         return self._attempts_left > 0 and bool(self._left or self._again)
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether there is an engine left that has not been asked."""
+        return self._attempts_left > 0 and bool(self._left)
+
+    async def next_of(self, able: Callable[[Leg], bool]) -> Turn | None:
+        """The turn of an engine that is `able`, first of those not asked before; `None` when there is none.
+
+        Coming back to one takes no attempt away from those that have not been asked. When the able one is at its
+        limits, the turn may be another's.
+
+        Raises:
+            AllEnginesFailed: The wait before coming back to an engine would pass the deadline.
+            LimitExceeded: All that are left are at their limits until after the deadline.
+        """
+        for legs in (self._left, self._again):
+            leg = next(filter(able, legs), None)
+            spare = self._attempts_left - (len(self._left) if legs is self._again else 0)
+            if leg is None or spare < 1:
+                continue
+            legs.remove(leg)
+            if legs is self._again:
+                await self._back_off(leg)
+            self._left.appendleft(leg)
+            return await self.next()
+        return None
 
     async def next(self) -> Turn:
         """The next engine's turn; waits first when it has been asked before, or when all are at their limits.
@@ -112,17 +142,17 @@ class Plan:
 
     def _share(self) -> float | None:
         """Seconds for this attempt, so that time is left for the engines that have not been asked."""
-        share = self.table.attempt_timeout_s
+        share = self.attempt_timeout_s
         remaining = self.call.remaining_s()
         if remaining is not None and self._left:
             part = max(remaining, 0.0) / (len(self._left) + 1)
             share = part if share is None else min(share, part)
         return share
 
-    def note(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
-        """Keep a failure; the engine may be asked again if that can help."""
+    def note(self, leg: Leg, exc: EngineError | AllEnginesFailed, *, again: bool = False) -> None:
+        """Keep a failure; the engine may be asked again if that can help, and in any case if `again` says so."""
         self.attempts.append(Attempt(leg.name, exc, self.call.clock() - self._started))
-        if getattr(exc, "retryable", True):
+        if again or getattr(exc, "retryable", True):
             self._again.append(leg)
 
     def failed(self, leg: Leg, exc: EngineError | AllEnginesFailed) -> None:
