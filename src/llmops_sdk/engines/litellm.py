@@ -305,9 +305,7 @@ class LiteLLM(Engine):
     def _check_continues(self, request: Request, model: str) -> None:
         check_continues(request, engine=self.name, model=self.model)
         known: Mapping[str, Any] = {}
-        with contextlib.suppress(
-            Exception
-        ):  # it raises anything for a model that it does not know
+        with contextlib.suppress(Exception):  # it raises anything for a model that it does not know
             known = _shared.library.get_model_info(model)
         if not known.get("supports_assistant_prefill"):
             raise continues_not(
