@@ -73,9 +73,9 @@ class Anthropic(Endpoint):
     What the API does not offer is refused with an `UnsupportedError`, not left out: `n` over 1 (ask several times),
     `seed`, `logprobs`, and names of speakers. `ImagePart.detail` has no counterpart and is not sent.
 
-    A last message of the assistant's is continued (a "prefill"), with or without `Request.continues`. Newer models
-    refuse it, and so does every model that is to think; white space at its end is refused, too.
-    https://platform.claude.com/docs/en/build-with-claude/working-with-messages
+    A last message of the assistant's is continued (a "prefill"), with or without `Request.continues`, by models up to
+    Claude 4.5 that are not told to think, if no white space stands at its end. Later models refuse it
+    (`BadRequestError`): https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal
 
     Args:
         base_url: `"https://api.anthropic.com"`; a `/v1` at its end makes no difference.
