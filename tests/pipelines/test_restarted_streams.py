@@ -142,6 +142,23 @@ async def test_names_come_back_in_the_text_that_holds(answer):
     assert result.call.state == {}
 
 
+async def test_what_a_guard_learnt_from_the_input_stays_as_it_was():
+    class Seen(Guard):
+        """Remembers in the run what it has read, on the way in and on the way out."""
+
+        def check(self, text, context=None):
+            context.call.state.setdefault("seen", []).append(text)
+            return Verdict.flag(" | ".join(context.call.state["seen"]))
+
+        def open_stream(self, context):
+            context.call.state.setdefault("seen", []).append("opened")
+
+    chunks, result = await read(Pipeline(Seen(name="in"), restarting(["Hel"], ["Bye"]), Exclaim(), Seen(name="out")))
+    assert result.text == "Bye!"
+    assert result.verdicts[-1].reason == "q | opened | Bye!"
+    assert shown(chunks) == "Bye!"
+
+
 async def test_other_choices_go_on():
     class Two(Engine):
         async def astream(self, request):

@@ -369,6 +369,14 @@ async def test_router_that_continues_withdraws_only_what_was_said_after_the_pref
     chunks = await collect(router)
     assert joined(chunks) == "Hello, you"
     assert [chunk.withdrawn for chunk in restarts(chunks)] == ["Hello, wor"]
+    rest = routed(Streams(*words(["\t"]), CUT, name="a"), Streams(*words([" you"]), END, name="b"), name="inner")
+    router = routed(Scripted(["Hello,\t ", CUT], name="first"), Leg(rest, capabilities=CONTINUES))
+    assert joined(await collect(router)) == "Hello, you"
+
+
+async def test_router_that_begins_anew_while_it_is_matched_is_matched_anew():
+    within = routed(Scripted(["He", CUT], name="a"), Scripted("llo", name="b"), name="inner")
+    assert joined(await collect(routed(Scripted(["Hello", CUT], name="first"), within))) == "llo"
 
 
 # Giving up
@@ -474,6 +482,22 @@ def test_time_in_which_nobody_waits_does_not_count():
         return texts
 
     assert run_in_virtual_time(main()) == ["a", "b", ""]
+
+
+def test_stream_that_has_ended_leaves_no_timer():
+    async def main():
+        await collect(routed(Streams(*words(["a"]), 0.5, END), first_chunk_timeout_s=50.0, chunk_timeout_s=50.0))
+        return [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
+
+    assert run_in_virtual_time(main()) == []
+
+
+async def test_router_among_the_engines_is_closed_at_once():
+    engine = Streams(*words(["a", "b"]))
+    stream = routed(routed(engine, name="inner")).astream(Request(messages=HELLO.messages, call=Call()))
+    await anext(stream)
+    await stream.aclose()
+    assert engine.closed == 1
 
 
 def test_limit_cannot_be_mistaken_for_the_caller_s_own_cancellation():

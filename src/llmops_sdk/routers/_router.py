@@ -50,8 +50,8 @@ class Router(Engine):
     With a deadline the time that is left is shared out over the attempts that are left, so that an engine that hangs
     cannot eat all of it.
 
-    When a stream breaks, `on_stream_break` decides. `"resume"`: the text so far goes to an engine whose capabilities say
-    that it continues a message, and the stream goes on where it broke; where there is none, as `"restart"`: another
+    When a stream breaks, `on_stream_break` decides. `"resume"`: the text so far goes to an engine whose capabilities
+    say that it continues a message, and the stream goes on where it broke; where there is none, as `"restart"`: another
     engine answers from the start, and what was already emitted is matched and not repeated; if the new answer is a
     different one, a `StreamRestarted` comes before its text. `"raise"`: `StreamInterrupted` is raised at once.
 
