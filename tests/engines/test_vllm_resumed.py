@@ -19,7 +19,9 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # importing torch and vLLM warns of their own parts
 ]
 
-CAPITAL = "What is the capital of France?"
+COUNT = "Count from one to ten in words."
+"""The model's answer is as good as certain at each token: where two are nearly alike, bfloat16 may choose otherwise when
+the text so far is read at once than when it was written token by token."""
 
 
 class Cut(Engine):
@@ -35,7 +37,7 @@ class Cut(Engine):
 
 
 def asked(question: str, call: Call) -> Request:
-    return Request(messages=(Message.user(question),), temperature=0.0, max_tokens=24, call=call)
+    return Request(messages=(Message.user(question),), temperature=0.0, max_tokens=24, logprobs=0, call=call)
 
 
 async def resumed(engine: Engine, question: str, begun: list[Chunk]) -> Response:
@@ -56,13 +58,13 @@ async def check_every_seam(engine: Engine, question: str) -> None:
         if "".join(chunk.text for chunk in chunks[:at]).strip() and not chunks[at - 1].finish_reason:
             answer = await resumed(engine, question, chunks[:at])
             assert answer.text == text, at
-            assert answer.finish_reason == "stop"
+            assert answer.finish_reason == chunks[-1].finish_reason
 
 
 async def test_engine_in_the_process_goes_on_where_the_stream_broke(engine):
-    await check_every_seam(engine, CAPITAL)
+    await check_every_seam(engine, COUNT)
 
 
 async def test_server_goes_on_where_the_stream_broke(vllm_server):
     async with Remote(vllm_server.url, model="smollm2", provider="vllm") as remote:
-        await check_every_seam(remote, CAPITAL)
+        await check_every_seam(remote, COUNT)

@@ -197,6 +197,10 @@ async def test_tokens_that_are_known_are_taken_off_max_tokens():
     whole = continuing("abcd")
     assert joined(await collect(routed(Streams(*words("abc"), CUT), whole), max_tokens=10)) == "abcd"
     assert whole.engine.requests[0].max_tokens == 10  # nobody knows
+    whole = continuing("ab cd")  # the blank is written once more, and is a token then, too
+    first = Streams(Chunk(text="ab", token_ids=(7,)), Chunk(text=" ", token_ids=(8,)), CUT)
+    assert joined(await collect(routed(first, whole), max_tokens=10)) == "ab cd"
+    assert whole.engine.requests[0].max_tokens == 9
     spent = TokenLogprob(token="a", logprob=-1.0)
     first = Streams(Chunk(text="a", logprobs=(spent,)), Chunk(text="a", logprobs=(spent,)), CUT)
     whole = continuing("aaa")

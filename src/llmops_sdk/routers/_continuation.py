@@ -156,10 +156,12 @@ class Broken:
         White space at the end of the text so far is left out: `Seam` looks after it. Some services refuse it there,
         some templates strip it, and to most models a word begins with the blank before it.
 
-        `max_tokens` is what is left of it, by the tokens that the engine has told (`token_ids`, else `logprobs`). Where
-        it told none, it stays as it is, and the joined answer may be longer.
+        `max_tokens` is what is left of it, by the tokens that the engine has told (`token_ids`, else `logprobs`), and a
+        token for each character of that white space, which is written once more. Where the engine told none, it stays
+        as it is, and the joined answer may be longer.
         """
-        request, text = self._request, self._told.text().rstrip()
+        request, told = self._request, self._told.text()
+        text = told.rstrip()
         shaped = request.response_schema is not None or any(name in request.extra for name in _NOT_AGAIN)
         if self._plan.table.on_stream_break != "resume" or request.n != 1 or not text or shaped:
             return None
@@ -169,7 +171,8 @@ class Broken:
             messages = (*request.messages[:-1], replace(last, content=last.text + text))
         choice = self._told.choices()[0]
         known = len(choice.token_ids) or len(choice.logprobs)
-        left = None if request.max_tokens is None else request.max_tokens - known
+        spent = max(known - (len(told) - len(text)), 0)
+        left = None if request.max_tokens is None else request.max_tokens - spent
         return replace(request, messages=messages, continues=True, max_tokens=left)
 
     def _interrupted(self, exc: Exception) -> StreamInterrupted:
