@@ -20,8 +20,8 @@ pytestmark = [
 ]
 
 COUNT = "Count from one to ten in words."
-"""The model is as good as certain of each token: where two are nearly alike, bfloat16 may choose otherwise when the text
-so far is read at once than when it was written token by token."""
+"""The model is as good as certain of each token. Where two are nearly alike, bfloat16 may choose otherwise when the
+text so far is read at once than when it was written token by token."""
 
 
 class Cut(Engine):
