@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llmops_sdk.calls import Call
     from llmops_sdk.engines import Engine, Scripted
     from llmops_sdk.guards import Guard, guard
-    from llmops_sdk.messages import Chunk, Document, Message, Request, Response, Usage
+    from llmops_sdk.messages import Chunk, Document, Message, Request, Response, StreamRestarted, Usage
     from llmops_sdk.pipelines import Pipeline, Result
     from llmops_sdk.prompts import Prompt
     from llmops_sdk.routers import Router
@@ -33,6 +33,7 @@ __all__ = [
     "Result",
     "Router",
     "Scripted",
+    "StreamRestarted",
     "Usage",
     "Verdict",
     "__version__",
@@ -63,6 +64,7 @@ _HOMES = {
     "Result": "pipelines",
     "Router": "routers",
     "Scripted": "engines",
+    "StreamRestarted": "messages",
     "Usage": "messages",
     "Verdict": "verdicts",
     "guard": "guards",

@@ -21,7 +21,7 @@
     ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
-       │  └─ StreamInterrupted   retryable  .partial_text: the stream broke after text had arrived
+       │  └─ StreamInterrupted   retryable  .partial_text .usage: the stream broke after text had arrived
        ├─ EngineTimeout (TimeoutError)      retryable
        ├─ EngineDied             retryable  the in-process engine's core is gone
        ├─ RateLimitError         retryable
@@ -45,6 +45,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
+    from llmops_sdk.messages import Usage
     from llmops_sdk.verdicts import Verdict
 
 __all__ = [
@@ -290,11 +291,15 @@ class EngineConnectionError(EngineError):
 
 
 class StreamInterrupted(EngineConnectionError):
-    """A stream broke after text had arrived; `partial_text` is that text."""
+    """A stream broke after text had arrived; `partial_text` is that text (of the first choice).
 
-    def __init__(self, message: str, *, partial_text: str = "", **details: Any) -> None:
+    `usage` holds the tokens that were reported until then; `None` when nobody did, as most engines count at the end.
+    """
+
+    def __init__(self, message: str, *, partial_text: str = "", usage: Usage | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.partial_text = partial_text
+        self.usage = usage
 
 
 class EngineTimeout(EngineError, TimeoutError):

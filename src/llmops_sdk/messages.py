@@ -29,6 +29,7 @@ __all__ = [
     "Request",
     "Response",
     "Role",
+    "StreamRestarted",
     "TextPart",
     "TokenClasses",
     "TokenLogprob",
@@ -171,6 +172,8 @@ class Request:
         logprobs: How many of the likeliest tokens to report at each place of the answer beside the one that was
             taken, `0 <= logprobs <= 20`; `None` asks for no log-probabilities at all.
         adapter: Name of the LoRA adapter to answer with.
+        continues: Whether the answer is to continue the last message, an assistant's, with not a character between.
+            Engines that cannot do so raise `UnsupportedError`.
         extra: Parameters for one kind of engine, passed through as they are, with that engine's own names.
         prompt: Which prompt this was rendered from.
         call: The run that this request belongs to: its deadline, its record; `None` when it has ended. Not part of
@@ -189,6 +192,7 @@ class Request:
     response_schema: Mapping[str, Any] | None = None
     logprobs: int | None = None
     adapter: str | None = None
+    continues: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt: PromptRef | None = None
     call: Call | None = field(default=None, compare=False, repr=False)
@@ -505,6 +509,17 @@ class Chunk:
     rate_limit: RateLimit | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRestarted(Chunk):
+    """A choice of a stream begins anew: its chunks so far no longer hold, and the ones that follow are all of it.
+
+    A router sends one when a stream broke and the engine that answered from the start gave another answer. Whoever
+    shows a stream while it comes has to take back `withdrawn`, the text so far of the choice `index`.
+    """
+
+    withdrawn: str
+
+
 class ChunkJoiner:
     """Joins the chunks of a stream into the response that they are pieces of. Memory: the text, once."""
 
@@ -523,7 +538,7 @@ class ChunkJoiner:
     def add(self, chunk: Chunk) -> None:
         """Take the next chunk."""
         choice = self._choices.get(chunk.index)
-        if choice is None:
+        if choice is None or chunk.__class__ is StreamRestarted:
             choice = self._choices[chunk.index] = _JoinedChoice()
         choice.add(chunk)
         self.cached = chunk.cached  # of the last: whoever was there first may have left, and another run pays
@@ -543,11 +558,14 @@ class ChunkJoiner:
         choice = self._choices.get(index)
         return "".join(choice.texts) if choice is not None else ""
 
+    def choices(self) -> dict[int, Choice]:
+        """What has been joined so far of each choice, by its index, in order."""
+        return {index: one.choice() for index, one in sorted(self._choices.items())}
+
     def response(self, engine: str | None = None) -> Response:
         """What has been joined so far; without any chunk, one empty choice."""
-        choices = tuple(one.choice() for _, one in sorted(self._choices.items()))
         return Response(
-            choices=choices or (Choice(),),
+            choices=tuple(self.choices().values()) or (Choice(),),
             usage=self.usage,
             model=self.model,
             engine=self.engine or engine,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from llmops_sdk import Finding, Verdict, errors
+from llmops_sdk import Finding, Usage, Verdict, errors
 
 VALUES = {
     "message": "it went wrong",
@@ -13,6 +13,7 @@ VALUES = {
     "extra": "vllm-cpu",
     "deadline_s": 2.5,
     "partial_text": "half an ans",
+    "usage": Usage(input_tokens=3, output_tokens=2),
     "budget_ms": 50.0,
     "budget_usd": Decimal("0.10"),
     "spent_usd": Decimal("0.12"),

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from llmops_sdk import errors
-from llmops_sdk.calls import AttemptEnded, Call, Retried, Routed, StreamResumed
+from llmops_sdk.calls import AttemptEnded, Call, Retried, Routed
 from llmops_sdk.engines import Engine, Scripted
-from llmops_sdk.messages import Choice, Chunk, Request, Response
+from llmops_sdk.messages import Choice, Request, Response
 from llmops_sdk.routers import Router
 
 HELLO = Request.of("hello")
@@ -192,71 +192,6 @@ async def test_what_only_one_engine_cannot_do_is_asked_of_the_next_and_does_not_
         await routed(blind).agenerate(Request.of("What is it?"))
 
 
-# Streams that break
-
-
-@pytest.mark.parametrize("how", ["resume", "restart"])
-@pytest.mark.parametrize("cut", range(12))
-async def test_stream_cut_at_any_character_goes_on_without_loss_or_repetition(how, cut):
-    text = "Hello, world"
-    broken = Scripted([*text[:cut], errors.EngineConnectionError("cut")], name="broken")
-    if cut == 0:
-        broken = Scripted(errors.EngineConnectionError("cut"), name="broken")
-    call = Call()
-    chunks = await collect(routed(broken, Scripted([text[:5], text[5:]], name="whole"), on_stream_break=how), call)
-    assert joined(chunks) == text
-    assert chunks[-1].finish_reason == "stop"
-    assert len([event for event in call.events if isinstance(event, StreamResumed)]) == (1 if cut else 0)
-
-
-@pytest.mark.parametrize("cut", [1, 2, 3])
-async def test_thoughts_are_those_of_the_engine_that_began_and_cut_chunks_have_no_tokens(cut):
-    class Thinker(Engine):
-        def __init__(self, chunks, error=None):
-            self._chunks, self._error = chunks, error
-
-        async def astream(self, request):
-            for chunk in self._chunks:
-                yield chunk
-            if self._error is not None:
-                raise self._error
-
-    began = [Chunk(reasoning="hm"), Chunk(text="Hel", token_ids=(1,)), Chunk(text="lo", token_ids=(2,))]
-    whole = [Chunk(reasoning="well"), Chunk(text="Hello", token_ids=(3,)), Chunk(finish_reason="stop")]
-    chunks = await collect(routed(Thinker(began[:cut], errors.EngineConnectionError("cut")), Thinker(whole)))
-    assert "".join(chunk.reasoning for chunk in chunks) == "hm"
-    assert joined(chunks) == "Hello"
-    assert [token for chunk in chunks for token in chunk.token_ids] == {1: [3], 2: [1], 3: [1, 2]}[cut]
-
-
-async def test_different_answer_after_a_break_is_an_error_with_the_text_so_far():
-    router = routed(Scripted(["Hel", errors.EngineConnectionError("cut")]), Scripted(["Good", "bye"]))
-    with pytest.raises(errors.StreamInterrupted, match="different answer") as caught:
-        await collect(router)
-    assert caught.value.partial_text == "Hel"
-    shorter = routed(Scripted(["Hello", errors.EngineConnectionError("cut")]), Scripted(["Hel"]))
-    with pytest.raises(errors.StreamInterrupted, match="shorter"):
-        await collect(shorter)
-
-
-async def test_raise_gives_the_error_at_once():
-    other = Scripted("Hello")
-    router = routed(Scripted(["Hel", errors.EngineConnectionError("cut")]), other, on_stream_break="raise")
-    with pytest.raises(errors.StreamInterrupted) as caught:
-        await collect(router)
-    assert caught.value.partial_text == "Hel"
-    assert other.requests == []
-
-
-async def test_stream_that_nobody_can_take_up_is_an_error_with_the_text_so_far():
-    router = routed(
-        Scripted(["Hel", errors.EngineConnectionError("cut")]), Scripted(errors.AuthenticationError("no")), retries=0
-    )
-    with pytest.raises(errors.StreamInterrupted) as caught:
-        await collect(router)
-    assert caught.value.partial_text == "Hel"
-
-
 async def test_cancelled_attempts_leave_nothing_in_flight():
     engine = Hangs()
     router = routed(engine, Scripted("b"))
@@ -268,10 +203,3 @@ async def test_cancelled_attempts_leave_nothing_in_flight():
         await task
     assert router.legs[0].in_flight == 0
     assert router.legs[0].breaker.failures == 0
-
-
-async def test_chunks_say_which_engine_they_came_from():
-    router = routed(Scripted(["a", errors.EngineConnectionError("x")], name="one"), Scripted(["a", "b"], name="two"))
-    chunks = await collect(router)
-    assert [(chunk.text, chunk.engine) for chunk in chunks] == [("a", "one"), ("b", "two"), ("", "two")]
-    assert isinstance(chunks[0], Chunk)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.engines._rate_limits import rate_limit_in
+from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Chunk, FinishReason, RateLimit, Response, TokenLogprob, ToolCall, Usage
 

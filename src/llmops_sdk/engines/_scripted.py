@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from llmops_sdk.engines._continuing import check_continues
 from llmops_sdk.engines._engine import Engine, chunks_of
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Choice, Chunk, Request, Response, ToolCall, Usage
@@ -21,6 +22,8 @@ Answer: TypeAlias = str | list[str] | ToolCall | Response | Exception | Callable
 
 class Scripted(Engine):
     """Answers from a script, in order, and from the beginning again when the script is at its end.
+
+    Asked to continue a text with which its answer begins, it gives the rest of that answer.
 
     A list of strings is *one* answer that streams in those chunks; several answers are given as a tuple, as a list
     with anything else in it, or one by one. An exception among the chunks breaks the stream there. Tokens are
@@ -115,6 +118,9 @@ class Scripted(Engine):
                 answer = await answer
         if isinstance(answer, BaseException) or (isinstance(answer, type) and issubclass(answer, BaseException)):
             raise answer
+        if request.continues:
+            check_continues(request, engine=self.name, model=self.model)
+            answer = _rest_of(answer, request.messages[-1].text)
         return answer
 
     async def _pause(self) -> None:
@@ -145,6 +151,22 @@ class Scripted(Engine):
             return self._usage
         asked = sum(len(message.text.split()) for message in request.messages)
         return Usage(input_tokens=asked, output_tokens=len(text.split()))
+
+
+def _rest_of(answer: Any, begun: str) -> Any:
+    """The answer without the text with which it has begun; an answer that begins otherwise stays as it is."""
+    if isinstance(answer, str):
+        return answer.removeprefix(begun)
+    if not isinstance(answer, list) or not "".join(one for one in answer if isinstance(one, str)).startswith(begun):
+        return answer
+    rest: list[Any] = []
+    for piece in answer:
+        if isinstance(piece, str):
+            known = min(len(begun), len(piece))
+            begun, piece = begun[known:], piece[known:]  # noqa: PLW2901  (what is left of it)
+        if piece or not isinstance(piece, str):
+            rest.append(piece)
+    return rest
 
 
 def _is_many(answer: Any) -> bool:

@@ -111,7 +111,7 @@ def check_request(request: Request, *, adapters: Collection[str], guided: bool, 
 
     Raises:
         BadRequestError: The request asks for what is not there, or a value is impossible.
-        UnsupportedError: It asks for tools, or shows an image.
+        UnsupportedError: It asks for tools, shows an image, or wants a message continued.
     """
     problem = (
         _wrong_parts(request, adapters)
@@ -130,6 +130,8 @@ def _not_offered(request: Request) -> str | None:
     for message in request.messages:
         if not isinstance(message.content, str) and any(isinstance(part, ImagePart) for part in message.content):
             return "this engine sends text only, and a message holds an image; `trtllm-serve` takes images"
+    if request.continues:
+        return "this engine continues no message; leave out `continues`, or ask another engine"
     if request.tools and request.tool_choice != "none":
         return (
             "TensorRT-LLM reads tool calls in its server only: start `trtllm-serve` with `--tool_parser` and open it "

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._vllm_start import VllmParts
 from llmops_sdk.engines._vllm_structure import MOST_VALUES, wrong_schema
 from llmops_sdk.errors import (
@@ -81,7 +82,9 @@ _KINDS: dict[str, tuple[type, str]] = {
 _TOOL_CHOICES = ("auto", "none", "required")
 
 
-def check_request(request: Request, *, engine: str, model: str | None, tool_calls: bool = True) -> None:
+def check_request(
+    request: Request, *, engine: str, model: str | None, tool_calls: bool = True, reasoning: bool = False
+) -> None:
     """Refuse what cannot be asked, before anything is started or sent; vLLM's own checks come after these.
 
     Args:
@@ -89,10 +92,11 @@ def check_request(request: Request, *, engine: str, model: str | None, tool_call
         engine: Name of the engine, for the error.
         model: Its model.
         tool_calls: Whether the engine has a parser of tool calls.
+        reasoning: Whether it has a parser of thoughts.
 
     Raises:
         BadRequestError: A value is impossible.
-        UnsupportedError: Tools are asked for without a parser.
+        UnsupportedError: Tools are asked for without a parser, or a text is to be continued that cannot be.
     """
     problem = None
     if not request.messages:
@@ -104,6 +108,14 @@ def check_request(request: Request, *, engine: str, model: str | None, tool_call
         problem = _wrong_value(request) or _wrong_tools(request) or _wrong_structure(request)
     if problem is not None:
         raise BadRequestError(problem, engine=engine, model=model)
+    if request.continues:
+        check_continues(request, engine=engine, model=model)
+        if reasoning:
+            raise continues_not(
+                "the parser of thoughts would take the rest of an answer for thoughts", engine=engine, model=model
+            )
+        if any(name in request.extra for name in _STRUCTURES):
+            raise continues_not("the rest of an answer cannot have the structure of it", engine=engine, model=model)
     if request.tools and request.tool_choice != "none" and not tool_calls:
         raise UnsupportedError(
             "tools are asked for, and this engine was opened without a parser of tool calls; open it with "
@@ -223,7 +235,7 @@ def template_text(given: str | None) -> str | None:
 
 def template_arguments(request: Request) -> dict[str, Any]:
     """What the chat template is told besides the messages."""
-    if request.extra.get("continue_final_message"):
+    if request.continues or request.extra.get("continue_final_message"):
         ending = {"add_generation_prompt": False, "continue_final_message": True}
     else:
         ending = {"add_generation_prompt": True}

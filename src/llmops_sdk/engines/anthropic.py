@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from llmops_sdk import environment, loops
+from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._messages_form import conversation, tool_choice_form, tool_form
 from llmops_sdk.engines._usage import anthropic_usage
 from llmops_sdk.engines.endpoint import Endpoint
@@ -74,6 +75,10 @@ class Anthropic(Endpoint):
 
     What the API does not offer is refused with an `UnsupportedError`, not left out: `n` over 1 (ask several times),
     `seed`, `logprobs`, and names of speakers. `ImagePart.detail` has no counterpart and is not sent.
+
+    A last message of the assistant's is continued (a "prefill"), with or without `Request.continues`, by models up to
+    Claude 4.5 that are not told to think, if no white space stands at its end. Later models refuse it
+    (`BadRequestError`): https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal
 
     Args:
         base_url: `"https://api.anthropic.com"`; a `/v1` at its end makes no difference.
@@ -170,6 +175,8 @@ class Anthropic(Endpoint):
         """See `Endpoint.asked`."""
         try:
             _refuse_what_is_not_offered(request)
+            if request.continues:
+                self._check_continues(request)
             system, turns = conversation(request.messages)
             tools = [tool_form(tool) for tool in request.tools]
             choice = None if request.tool_choice is None else tool_choice_form(request.tool_choice)
@@ -206,6 +213,17 @@ class Anthropic(Endpoint):
             if beside is None or isinstance(beside, Mapping):  # what else it may be is for the server to refuse
                 asked["output_config"] = {"format": form, **(beside or {})}
         return asked
+
+    def _check_continues(self, request: Request) -> None:
+        check_continues(request, engine=self.name, model=self.model)
+        last = request.messages[-1].text
+        if last != last.rstrip():
+            raise continues_not(
+                "the Messages API continues no text with white space at its end", engine=self.name, model=self.model
+            )
+        thinking = request.extra.get("thinking")
+        if isinstance(thinking, Mapping) and thinking.get("type") != "disabled":
+            raise continues_not("a model that is to think continues no text", engine=self.name, model=self.model)
 
     def response(self, answer: dict[str, Any]) -> Response:
         """See `Endpoint.response`."""

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._engine import Engine, chunks_of
 from llmops_sdk.engines._keys import fingerprint
 from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, litellm_usage, response_from
@@ -288,6 +289,9 @@ class LiteLLM(Engine):
         asked = self._always()
         asked["model"] = self._asked if request.adapter is None else f"{self._prefix}/{request.adapter}"
         asked["messages"] = chat_messages(request.messages)
+        if request.continues:
+            self._check_continues(request, asked["model"])
+            asked["messages"][-1]["prefix"] = True
         for name in _SENT_IF_GIVEN:
             value = getattr(request, name)
             if value is not None:
@@ -311,6 +315,16 @@ class LiteLLM(Engine):
         if request.call is not None and request.call.traceparent is not None:
             asked["headers"] = {**(asked.get("headers") or {}), "traceparent": request.call.traceparent}
         return asked
+
+    def _check_continues(self, request: Request, model: str) -> None:
+        check_continues(request, engine=self.name, model=self.model)
+        known: Mapping[str, Any] = {}
+        with contextlib.suppress(Exception):  # it raises anything for a model that it does not know
+            known = _shared.library.get_model_info(model)
+        if not known.get("supports_assistant_prefill"):
+            raise continues_not(
+                f"LiteLLM does not know that {model!r} continues a text", engine=self.name, model=self.model
+            )
 
     def _always(self) -> dict[str, Any]:
         """What every call says, so that no setting of the process takes its place."""

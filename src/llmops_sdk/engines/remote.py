@@ -19,6 +19,7 @@ import orjson
 from llmops_sdk import environment, loops
 from llmops_sdk.engines._base_url import BaseUrl, shown_url
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineError, InvalidResponseError, NotFoundError
@@ -121,6 +122,11 @@ class Moderation:
 
 class Remote(Endpoint):
     """An OpenAI-compatible endpoint.
+
+    A request with `continues=True` goes out with `continue_final_message` and without `add_generation_prompt`, in the
+    words of vLLM and SGLang. llama.cpp and Ollama continue a last message of the assistant's by themselves. A server
+    that knows neither answers from the start, without a word; so a router resumes streams only where you vouch for it:
+    `Leg(engine, capabilities=Capabilities(continues=True))`. OpenAI's own API cannot do it.
 
     Args:
         base_url: `"https://host:port/v1"`, the URL below which `/chat/completions` is. For Azure, that of a deployment:
@@ -358,6 +364,9 @@ class Remote(Endpoint):
         if request.response_schema is not None:
             schema = {"name": "answer", "strict": True, "schema": request.response_schema}
             asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.continues:
+            self._check_continues(request)
+            asked["add_generation_prompt"], asked["continue_final_message"] = False, True
         if stream:
             asked["stream"] = True
             if self._usage_in_stream:
@@ -365,6 +374,11 @@ class Remote(Endpoint):
         if request.extra:
             asked.update(request.extra)
         return asked
+
+    def _check_continues(self, request: Request) -> None:
+        check_continues(request, engine=self.name, model=self.model)
+        if self.provider == "openai":
+            raise continues_not("OpenAI's API begins a new message always", engine=self.name, model=self.model)
 
     def error_of(self, error: Any, status: int, headers: Mapping[str, str]) -> EngineError:
         """See `Endpoint.error_of`."""

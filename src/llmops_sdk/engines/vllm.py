@@ -326,7 +326,8 @@ class VLLM(VllmPooling):
         self, request: Request, *, streamed: bool
     ) -> tuple[Any, VllmParts, Any, Any, ParsedRequest | None]:
         """The running core, and the request as it takes it: prompt, sampling parameters, how the answer is read."""
-        check_request(request, engine=self.name, model=self.model, tool_calls=self._parser_names[0] is not None)
+        tool_calls, reasoning = (name is not None for name in self._parser_names)
+        check_request(request, engine=self.name, model=self.model, tool_calls=tool_calls, reasoning=reasoning)
         if request.adapter is not None:
             self._adapters.check(request.adapter)
         if self._tasks:

@@ -6,9 +6,10 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from llmops_sdk.calls import Call, GuardChecked
-from llmops_sdk.messages import Chunk, Request
+from llmops_sdk.messages import Chunk, Request, StreamRestarted
 from llmops_sdk.pipelines._chain import Chain
 from llmops_sdk.pipelines._guarding import Stationed, skip
 from llmops_sdk.protocols import GuardContext
@@ -31,13 +32,16 @@ class GuardedChunks:
         restoring: Sequence[Stationed],
         request: Callable[[], Request],
         call: Call,
+        emitted: Callable[[int], str],
     ) -> None:
         self._chunks = chunks
         self._guards = guards
         self._restoring = restoring
         self._request = request
         self._call = call
+        self._emitted = emitted
         self._chains: dict[tuple[int, str], Chain] = {}
+        self._before: dict[Any, Any] | None = None
         self._open: set[int] = set()
         self._reads_calls = any(guard.reads("tool_calls") for guard in guards)
         self._blocking: Chain | None = None
@@ -46,6 +50,8 @@ class GuardedChunks:
     def _chain(self, index: int, origin: str) -> Chain:
         chain = self._chains.get((index, origin))
         if chain is None:
+            if self._before is None:
+                self._before = _copied(self._call.state)
             context = GuardContext(call=self._call, stage="output", origin=origin, request=self._request(), index=index)
             chain = self._chains[index, origin] = Chain(self._guards, self._restoring, context)
             self._open.add(index)
@@ -69,6 +75,8 @@ class GuardedChunks:
 
     async def _pass(self, chunk: Chunk) -> AsyncGenerator[Chunk, None]:
         index = chunk.index
+        if isinstance(chunk, StreamRestarted):
+            chunk = self._anew(chunk)
         reasoning = await self._feed(index, "reasoning", chunk.reasoning) if chunk.reasoning else ""
         chain = self._chain(index, "output")
         text = await self._feed(index, "output", chunk.text) if chunk.text and self.blocked_by is None else ""
@@ -86,11 +94,24 @@ class GuardedChunks:
                 )
             return
         spelt = (chunk.logprobs or chunk.token_ids) and not self._reads_calls and not chain.holds
-        if text or reasoning or calls or spelt or chunk.finish_reason is not None or chunk.usage is not None:
+        ends = chunk.finish_reason is not None or chunk.usage is not None
+        if text or reasoning or calls or spelt or ends or isinstance(chunk, StreamRestarted):
             if text == chunk.text and reasoning == chunk.reasoning and calls is chunk.tool_calls:
                 yield chunk if spelt or not (chunk.logprobs or chunk.token_ids) else _unspelt(chunk)
             else:
                 yield replace(_unspelt(chunk), text=text, reasoning=reasoning, tool_calls=calls)
+
+    def _anew(self, chunk: StreamRestarted) -> StreamRestarted:
+        """A choice begins anew, and so do its guards: what they had found, and what they hold back, goes with it.
+
+        What is withdrawn is what the caller has been shown, not what the engine had written.
+        """
+        for origin in ("reasoning", "output"):
+            self._chains.pop((chunk.index, origin), None)
+        if not self._chains:  # choices share what guards know of the run, and another one may go on with it
+            self._call.state.clear()
+            self._call.state.update(_copied(self._before or {}))
+        return replace(chunk, withdrawn=self._emitted(chunk.index))
 
     async def _feed(self, index: int, origin: str, text: str) -> str:
         chain = self._chain(index, origin)
@@ -143,6 +164,11 @@ def _place(item: tuple[tuple[int, str], Chain]) -> tuple[int, bool]:
     """By choice; its reasoning before its text, as in whole answers."""
     (index, origin), _ = item
     return index, origin == "output"
+
+
+def _copied(state: dict[Any, Any]) -> dict[Any, Any]:
+    """What guards know of a run, as it is now: they go on changing it."""
+    return {guard: known.copy() if hasattr(known, "copy") else known for guard, known in state.items()}
 
 
 def _unspelt(chunk: Chunk) -> Chunk:

@@ -495,7 +495,12 @@ class Pipeline(loops.Closing, Station):
             if self._outputs or self._restoring:
                 # Guards beside the engine may still change the request, but not after the first chunk.
                 guarded = GuardedChunks(
-                    chunks, self._outputs, self._restoring, lambda: request if beside is None else beside.request, call
+                    chunks,
+                    self._outputs,
+                    self._restoring,
+                    lambda: request if beside is None else beside.request,
+                    call,
+                    joiner.text,
                 )
                 chunks = guarded.chunks()
             else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from llmops_sdk import loops
 from llmops_sdk.errors import DeadlineExceeded
-from llmops_sdk.messages import Chunk
+from llmops_sdk.messages import Chunk, StreamRestarted
 
 if TYPE_CHECKING:
     from llmops_sdk.calls import Call
@@ -95,6 +95,8 @@ class _Pump:
         chunk = self._waiting.popleft()
         self._room.set()
         if chunk.index == 0:
+            if isinstance(chunk, StreamRestarted):
+                self._text.clear()
             self._text.append(chunk.text)
         return chunk
 

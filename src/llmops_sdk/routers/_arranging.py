@@ -82,9 +82,7 @@ def arranged(table: Table, request: Request, call: Call) -> Arranged:
     return Arranged(deque(order) if len(able) <= _FEW else Unasked(order, len(able)), refused, shut)
 
 
-def parted(
-    table: Table, request: Request, call: Call, now: float
-) -> tuple[tuple[Leg, ...], Refusals, list[Leg]]:
+def parted(table: Table, request: Request, call: Call, now: float) -> tuple[tuple[Leg, ...], Refusals, list[Leg]]:
     """Those that may be asked, in no order; those that may not; and those of them that only a breaker refuses."""
     able, refused = table.filters(request, call)
     if not any([leg.breaker.trouble for leg in able]):  # a list is quicker here than a generator

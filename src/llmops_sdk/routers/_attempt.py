@@ -195,9 +195,7 @@ def typed(leg: Leg, exc: BaseException, limit_s: float | None, begun: ChunkJoine
         return EngineTimeout(
             f"the engine {leg.name!r} did not answer{_within(limit_s)}", engine=leg.name, model=leg.model
         )
-    return EngineError(
-        f"the engine {leg.name!r} broke: {type(exc).__name__}: {exc}", engine=leg.name, model=leg.model
-    )
+    return EngineError(f"the engine {leg.name!r} broke: {type(exc).__name__}: {exc}", engine=leg.name, model=leg.model)
 
 
 def _within(limit_s: float | None) -> str:

@@ -51,9 +51,10 @@ class Router(Engine):
     With a deadline the time that is left is shared out over the engines that are left, so that an engine that hangs
     cannot eat all of it. With `hedge`, a second engine is asked beside one that is slow; see `Hedge`.
 
-    When a stream breaks, `on_stream_break` decides. `"resume"` and `"restart"`: another engine answers from the
-    start, what was already emitted is matched and not repeated, and the stream goes on where it broke; if the new
-    answer is a different one, `StreamInterrupted` with the text so far is raised. `"raise"`: raise it at once.
+    When a stream breaks, `on_stream_break` decides. `"resume"`: the text so far goes to an engine whose capabilities
+    say that it continues a message, and the stream goes on where it broke; where there is none, as `"restart"`: another
+    engine answers from the start, and what was already emitted is matched and not repeated; if the new answer is a
+    different one, a `StreamRestarted` comes before its text. `"raise"`: `StreamInterrupted` is raised at once.
 
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
@@ -64,7 +65,8 @@ class Router(Engine):
             class of error, `{RateLimitError: 5, ServerError: 0}`; or all of a `Retries`.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
-        chunk_timeout_s: In a stream: seconds from one chunk to the next.
+        chunk_timeout_s: In a stream: seconds from one chunk to the next; by default, with a deadline and another engine
+            left, half of the time that is left.
         on_stream_break: What to do when a stream breaks in the middle.
         hedge: Ask a second engine beside a slow one: `"p95"`, after a number of seconds, or a `Hedge`.
         breaker: When an engine is taken out for a while, and when it is tried again; by default as `Breaker` says.

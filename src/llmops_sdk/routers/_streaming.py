@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 
-from llmops_sdk.calls import Call, StreamResumed
+from llmops_sdk.calls import Call
 from llmops_sdk.engines import chunks_of
-from llmops_sdk.errors import AllEnginesFailed, EngineError
-from llmops_sdk.messages import Chunk, Request
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request
 from llmops_sdk.routers._answering import answered
-from llmops_sdk.routers._continuation import Ahead, DifferentAnswer, interrupted
-from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._continuation import Broken, has_begun, time_between
+from llmops_sdk.routers._plan import FAILURES, Plan
+from llmops_sdk.routers._racing import Runner, race
 
 __all__ = ["streamed"]
 
@@ -27,28 +27,35 @@ async def streamed(plan: Plan, request: Request, call: Call) -> AsyncGenerator[C
         for chunk in chunks_of(await answered(plan, request, call)):
             yield chunk
         return
-    emitted: dict[int, str] = {}
-    while True:
-        leg, timeout_s, reservation = await plan.next()
-        if any(emitted.values()):
-            call.record(StreamResumed(call.clock(), leg.name, "restart", sum(map(len, emitted.values()))))
-        chunks = leg.stream(request, call, timeout_s, reservation)
-        ahead = Ahead(emitted)
+    if plan.table.first_chunk_timeout_s is not None:
+        plan.attempt_timeout_s = plan.table.first_chunk_timeout_s
+    broken: Broken | None = None
+    while broken is None:
+        leg, chunks, told = await _begun(plan, request, call)
         try:
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
-                    fresh = ahead.skip(chunk)
-                    if fresh is not None:
-                        emitted[chunk.index] = emitted.get(chunk.index, "") + fresh.text
-                        yield fresh
-            ahead.check_caught_up()
+                    yield chunk
             return
-        except (EngineError, AllEnginesFailed) as exc:
-            if not any(emitted.values()):
-                plan.failed(leg, exc)
-            elif plan.table.on_stream_break == "raise" or isinstance(exc, DifferentAnswer):
-                raise interrupted(exc, emitted) from exc
+        except FAILURES as exc:
+            if has_begun(told):
+                broken = Broken(plan, request, call, told)
+                broken.blame(leg, exc)
             else:
-                plan.note(leg, exc)
-                if not plan.can_go_on:
-                    raise interrupted(exc, emitted) from exc
+                plan.failed(leg, exc)
+    async with contextlib.aclosing(broken.rest()) as rest:
+        async for chunk in rest:
+            yield chunk
+
+
+async def _begun(plan: Plan, request: Request, call: Call) -> Runner:
+    """The next engine's stream, of which nobody has seen anything yet."""
+    turn = await plan.next()
+    table = plan.table
+    if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
+        return await race(plan, turn, table.hedge, table.hedge_budget, request, call)
+    leg, timeout_s, reservation = turn
+    told = ChunkJoiner()
+    between_s = time_between(plan, call)
+    chunks = leg.stream(request, call, timeout_s, reservation, chunk_timeout_s=between_s, joiner=told)
+    return Runner(leg, chunks, told)

@@ -10,8 +10,19 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llmops_sdk import errors
-from llmops_sdk.errors import AllEnginesFailed, Attempt, InvalidResponseError, LlmopsError
-from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TextPart, TokenLogprob, ToolCall, Usage
+from llmops_sdk.errors import AllEnginesFailed, Attempt, InvalidResponseError, LlmopsError, StreamInterrupted
+from llmops_sdk.messages import (
+    Choice,
+    Chunk,
+    Message,
+    Request,
+    Response,
+    StreamRestarted,
+    TextPart,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 from llmops_sdk.testing._scrubbing import scrub_value
 
 __all__ = [
@@ -29,7 +40,7 @@ __all__ = [
 
 _PARAMETERS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "n", "tools", "tool_choice", "response_schema", "logprobs",
-    "adapter", "extra",
+    "adapter", "continues", "extra",
 )  # fmt: skip
 """The fields of a request that take part in matching, besides the messages."""
 
@@ -96,7 +107,7 @@ def asked_of(request: Request, model: str | None, scrub: Callable[[str], str]) -
     asked: dict[str, Any] = {"model": model, "messages": [_message(message) for message in request.messages]}
     for name in _PARAMETERS:
         value = getattr(request, name)
-        if value not in (None, (), {}) and not (name == "n" and value == 1):
+        if value not in (None, (), {}) and value is not False and not (name == "n" and value == 1):
             asked[name] = _plain(value)
     scrubbed: dict[str, Any] = scrub_value(asked, scrub)
     return scrubbed
@@ -161,7 +172,8 @@ def response_of(plain: dict[str, Any]) -> Response:
 
 def chunk_of(plain: dict[str, Any]) -> Chunk:
     """The chunk that `record_of` wrote."""
-    return Chunk(**{**plain, **_tuples(plain), "usage": _usage(plain), "cost_usd": _money(plain)})
+    kind = StreamRestarted if "withdrawn" in plain else Chunk
+    return kind(**{**plain, **_tuples(plain), "usage": _usage(plain), "cost_usd": _money(plain)})
 
 
 def _money(plain: dict[str, Any]) -> Decimal | None:
@@ -252,7 +264,7 @@ def error_record(error: LlmopsError) -> dict[str, Any]:
         ]
         return {"class": known, "message": error.__reduce__()[1][0], "attempts": attempts}
     state = {
-        name: value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _plain(value)
+        name: value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _plain(_as_json(value))
         for name, value in vars(error).items()
         if not name.startswith("_")
     }
@@ -277,6 +289,8 @@ def error_of(plain: dict[str, Any]) -> LlmopsError:
     error: LlmopsError = cls.__new__(cls, plain["message"])
     error.args = (plain["message"],)
     vars(error).update(plain["state"])
+    if isinstance(error, StreamInterrupted):
+        error.usage = _usage(plain["state"])
     if isinstance(error, InvalidResponseError):
         error.body = str(plain["state"].get("body", "")).encode("utf-8", "replace")
     return error

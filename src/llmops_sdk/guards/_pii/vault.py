@@ -49,6 +49,16 @@ class Vault:
         self._last: dict[str, int] = {}
         self._taken: set[str] = set()
 
+    def copy(self) -> Vault:
+        """Another vault with the same values; what is hidden in one of them from now on is not in the other."""
+        copied = Vault(key=self._key)
+        with self._lock:
+            copied._placeholders = self._placeholders.copy()
+            copied._values = self._values.copy()
+            copied._last = self._last.copy()
+            copied._taken = self._taken.copy()
+        return copied
+
     def hide(self, kind: str, value: str, /) -> str:
         """The placeholder of `value`, a new one if it has none yet."""
         known = self._placeholders.get((kind, value))

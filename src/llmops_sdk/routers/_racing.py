@@ -1,0 +1,158 @@
+"""A second stream beside one that is slow to begin: the first to give a chunk goes on, the other one is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from llmops_sdk.calls import Call, Hedged
+from llmops_sdk.errors import DeadlineExceeded
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request
+from llmops_sdk.routers._continuation import time_between
+from llmops_sdk.routers._hedging import Hedge, HedgeBudget
+from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
+
+__all__ = ["Runner", "race"]
+
+_LOOK_AGAIN_S = 0.05  # while nobody knows what is slow, or nobody else can be asked
+_MOST_CHUNKS = 256
+"""Chunks that may wait for their reader; then the engine waits."""
+
+
+class Runner(NamedTuple):
+    """An engine's stream, and what has been read of it."""
+
+    leg: Leg
+    chunks: AsyncGenerator[Chunk, None]
+    told: ChunkJoiner
+
+
+async def race(plan: Plan, turn: Turn, hedge: Hedge, budget: HedgeBudget, request: Request, call: Call) -> Runner:
+    """The stream of the first engine that gives a chunk, or of the last one that fails; it begins with `turn`."""
+    first = _Pumped(turn, plan, request, call)
+    runners = [first]
+    winner: _Pumped | None = None
+    late_s: float | None = None
+    budget.earn()
+    try:
+        late_s = await _until_late(first, plan, hedge, budget)
+        beside = None if late_s is None else await _beside(plan, request, call, late_s)
+        if beside is not None:
+            runners.append(beside)
+        winner = await _first(runners, plan)
+        return Runner(winner.leg, winner.chunks(), winner.told)
+    finally:
+        overtaken = winner is not None and winner is not first and not first.begun.done()
+        for runner in runners:
+            if runner is not winner:
+                await runner.aclose()
+        if overtaken and late_s is not None:
+            first.leg.overtaken(late_s, call.clock(), first_chunk=True)
+
+
+async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBudget) -> float | None:
+    """Wait for the first chunk; seconds after which another engine may be asked beside it, `None` when it has begun."""
+    clock = plan.call.clock
+    started = clock()
+    while True:
+        after_s = hedge.after(runner.leg, first_chunk=True)
+        waited_s = clock() - started
+        wait_s: float | None = _LOOK_AGAIN_S
+        if not plan.has_others:
+            wait_s = None
+        elif after_s is not None and waited_s < after_s:
+            wait_s = max(after_s - waited_s, 0.001)
+        elif after_s is not None and plan.prefer_fresh():
+            if runner.leg.refusal(clock()) is not None or budget.take():
+                return waited_s
+            wait_s = after_s
+        await asyncio.wait({runner.begun}, timeout=wait_s)
+        if runner.begun.done():
+            return None
+
+
+async def _beside(plan: Plan, request: Request, call: Call, late_s: float) -> _Pumped | None:
+    try:
+        turn = await plan.next()
+    except (*FAILURES, DeadlineExceeded):
+        return None  # nobody has room, or time: the stream that is under way goes on alone
+    call.record(Hedged(call.clock(), turn.leg.name, late_s))
+    return _Pumped(turn, plan, request, call)
+
+
+async def _first(runners: list[_Pumped], plan: Plan) -> _Pumped:
+    """The first that has begun; one that fails is out of the race, unless it is the last."""
+    racing = list(runners)
+    while True:
+        await asyncio.wait([runner.begun for runner in racing], return_when=asyncio.FIRST_COMPLETED)
+        for runner in [one for one in racing if one.begun.done()]:
+            failure = runner.failure()
+            if failure is None or len(racing) == 1:
+                return runner
+            plan.note(runner.leg, failure)
+            racing.remove(runner)
+
+
+class _Pumped:
+    """A stream that is read by a task of its own, which also closes it: some transports want both from one task.
+
+    Attributes:
+        leg: The engine.
+        told: What has been read.
+        begun: Done when there is a chunk, or when there will be none.
+    """
+
+    def __init__(self, turn: Turn, plan: Plan, request: Request, call: Call) -> None:
+        leg, timeout_s, reservation = turn
+        loop = asyncio.get_running_loop()
+        self.leg = leg
+        self.told = ChunkJoiner()
+        self.begun: asyncio.Future[None] = loop.create_future()
+        self._waiting: asyncio.Queue[Chunk | None] = asyncio.Queue(_MOST_CHUNKS)
+        between_s = time_between(plan, call)
+        self._task = loop.create_task(
+            self._pump(leg.stream(request, call, timeout_s, reservation, chunk_timeout_s=between_s))
+        )
+        self._task.add_done_callback(self._ended)
+
+    async def _pump(self, chunks: AsyncGenerator[Chunk, None]) -> None:
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if not self.begun.done():
+                    self.begun.set_result(None)
+                await self._waiting.put(chunk)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        if not self.begun.done():
+            self.begun.set_result(None)
+        with contextlib.suppress(asyncio.QueueFull):  # then the reader sees for itself that the task is done
+            self._waiting.put_nowait(None)
+
+    def failure(self) -> Failure | None:
+        """Why no chunk came, if that is the engine's fault."""
+        if not self._task.done() or self._task.cancelled() or self._waiting.qsize() > 1:
+            return None
+        error = self._task.exception()
+        return error if isinstance(error, FAILURES) else None
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        try:
+            while not (self._task.done() and self._waiting.empty()):
+                chunk = await self._waiting.get()
+                if chunk is not None:
+                    self.told.add(chunk)
+                    yield chunk
+            self._task.result()
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the engine's work, if it is still at it."""
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.exception()  # it was seen: where it matters it is raised by who reads the chunks
