@@ -251,15 +251,20 @@ class _Drive:
 
 
 def _request(arrival: Arrival) -> Request:
-    """A request that looks like the arrival: strategies go by its beginning, limits by its length."""
+    """A request that looks like the arrival: strategies go by how it begins, limits by how long it is."""
     own = arrival.prompt_tokens
     messages: list[Message] = []
-    if arrival.prefixes:
-        key, tokens = arrival.prefixes[0]
-        messages.append(_shared(key, tokens))
-        own -= tokens
-    name = arrival.prefixes[1][0] if len(arrival.prefixes) > 1 else f"request {arrival.number}"
-    messages.append(Message(role="user", content=_text(name, own)))
+    for index, (key, tokens) in enumerate(arrival.afterwards):
+        if index == 0 and arrival.prefixes and arrival.prefixes[0][0] == key:
+            messages.append(_shared(key, tokens))
+            own -= tokens
+        else:  # a conversation: how it began stays the same in all of its turns
+            messages.append(Message(role="user", content=key))
+            history = arrival.prefixes[index][1] if len(arrival.prefixes) > index else 0
+            if history:
+                messages.append(Message(role="assistant", content=_text(key, history)))
+                own -= history
+    messages.append(Message(role="user", content=_text(f"request {arrival.number}", own)))
     return Request(messages=tuple(messages), max_tokens=arrival.answer_tokens)
 
 

@@ -136,5 +136,6 @@ def _again(router: Router, engines: Sequence[SimulatedEngine]) -> Router:
             )
         _, (_, options) = leg.__reduce__()
         legs.append(Leg(by_name[leg.name], **options))
-    _, options = router._made_with
-    return Router(legs, **{name: copy.deepcopy(value) for name, value in options.items() if name != "prices"})
+    _, made_with = router._made_with
+    options = {name: copy.deepcopy(value) for name, value in made_with.items() if name != "prices"}
+    return Router(legs, **{**options, "strategy": _strategy(options.get("strategy", "latency"), seed)})

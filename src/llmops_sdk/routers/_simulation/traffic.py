@@ -191,9 +191,10 @@ def _made_up(traffic: Traffic, rng: random.Random) -> Iterator[Arrival]:
         if talk.history:
             before = (*before, (talk.key, talk.history))
         prompt_tokens = shared + talk.history + new
-        if talk.left:
+        if traffic.turns > 1:
             talk.history += new + said
             after = (*after, (talk.key, talk.history))
+        if talk.left:
             heapq.heappush(upcoming, (at + rng.expovariate(1.0) * traffic.think_s, next(begun), talk))
         tags = {"tenant": str(talk.tenant)} if talk.tenant >= 0 else _NO_TAGS
         yield Arrival(number, at, prompt_tokens, said, before, after, tags)
