@@ -95,7 +95,7 @@ def router_of(policy: Policy, engines: Sequence[SimulatedEngine], seed: int) -> 
         ConfigurationError: The policy makes no sense, or its router has an engine without a model.
     """
     if isinstance(policy, Router):
-        return _again(policy, engines)
+        return _again(policy, engines, seed)
     if isinstance(policy, Mapping):
         options = {name: copy.deepcopy(value) for name, value in policy.items()}
         return Router(engines, **{**options, "strategy": _strategy(options.get("strategy", "latency"), seed)})
@@ -125,7 +125,7 @@ def _parameters(kind: type) -> Iterable[str]:
     return () if code is None else itertools.chain(code.co_varnames)
 
 
-def _again(router: Router, engines: Sequence[SimulatedEngine]) -> Router:
+def _again(router: Router, engines: Sequence[SimulatedEngine], seed: int) -> Router:
     by_name = {engine.name: engine for engine in engines}
     legs = []
     for leg in router.legs:
