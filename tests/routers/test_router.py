@@ -9,7 +9,7 @@ from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, Call, Retried, Routed, StreamResumed
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Chunk, Request, Response
-from llmops_sdk.routers import Latency, LeastBusy, Leg, Priority, RoundRobin, Router
+from llmops_sdk.routers import Router
 
 HELLO = Request.of("hello")
 
@@ -256,76 +256,6 @@ async def test_stream_that_nobody_can_take_up_is_an_error_with_the_text_so_far()
     with pytest.raises(errors.StreamInterrupted) as caught:
         await collect(router)
     assert caught.value.partial_text == "Hel"
-
-
-# Strategies
-
-
-def legs(*latencies):
-    made = []
-    for i, latency in enumerate(latencies):
-        leg = Leg(Scripted("a", name=f"e{i}"))
-        leg.latency_s = latency
-        made.append(leg)
-    return made
-
-
-def names(order):
-    return [leg.name for leg in order]
-
-
-def test_priority_and_round_robin_and_least_busy():
-    three = legs(0, 0, 0)
-    assert names(Priority().order(three, HELLO)) == ["e0", "e1", "e2"]
-    turn = RoundRobin()
-    assert [names(turn.order(three, HELLO))[0] for _ in range(4)] == ["e0", "e1", "e2", "e0"]
-    three[0].in_flight = 2
-    three[1].in_flight = 1
-    assert names(LeastBusy().order(three, HELLO)) == ["e2", "e1", "e0"]
-
-
-def test_least_busy_counts_what_others_ask_of_an_engine():
-    two = legs(0, 0)
-    two[0].engine.running, two[0].engine.waiting = 2, 3
-    two[1].in_flight = 4
-    assert names(LeastBusy().order(two, HELLO)) == ["e1", "e0"]
-    assert LeastBusy().reason(two[0]) == "5 in flight"
-    two[1].in_flight = 6
-    assert names(LeastBusy().order(two, HELLO)) == ["e0", "e1"]
-    two[0].engine.running = two[0].engine.waiting = None
-    assert LeastBusy().reason(two[0]) == "0 in flight"
-
-
-def test_latency_prefers_the_fast_and_never_starts_with_the_slowest_of_three():
-    three = legs(0.1, 0.01, 0.5)
-    firsts = {names(Latency().order(three, HELLO))[0] for _ in range(200)}
-    assert firsts == {"e0", "e1"}
-    two = legs(0.1, 0.01)
-    assert names(Latency().order(two, HELLO)) == ["e1", "e0"]
-    two[1].in_flight = 20
-    assert names(Latency().order(two, HELLO)) == ["e0", "e1"]
-
-
-def test_latency_tries_each_engine_once_and_then_the_fastest():
-    async def go():
-        slow, fast = Scripted("slow", delay_s=0.2, name="slow"), Scripted("fast", name="fast")
-        router = Router([slow, fast])
-        return [(await router.agenerate(HELLO)).text for _ in range(4)]
-
-    assert asyncio.run(go()) == ["slow", "fast", "fast", "fast"]
-
-
-async def test_own_strategy():
-    class Last:
-        def order(self, legs, request):
-            return list(reversed(legs))
-
-        def reason(self, leg):
-            return "last first"
-
-    router = Router([Scripted("a", name="a"), Scripted("b", name="b")], strategy=Last())
-    assert (await router.agenerate(HELLO)).text == "b"
-    assert router.route(HELLO).order[0] == ("b", "last first")
 
 
 async def test_cancelled_attempts_leave_nothing_in_flight():

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
-from llmops_sdk.routers._router import Candidate, Route, Router
-from llmops_sdk.routers._strategies import Latency, LeastBusy, Priority, RoundRobin, Strategy
+from llmops_sdk.routers._route import Candidate, Route
+from llmops_sdk.routers._router import Router
+from llmops_sdk.routers._strategies import (
+    Cascade,
+    Cost,
+    Latency,
+    LeastBusy,
+    PrefixAffinity,
+    Priority,
+    RoundRobin,
+    Strategy,
+    Weighted,
+)
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._simulation import EngineModel, Simulation, Traffic, simulate
@@ -18,11 +29,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidate",
     "EngineModel",
+    "Cascade",
+    "Cost",
     "Hedge",
     "Latency",
     "LeastBusy",
     "Leg",
     "Limit",
+    "PrefixAffinity",
     "Priority",
     "RoundRobin",
     "Route",
@@ -31,6 +45,7 @@ __all__ = [
     "Strategy",
     "Traffic",
     "simulate",
+    "Weighted",
 ]
 
 _SIMULATION = ("EngineModel", "Simulation", "Traffic", "simulate")

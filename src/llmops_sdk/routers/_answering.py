@@ -26,12 +26,15 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
             if second_best is not None:
                 return second_best
             raise
+        judged = plan.escalates is not None and not plan.is_last
         try:
-            response = await leg.generate(request, call, timeout_s, reservation)
+            response = await leg.generate(
+                plan.judged_form(request) if judged else request, call, timeout_s, reservation
+            )
         except (EngineError, AllEnginesFailed) as exc:
             plan.failed(leg, exc)
             continue
-        why = None if plan.escalates is None else await plan.escalates(leg, request, response)
+        why = await plan.escalates(leg, request, response) if judged else None
         if why is None:
             return response
         call.record(Escalated(call.clock(), leg.name, why))

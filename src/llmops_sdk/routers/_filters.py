@@ -2,22 +2,219 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+
 from llmops_sdk.calls import Call
-from llmops_sdk.messages import Request
+from llmops_sdk.errors import BudgetExceeded, ContextLengthError, LlmopsError, UnsupportedError
+from llmops_sdk.messages import ImagePart, Request
 from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._tokens import fewest_tokens, fewest_usage
 
-__all__ = ["refusal"]
+__all__ = ["Filters", "Refused", "Remedy", "nobody"]
+
+_FRESH_S = 1.0
+_MOST = 256
+_TOOLS, _IMAGES, _SCHEMA = 1, 2, 4
 
 
-def refusal(leg: Leg, request: Request, call: Call) -> str | None:
-    """Why `leg` cannot take `request`, `None` when it can as far as anybody knows."""
+class Remedy(Enum):
+    """What would let an engine take the request after all."""
+
+    NONE = "another engine"
+    SHORTER = "a shorter request"
+    MONEY = "a higher budget"
+
+
+class Refused(NamedTuple):
+    """An engine that is not asked, and why."""
+
+    leg: Leg
+    reason: str
+    remedy: Remedy = Remedy.NONE
+
+
+class _Sorted(NamedTuple):
+    """The legs, parted by what they are. `smallest`: the smallest context window among the able ones, in tokens."""
+
+    able: tuple[Leg, ...]
+    refused: tuple[Refused, ...]
+    smallest: float
+
+
+class Filters:
+    """Parts the legs of a table into those that can take a request and those that cannot.
+
+    What an engine is asked for (tools, images, a schema, tags) is worked out once for each kind of request and kept for
+    a second, since engines learn what they can do when they start. So a plain request costs one look-up for any number
+    of legs, and requests of the same kind get the same tuple. What depends on the single request (its length, adapter
+    and budget) is looked at leg by leg, and only where it could matter.
+    """
+
+    __slots__ = ("_fresh_until", "_kinds", "_legs", "_tags", "_tuples")
+
+    def __init__(self, legs: tuple[Leg, ...]) -> None:
+        self._legs = legs
+        self._tags = tuple(dict.fromkeys(name for leg in legs for name in leg.tags))
+        self._kinds: dict[Any, _Sorted] = {}
+        self._tuples: dict[tuple[Leg, ...], tuple[Leg, ...]] = {legs: legs}
+        self._fresh_until = -math.inf
+
+    def __call__(self, request: Request, call: Call) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+        """The legs that can take `request` as far as anybody knows, in their order; and the others."""
+        asked, characters = _looked_at(request)
+        found = self._sorted(asked, call)
+        able, refused, smallest = found
+        # There are at most half as many words as letters: most requests need not be counted.
+        if characters * 0.5 + 1 + (request.max_tokens or 0) > smallest:
+            able, refused = self._without(able, refused, _window_reasons(request))
+        if request.adapter is not None:
+            able, refused = self._without(able, refused, _adapter_reasons(request.adapter))
+        if call.budget_usd is not None:
+            able, refused = self._without(able, refused, _budget_reasons(request, call))
+        return able, refused
+
+    def _sorted(self, asked: int, call: Call) -> _Sorted:
+        if call.started > self._fresh_until:
+            self._kinds.clear()
+            self._fresh_until = call.started + _FRESH_S
+        kind: Any = asked
+        if self._tags and call.tags:
+            kind = asked, *(call.tags.get(name) for name in self._tags)
+        try:
+            found = self._kinds.get(kind)
+        except TypeError:  # a tag that cannot be a key: worked out each time
+            return self._parted(asked, call)
+        if found is None:
+            if len(self._kinds) >= _MOST:
+                self._kinds.clear()
+            found = self._kinds[kind] = self._parted(asked, call)
+        return found
+
+    def _parted(self, asked: int, call: Call) -> _Sorted:
+        reasons = [(leg, _lacks(leg, asked) or _other_tag(leg, call)) for leg in self._legs]
+        able = self._same(tuple(leg for leg, reason in reasons if reason is None))
+        return _Sorted(
+            able,
+            tuple(Refused(leg, reason) for leg, reason in reasons if reason is not None),
+            min((leg.capabilities.context_window or math.inf for leg in able), default=math.inf),
+        )
+
+    def _without(
+        self, able: tuple[Leg, ...], refused: tuple[Refused, ...], judge: Callable[[Leg], Refused | None]
+    ) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+        found = tuple(one for leg in able if (one := judge(leg)) is not None)
+        if not found:
+            return able, refused
+        out = {one.leg for one in found}
+        return self._same(tuple(leg for leg in able if leg not in out)), refused + found
+
+    def _same(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        """One tuple for the same legs, so that strategies know it again."""
+        if len(self._tuples) >= _MOST and legs not in self._tuples:
+            self._tuples = {self._legs: self._legs}
+        return self._tuples.setdefault(legs, legs)
+
+
+def nobody(router: str, refused: Sequence[Refused], request: Request, call: Call) -> LlmopsError:
+    """The error when no engine may be asked; it lists them all, and its class says what would help.
+
+    `BudgetExceeded` if only money is missing for one of them, else `ContextLengthError` if one would take a shorter
+    request, else `UnsupportedError`.
+    """
+    reasons = "; ".join(f"{one.leg.name}: {one.reason}" for one in refused)
+    message = f"no engine of {router!r} can take the request ({reasons})"
+    remedies = {one.remedy for one in refused}
+    if Remedy.MONEY in remedies:
+        return BudgetExceeded(message, budget_usd=call.budget_usd, spent_usd=call.spent_usd)
+    if Remedy.SHORTER in remedies:
+        windows = [one.leg.capabilities.context_window or 0 for one in refused if one.remedy is Remedy.SHORTER]
+        return ContextLengthError(message, engine=router, tokens=fewest_tokens(request), window=max(windows))
+    return UnsupportedError(message, engine=router)
+
+
+def _looked_at(request: Request) -> tuple[int, int]:
+    """What the request asks for, as bits, and its characters."""
+    asked = 0
+    characters = 0
+    for message in request.messages:
+        content = message.content
+        if isinstance(content, str):
+            characters += len(content)
+        else:
+            for part in content:
+                if isinstance(part, ImagePart):
+                    asked |= _IMAGES
+                else:
+                    characters += len(part.text)
+    if request.tools:
+        asked |= _TOOLS
+    if request.response_schema is not None:
+        asked |= _SCHEMA
+    return asked, characters
+
+
+def _lacks(leg: Leg, asked: int) -> str | None:
     can = leg.capabilities
-    if request.tools and can.tools is False:
+    if asked & _TOOLS and can.tools is False:
         return "it has no tools"
-    if request.response_schema is not None and can.json_schema is False:
+    if asked & _IMAGES and can.images is False:
+        return "it reads no images"
+    if asked & _SCHEMA and can.json_schema is False:
         return "it does not answer by a JSON schema"
+    return None
+
+
+def _other_tag(leg: Leg, call: Call) -> str | None:
     for name, own in leg.tags.items():
         asked = call.tags.get(name)
         if asked is not None and asked != own and not (isinstance(own, (set, frozenset, list, tuple)) and asked in own):
             return f"its tag {name!r} is {own!r}, that of the run {asked!r}"
     return None
+
+
+def _window_reasons(request: Request) -> Callable[[Leg], Refused | None]:
+    prompt = fewest_tokens(request)
+    answer = request.max_tokens or 0
+
+    def reason(leg: Leg) -> Refused | None:
+        window = leg.capabilities.context_window
+        if window is None or prompt + max(answer, 1) <= window:
+            return None
+        and_answer = f", and {answer:,} for the answer" if answer else ""
+        return Refused(
+            leg,
+            f"its window of {window:,} tokens is smaller than the request ({prompt:,} tokens at least{and_answer})",
+            Remedy.SHORTER,
+        )
+
+    return reason
+
+
+def _adapter_reasons(adapter: str) -> Callable[[Leg], Refused | None]:
+    def reason(leg: Leg) -> Refused | None:
+        known = getattr(leg.engine, "adapters", None)
+        if known is None or adapter in known:
+            return None
+        return Refused(leg, f"it has no adapter {adapter!r}")
+
+    return reason
+
+
+def _budget_reasons(request: Request, call: Call) -> Callable[[Leg], Refused | None]:
+    usage = fewest_usage(request)
+    left = (call.budget_usd or Decimal(0)) - call.spent_usd
+    prices: dict[str | None, Decimal | None] = {}
+
+    def reason(leg: Leg) -> Refused | None:
+        if leg.model not in prices:
+            prices[leg.model] = call.price(leg.model, usage)
+        price = prices[leg.model]
+        if price is None or price <= left:
+            return None
+        return Refused(leg, f"it costs {price:f} USD at least, and {left:f} USD of the budget are left", Remedy.MONEY)
+
+    return reason

@@ -23,10 +23,10 @@ from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._limits import Limit, Reservation
+from llmops_sdk.routers._pace import Pace
 
 __all__ = ["Leg"]
 
-_EWMA_DECAY_S = 10.0
 _UNKNOWN = Capabilities()
 
 
@@ -49,7 +49,8 @@ class Leg:
         name: Its name.
         model: The model that it asks for by default.
         in_flight: Requests that it is answering for us now.
-        latency_s: Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown.
+        pace: How long it takes to its first sign of an answer.
+        counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
         breaker: Whether it is fit to be asked.
         ledger: Where its attempts are booked besides the run; its router sets it.
 
@@ -58,19 +59,19 @@ class Leg:
     """
 
     __slots__ = (
-        "_at",
         "_capabilities",
         "_in_process",
         "_provider",
         "_routes",
         "breaker",
+        "counts_load",
         "engine",
         "in_flight",
-        "latency_s",
         "ledger",
         "limits",
         "model",
         "name",
+        "pace",
         "tags",
         "weight",
     )
@@ -95,10 +96,10 @@ class Leg:
         self.tags: Mapping[str, Any] = dict(tags or {})
         self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
         self.in_flight = 0
-        self.latency_s = 0.0
+        self.pace = Pace()
+        self.counts_load = hasattr(engine, "running")
         self.breaker = Breaker()
         self.ledger: Ledger | None = None
-        self._at = 0.0
         self._capabilities = capabilities
         self._routes = bool(getattr(engine, "routes", False))
         self._provider = getattr(engine, "provider", "custom")
@@ -121,6 +122,21 @@ class Leg:
             return self._capabilities
         own: Capabilities = getattr(self.engine, "capabilities", _UNKNOWN)
         return own
+
+    @property
+    def latency_s(self) -> float:
+        """Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown."""
+        return self.pace.average_s
+
+    @property
+    def load(self) -> int:
+        """Requests in flight; what others ask of an engine that counts them is among them."""
+        if not self.counts_load:
+            return self.in_flight
+        running, waiting = self.engine.running, getattr(self.engine, "waiting", 0)
+        own = (running if isinstance(running, int) else 0) + (waiting if isinstance(waiting, int) else 0)
+        # A request that this router has just sent may not have reached the engine's own count.
+        return max(self.in_flight, own)
 
     async def generate(
         self, request: Request, call: Call, timeout_s: float | None = None, reservation: Reservation | None = None
@@ -178,6 +194,7 @@ class Leg:
         try:
             chunk = await _first(chunks, timeout_s)
             first_at = call.clock()
+            self.pace.answered(started, first_at)
             call.record(FirstChunk(first_at, self.name))
             while chunk is not None:
                 count += 1
@@ -216,6 +233,7 @@ class Leg:
         call.attempts += 1
         self.in_flight += 1
         started = call.clock()
+        self.pace.began(started)
         call.record(AttemptStarted(started, self.name, call.attempts))
         return call.attempts, started
 
@@ -244,8 +262,10 @@ class Leg:
             reservation.settle(usage, cost)
         if self.ledger is not None:
             self.ledger.book(self.name, model, usage, cost, prompt=request.prompt, tags=call.tags)
+        if first_at is None:
+            (self.pace.answered if error is None else self.pace.gave_up)(started, now)
         if error is None:
-            self._learn((first_at or now) - started, now)
+            self.breaker.succeeded()
         elif isinstance(error, Exception):
             self._learn_failure(error, now)
         call.record(
@@ -267,15 +287,6 @@ class Leg:
                 in_process=self._in_process,
             )
         )
-
-    def _learn(self, latency_s: float, now: float) -> None:
-        self.breaker.succeeded()
-        if latency_s > self.latency_s:  # a peak counts at once, good news slowly
-            self.latency_s = latency_s
-        else:
-            weight = 2.0 ** -((now - self._at) / _EWMA_DECAY_S)
-            self.latency_s = self.latency_s * weight + latency_s * (1 - weight)
-        self._at = now
 
     def _learn_failure(self, error: Exception, now: float) -> None:
         if isinstance(error, EngineError) and not error.retryable:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llmops_sdk.calls import Call, Retried, Routed
@@ -14,16 +16,20 @@ from llmops_sdk.errors import (
     ContextLengthError,
     EngineError,
     LimitExceeded,
+    LlmopsError,
     UnsupportedError,
 )
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._filters import refusal
+from llmops_sdk.routers._arranging import Unasked, arranged
+from llmops_sdk.routers._filters import nobody
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Reservation
 from llmops_sdk.routers._strategies import Escalates
 from llmops_sdk.routers._table import Table
 
-__all__ = ["Plan", "Refused", "Turn"]
+__all__ = ["Plan", "Turn"]
+
+_RECORDED = 8
 
 
 class Turn(NamedTuple):
@@ -34,23 +40,16 @@ class Turn(NamedTuple):
     reservation: Reservation | None
 
 
-class Refused(NamedTuple):
-    """An engine that is not asked, and why."""
-
-    leg: Leg
-    reason: str
-
-
 class Plan:
     """The attempts of one request.
 
     Attributes:
         table: What the router goes by; a reload does not change it.
         call: The run.
-        order: The engines in the order in which they are tried.
-        refused: Those that are not.
+        refused: The engines that are not tried.
         attempts: What has failed so far.
         escalates: How the strategy judges an answer, `None` when it is content with any.
+        judged_form: What an engine is asked whose answer is judged.
     """
 
     def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
@@ -58,17 +57,20 @@ class Plan:
         self.table = table
         self._request = request
         self.call = call
-        self.order, self.refused = arranged(table, request, call)
-        self._left = deque(self.order)
+        self._left: Unasked | deque[Leg]
+        self._left, self.refused = arranged(table, request, call)
         self._again: deque[Leg] = deque()
-        self._attempts_left = max(len(self.order), 1 + table.retries)
+        self._attempts_left = max(len(self._left), 1 + table.retries)
         self._started = 0.0
         self.attempts: list[Attempt] = []
         self.escalates: Escalates | None = getattr(table.strategy, "escalates", None)
+        self.judged_form: Callable[[Request], Request] = getattr(table.strategy, "judged_form", _as_it_is)
 
     def record(self) -> None:
         """Put the route into the run's record."""
-        names = tuple(leg.name for leg in self.order)
+        # Of many engines only the first: to put all in order may cost more than the rest of the router.
+        known = self._left if len(self._left) <= _RECORDED else itertools.islice(self._left, 1)
+        names = tuple(leg.name for leg in known)
         refused = tuple((one.leg.name, one.reason) for one in self.refused)
         self.call.record(Routed(self.call.clock(), self._router, names, refused))
 
@@ -77,16 +79,22 @@ class Plan:
         """Whether there is an engine left that could help."""
         return self._attempts_left > 0 and bool(self._left or self._again)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether all engines have had their turn."""
+        return not self._left
+
     async def next(self) -> Turn:
         """The next engine's turn; waits first when it has been asked before, or when all are at their limits.
 
         Raises:
             AllEnginesFailed: There is none, or the wait would pass the deadline.
+            UnsupportedError, ContextLengthError, BudgetExceeded: No engine can take the request.
             LimitExceeded: All that are left are at their limits until after the deadline.
         """
         if not self._left and self._again:
-            self._left, self._again = self._again, self._left
-            await self._back_off(self._left[0])
+            self._left, self._again = self._again, deque()
+            await self._back_off(next(iter(self._left)))
         if not self._left:
             raise self._failure()
         leg, reservation = await self._admitted()
@@ -99,7 +107,7 @@ class Plan:
         gate = self.table.gate
         if gate is None:
             return self._left.popleft(), None
-        for leg in tuple(self._left):
+        for leg in self._left:
             try:
                 reservation = await gate.reserve(leg, self._request, self.call)
             except LimitExceeded:
@@ -133,7 +141,9 @@ class Plan:
         if not self.can_go_on:
             raise self._failure() from exc
 
-    def _failure(self) -> AllEnginesFailed:
+    def _failure(self) -> LlmopsError:
+        if self.refused and not self.attempts:
+            return nobody(self._router, self.refused, self._request, self.call)
         why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
         return AllEnginesFailed(f"no engine of {self._router!r} could answer{why}", self.attempts)
 
@@ -156,18 +166,5 @@ class Plan:
         await asyncio.sleep(said)
 
 
-def arranged(table: Table, request: Request, call: Call) -> tuple[list[Leg], list[Refused]]:
-    """The engines in the order in which they are tried, and those that cannot take the request."""
-    refused = []
-    able = []
-    for leg in table.legs:
-        reason = refusal(leg, request, call)
-        if reason is None:
-            able.append(leg)
-        else:
-            refused.append(Refused(leg, reason))
-    order = list(table.strategy.order(able, request)) if able else []
-    now = call.clock()
-    if any(leg.breaker.resting(now) for leg in order):
-        order.sort(key=lambda leg: leg.breaker.resting(now))
-    return order, refused
+def _as_it_is(request: Request) -> Request:
+    return request

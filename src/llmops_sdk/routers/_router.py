@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmops_sdk.calls import Call
 from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
-from llmops_sdk.messages import Chunk, Message, Request, Response
+from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.routers._answering import answered
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
 from llmops_sdk.routers._plan import Plan
+from llmops_sdk.routers._route import Route, route_of
 from llmops_sdk.routers._strategies import Strategy
 from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table
+from llmops_sdk.routers._vectors import first_that_can
 
-__all__ = ["Candidate", "Route", "Router"]
-
-
-class Candidate(NamedTuple):
-    """An engine, and why it stands where it stands, or is refused."""
-
-    engine: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """The order in which a router would try its engines, and those that it would not try, with the reasons."""
-
-    order: tuple[Candidate, ...]
-    refused: tuple[Candidate, ...] = ()
+__all__ = ["Router"]
 
 
 class Router(Engine):
@@ -56,7 +42,8 @@ class Router(Engine):
 
     Args:
         engines: Engines with different names, one at least; routers among them are welcome. A `Leg` says more of one.
-        strategy: `"latency"`, `"least_busy"`, `"priority"` (as given), `"round_robin"`, or an object of your own.
+        strategy: `"latency"`, `"least_busy"`, `"round_robin"`, `"weighted"`, `"priority"` (as given), `"cost"`,
+            `"prefix_affinity"`, `"cascade"`; one of their objects where it needs options; or an object of your own.
         retries: How many attempts may follow the first one, `>= 0`, if there are fewer engines than attempts.
         attempt_timeout_s: Seconds for one attempt (in a stream: to its first chunk), besides the deadline.
         first_chunk_timeout_s: In a stream: seconds to its first chunk, in place of `attempt_timeout_s`.
@@ -126,21 +113,21 @@ class Router(Engine):
         return sum(int(getattr(leg.engine, "concurrency", None) or 64) for leg in self._table.legs)
 
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
-        """The order in which the engines would be tried for `request`, and why. Nothing is sent."""
-        plan = self._plan(Request.of(request))[0]
-        now = plan.call.clock()
-        return Route(
-            order=tuple(
-                Candidate(leg.name, self._table.strategy.reason(leg) + leg.breaker.remark(now)) for leg in plan.order
-            ),
-            refused=tuple(Candidate(one.leg.name, one.reason) for one in plan.refused),
-        )
+        """The order in which the engines would be tried for `request`, and why.
+
+        Nothing is sent, and nothing changes: no turn is taken, no room reserved. A strategy that draws by chance may
+        draw something else the next time.
+        """
+        asked, call = self._bound(Request.of(request))
+        return route_of(self._table, asked, call)
 
     async def agenerate(self, request: Request, /) -> Response:
         """Ask the engines in order until one answers.
 
         Raises:
             AllEnginesFailed: None did; `attempts` lists what each one said.
+            UnsupportedError, ContextLengthError, BudgetExceeded: No engine can take the request; the message says of
+                each one why.
             BadRequestError: The request itself is wrong. (Where only an engine cannot do it, the others are asked.)
             LimitExceeded: All engines are at their limits until after the deadline.
         """
@@ -161,18 +148,42 @@ class Router(Engine):
             async for chunk in chunks:
                 yield chunk
 
+    async def aembed(self, texts: Sequence[str], /) -> list[list[float]]:
+        """Vectors from the first engine, as given, that has embeddings; when it fails, from others of the same model.
+
+        Raises:
+            UnsupportedError: No engine has embeddings.
+            AllEnginesFailed: Those that have failed.
+        """
+        vectors: list[list[float]] = await first_that_can(self.legs, "aembed", texts)
+        return vectors
+
+    async def aclassify(self, texts: Sequence[str], /) -> list[Classification]:
+        """What the first engine, as given, says that classifies; when it fails, others of the same model.
+
+        Raises:
+            UnsupportedError: No engine classifies.
+            AllEnginesFailed: Those that do have failed.
+        """
+        classes: list[Classification] = await first_that_can(self.legs, "aclassify", texts)
+        return classes
+
     async def aclose(self) -> None:
-        """Close every engine; idempotent."""
-        for leg in self._table.legs:
+        """Close every engine, and the strategy's judge; idempotent."""
+        for leg in self._table.closed_with_it:
             close = getattr(leg.engine, "aclose", None)
             if close is not None:
                 await close()
 
-    def _plan(self, request: Request) -> tuple[Plan, Request, Call]:
+    def _bound(self, request: Request) -> tuple[Request, Call]:
         call = request.call
         if call is None:
             call = Call(price=self._prices.cost)
             request = request.bound_to(call)
+        return request, call
+
+    def _plan(self, request: Request) -> tuple[Plan, Request, Call]:
+        request, call = self._bound(request)
         return Plan(self.name, self._table, request, call), request, call
 
     def __repr__(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import Request
+from llmops_sdk.routers._filters import Filters
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit
-from llmops_sdk.routers._strategies import STRATEGIES, Strategy
+from llmops_sdk.routers._strategies import Strategy, strategy_of
 
 __all__ = ["OnStreamBreak", "Table"]
 
@@ -28,6 +27,7 @@ class Table:
     """The engines of a router and its policies; see `Router` for what each means."""
 
     legs: tuple[Leg, ...]
+    filters: Filters
     strategy: Strategy
     retries: int = 2
     attempt_timeout_s: float | None = None
@@ -37,6 +37,11 @@ class Table:
     hedge: Hedge | None = None
     fallbacks: Mapping[str, tuple[Leg, ...]]
     gate: Gate | None = None
+
+    @property
+    def closed_with_it(self) -> tuple[Leg, ...]:
+        """All legs, those of the strategy (a judge) among them."""
+        return *self.legs, *getattr(self.strategy, "legs", ())
 
     @classmethod
     def of(
@@ -78,10 +83,11 @@ class Table:
         legs = tuple(engine if isinstance(engine, Leg) else Leg(engine) for engine in engines)
         _name_apart(legs)
         _take(legs, ledger)
-        chosen = _strategy(strategy)
-        _check_order(chosen, legs)
+        chosen = strategy_of(strategy, legs)
+        _take(getattr(chosen, "legs", ()), ledger)
         return cls(
             legs=legs,
+            filters=Filters(legs),
             strategy=chosen,
             retries=retries,
             on_stream_break=on_stream_break,
@@ -111,31 +117,6 @@ def _hedge(hedge: Hedge | Literal["p95"] | float | None) -> Hedge | None:
     if isinstance(hedge, int | float) and not isinstance(hedge, bool):
         return Hedge(after_s=float(hedge))
     raise ConfigurationError(f"`hedge` is None, 'p95', a time in seconds or a `Hedge`, not {hedge!r}")
-
-
-def _strategy(strategy: str | Strategy) -> Strategy:
-    if isinstance(strategy, str):
-        if strategy not in STRATEGIES:
-            near = difflib.get_close_matches(strategy, STRATEGIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"no strategy is called {strategy!r}: there are {', '.join(STRATEGIES)}{hint}")
-        return STRATEGIES[strategy]()
-    if isinstance(strategy, type):
-        raise ConfigurationError(f"{strategy.__name__} is a class; write `{strategy.__name__}()`")
-    if not callable(getattr(strategy, "order", None)):
-        raise ConfigurationError(f"{strategy!r} is no strategy: it has no `order(legs, request)`")
-    return strategy
-
-
-def _check_order(strategy: Strategy, legs: tuple[Leg, ...]) -> None:
-    """Try a strategy of the user's own once, so that a wrong one is found here and not in the first run."""
-    if type(strategy) in STRATEGIES.values():
-        return
-    for leg in strategy.order(legs, Request.of("Hello")):
-        if leg not in legs:
-            raise ConfigurationError(
-                f"the strategy {type(strategy).__name__} returns {leg!r}, which is none of the legs that it was given"
-            )
 
 
 def _name_apart(legs: tuple[Leg, ...]) -> None:
