@@ -195,14 +195,19 @@ class TestSimulation:
     def test_the_same_seed_gives_the_same_numbers_in_another_process(self):
         script = (
             "import json; from llmops_sdk.routers import *; from llmops_sdk.routers import simulate\n"
-            "models = [EngineModel(slots=2, jitter=0.5, error_rate=0.2), EngineModel(slots=2, requests_per_minute=60)]\n"
+            "models = [EngineModel(slots=2, jitter=0.5, error_rate=0.2), EngineModel(requests_per_minute=60)]\n"
             "traffic = Traffic(rate_per_s=3, tenants=5, shared_tokens=100, turns=2, burst=2, swing=0.5, period_s=60)\n"
-            "data = simulate(['latency', 'least_busy'], models, traffic, requests=300, seed=7, deadline_s=30).to_json()\n"
+            "result = simulate(['latency', 'least_busy'], models, traffic, requests=300, seed=7, deadline_s=30)\n"
+            "data = result.to_json()\n"
             "[row.pop('took_s') for row in data['outcomes']]; print(json.dumps(data))"
         )
         texts = [
             subprocess.run(
-                [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}
+                [sys.executable, "-c", script],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PYTHONHASHSEED": seed},
             ).stdout
             for seed in ("1", "2")
         ]
@@ -210,7 +215,9 @@ class TestSimulation:
         assert json.loads(texts[0])["outcomes"][0]["sent"] == 300
 
     def test_another_seed_gives_other_numbers(self):
-        one, two = (simulate("latency", [SMALL] * 2, EASY, requests=100, seed=seed)["latency"].mean_s for seed in (1, 2))
+        one, two = (
+            simulate("latency", [SMALL] * 2, EASY, requests=100, seed=seed)["latency"].mean_s for seed in (1, 2)
+        )
         assert one != two
 
     def test_the_applications_own_random_numbers_stay_as_they_were(self):
@@ -245,12 +252,16 @@ class TestSimulation:
     def test_nobody_beats_the_oracle_where_chance_decides(self):
         model = EngineModel(slots=2, jitter=1.0)
         traffic = Traffic(rate_per_s=2.0, prompt_tokens=10, answer_tokens=(100, 1.0))
-        result = simulate(["round_robin", "least_busy", "latency", "oracle"], [model] * 4, traffic, requests=1500, seed=2)
+        result = simulate(
+            ["round_robin", "least_busy", "latency", "oracle"], [model] * 4, traffic, requests=1500, seed=2
+        )
         assert result["oracle"].mean_s < min(row.mean_s for row in result if row.policy != "oracle")
 
     def test_streams_have_the_same_times(self):
         whole = simulate("priority", [SMALL.but(overhead_s=0.1)], EASY, requests=200, seed=4)["priority"]
-        streamed = simulate("priority", [SMALL.but(overhead_s=0.1)], EASY, requests=200, seed=4, stream=True)["priority"]
+        streamed = simulate("priority", [SMALL.but(overhead_s=0.1)], EASY, requests=200, seed=4, stream=True)[
+            "priority"
+        ]
         assert streamed.p99_s == whole.p99_s
         assert streamed.first_token_p50_s == pytest.approx(whole.first_token_p50_s, rel=0.01)
         assert streamed.first_token_p50_s < streamed.p50_s
@@ -272,7 +283,9 @@ class TestSimulation:
         assert simulate("priority", [SMALL], traffic, requests=10)["priority"].cost_usd is None
 
     def test_a_users_own_router_keeps_its_options(self):
-        router = Router([Leg(Scripted("a", name="a"), tags={"region": "eu"}), Scripted("b", name="b")], strategy="priority")
+        router = Router(
+            [Leg(Scripted("a", name="a"), tags={"region": "eu"}), Scripted("b", name="b")], strategy="priority"
+        )
         rows = simulate(router, {"b": SMALL, "a": SMALL, "unused": SMALL}, EASY, requests=50)
         assert rows["router"].asked == {"a": 50, "b": 0, "unused": 0}
         with pytest.raises(ConfigurationError, match="'b' has no model"):
@@ -375,7 +388,9 @@ def test_quantiles_are_within_half_a_percent(values, share):
 
 class TestTraffic:
     def test_the_figures_come_out(self):
-        traffic = Traffic(rate_per_s=20, prompt_tokens=(300, 0.5), answer_tokens=(100, 2.0), tenants=4, turns=3, shared_tokens=50)
+        traffic = Traffic(
+            rate_per_s=20, prompt_tokens=(300, 0.5), answer_tokens=(100, 2.0), tenants=4, turns=3, shared_tokens=50
+        )
         arrivals = list(itertools.islice(traffic.arrivals(seed=1), 30_000))
         assert 30_000 / arrivals[-1].at == pytest.approx(20, rel=0.05)
         assert all(one.at <= after.at for one, after in itertools.pairwise(arrivals))
@@ -400,7 +415,8 @@ class TestTraffic:
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"rate_per_s": 0}, {"rate_per_s": math.nan}, {"prompt_tokens": 0}, {"answer_tokens": (1, -1)}, {"turns": 0.5},
+            {"rate_per_s": 0}, {"rate_per_s": math.nan}, {"prompt_tokens": 0}, {"answer_tokens": (1, -1)},
+            {"turns": 0.5},
             {"swing": 2}, {"burst": 0}, {"shared_tokens": 5}, {"answer_tokens": "many"},
         ],
     )  # fmt: skip
@@ -411,8 +427,20 @@ class TestTraffic:
     def test_a_log_of_json_lines_is_read_in_any_order(self, tmp_path):
         path = tmp_path / "log.jsonl"
         rows = [
-            {"time": "2026-01-01T00:00:10Z", "prompt_tokens": 90, "answer_tokens": 5, "prefix": "a", "prefix_tokens": 50},
-            {"time": "2026-01-01T00:00:00+00:00", "prompt_tokens": 80, "answer_tokens": 0, "prefix": "a", "tags": {"k": "v"}},
+            {
+                "time": "2026-01-01T00:00:10Z",
+                "prompt_tokens": 90,
+                "answer_tokens": 5,
+                "prefix": "a",
+                "prefix_tokens": 50,
+            },
+            {
+                "time": "2026-01-01T00:00:00+00:00",
+                "prompt_tokens": 80,
+                "answer_tokens": 0,
+                "prefix": "a",
+                "tags": {"k": "v"},
+            },
         ]
         path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
         traffic = Traffic.from_log(path)
@@ -426,9 +454,16 @@ class TestTraffic:
     def test_a_log_of_csv_is_read(self, tmp_path):
         path = tmp_path / "log.csv"
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows([["time", "prompt_tokens", "answer_tokens", "prefix", "tags.team"], [3, 7, 8, "", "x"]])
+            csv.writer(file).writerows(
+                [["time", "prompt_tokens", "answer_tokens", "prefix", "tags.team"], [3, 7, 8, "", "x"]]
+            )
         (arrival,) = Traffic.from_log(path).arrivals()
-        assert (arrival.prompt_tokens, arrival.answer_tokens, arrival.prefixes, arrival.tags) == (7, 8, (), {"team": "x"})
+        assert (arrival.prompt_tokens, arrival.answer_tokens, arrival.prefixes, arrival.tags) == (
+            7,
+            8,
+            (),
+            {"team": "x"},
+        )
 
     @pytest.mark.parametrize(
         ("name", "text", "message"),
@@ -439,9 +474,17 @@ class TestTraffic:
             ("a.jsonl", '{"time": 1, "prompt_tokens": -1, "answer_tokens": 1}', "line 1: `prompt_tokens`"),
             ("a.jsonl", '{"time": "noon", "prompt_tokens": 1, "answer_tokens": 1}', "line 1: `time`"),
             ("a.jsonl", '{"time": 1e999, "prompt_tokens": 1, "answer_tokens": 1}', "line 1: `time`"),
-            ("a.jsonl", '{"time": 1, "prompt_tokens": 1, "answer_tokens": 1, "promt": 1}', "line 1: there is no field 'promt'"),
+            (
+                "a.jsonl",
+                '{"time": 1, "prompt_tokens": 1, "answer_tokens": 1, "promt": 1}',
+                "line 1: there is no field 'promt'",
+            ),
             ("a.jsonl", '{"time": 1, "prompt_tokens": 1, "answer_tokens": 1, "tags": 3}', "line 1: `tags`"),
-            ("a.jsonl", '{"time": 1, "prompt_tokens": 1, "answer_tokens": 1, "prefix_tokens": 1}', "line 1: `prefix_tokens`"),
+            (
+                "a.jsonl",
+                '{"time": 1, "prompt_tokens": 1, "answer_tokens": 1, "prefix_tokens": 1}',
+                "line 1: `prefix_tokens`",
+            ),
             ("a.csv", "time,prompt_tokens,answer_tokens\n1,2,3\n1,2\n", "line 3: it has not as many fields"),
             ("a.jsonl", "", "no request was answered"),
         ],
@@ -458,7 +501,10 @@ class TestTraffic:
         (tmp_path / "log.jsonl").write_text("\n".join(json.dumps(tracing.to_json(call)) for call in calls))
         for traffic in (Traffic.from_calls(calls), Traffic.from_log(tmp_path / "log.jsonl")):
             arrivals = list(traffic.arrivals())
-            assert [(one.prompt_tokens, one.answer_tokens, one.tags["team"]) for one in arrivals] == [(30, 4, "a"), (30, 4, "b")]
+            assert [(one.prompt_tokens, one.answer_tokens, one.tags["team"]) for one in arrivals] == [
+                (30, 4, "a"),
+                (30, 4, "b"),
+            ]
 
 
 BATCHING = [(1, 24.8, 0.103), (4, 78.0, 0.320), (16, 180.7, 1.071), (64, 270.0, 3.365)]
@@ -479,7 +525,9 @@ class TestFit:
 
     @given(st.floats(0.001, 0.1), st.floats(0.0001, 0.01), st.floats(100, 20_000), st.floats(0, 0.5))
     def test_a_model_is_found_again_by_its_own_answers(self, step, per_request, prefill, overhead):
-        model = EngineModel(step_s=step, step_per_request_s=per_request, prefill_tokens_per_s=prefill, overhead_s=overhead)
+        model = EngineModel(
+            step_s=step, step_per_request_s=per_request, prefill_tokens_per_s=prefill, overhead_s=overhead
+        )
         loads = []
         for n in (1, 4, 16):
             first_s = overhead + (n + 1) / 2 * (100 / prefill + per_request) + step
@@ -491,7 +539,9 @@ class TestFit:
     def test_an_engine_is_measured(self):
         # Nothing waits for real: the engine takes 1 s to its first chunk and 0.1 s for each of the others.
         async def main():
-            engine = Scripted(["x"] * 21, delay_s=0.9, chunk_delay_s=0.1, usage=Usage(input_tokens=50, output_tokens=21))
+            engine = Scripted(
+                ["x"] * 21, delay_s=0.9, chunk_delay_s=0.1, usage=Usage(input_tokens=50, output_tokens=21)
+            )
             return await EngineModel.measure(engine, rounds=1), len(engine.requests)
 
         fit, sent = run_in_virtual_time(main())
@@ -515,7 +565,8 @@ class TestEngineModel:
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"step_s": -1}, {"step_s": 0}, {"step_s": math.nan}, {"prefill_tokens_per_s": 0}, {"slots": 0}, {"tail": 1.0},
+            {"step_s": -1}, {"step_s": 0}, {"step_s": math.nan}, {"prefill_tokens_per_s": 0}, {"slots": 0},
+            {"tail": 1.0},
             {"error_rate": 1.5}, {"cache_block": 0}, {"requests_per_minute": 0}, {"jitter": math.inf},
         ],
     )  # fmt: skip

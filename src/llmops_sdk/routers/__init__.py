@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Candidate",
-    "EngineModel",
     "Cascade",
     "Cost",
+    "EngineModel",
     "Hedge",
     "Latency",
     "LeastBusy",
@@ -44,8 +44,8 @@ __all__ = [
     "Simulation",
     "Strategy",
     "Traffic",
-    "simulate",
     "Weighted",
+    "simulate",
 ]
 
 _SIMULATION = ("EngineModel", "Simulation", "Traffic", "simulate")

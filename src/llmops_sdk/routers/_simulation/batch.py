@@ -1,4 +1,4 @@
-"""Continuous batching as arithmetic: who runs, who waits, and when the next one is done. Time is passed in, never read."""
+"""Continuous batching as arithmetic: who runs, who waits, who is done when. Time is passed in, never read."""
 
 from __future__ import annotations
 

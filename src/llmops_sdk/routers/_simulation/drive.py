@@ -48,15 +48,16 @@ def simulate(
 ) -> Simulation:
     """What would become of `traffic` under each of `policies`, if the engines are as their models say.
 
-    A `Router` is made for each policy, and asked on a loop in virtual time: strategy, breaker, hedging, limits, retries
-    and back-off are those of the router itself. Every policy meets the same requests and the same luck. The same seed
-    gives the same numbers, to the last bit; while it runs, the generator of the module `random` is seeded, too, and put
-    back as it was afterwards.
+    A `Router` is made for each policy, and asked on a loop in virtual time: strategy, breaker, hedging, limits,
+    retries and back-off are those of the router itself. Every policy meets the same requests and the same luck. The
+    same seed gives the same numbers, to the last bit. While it runs, the generator of the module `random` is seeded,
+    too, and afterwards it is as it was.
 
     Args:
         policies: One, several, or several by name. A policy is a strategy's name, or `"oracle"`, which knows how long
-            each engine would take; a strategy; a mapping of a `Router`'s options; a `Router`, whose engines are replaced
-            by the models of the same names; or a function that makes a `Router` of the engines that it is given.
+            each engine would take; a strategy; a mapping of a `Router`'s options; a `Router`, whose engines are
+            replaced by the models of the same names; or a function that makes a `Router` of the engines that it is
+            given.
         engines: A model for each engine, by name or in order.
         traffic: What is asked.
         requests: How many requests, `>= 1`; by default 10,000, or all of a log.
@@ -72,7 +73,8 @@ def simulate(
     Example:
         >>> from llmops_sdk.routers import EngineModel, Traffic, simulate
         >>> traffic = Traffic(rate_per_s=2.0, prompt_tokens=100, answer_tokens=(100, 1.0))
-        >>> result = simulate(["least_busy", "round_robin"], [EngineModel(slots=4)] * 2, traffic, requests=1_000, seed=1)
+        >>> engines = [EngineModel(slots=4)] * 2
+        >>> result = simulate(["least_busy", "round_robin"], engines, traffic, requests=1_000)
         >>> [(row.policy, row.answered) for row in result]
         [('least_busy', 1000), ('round_robin', 1000)]
     """

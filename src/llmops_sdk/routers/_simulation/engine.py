@@ -56,8 +56,8 @@ class _Asked(Job):
 class SimulatedEngine:
     """One engine, on the loop on which it is used.
 
-    How long an answer takes, and whether it fails, depends on the seed, the engine, the number of the request and of its
-    attempt, and on nothing else: policies that are compared meet the same luck.
+    How long an answer takes, and whether it fails, depends on the seed, the engine, the number of the request and of
+    its attempt, and on nothing else: policies that are compared meet the same luck.
 
     Attributes:
         asked: Requests that were sent to it.
@@ -72,7 +72,9 @@ class SimulatedEngine:
     provider = "simulated"
     capabilities = _CAPABILITIES
 
-    def __init__(self, name: str, model: EngineModel, *, index: int, seed: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, name: str, model: EngineModel, *, index: int, seed: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.name = name
         self.model: str | None = name if model.price is not None else None
         self._is = model
@@ -185,7 +187,7 @@ class SimulatedEngine:
     def _error(self, kind: type[EngineError], message: str, **details: float) -> EngineError:
         return kind(message, engine=self.name, model=self.model, **details)  # type: ignore[arg-type]
 
-    # ------------------------------------------------------------------------------------------------------ time and luck
+    # ---------------------------------------------------------------------------------------------------- time and luck
 
     def _tick(self) -> None:
         """Let what has ended by now be answered."""

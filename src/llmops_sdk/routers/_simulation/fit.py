@@ -61,9 +61,11 @@ class Fit:
     def __str__(self) -> str:
         model = self.model
         lines = [
-            f"step {model.step_s * 1000:.2f} ms + {model.step_per_request_s * 1000:.3f} ms for each request, "
-            f"{model.prefill_tokens_per_s:,.0f} tokens/s of prompts, {model.overhead_s * 1000:.0f} ms besides; "
-            f"off by {self.error:.0%} at most, the first token by {self.first_token_error:.0%}",
+            (
+                f"step {model.step_s * 1000:.2f} ms + {model.step_per_request_s * 1000:.3f} ms for each request, "
+                f"{model.prefill_tokens_per_s:,.0f} tokens/s of prompts, {model.overhead_s * 1000:.0f} ms besides; "
+                f"off by {self.error:.0%} at most, the first token by {self.first_token_error:.0%}"
+            ),
             "at once  tokens/s: measured  modelled  first token: measured  modelled",
         ]
         lines += [
@@ -79,15 +81,17 @@ def fit(measured: Iterable[Measured], **known: Any) -> Fit:
 
     With `n` requests of `p` and `t` tokens at once the model says: the last one has ended after
     `overhead + n p / prefill + t (step + per_request n)`, and the first tokens come in the mean after
-    `overhead + (n + 1) / 2 (p / prefill + per_request) + step`. Those equations, each divided by what was measured so that
-    relative errors count, are solved by least squares with all four numbers at 0 or more.
+    `overhead + (n + 1) / 2 (p / prefill + per_request) + step`. Those equations, each divided by what was measured so
+    that relative errors count, are solved by least squares with all four numbers at 0 or more.
 
     Raises:
         ConfigurationError: There are not two different concurrencies, or a figure is no positive number.
     """
     rows = tuple(sorted(Measured(*one) for one in measured))
     if len({one.concurrency for one in rows}) < 2:
-        raise ConfigurationError("a fit needs measurements at two different numbers of requests at once, 1 and 16 for example")
+        raise ConfigurationError(
+            "a fit needs measurements at two different numbers of requests at once, 1 and 16 for example"
+        )
     if any(not 0 < value < math.inf for one in rows for value in one):
         raise ConfigurationError("a measurement has positive numbers only: requests, tokens and seconds")
     equations: list[tuple[list[float], float]] = []
@@ -196,8 +200,11 @@ async def measure(
 ) -> Fit:
     """See `EngineModel.measure`."""
     if len(set(concurrency)) < 2 or min(concurrency) < 1:
-        raise ConfigurationError(f"`concurrency` is two different numbers at least, such as (1, 16), not {concurrency!r}")
-    for name, given, least in (("prompt_tokens", prompt_tokens, 1), ("answer_tokens", answer_tokens, 2), ("rounds", rounds, 1)):  # fmt: skip
+        raise ConfigurationError(
+            f"`concurrency` is two different numbers at least, such as (1, 16), not {concurrency!r}"
+        )
+    wanted = {"prompt_tokens": (prompt_tokens, 1), "answer_tokens": (answer_tokens, 2), "rounds": (rounds, 1)}
+    for name, (given, least) in wanted.items():
         if given < least:
             raise ConfigurationError(f"`{name}` is {least} or more, not {given!r}")
     loads: dict[int, list[Measured]] = defaultdict(list)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
@@ -116,13 +116,8 @@ def _strategy(strategy: Any, seed: int) -> Any:
         return Oracle()
     if isinstance(strategy, str) and strategy in STRATEGIES:
         made = STRATEGIES[strategy]
-        return made(seed=seed) if "seed" in _parameters(made) else made()  # type: ignore[call-arg]
+        return made(**({"seed": seed} if "seed" in inspect.signature(made).parameters else {}))
     return strategy
-
-
-def _parameters(kind: type) -> Iterable[str]:
-    code = getattr(kind.__init__, "__code__", None)
-    return () if code is None else itertools.chain(code.co_varnames)
 
 
 def _again(router: Router, engines: Sequence[SimulatedEngine], seed: int) -> Router:

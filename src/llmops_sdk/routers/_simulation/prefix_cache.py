@@ -11,8 +11,8 @@ __all__ = ["PrefixCache"]
 class PrefixCache:
     """Which beginnings of prompts an engine still knows, in tokens; what was not used for longest goes first.
 
-    A beginning is a chain of stretches, each with a key: the system prompt, then the conversation. A stretch can only be
-    found when those before it were.
+    A beginning is a chain of stretches, each with a key: the system prompt, then the conversation. A stretch can only
+    be found when those before it were.
 
     Args:
         capacity: Tokens that it holds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -81,9 +81,7 @@ class Outcome:
         return self.answered / self.virtual_s if self.virtual_s else math.nan
 
 
-def outcome(
-    policy: str, tally: Tally, engines: Sequence[SimulatedEngine], virtual_s: float, took_s: float
-) -> Outcome:
+def outcome(policy: str, tally: Tally, engines: Sequence[SimulatedEngine], virtual_s: float, took_s: float) -> Outcome:
     """The figures of what was counted."""
     asked = [engine.asked for engine in engines]
     mean = sum(asked) / len(asked)
@@ -165,7 +163,7 @@ class Simulation:
         from llmops_sdk.routers._simulation.page import page, svg  # noqa: PLC0415  (a page is seldom made)
 
         path = Path(path)
-        makers = {
+        makers: dict[str, Callable[[], str]] = {
             ".html": lambda: page(self),
             ".svg": lambda: svg(self),
             ".json": lambda: json.dumps(self.to_json(), indent=1) + "\n",
@@ -173,7 +171,9 @@ class Simulation:
             ".txt": lambda: f"{self}\n",
         }
         if path.suffix not in makers:
-            raise ConfigurationError(f"a simulation is written as {', '.join(makers)}, not {path.suffix or path.name!r}")
+            raise ConfigurationError(
+                f"a simulation is written as {', '.join(makers)}, not {path.suffix or path.name!r}"
+            )
         path.write_text(makers[path.suffix](), encoding="utf-8")
 
     def to_markdown(self) -> str:

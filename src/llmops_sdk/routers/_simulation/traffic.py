@@ -52,7 +52,7 @@ class Traffic:
         prompt_tokens: Tokens of a prompt that are new in it; see `Lengths`.
         answer_tokens: Tokens of an answer.
         tenants: How many tenants there are; `0`: nothing is shared.
-        tenant_skew: Exponent of Zipf's law: the n-th tenant has a share in proportion to `1 / n ** tenant_skew`, `>= 0`.
+        tenant_skew: Exponent of Zipf's law: the n-th tenant's share is in proportion to `1 / n ** tenant_skew`, `>= 0`.
         shared_tokens: Tokens of a tenant's system prompt, `>= 0`.
         turns: Turns of a conversation in the mean (geometrically distributed), `>= 1`.
         think_s: Seconds from one turn of a conversation to the next in the mean, `>= 0`.
@@ -109,8 +109,9 @@ class Traffic:
 
         Fields of a line: `time` (seconds, or ISO 8601), `prompt_tokens`, `answer_tokens`; and if you like `prefix` (the
         key of a beginning that other prompts have, too: the name of a prompt, a tenant), `prefix_tokens` (how long it
-        is; by default as long as the shortest prompt with that key) and `tags` (an object; in CSV, columns `tags.NAME`). Lines of `tracing.to_json(call)` do as well. The order
-        of the lines does not matter. A line costs about 300 bytes of memory.
+        is; by default as long as the shortest prompt with that key) and `tags` (an object; in CSV, columns
+        `tags.NAME`). Lines of `tracing.to_json(call)` do as well. The order of the lines does not matter. A line
+        costs about 300 bytes of memory.
 
         Raises:
             ConfigurationError: A line is wrong; the message names it.

@@ -154,7 +154,7 @@ def _seconds(given: Any) -> float:
             moment = dt.datetime.fromisoformat(str(given))
         except ValueError:
             raise ConfigurationError(f"`time` is seconds or ISO 8601, not {given!r}") from None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
     if not math.isfinite(seconds):
         raise ConfigurationError(f"`time` is seconds or ISO 8601, not {given!r}")
     return seconds
