@@ -280,10 +280,7 @@ def test_engine_that_was_slow_is_tried_again_some_time():
         router = Router([once_slow, Scripted("steady", name="steady", delay_s=0.1)], strategy="latency")
         await router.agenerate(Request.of("hello"))
         once_slow._delay_s = 0.01
-        texts = []
-        for _ in range(2_000):
-            texts.append((await router.agenerate(Request.of("hello"))).text)
-        return texts
+        return [(await router.agenerate(Request.of("hello"))).text for _ in range(2_000)]
 
     texts = run_in_virtual_time(go())
     assert texts[:50] == ["steady"] * 50

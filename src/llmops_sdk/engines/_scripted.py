@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from llmops_sdk.engines._engine import Engine, chunks_of
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Choice, Chunk, Request, Response, ToolCall, Usage
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["Answer", "Scripted"]
 
@@ -32,6 +33,7 @@ class Scripted(Engine):
         usage: Tokens to report instead of counted words.
         name: Name of the engine.
         model: Name of the model that it pretends to be.
+        capabilities: What it pretends to be able to do; by default nobody knows.
 
     Attributes:
         requests: Every request so far, oldest first.
@@ -54,6 +56,7 @@ class Scripted(Engine):
         usage: Usage | None = None,
         name: str | None = None,
         model: str | None = "scripted",
+        capabilities: Capabilities | None = None,
     ) -> None:
         if len(answers) == 1 and _is_many(answers[0]):
             answers = tuple(answers[0])
@@ -67,7 +70,13 @@ class Scripted(Engine):
         if name is not None:
             self.name = name
         self.model = model
+        self._capabilities = capabilities or Capabilities()
         self.requests: list[Request] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it was told to say."""
+        return self._capabilities
 
     async def agenerate(self, request: Request, /) -> Response:
         answer = await self._answer(request)

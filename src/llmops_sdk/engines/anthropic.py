@@ -29,6 +29,7 @@ from llmops_sdk.errors import (
     UnsupportedError,
 )
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Message, Request, Response, ToolCall, Usage
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["Anthropic", "open_engine"]
 
@@ -63,6 +64,7 @@ _TOO_LONG = re.compile(
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
 """What a request to count tokens may hold."""
 
+_ANTHROPIC = "api.anthropic.com"
 _CACHE_MARK = {"type": "ephemeral"}
 
 
@@ -83,11 +85,12 @@ class Anthropic(Endpoint):
         cache_prompt: Whether to have the prompt cached for five minutes: up to the end of the system prompt (the
             tools, where there is none), and up to the last message.
         options: All other options of `Endpoint`: `client`, `ssl_context`, `max_connections`, `connect_timeout_s`,
-            `read_timeout_s`, `max_body`.
+            `read_timeout_s`, `max_body`, `capabilities`.
     """
 
     incomplete: ClassVar[bool] = False
     path: ClassVar[str] = "/v1/messages"
+    of_service: ClassVar[Mapping[str, Capabilities]] = {_ANTHROPIC: Capabilities(tools=True, images=True)}
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class Anthropic(Endpoint):
         self._max_tokens = max_tokens
         self._cache_prompt = cache_prompt
         if (
-            urlsplit(base_url).hostname == "api.anthropic.com"
+            urlsplit(base_url).hostname == _ANTHROPIC
             and not api_key
             and not {"authorization", "x-api-key"} & set(given)
         ):

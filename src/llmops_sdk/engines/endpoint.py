@@ -41,6 +41,7 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["Endpoint", "StreamReader"]
 
@@ -53,6 +54,7 @@ _BY_STATUS: dict[int, type[EngineError]] = {
 }
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 """What reading an answer raises that is not what it should be."""
+_UNKNOWN = Capabilities()
 _LAST_S = 1.0
 """Seconds in which the end of a body has to follow the end of an answer, for the connection to be kept."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -99,6 +101,7 @@ class Endpoint(Engine):
         connect_timeout_s: Seconds for look-up, connect and TLS handshake together.
         read_timeout_s: Seconds without a single byte after which an answer is given up.
         max_body: Most bytes of a whole answer, or of one event of a stream.
+        capabilities: What the model at the endpoint can do, for routers; they let it try what nobody knows.
 
     Raises:
         ConfigurationError: The URL or a header is not one.
@@ -107,6 +110,8 @@ class Endpoint(Engine):
     incomplete: ClassVar[bool] = True
     path: ClassVar[str]
     """Where requests go, below the base URL."""
+    of_service: ClassVar[Mapping[str, Capabilities]] = {}
+    """Host of a service -> what all its models can do."""
 
     def __init__(
         self,
@@ -122,6 +127,7 @@ class Endpoint(Engine):
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 300.0,
         max_body: int = 64 * 1024 * 1024,
+        capabilities: Capabilities | None = None,
     ) -> None:
         url = BaseUrl.of(base_url)
         headers = {name.lower(): value for name, value in headers.items()}
@@ -130,6 +136,7 @@ class Endpoint(Engine):
         self.name = name or f"{model}@{url.host}:{url.port}"
         self.model: str = model
         self.provider = provider
+        self._capabilities = capabilities or self.of_service.get(url.host, _UNKNOWN)
         self.missing_key: str | None = None
         """What to do about a key that is needed and was not given; said instead of sending."""
         self._max_event = max_body
@@ -153,6 +160,11 @@ class Endpoint(Engine):
                 on_open=lambda opened: (method := note()) and method(opened),
             )
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What was said of the model, or else what is known of all models of the service."""
+        return self._capabilities
 
     def _note_open(self, opened: bool) -> None:
         self._opened = opened

@@ -28,6 +28,7 @@ from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine, chunks_of
 from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, response_from, usage_of
 from llmops_sdk.engines._litellm_errors import ErrorMapper
+from llmops_sdk.engines._litellm_models import capabilities_in
 from llmops_sdk.errors import (
     ClosedError,
     ConfigurationError,
@@ -38,6 +39,7 @@ from llmops_sdk.errors import (
     ServerError,
 )
 from llmops_sdk.messages import Chunk, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["LiteLLM", "open_engine"]
 
@@ -162,6 +164,12 @@ class LiteLLM(Engine):
         self._parameters = parameters
         self._closed = False
         self._errors = ErrorMapper(engine=self.name, model=model, secrets=_secrets(api_key, parameters))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What LiteLLM's own table says of the model; nothing is known before LiteLLM is imported."""
+        known = getattr(_shared.library, "model_cost", None)
+        return Capabilities() if known is None else capabilities_in(known, self._prefix, self.model)
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""

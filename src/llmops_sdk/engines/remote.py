@@ -22,6 +22,7 @@ from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines.endpoint import Endpoint
 from llmops_sdk.errors import BadRequestError, ConfigurationError, EngineError, InvalidResponseError, NotFoundError
 from llmops_sdk.messages import Choice, Chunk, FinishReason, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["Embeddings", "Model", "Moderation", "Remote", "ServerLoad", "open_engine"]
 
@@ -38,6 +39,7 @@ _NOTHING: dict[str, Any] = {}
 _SENT_IF_GIVEN = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
 """Parameters that go out under the name that they have in `Request`."""
 
+_OPENAI = "api.openai.com"
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com")
 _DEPLOYMENTS = "/openai/deployments/"
 _NO_HEALTH = frozenset({400, 404, 405, 501})
@@ -137,11 +139,15 @@ class Remote(Endpoint):
         encoding_format: How vectors travel. `"base64"` is a quarter of the bytes and a fifth of the time to read
             (1,536 numbers: 45 us for 213); a server that ignores it is understood, one that refuses it needs `"float"`.
         options: All other options of `Endpoint`: `client`, `ssl_context`, `max_connections`, `connect_timeout_s`,
-            `read_timeout_s`, `max_body`.
+            `read_timeout_s`, `max_body`, `capabilities`.
     """
 
     incomplete: ClassVar[bool] = False
     path: ClassVar[str] = "/chat/completions"
+    # OpenAI itself begins a new answer after an assistant's message.
+    of_service: ClassVar[Mapping[str, Capabilities]] = {
+        _OPENAI: Capabilities(tools=True, json_schema=True, continues=False)
+    }
 
     def __init__(
         self,
@@ -176,7 +182,7 @@ class Remote(Endpoint):
         self._dimensions = dimensions
         self._batch_size = batch_size
         self._encoding_format = encoding_format
-        if provider == "openai" and url.host == "api.openai.com" and not api_key:
+        if provider == "openai" and url.host == _OPENAI and not api_key:
             self.missing_key = "no key for the OpenAI API: pass `api_key=` or set OPENAI_API_KEY"
 
     # Beside chat

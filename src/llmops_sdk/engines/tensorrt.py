@@ -23,7 +23,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, cast
@@ -56,6 +56,7 @@ from llmops_sdk.errors import (
     ServerError,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["TensorRT", "open_engine"]
 
@@ -243,6 +244,18 @@ class TensorRT(Engine):
         if asked is None and self._llm is not None:
             asked = getattr(self._llm.args, "max_seq_len", None)
         return asked if isinstance(asked, int) else None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do: text, and by a JSON schema unless `guided_decoding_backend` is `None`."""
+        return Capabilities(
+            tools=False, images=False, json_schema=self._guided, continues=False, context_window=self.context_window
+        )
+
+    @property
+    def adapters(self) -> Collection[str]:
+        """Names of the LoRA adapters that requests can name."""
+        return self._adapters.keys()
 
     @property
     def concurrency(self) -> int:

@@ -61,6 +61,7 @@ from llmops_sdk.errors import (
     ServerError,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Request, Response
+from llmops_sdk.protocols import Capabilities
 
 __all__ = ["VLLM", "open_engine", "refuse_wrong_options", "require_vllm"]
 
@@ -244,6 +245,18 @@ class VLLM(VllmPooling):
         self._adapters = Adapters(adapters, most=max_adapters, max_rank=max_lora_rank, engine=self.name, model=model)
         if self._adapters.most and task in ("embed", "classify"):
             raise ConfigurationError(f"adapters answer requests, and an engine with task={task!r} takes none")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; whether it reads images is known when it has started, and so may be its window."""
+        tool_parser, reasoning_parser = self._parser_names
+        return Capabilities(
+            tools=tool_parser is not None,
+            images=None if self._core is None else bool(self._core.model_config.is_multimodal_model),
+            json_schema=True,
+            continues=reasoning_parser is None,  # nobody could tell thoughts from text that goes on
+            context_window=self.context_window,
+        )
 
     async def agenerate(self, request: Request, /) -> Response:
         """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""

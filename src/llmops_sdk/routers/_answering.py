@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_sdk.calls import Call, Escalated
-from llmops_sdk.errors import AllEnginesFailed, EngineError
+from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineError, LimitExceeded
 from llmops_sdk.messages import Request, Response
 from llmops_sdk.routers._plan import Plan
 
@@ -19,23 +19,22 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         LimitExceeded: All engines are at their limits until after the deadline.
     """
     second_best: Response | None = None
-    while True:
-        try:
+    try:
+        while True:
             leg, timeout_s, reservation = await plan.next()
-        except AllEnginesFailed:
-            if second_best is not None:
-                return second_best
+            escalates = None if plan.is_last else plan.escalates  # nobody is left to whom it could escalate
+            asked = request if escalates is None else plan.judged_form(request)
+            try:
+                response = await leg.generate(asked, call, timeout_s, reservation)
+            except (EngineError, AllEnginesFailed) as exc:
+                plan.failed(leg, exc)
+                continue
+            why = None if escalates is None else await escalates(leg, request, response)
+            if why is None:
+                return response
+            call.record(Escalated(call.clock(), leg.name, why))
+            second_best = response
+    except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded):
+        if second_best is None:
             raise
-        judged = plan.escalates is not None and not plan.is_last
-        try:
-            response = await leg.generate(
-                plan.judged_form(request) if judged else request, call, timeout_s, reservation
-            )
-        except (EngineError, AllEnginesFailed) as exc:
-            plan.failed(leg, exc)
-            continue
-        why = await plan.escalates(leg, request, response) if judged else None
-        if why is None:
-            return response
-        call.record(Escalated(call.clock(), leg.name, why))
-        second_best = response
+        return second_best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from llmops_sdk.routers._strategies import ordered
 if TYPE_CHECKING:
     from llmops_sdk.routers._table import Table
 
-__all__ = ["Unasked", "arranged"]
+__all__ = ["Unasked", "arranged", "rested_last"]
+
+_FEW = 8
 
 
 class Unasked:
@@ -48,12 +51,16 @@ class Unasked:
         self._count -= 1
 
 
-def arranged(table: Table, request: Request, call: Call) -> tuple[Unasked, tuple[Refused, ...]]:
-    """The engines in the order in which they are tried, and those that cannot take the request."""
+def arranged(table: Table, request: Request, call: Call) -> tuple[deque[Leg] | Unasked, tuple[Refused, ...]]:
+    """The engines in the order in which they are tried, and those that cannot take the request.
+
+    A few are put in order at once, which is cheaper than to keep the work for later, and the record shows them all.
+    """
     able, refused = table.filters(request, call)
     if not able:
-        return Unasked((), 0), refused
-    return Unasked(rested_last(ordered(table.strategy, able, request), call.clock()), len(able)), refused
+        return deque(), refused
+    order = rested_last(ordered(table.strategy, able, request), call.clock())
+    return deque(order) if len(able) <= _FEW else Unasked(order, len(able)), refused
 
 
 def rested_last(order: Iterable[Leg], now: float) -> Iterator[Leg]:

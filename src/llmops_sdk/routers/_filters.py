@@ -70,7 +70,7 @@ class Filters:
         able, refused, smallest = found
         # There are at most half as many words as letters: most requests need not be counted.
         if characters * 0.5 + 1 + (request.max_tokens or 0) > smallest:
-            able, refused = self._without(able, refused, _window_reasons(request))
+            able, refused = self._with_room(able, refused, request)
         if request.adapter is not None:
             able, refused = self._without(able, refused, _adapter_reasons(request.adapter))
         if call.budget_usd is not None:
@@ -102,6 +102,14 @@ class Filters:
             tuple(Refused(leg, reason) for leg, reason in reasons if reason is not None),
             min((leg.capabilities.context_window or math.inf for leg in able), default=math.inf),
         )
+
+    def _with_room(
+        self, able: tuple[Leg, ...], refused: tuple[Refused, ...], request: Request
+    ) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+        prompt = fewest_tokens(request)
+        found = self._without(able, refused, _window_reasons(prompt, request.max_tokens or 1))
+        # Where nobody has room for all of an answer, some cut it there instead of refusing it.
+        return found if found[0] else self._without(able, refused, _window_reasons(prompt, 1))
 
     def _without(
         self, able: tuple[Leg, ...], refused: tuple[Refused, ...], judge: Callable[[Leg], Refused | None]
@@ -150,7 +158,7 @@ def _looked_at(request: Request) -> tuple[int, int]:
                     asked |= _IMAGES
                 else:
                     characters += len(part.text)
-    if request.tools:
+    if request.tools and request.tool_choice != "none":
         asked |= _TOOLS
     if request.response_schema is not None:
         asked |= _SCHEMA
@@ -176,15 +184,12 @@ def _other_tag(leg: Leg, call: Call) -> str | None:
     return None
 
 
-def _window_reasons(request: Request) -> Callable[[Leg], Refused | None]:
-    prompt = fewest_tokens(request)
-    answer = request.max_tokens or 0
-
+def _window_reasons(prompt: int, answer: int) -> Callable[[Leg], Refused | None]:
     def reason(leg: Leg) -> Refused | None:
         window = leg.capabilities.context_window
-        if window is None or prompt + max(answer, 1) <= window:
+        if window is None or prompt + answer <= window:
             return None
-        and_answer = f", and {answer:,} for the answer" if answer else ""
+        and_answer = f", and {answer:,} for the answer" if answer > 1 else ""
         return Refused(
             leg,
             f"its window of {window:,} tokens is smaller than the request ({prompt:,} tokens at least{and_answer})",

@@ -29,8 +29,6 @@ from llmops_sdk.routers._table import Table
 
 __all__ = ["Plan", "Turn"]
 
-_RECORDED = 8
-
 
 class Turn(NamedTuple):
     """An engine's turn: it has `timeout_s` seconds, and the room that was reserved for it."""
@@ -57,7 +55,6 @@ class Plan:
         self.table = table
         self._request = request
         self.call = call
-        self._left: Unasked | deque[Leg]
         self._left, self.refused = arranged(table, request, call)
         self._again: deque[Leg] = deque()
         self._attempts_left = max(len(self._left), 1 + table.retries)
@@ -69,7 +66,7 @@ class Plan:
     def record(self) -> None:
         """Put the route into the run's record."""
         # Of many engines only the first: to put all in order may cost more than the rest of the router.
-        known = self._left if len(self._left) <= _RECORDED else itertools.islice(self._left, 1)
+        known = itertools.islice(self._left, 1) if isinstance(self._left, Unasked) else self._left
         names = tuple(leg.name for leg in known)
         refused = tuple((one.leg.name, one.reason) for one in self.refused)
         self.call.record(Routed(self.call.clock(), self._router, names, refused))

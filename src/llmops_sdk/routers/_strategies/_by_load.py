@@ -71,7 +71,7 @@ class Latency:
     """
 
     def __init__(self, *, seed: int | None = None) -> None:
-        self._random = random.Random(seed)  # noqa: S311  (spreads load, keeps no secret)
+        self._random = random.Random(seed)
 
     def order(self, legs: Sequence[Leg], request: Request, /) -> Iterator[Leg]:
         """See `Strategy.order`."""

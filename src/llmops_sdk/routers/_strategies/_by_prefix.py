@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ from llmops_sdk.routers._strategies._per_legs import PerLegs
 __all__ = ["PrefixAffinity"]
 
 _TOP = 8
-_BITS = 61
+_MOST_RANKED = 64
+_PRIME = 2**61 - 1
 _EXACT_UP_TO = 64
 
 
@@ -54,7 +56,8 @@ class PrefixAffinity:
         self._at_least = at_least
         self._most = cache
         self._crowds = PerLegs(_Crowd)
-        self._tops: dict[tuple[int, bytes], tuple[_Crowd, tuple[Leg, ...]]] = {}
+        # Ordered, since the front of a plain dict from which much was taken is slow to find.
+        self._tops: OrderedDict[tuple[int, bytes], tuple[_Crowd, tuple[Leg, ...]]] = OrderedDict()
         self._last: tuple[_Crowd, bytes, float] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,13 +83,15 @@ class PrefixAffinity:
 
     def _top(self, crowd: _Crowd, prefix: bytes) -> tuple[Leg, ...]:
         key = id(crowd), prefix
-        kept = self._tops.pop(key, None)
-        if kept is None:
-            if len(self._tops) >= self._most:
-                del self._tops[next(iter(self._tops))]
-            kept = crowd, crowd.top(prefix)  # with the crowd, so that its `id` stays its own
-        self._tops[key] = kept  # the one that was used last stands last
-        return kept[1]
+        kept = self._tops.get(key)
+        if kept is not None:
+            self._tops.move_to_end(key)
+            return kept[1]
+        top = crowd.top(prefix)
+        self._tops[key] = crowd, top  # with the crowd, so that its `id` stays its own
+        if len(self._tops) > self._most:
+            self._tops.popitem(last=False)
+        return top
 
     def reason(self, leg: Leg, /) -> str:
         """See `Strategy.reason`."""
@@ -112,15 +117,14 @@ class PrefixAffinity:
 class _Crowd:
     """Legs among which prefixes are shared out."""
 
-    __slots__ = ("_alike", "_asked", "_numbers", "_total", "legs", "weight")
+    __slots__ = ("_alike", "_asked", "_numbers", "_ranked", "_total", "legs", "weight")
 
     def __init__(self, legs: Sequence[Leg]) -> None:
         self.legs = legs
         self.weight = sum(leg.weight for leg in legs)
         self._alike = len({leg.weight for leg in legs}) < 2
-        self._numbers = [
-            int.from_bytes(hashlib.blake2b(leg.name.encode(), digest_size=8).digest()[:7]) for leg in legs
-        ]
+        self._numbers = [_number(hashlib.blake2b(leg.name.encode(), digest_size=8).digest()) for leg in legs]
+        self._ranked: dict[bytes, list[Leg]] = {}
         self._total = 0
         self._asked = 0
 
@@ -142,25 +146,32 @@ class _Crowd:
 
     def beyond_top(self, prefix: bytes) -> Iterator[Leg]:
         if len(self.legs) > _TOP:
-            yield from self.ranked(prefix)[_TOP:]
+            yield from itertools.islice(self.ranked(prefix), _TOP, None)
 
     def ranked(self, prefix: bytes) -> list[Leg]:
-        scores = self._scores(prefix)
-        return [self.legs[i] for i in sorted(range(len(scores)), key=scores.__getitem__)]
+        """All, for the few prefixes that are so popular that they spill beyond their first choices."""
+        ranked = self._ranked.get(prefix)
+        if ranked is None:
+            if len(self._ranked) >= _MOST_RANKED:
+                del self._ranked[next(iter(self._ranked))]
+            scores = self._scores(prefix)
+            ranked = [self.legs[i] for i in sorted(range(len(scores)), key=scores.__getitem__)]
+            self._ranked[prefix] = ranked
+        return ranked
 
     def _scores(self, prefix: bytes) -> Sequence[float]:
         """The lowest is the first choice."""
-        number = int.from_bytes(prefix[:7])
-        # How a tuple of whole numbers hashes is the same in all processes, and ten times as quick as any other hash.
-        mixed = [hash((own, number)) & ((1 << _BITS) - 1) for own in self._numbers]
+        number = _number(prefix)
+        # Multiples of numbers by chance, modulo a prime, are as good as independent, and cheap among a thousand legs.
+        mixed = [own * number % _PRIME for own in self._numbers]
         if self._alike:
             return mixed
-        return [
-            -math.log((one + 0.5) / (1 << _BITS)) / leg.weight for one, leg in zip(mixed, self.legs, strict=True)
-        ]
+        return [-math.log(one / _PRIME) / leg.weight for one, leg in zip(mixed, self.legs, strict=True)]
 
 
-def _again(
-    cls: type[PrefixAffinity], characters: int | None, load: float, at_least: int, cache: int
-) -> PrefixAffinity:
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest) % (_PRIME - 1) + 1
+
+
+def _again(cls: type[PrefixAffinity], characters: int | None, load: float, at_least: int, cache: int) -> PrefixAffinity:
     return cls(characters=characters, load=load, at_least=at_least, cache=cache)
