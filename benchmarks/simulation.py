@@ -225,7 +225,7 @@ def main() -> None:
         return
     parts = [
         (
-            f"# Simulated policies\n\n{date.today()}; Python {platform.python_version()}, {os.cpu_count()} cores, one used."
+            f"# Simulated policies\n\n{date.today()}; Python {platform.python_version()}, one core of {os.cpu_count()}."
             " Behind each mean, half the distance between the highest and the lowest of the seeds.\n\n"
         )
     ]

@@ -58,23 +58,23 @@ def erlang_c_wait(servers, load):
 
 
 class TestQueueingTheory:
-    @pytest.mark.parametrize(("slots", "load"), [(1, 0.5), (4, 0.6)])
+    @pytest.mark.parametrize(("slots", "load"), [(1, 0.5), (4, 0.5)])
     def test_mean_waiting_time_is_that_of_m_m_c(self, slots, load):
-        # The standard error of the mean over the seeds is about 1.5 %.
-        assert mean_wait(slots, load, range(6), 40_000) == pytest.approx(erlang_c_wait(slots, load), rel=0.04)
+        # The standard error of the mean over the seeds is about 2 %.
+        assert mean_wait(slots, load, range(3), 25_000) == pytest.approx(erlang_c_wait(slots, load), rel=0.06)
 
     def test_the_whole_simulation_answers_like_m_m_1_too(self):
-        traffic = Traffic(rate_per_s=0.5, prompt_tokens=1, answer_tokens=(ONE_SECOND, 1.0))
-        result = simulate("priority", [EngineModel(step_s=0.001, slots=1)], traffic, requests=20_000, seed=2)
-        assert result["priority"].mean_s == pytest.approx(2.0, rel=0.06)
-        assert result["priority"].busy == pytest.approx(0.5, rel=0.03)
+        traffic = Traffic(rate_per_s=0.3, prompt_tokens=1, answer_tokens=(ONE_SECOND, 1.0))
+        result = simulate("priority", [EngineModel(step_s=0.001, slots=1)], traffic, requests=6_000, seed=2)
+        assert result["priority"].mean_s == pytest.approx(1 / 0.7, rel=0.06)
+        assert result["priority"].busy == pytest.approx(0.3, rel=0.05)
 
     def test_processor_sharing_takes_service_over_idleness(self):
         # One step for all: twice the requests, half the speed. M/M/1 with processor sharing: E[T] = S / (1 - load).
         batch = Batch(EngineModel(step_s=0.0, step_per_request_s=0.001), 0.0)
         came, took = {}, []
         traffic = Traffic(rate_per_s=0.5, prompt_tokens=1, answer_tokens=(ONE_SECOND, 1.0))
-        for arrival in itertools.islice(traffic.arrivals(seed=5), 60_000):
+        for arrival in itertools.islice(traffic.arrivals(seed=5), 25_000):
             while (at := batch.next_at()) <= arrival.at:
                 took.extend(at - came.pop(job) for job in batch.advance(at))
             batch.advance(arrival.at)
@@ -253,7 +253,7 @@ class TestSimulation:
         model = EngineModel(slots=2, jitter=1.0)
         traffic = Traffic(rate_per_s=2.0, prompt_tokens=10, answer_tokens=(100, 1.0))
         result = simulate(
-            ["round_robin", "least_busy", "latency", "oracle"], [model] * 4, traffic, requests=1500, seed=2
+            ["round_robin", "least_busy", "latency", "oracle"], [model] * 4, traffic, requests=500, seed=2
         )
         assert result["oracle"].mean_s < min(row.mean_s for row in result if row.policy != "oracle")
 
@@ -592,8 +592,8 @@ class TestEngineModel:
     def test_stragglers_keep_the_mean(self):
         traffic = Traffic(rate_per_s=0.1, prompt_tokens=1, answer_tokens=100)
         for model in (EngineModel(jitter=1.0), EngineModel(tail=3.0)):
-            row = simulate("priority", [model], traffic, requests=4000)["priority"]
-            assert row.mean_s == pytest.approx(2.0, rel=0.08)
+            row = simulate("priority", [model], traffic, requests=1500)["priority"]
+            assert row.mean_s == pytest.approx(2.0, rel=0.1)
             assert row.p99_s > 5.0
 
     def test_presets_take_changes(self):

@@ -67,7 +67,7 @@ class Traffic:
     Example:
         >>> traffic = Traffic(rate_per_s=100, prompt_tokens=(200, 1.0), answer_tokens=50)
         >>> [round(one.at, 3) for one in itertools.islice(traffic.arrivals(seed=1), 3)]
-        [0.001, 0.029, 0.043]
+        [0.021, 0.028, 0.056]
     """
 
     rate_per_s: float = 1.0
