@@ -304,6 +304,9 @@ class TestSimulation:
         )
         assert [list(row.asked.values()) for row in result] == [[10, 10], [10, 10], [20, 0]]
 
+    def test_one_policy_may_be_options_alone(self):
+        assert simulate({"strategy": RoundRobin(), "retries": 0}, [SMALL], EASY, requests=3).outcomes[0].answered == 3
+
     def test_what_is_wrong_in_a_strategy_is_raised(self):
         class Broken(Latency):
             def order(self, legs, request, /):

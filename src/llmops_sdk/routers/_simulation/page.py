@@ -21,7 +21,7 @@ _STYLE = (
     ".llmops-simulation td{padding:.12em .6em;text-align:right;border:0;font-variant-numeric:tabular-nums}"
     ".llmops-simulation th:first-child,.llmops-simulation td:first-child{text-align:left}"
 )
-_WIDTH, _NAMES, _ROW, _GAP = 760, 150, 17, 34
+_WIDTH, _ROW, _GAP = 760, 17, 34
 _MEDIAN, _TAIL, _OTHER = "#2b8fb8", "#c99700", "#2e9e5b"
 
 
@@ -83,17 +83,18 @@ def svg(simulation: Simulation) -> str:
 def _draw(plot: _Plot, outcomes: tuple[Outcome, ...], most: float, top: float) -> str:
     both = len(plot.bars) == 2
     legend = f': <tspan fill="{_MEDIAN}">median</tspan>, <tspan fill="{_TAIL}">p99</tspan>' if both else ""
+    names = min(max(len(one.policy) for one in outcomes) * 7 + 14, _WIDTH // 3)
     parts = [f'<text x="0" y="{top + 10:.0f}" font-weight="600">{plot.title}{legend}</text>']
     y = top + 18
     for one in outcomes:
-        parts.append(f'<text x="{_NAMES - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(one.policy)}</text>')
+        parts.append(f'<text x="{names - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(one.policy)}</text>')
         for colour, measure in plot.bars:
             value = measure(one)
-            width = (_WIDTH - _NAMES - 80) * value / most if math.isfinite(value) else 0.0
+            width = (_WIDTH - names - 80) * value / most if math.isfinite(value) else 0.0
             said = plot.unit(value) if math.isfinite(value) else "no answer"
             parts.append(
-                f'<rect x="{_NAMES}" y="{y + 2:.0f}" width="{width:.1f}" height="{_ROW - 4}" fill="{colour}"/>'
-                f'<text x="{_NAMES + width + 6:.1f}" y="{y + 12:.0f}">{said}</text>'
+                f'<rect x="{names}" y="{y + 2:.0f}" width="{width:.1f}" height="{_ROW - 4}" fill="{colour}"/>'
+                f'<text x="{names + width + 6:.1f}" y="{y + 12:.0f}">{said}</text>'
             )
             y += _ROW
     return "".join(parts)

@@ -46,7 +46,8 @@ def named(policies: Policy | Mapping[str, Policy] | Sequence[Policy]) -> dict[st
     Raises:
         ConfigurationError: There is none, or two have the same name.
     """
-    if isinstance(policies, Mapping) and not ("strategy" in policies and isinstance(policies["strategy"], str)):
+    # A mapping with a `strategy` is the options of one router.
+    if isinstance(policies, Mapping) and "strategy" not in policies:
         found = list(policies.items())
     elif isinstance(policies, Sequence) and not isinstance(policies, str):
         found = [(_name(policy), policy) for policy in policies]
