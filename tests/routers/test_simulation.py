@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk import Router, Scripted, tracing
 from llmops_sdk.costs import Price
+from llmops_sdk.engines import plan
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Usage
 from llmops_sdk.routers import EngineModel, Latency, Leg, RoundRobin, Simulation, Traffic, simulate
@@ -28,6 +29,16 @@ from llmops_sdk.routers._simulation.prefix_cache import PrefixCache
 from llmops_sdk.routers._simulation.tally import Quantiles
 from llmops_sdk.virtual_time import run_in_virtual_time
 
+LLAMA = {
+    "model_type": "llama",
+    "torch_dtype": "bfloat16",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
 ONE_SECOND = 1000  # tokens of an answer at a millisecond each
 SMALL = EngineModel(step_s=0.02, slots=4)
 EASY = Traffic(rate_per_s=4.0, prompt_tokens=50, answer_tokens=(50, 1.0))
@@ -598,6 +609,34 @@ class TestEngineModel:
             row = simulate("priority", [model], traffic, requests=1500)["priority"]
             assert row.mean_s == pytest.approx(2.0, rel=0.1)
             assert row.p99_s > 5.0
+
+    def test_an_outage_breaks_what_is_under_way_or_delays_it(self):
+        slow = EngineModel(step_s=1.0)
+        traffic = Traffic(rate_per_s=10.0, prompt_tokens=100, answer_tokens=10)
+        options = {"strategy": "priority", "retries": 0}
+        refusing, hanging, sound = (
+            simulate(options, [slow.but(outages=outages)], traffic, requests=1).outcomes[0]
+            for outages in (((5, 20),), ((5, 20, "hang"),), ())
+        )
+        assert refusing.failures == {"AllEnginesFailed": 1}
+        assert refusing.wasted_tokens == pytest.approx(105, abs=1)
+        assert hanging.mean_s == pytest.approx(sound.mean_s + 15)
+
+    def test_a_429_says_when_the_next_minute_begins(self):
+        model = EngineModel(requests_per_minute=1)
+        row = simulate("priority", [model], Traffic(rate_per_s=10, answer_tokens=1), requests=2)["priority"]
+        assert row.answered == 2
+        assert row.too_many == 1
+        assert row.virtual_s == pytest.approx(60.0, abs=1.0)
+
+    def test_a_plan_gives_a_model_at_a_share_of_its_bounds(self, tmp_path):
+        (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+        planned = plan(tmp_path, hardware="H100-80GB", context=2048, answer_tokens=256, concurrency=128)
+        model = EngineModel.planned(planned, efficiency=0.5)
+        for load in planned.loads:
+            assert model.tokens_per_s(load.concurrency) == pytest.approx(load.decode_tokens_per_s / 2, rel=0.01)
+        with pytest.raises(ConfigurationError, match="efficiency"):
+            EngineModel.planned(planned, efficiency=1.5)
 
     def test_presets_take_changes(self):
         assert EngineModel.provider(error_rate=0.1).error_rate == 0.1
