@@ -7,8 +7,10 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from llmops_sdk.routers._simulation.model import EngineModel
+if TYPE_CHECKING:
+    from llmops_sdk.routers._simulation.model import EngineModel
 
 __all__ = ["Batch", "Job"]
 

@@ -18,13 +18,14 @@ from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, LlmopsError
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.routers._router import Router
+from llmops_sdk.routers._simulation.arrival import Arrival
 from llmops_sdk.routers._simulation.engine import Run, Simulated, SimulatedEngine
 from llmops_sdk.routers._simulation.model import EngineModel
 from llmops_sdk.routers._simulation.policy import Policy, models_by_name, named, router_of
 from llmops_sdk.routers._simulation.progress import Progress
 from llmops_sdk.routers._simulation.result import Outcome, Simulation, outcome
 from llmops_sdk.routers._simulation.tally import Tally
-from llmops_sdk.routers._simulation.traffic import Arrival, Traffic
+from llmops_sdk.routers._simulation.traffic import Traffic
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 __all__ = ["simulate"]

@@ -12,10 +12,10 @@ from llmops_sdk.calls import Call
 from llmops_sdk.errors import EngineConnectionError, EngineError, RateLimitError, ServerError
 from llmops_sdk.messages import Choice, Chunk, Request, Response, Usage
 from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers._simulation.arrival import Arrival
 from llmops_sdk.routers._simulation.batch import Batch, Job
 from llmops_sdk.routers._simulation.model import EngineModel
 from llmops_sdk.routers._simulation.prefix_cache import PrefixCache
-from llmops_sdk.routers._simulation.traffic import Arrival
 
 __all__ = ["Run", "Simulated", "SimulatedEngine"]
 

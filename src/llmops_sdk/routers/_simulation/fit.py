@@ -14,10 +14,10 @@ from llmops_sdk.calls import CLOCK
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.routers._simulation.batch import Batch, Job
-from llmops_sdk.routers._simulation.model import EngineModel
 
 if TYPE_CHECKING:
     from llmops_sdk.engines import Plan
+    from llmops_sdk.routers._simulation.model import EngineModel
 
 __all__ = ["Fit", "Measured", "fit", "measure", "planned"]
 
@@ -76,7 +76,7 @@ class Fit:
         return "\n".join(lines)
 
 
-def fit(measured: Iterable[Measured], **known: Any) -> Fit:
+def fit(kind: type[EngineModel], measured: Iterable[Measured], **known: Any) -> Fit:
     """Find `step_s`, `step_per_request_s`, `prefill_tokens_per_s` and `overhead_s`.
 
     With `n` requests of `p` and `t` tokens at once the model says: the last one has ended after
@@ -107,7 +107,7 @@ def fit(measured: Iterable[Measured], **known: Any) -> Fit:
         "overhead_s": overhead,
         "source": f"fitted to {len(rows)} loads",
     }
-    model = EngineModel(**{**figures, **known})
+    model = kind(**{**figures, **known})
     modelled = tuple(_modelled(model, one) for one in rows)
     pairs = list(zip(rows, modelled, strict=True))
     return Fit(
@@ -119,7 +119,7 @@ def fit(measured: Iterable[Measured], **known: Any) -> Fit:
     )
 
 
-def planned(plan: Plan, efficiency: float) -> EngineModel:
+def planned(kind: type[EngineModel], plan: Plan, efficiency: float) -> EngineModel:
     """The model of a plan's bounds."""
     if not 0 < efficiency <= 1:
         raise ConfigurationError(f"`efficiency` is over 0 and at most 1, not {efficiency!r}")
@@ -129,7 +129,7 @@ def planned(plan: Plan, efficiency: float) -> EngineModel:
     rows = [([1 / step, load.concurrency / step], 1.0) for load in plan.loads
             for step in [load.concurrency / load.decode_tokens_per_s]]  # fmt: skip
     step, per_request = _non_negative(rows)
-    return EngineModel(
+    return kind(
         step_s=step / efficiency,
         step_per_request_s=per_request / efficiency,
         prefill_tokens_per_s=plan.prefill_tokens_per_s * efficiency,
@@ -197,8 +197,8 @@ async def measure(
     answer_tokens: int,
     rounds: int,
     timeout_s: float,
-) -> Fit:
-    """See `EngineModel.measure`."""
+) -> tuple[Measured, ...]:
+    """How an engine answers a small load; see `EngineModel.measure`."""
     if len(set(concurrency)) < 2 or min(concurrency) < 1:
         raise ConfigurationError(
             f"`concurrency` is two different numbers at least, such as (1, 16), not {concurrency!r}"
@@ -213,7 +213,7 @@ async def measure(
         for number in range(rounds):
             for at_once in sorted(set(concurrency)):
                 loads[at_once].append(await _load(engine, at_once, prompt_tokens, answer_tokens, f"{number}"))
-    return fit(_median(many) for many in loads.values())
+    return tuple(_median(many) for many in loads.values())
 
 
 def _median(loads: list[Measured]) -> Measured:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.routers._simulation.fit import Fit, Measured, fit, measure, planned
 
 if TYPE_CHECKING:
     from llmops_sdk.engines import Plan
-    from llmops_sdk.routers._simulation.fit import Fit, Measured
 
 __all__ = ["EngineModel", "Outage"]
 
@@ -180,19 +180,15 @@ class EngineModel:
         Raises:
             ConfigurationError: The plan knows no speed, or `efficiency` is not over 0 and at most 1.
         """
-        from llmops_sdk.routers._simulation.fit import planned  # noqa: PLC0415  (it makes models)
-
-        return planned(plan, efficiency).but(**changes)
+        return planned(EngineModel, plan, efficiency).but(**changes)
 
     @staticmethod
     def fit(measured: Iterable[Measured], **known: Any) -> Fit:
         """Fit a model to what was measured; see `Fit`. `known`: figures that are not fitted, such as `slots`."""
-        from llmops_sdk.routers._simulation.fit import fit  # noqa: PLC0415  (it makes models)
-
-        return fit(measured, **known)
+        return fit(EngineModel, measured, **known)
 
     @staticmethod
-    def measure(
+    async def measure(
         engine: Any,
         /,
         *,
@@ -201,7 +197,7 @@ class EngineModel:
         answer_tokens: int = 64,
         rounds: int = 2,
         timeout_s: float = 300.0,
-    ) -> Awaitable[Fit]:
+    ) -> Fit:
         """Send a small load to a real engine, and fit a model to how it answers.
 
         It costs money where the engine does: `sum(concurrency) * rounds` requests, 42 by default, of about
@@ -220,10 +216,7 @@ class EngineModel:
             EngineError: The engine failed.
             TimeoutError: It took longer than `timeout_s`.
         """
-        from llmops_sdk.routers._simulation.fit import measure  # noqa: PLC0415  (it makes models)
-
-        run: Callable[..., Awaitable[Fit]] = measure
-        return run(
+        loads = await measure(
             engine,
             concurrency=tuple(concurrency),
             prompt_tokens=prompt_tokens,
@@ -231,6 +224,7 @@ class EngineModel:
             rounds=rounds,
             timeout_s=timeout_s,
         )
+        return EngineModel.fit(loads)
 
 
 _TIMES = ("step_s", "step_per_request_s", "step_per_token_s", "overhead_s", "jitter", "cold_start_s")

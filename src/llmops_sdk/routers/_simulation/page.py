@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmops_sdk.routers._simulation.result import HEADINGS, cells
+from llmops_sdk.routers._simulation.table import HEADINGS, cells
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._simulation.result import Outcome, Simulation

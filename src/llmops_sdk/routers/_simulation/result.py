@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.routers._simulation.engine import SimulatedEngine
+from llmops_sdk.routers._simulation.page import fragment, page, svg
+from llmops_sdk.routers._simulation.table import HEADINGS, cells
 from llmops_sdk.routers._simulation.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-__all__ = ["HEADINGS", "Outcome", "Simulation", "cells", "outcome"]
+__all__ = ["Outcome", "Simulation", "outcome"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +161,6 @@ class Simulation:
         Raises:
             ConfigurationError: The name ends otherwise.
         """
-        import json  # noqa: PLC0415  (a file is seldom written)
-
-        from llmops_sdk.routers._simulation.page import page, svg  # noqa: PLC0415  (a page is seldom made)
-
         path = Path(path)
         makers: dict[str, Callable[[], str]] = {
             ".html": lambda: page(self),
@@ -208,36 +207,7 @@ class Simulation:
         yield table
 
     def _repr_html_(self) -> str:
-        from llmops_sdk.routers._simulation.page import fragment  # noqa: PLC0415  (only notebooks ask)
-
         return fragment(self)
-
-
-HEADINGS = ("policy", "failed", "p50", "p99", "first token p50", "p99", "attempts", "hedges", "429s", "wasted tokens",
-            "prefix hits", "max/mean", "spread", "USD")  # fmt: skip
-
-
-def cells(row: Outcome) -> list[str]:
-    """A row of the table."""
-    return [
-        row.policy,
-        f"{row.failed:,}",
-        *(_time(one) for one in (row.p50_s, row.p99_s, row.first_token_p50_s, row.first_token_p99_s)),
-        "-" if math.isnan(row.attempts_per_answer) else f"{row.attempts_per_answer:.3f}",
-        f"{row.hedges:,}",
-        f"{row.too_many:,}",
-        f"{row.wasted_tokens:,}",
-        f"{row.prefix_hit_rate:.1%}",
-        f"{row.imbalance:.2f}",
-        f"{row.spread:.2f}",
-        "unknown" if row.cost_usd is None else f"{row.cost_usd:.2f}",
-    ]
-
-
-def _time(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "-"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def _plain(value: Any) -> Any:

@@ -7,37 +7,21 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.routers._simulation.arrival import NO_TAGS, Arrival
+from llmops_sdk.routers._simulation.traffic_log import arrivals, arrivals_of_calls
 
-__all__ = ["Arrival", "Lengths", "Traffic"]
+__all__ = ["Lengths", "Traffic"]
 
 Lengths: TypeAlias = "int | tuple[float, float]"
 """Tokens: always the same number; or the mean of a gamma distribution and its coefficient of variation (standard
 deviation / mean), where 1 is the exponential distribution."""
-
-_NO_TAGS: Mapping[str, Any] = {}
-
-
-class Arrival(NamedTuple):
-    """A request that comes.
-
-    `prefixes`: the stretches at the beginning of its prompt that other prompts have, too, with their keys and tokens;
-    `afterwards`: the same with what the engine knows when it has answered.
-    """
-
-    number: int
-    at: float
-    prompt_tokens: int
-    answer_tokens: int
-    prefixes: tuple[tuple[str, int], ...] = ()
-    afterwards: tuple[tuple[str, int], ...] = ()
-    tags: Mapping[str, Any] = _NO_TAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +101,11 @@ class Traffic:
             ConfigurationError: A line is wrong; the message names it.
             OSError: The file cannot be read.
         """
-        from llmops_sdk.routers._simulation.traffic_log import arrivals  # noqa: PLC0415  (it makes arrivals)
-
         return Traffic._of(arrivals(Path(path)), str(path))
 
     @staticmethod
     def from_calls(calls: Iterable[Call]) -> Traffic:
         """Traffic as it was, from the records of runs: those that were answered, with the tokens that were billed."""
-        from llmops_sdk.routers._simulation.traffic_log import arrivals_of_calls  # noqa: PLC0415  (it makes arrivals)
-
         return Traffic._of(arrivals_of_calls(calls), "the calls")
 
     @staticmethod
@@ -197,7 +177,7 @@ def _made_up(traffic: Traffic, rng: random.Random) -> Iterator[Arrival]:
             after = (*after, (talk.key, talk.history))
         if talk.left:
             heapq.heappush(upcoming, (at + rng.expovariate(1.0) * traffic.think_s, next(begun), talk))
-        tags = {"tenant": str(talk.tenant)} if talk.tenant >= 0 else _NO_TAGS
+        tags = {"tenant": str(talk.tenant)} if talk.tenant >= 0 else NO_TAGS
         yield Arrival(number, at, prompt_tokens, said, before, after, tags)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, Call
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.routers._simulation.traffic import Arrival
+from llmops_sdk.routers._simulation.arrival import Arrival
 
 __all__ = ["arrivals", "arrivals_of_calls"]
 
