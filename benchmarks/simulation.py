@@ -83,9 +83,7 @@ SCENARIOS = {
             **strategies(*LOAD),
             "prefix_affinity": {"strategy": "prefix_affinity"},
             **{
-                f"4,000 characters, load {load}": {
-                    "strategy": routers.PrefixAffinity(characters=4000, load=load)
-                }
+                f"4,000 characters, load {load}": {"strategy": routers.PrefixAffinity(characters=4000, load=load)}
                 for load in (1.1, 1.25, 1.5, 2.0)
             },
         },
