@@ -70,12 +70,10 @@ def legs(count: int) -> tuple[Leg, ...]:
 
 def ns(work: Callable[[], Any]) -> float:
     """Nanoseconds of CPU for one `work()`."""
-    times, rounds = 1, []
+    times = 1
     while timed(work, times) < SECONDS:
         times *= 2
-    for _ in range(ROUNDS):
-        rounds.append(timed(work, times) / times * 1e9)
-    return statistics.median(rounds)
+    return statistics.median(timed(work, times) / times * 1e9 for _ in range(ROUNDS))
 
 
 def timed(work: Callable[[], Any], times: int) -> float:

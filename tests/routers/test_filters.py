@@ -217,9 +217,34 @@ async def test_nobody_is_cheap_enough():
 
 
 async def test_outer_router_goes_on_where_an_inner_one_has_nobody():
-    inner = Router([leg("blind", NONE)], name="inner")
-    outer = Router([inner, leg("seeing", ALL)], strategy="priority")
-    assert (await outer.agenerate(IMAGE)).text == "seeing"
+    inner = Router([leg("us", tags={"region": "us"})], name="inner")
+    outer = Router([inner, leg("any")], strategy="priority")
+    call = Call(tags={"region": "eu"})
+    assert (await outer.agenerate(HELLO.bound_to(call))).text == "any"
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        ((NONE, ALL), ALL),
+        ((NONE, NONE), NONE),
+        ((NONE, Capabilities()), Capabilities()),
+        ((Capabilities(context_window=5), Capabilities(context_window=7)), Capabilities(context_window=7)),
+        ((Capabilities(context_window=5), Capabilities()), Capabilities()),
+    ],
+)
+def test_router_can_what_one_of_its_engines_can(inner, expected):
+    assert router_of(*(leg(f"e{i}", one) for i, one in enumerate(inner))).capabilities == expected
+
+
+def test_outer_router_knows_that_an_inner_one_cannot():
+    outer = Router([router_of(leg("blind", NONE)), leg("seeing")], strategy="priority")
+    assert engines(outer.route(IMAGE).refused) == ["main"]
+
+
+def test_capabilities_that_are_none_are_refused():
+    with pytest.raises(errors.ConfigurationError, match="capabilities of 'scripted'"):
+        Leg(Scripted("a"), capabilities={"tools": False})
 
 
 # What it costs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import Call
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._filters import Refused
+from llmops_sdk.routers._filters import Refusals
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._strategies import ordered
 
@@ -51,7 +51,7 @@ class Unasked:
         self._count -= 1
 
 
-def arranged(table: Table, request: Request, call: Call) -> tuple[deque[Leg] | Unasked, tuple[Refused, ...]]:
+def arranged(table: Table, request: Request, call: Call) -> tuple[deque[Leg] | Unasked, Refusals]:
     """The engines in the order in which they are tried, and those that cannot take the request.
 
     A few are put in order at once, which is cheaper than to keep the work for later, and the record shows them all.

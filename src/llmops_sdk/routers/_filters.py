@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import BudgetExceeded, ContextLengthError, LlmopsError, UnsupportedError
 from llmops_sdk.messages import ImagePart, Request
+from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._tokens import fewest_tokens, fewest_usage
 
-__all__ = ["Filters", "Refused", "Remedy", "nobody"]
+__all__ = ["Filters", "Refusals", "Refused", "Remedy", "nobody", "together"]
 
 _FRESH_S = 1.0
 _MOST = 256
@@ -37,11 +39,20 @@ class Refused(NamedTuple):
     remedy: Remedy = Remedy.NONE
 
 
+class Refusals(tuple[Refused, ...]):  # noqa: SLOT001  (what it keeps, it keeps in its dictionary)
+    """Engines that are not asked; one kind of requests shares one of these."""
+
+    @functools.cached_property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Names and reasons, as the record of a run holds them."""
+        return tuple((one.leg.name, one.reason) for one in self)
+
+
 class _Sorted(NamedTuple):
     """The legs, parted by what they are. `smallest`: the smallest context window among the able ones, in tokens."""
 
     able: tuple[Leg, ...]
-    refused: tuple[Refused, ...]
+    refused: Refusals
     smallest: float
 
 
@@ -63,11 +74,10 @@ class Filters:
         self._tuples: dict[tuple[Leg, ...], tuple[Leg, ...]] = {legs: legs}
         self._fresh_until = -math.inf
 
-    def __call__(self, request: Request, call: Call) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+    def __call__(self, request: Request, call: Call) -> tuple[tuple[Leg, ...], Refusals]:
         """The legs that can take `request` as far as anybody knows, in their order; and the others."""
         asked, characters = _looked_at(request)
-        found = self._sorted(asked, call)
-        able, refused, smallest = found
+        able, refused, smallest = self._sorted(asked, call)
         # There are at most half as many words as letters: most requests need not be counted.
         if characters * 0.5 + 1 + (request.max_tokens or 0) > smallest:
             able, refused = self._with_room(able, refused, request)
@@ -99,26 +109,26 @@ class Filters:
         able = self._same(tuple(leg for leg, reason in reasons if reason is None))
         return _Sorted(
             able,
-            tuple(Refused(leg, reason) for leg, reason in reasons if reason is not None),
+            Refusals(Refused(leg, reason) for leg, reason in reasons if reason is not None),
             min((leg.capabilities.context_window or math.inf for leg in able), default=math.inf),
         )
 
     def _with_room(
-        self, able: tuple[Leg, ...], refused: tuple[Refused, ...], request: Request
-    ) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+        self, able: tuple[Leg, ...], refused: Refusals, request: Request
+    ) -> tuple[tuple[Leg, ...], Refusals]:
         prompt = fewest_tokens(request)
         found = self._without(able, refused, _window_reasons(prompt, request.max_tokens or 1))
         # Where nobody has room for all of an answer, some cut it there instead of refusing it.
         return found if found[0] else self._without(able, refused, _window_reasons(prompt, 1))
 
     def _without(
-        self, able: tuple[Leg, ...], refused: tuple[Refused, ...], judge: Callable[[Leg], Refused | None]
-    ) -> tuple[tuple[Leg, ...], tuple[Refused, ...]]:
+        self, able: tuple[Leg, ...], refused: Refusals, judge: Callable[[Leg], Refused | None]
+    ) -> tuple[tuple[Leg, ...], Refusals]:
         found = tuple(one for leg in able if (one := judge(leg)) is not None)
         if not found:
             return able, refused
         out = {one.leg for one in found}
-        return self._same(tuple(leg for leg in able if leg not in out)), refused + found
+        return self._same(tuple(leg for leg in able if leg not in out)), Refusals(refused + found)
 
     def _same(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         """One tuple for the same legs, so that strategies know it again."""
@@ -142,6 +152,20 @@ def nobody(router: str, refused: Sequence[Refused], request: Request, call: Call
         windows = [one.leg.capabilities.context_window or 0 for one in refused if one.remedy is Remedy.SHORTER]
         return ContextLengthError(message, engine=router, tokens=fewest_tokens(request), window=max(windows))
     return UnsupportedError(message, engine=router)
+
+
+def together(legs: Sequence[Leg]) -> Capabilities:
+    """What can be asked of a router of `legs`: what one of them can; the largest window."""
+    windows = [leg.capabilities.context_window for leg in legs]
+    known = [window for window in windows if window is not None]
+    said = {
+        name: {getattr(leg.capabilities, name) for leg in legs}
+        for name in ("tools", "images", "json_schema", "continues")
+    }
+    return Capabilities(
+        **{name: True if True in some else None if None in some else False for name, some in said.items()},
+        context_window=max(known) if len(known) == len(windows) else None,
+    )
 
 
 def _looked_at(request: Request) -> tuple[int, int]:

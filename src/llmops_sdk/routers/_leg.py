@@ -93,6 +93,10 @@ class Leg:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
+        if capabilities is not None and not isinstance(capabilities, Capabilities):
+            raise ConfigurationError(
+                f"the capabilities of {self.name!r} are a `Capabilities(tools=..., ...)`, not {capabilities!r}"
+            )
         self.tags: Mapping[str, Any] = dict(tags or {})
         self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
         self.in_flight = 0

@@ -31,6 +31,8 @@ class Pace:
         self._at = 0.0
         self._begun = 0.0
 
+    # Runs may bring clocks of their own, so time may also go back: nothing is forgotten then.
+
     def began(self, now: float) -> None:
         """A request was sent."""
         self.waiting += 1
@@ -43,7 +45,7 @@ class Pace:
         if took > self.average_s:
             self.average_s = took
         else:
-            kept = math.exp((self._at - now) / _DECAY_S)
+            kept = math.exp(min(self._at - now, 0.0) / _DECAY_S)
             self.average_s = self.average_s * kept + took * (1 - kept)
         self._at = now
 
@@ -65,7 +67,7 @@ class Pace:
         """
         average = self.average_s
         if average:
-            average *= math.exp((self._at - now) / _FORGET_S)
+            average *= math.exp(min(self._at - now, 0.0) / _FORGET_S)
         if self.waiting:
             age = now - self._begun / self.waiting
             if age > average:

@@ -68,8 +68,7 @@ class Plan:
         # Of many engines only the first: to put all in order may cost more than the rest of the router.
         known = itertools.islice(self._left, 1) if isinstance(self._left, Unasked) else self._left
         names = tuple(leg.name for leg in known)
-        refused = tuple((one.leg.name, one.reason) for one in self.refused)
-        self.call.record(Routed(self.call.clock(), self._router, names, refused))
+        self.call.record(Routed(self.call.clock(), self._router, names, self.refused.named))
 
     @property
     def can_go_on(self) -> bool:

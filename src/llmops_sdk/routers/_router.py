@@ -10,7 +10,9 @@ from llmops_sdk.calls import Call
 from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Engine
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
+from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._answering import answered
+from llmops_sdk.routers._filters import together
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Limit
@@ -111,6 +113,11 @@ class Router(Engine):
     def concurrency(self) -> int:
         """How many requests are worth having under way at once: as many as for all engines together."""
         return sum(int(getattr(leg.engine, "concurrency", None) or 64) for leg in self._table.legs)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What one of the engines can, for routers of routers."""
+        return together(self.legs)
 
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
         """The order in which the engines would be tried for `request`, and why.
