@@ -1,4 +1,10 @@
-"""Routers: an engine made of engines, which decides whom to ask, and goes on elsewhere when one fails."""
+"""Routers: an engine made of engines, which decides whom to ask, and goes on elsewhere when one fails.
+
+`simulate` shows beforehand what a router's policy makes of a traffic.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._hedging import Hedge
@@ -20,12 +26,16 @@ from llmops_sdk.routers._strategies import (
     Weighted,
 )
 
+if TYPE_CHECKING:
+    from llmops_sdk.routers._simulation import EngineModel, Simulation, Traffic, simulate
+
 __all__ = [
     "Adaptive",
     "Breaker",
     "Candidate",
     "Cascade",
     "Cost",
+    "EngineModel",
     "Hedge",
     "Latency",
     "LeastBusy",
@@ -39,6 +49,20 @@ __all__ = [
     "RoundRobin",
     "Route",
     "Router",
+    "Simulation",
     "Strategy",
+    "Traffic",
     "Weighted",
+    "simulate",
 ]
+
+_SIMULATION = ("EngineModel", "Simulation", "Traffic", "simulate")
+
+
+def __getattr__(name: str) -> object:
+    # Found on first use: most programs simulate nothing.
+    if name not in _SIMULATION:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module("llmops_sdk.routers._simulation"), name)
+    globals()[name] = value
+    return value

@@ -85,7 +85,7 @@ def arranged(table: Table, request: Request, call: Call) -> Arranged:
 def parted(table: Table, request: Request, call: Call, now: float) -> tuple[tuple[Leg, ...], Refusals, list[Leg]]:
     """Those that may be asked, in no order; those that may not; and those of them that only a breaker refuses."""
     able, refused = table.filters(request, call)
-    if not any([leg.breaker.trouble for leg in able]):  # a list is quicker here than a generator
+    if not any([leg.breaker.trouble for leg in able]):  # noqa: C419  (a list is quicker than a generator)
         return able, refused, []
     reasons = {leg: reason for leg in able if (reason := leg.refusal(now)) is not None}
     if not reasons:

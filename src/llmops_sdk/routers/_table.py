@@ -131,7 +131,7 @@ class Table:
 
 
 def take(legs: tuple[Leg, ...], ledger: Ledger, breaker: Breaker | None, *, anew: bool = False) -> None:
-    """Have the legs book in `ledger`, learn together, and go by `breaker`; `anew`: they may have been of another router.
+    """Have the legs book in `ledger`, learn together, and go by `breaker`. `anew`: whosever they were before.
 
     Raises:
         ConfigurationError: One of them is of another router.

@@ -20,7 +20,7 @@ def fewest_tokens(request: Request) -> int:
 
 
 def likely_usage(request: Request) -> Usage:
-    """About what `request` takes, with `max_tokens` or 256 for each answer; good for comparing prices, not for bills."""
+    """About what `request` takes, with `max_tokens` or 256 for each answer; good for comparing prices only."""
     return Usage(
         input_tokens=estimated_tokens(request),
         output_tokens=(request.max_tokens or _LIKELY_ANSWER) * request.n,
