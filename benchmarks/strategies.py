@@ -89,7 +89,7 @@ def first_pick(strategy: Strategy, among: tuple[Leg, ...], requests: Iterator[Re
 
 
 def asked(new: bool) -> Iterator[Request]:
-    call = Call(price=PRICES.cost)
+    call = Call(prices=PRICES)
     # More than are kept, where they are to be new.
     return itertools.cycle([Request.of(TEXT + str(i)).bound_to(call) for i in range(20_000 if new else 1)])
 

@@ -113,7 +113,7 @@ async def test_attempts_of_the_judge_are_recorded_and_paid_for():
     usage = Usage(input_tokens=1_000_000)
     engines = [Scripted("a", name=name, model="m", usage=usage) for name in ("small", "big")]
     router = Router(engines, strategy=Cascade(judge=Scripted("NO", name="judge", model="m", usage=usage)))
-    call = Call(price=prices.cost)
+    call = Call(prices=prices)
     await asked(router, call)
     assert [event.engine for event in call.events if isinstance(event, AttemptEnded)] == ["small", "judge", "big"]
     assert call.spent_usd == router.ledger.cost_usd == 3
@@ -200,7 +200,7 @@ async def test_poor_answer_is_better_than_none_when_the_money_is_spent():
         Scripted("small", name=name, model="m", usage=Usage(input_tokens=1_000_000)) for name in ("small", "big")
     ]
     router = Router(engines, strategy=Cascade(judge=lambda request, response: False))
-    call = Call(price=prices.cost, budget_usd=Decimal(1))
+    call = Call(prices=prices, budget_usd=Decimal(1))
     assert (await asked(router, call))[0] == "small"
 
 

@@ -81,7 +81,7 @@ def test_a_file_makes_the_router_that_it_says(written):
     assert (router.name, [leg.name for leg in router.legs]) == ("support", ["mini", "my-model@gpu-1:8000", "spare"])
     table = router._table
     assert isinstance(table.strategy, RoundRobin)
-    assert (table.retries, table.attempt_timeout_s, table.on_stream_break) == (3, 20.0, "restart")
+    assert (table.retries.times, table.attempt_timeout_s, table.on_stream_break) == (3, 20.0, "restart")
     mini, own, spare = router.legs
     assert (mini.weight, mini.tags) == (3.0, {"region": ["eu", "us"], "tier": 1})
     assert mini.engine._made_with[1]["api_key"] == PLAIN

@@ -165,10 +165,13 @@ def test_engine_whose_price_is_over_the_budget_is_not_asked():
     prices = PriceTable({"dear": {"input": "1000", "output": "1"}, "cheap": {"input": "1", "output": "1"}})
     router = router_of(*(Leg(Scripted("a", name=name, model=name)) for name in ("dear", "cheap", "unpriced")))
     request = Request.of("word " * 1_000)
-    shown = route(router, request, price=prices.cost, budget_usd=Decimal("0.5"))
+    shown = route(router, request, prices=prices, budget_usd=Decimal("0.5"))
     assert engines(shown.order) == ["cheap", "unpriced"]
-    assert shown.refused == (("dear", "it costs 1.000001 USD at least, and 0.5 USD of the budget are left"),)
-    assert engines(route(router, request, price=prices.cost).order) == ["dear", "cheap", "unpriced"]
+    ((engine, reason),) = shown.refused
+    assert engine == "dear"
+    assert "may cost up to 1.671001 USD" in reason
+    assert "0.5 USD is left" in reason
+    assert engines(route(router, request, prices=prices).order) == ["dear", "cheap", "unpriced"]
 
 
 # When nobody can
@@ -210,7 +213,7 @@ def _fields(text):
 async def test_nobody_is_cheap_enough():
     prices = PriceTable({"scripted": {"input": "1000", "output": "1"}})
     error = await nobody(
-        [leg("dear"), *windowed(5)], Request.of("word " * 500), price=prices.cost, budget_usd=Decimal("0.1")
+        [leg("dear"), *windowed(5)], Request.of("word " * 500), prices=prices, budget_usd=Decimal("0.1")
     )
     assert type(error) is errors.BudgetExceeded
     assert (error.budget_usd, error.spent_usd) == (Decimal("0.1"), 0)

@@ -416,7 +416,7 @@ def test_money_is_reserved_by_the_price_table_and_settled_as_booked():
     async def main():
         engine = Scripted("a", usage=Usage(output_tokens=3))
         router = Router([engine], limits=Limit(usd_per_day=10), prices=prices)
-        call = Call(price=prices.cost, deadline_s=1)
+        call = Call(prices=prices, deadline_s=1)
         for _ in range(2):
             await router.agenerate(asked(call, max_tokens=4))
         with pytest.raises(errors.LimitExceeded, match="10 USD per day"):

@@ -31,7 +31,7 @@ from llmops_sdk.virtual_time import run_in_virtual_time
 
 NOW = 1_000.0
 PRICES = PriceTable({"cheap": {"input": "1", "output": "2"}, "dear": {"input": "10", "output": "20"}})
-HELLO = Request.of("hello").bound_to(Call(clock=lambda: NOW, price=PRICES.cost))
+HELLO = Request.of("hello").bound_to(Call(clock=lambda: NOW, prices=PRICES))
 
 
 def legs(*latencies, **options):
@@ -300,7 +300,7 @@ def test_cost_takes_the_cheapest_then_the_least_busy_and_the_unknown_last():
     among[2].in_flight = 3
     strategy = Cost()
     assert names(strategy.order(among, HELLO))[:3] == ["e3", "e2", "e1"]
-    assert strategy.reason(among[3]) == "about 0.000514 USD, 0 in flight"
+    assert strategy.reason(among[3]) == "about 0.000518 USD, 0 in flight"
     assert "not known" in strategy.reason(among[0])
 
 
@@ -308,7 +308,7 @@ def test_cost_goes_by_what_the_request_takes():
     prices = PriceTable({"long in": {"input": "1", "output": "9"}, "long out": {"input": "9", "output": "1"}})
     among = priced("long in", "long out")
     for text, tokens, expected in (("word " * 1_000, 1, "e0"), ("word", 1_000, "e1")):
-        request = Request(messages=Request.of(text).messages, max_tokens=tokens, call=Call(price=prices.cost))
+        request = Request(messages=Request.of(text).messages, max_tokens=tokens, call=Call(prices=prices))
         assert first(Cost(), among, request) == expected
 
 

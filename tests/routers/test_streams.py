@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 
 import pytest
 from hypothesis import given, settings
@@ -741,20 +740,8 @@ def test_any_text_cut_anywhere_and_in_any_pieces(text, other, cuts, sizes, how):
 # Two engines beside each other
 
 
-class Soon:
-    """Hedges after a fixed time."""
-
-    def __init__(self, after_s):
-        self._after_s = after_s
-
-    def after(self, leg, now):
-        return self._after_s
-
-
 def hedged(*engines, after_s, **options):
-    router = routed(*engines, **options)
-    router._table = dataclasses.replace(router._table, hedge=Soon(after_s))
-    return router
+    return routed(*engines, hedge=after_s, **options)
 
 
 def race(*engines, after_s=1.0, call=None, **options):

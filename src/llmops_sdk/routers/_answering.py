@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmops_sdk.calls import Call, Escalated
 from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._plan import FAILURES, Plan
+from llmops_sdk.routers._plan import FAILURES, Plan, Turn
 from llmops_sdk.routers._race import Answer, Race
 
 __all__ = ["answered"]
@@ -20,16 +20,16 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         LimitExceeded: All engines are at their limits until after the deadline.
     """
     second_best: Response | None = None
-    asked = request if plan.escalates is None else plan.judged_form(request)
     try:
         while True:
-            answer = await _attempt(plan, asked, call)
+            turn = await plan.next()
+            escalates = plan.escalates if plan.has_others else None  # or nobody is left to whom it could escalate
+            asked = request if escalates is None else plan.judged_form(request)
+            answer = await _attempt(plan, turn, asked, call)
             if answer is None:
                 continue
             leg, response = answer
-            if plan.escalates is None or not plan.has_others:  # nobody is left to whom it could escalate
-                return response
-            why = await plan.escalates(leg, request, response)
+            why = None if escalates is None else await escalates(leg, request, response)
             if why is None:
                 return response
             call.record(Escalated(call.clock(), leg.name, why))
@@ -40,9 +40,8 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         return second_best
 
 
-async def _attempt(plan: Plan, request: Request, call: Call) -> Answer | None:
-    """The answer of the next engine, or of one that was asked beside it; `None` when the one after has to be asked."""
-    turn = await plan.next()
+async def _attempt(plan: Plan, turn: Turn, request: Request, call: Call) -> Answer | None:
+    """The answer of the engine, or of one that was asked beside it; `None` when the next one has to be asked."""
     table = plan.table
     if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
         return await Race(plan, request, table.hedge, table.hedge_budget, turn).run(turn)

@@ -29,6 +29,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._declaring.making import made
 from llmops_sdk.routers._declaring.places import MAX_BYTES, read_yaml
 from llmops_sdk.routers._declaring.problems import Problems
@@ -91,6 +92,7 @@ class EngineSpec(_Declared):
     limits: Limit | Adaptive | tuple[Limit | Adaptive, ...] = ()
     """How much it may be asked: one limit, or several; see `Limit` and `Adaptive`."""
     capabilities: Capabilities | None = None
+    breaker: Breaker | None = None
     """What it can do, in place of what it says of itself."""
 
     @model_validator(mode="after")
@@ -212,6 +214,7 @@ class RouterSpec(_Declared):
     on_stream_break: OnStreamBreak = "resume"
     """What to do when a stream breaks in the middle."""
     hedge: Hedge | Literal["p95"] | float | None = None
+    breaker: Breaker | None = None
     """Ask a second engine beside a slow one: `p95`, after a number of seconds, or a mapping; see `Hedge`."""
     fallbacks: dict[str, list[str]] = {}
     """Engine -> engines to go to when it fails, in that order, before any other."""
