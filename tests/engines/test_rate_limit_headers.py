@@ -164,7 +164,7 @@ def test_engines_with_the_same_key_are_known_by_it_and_not_by_its_text():
     assert one not in ids[0]
 
 
-def test_an_engine_that_has_nothing_left_is_asked_last_until_its_reset():
+def test_an_engine_that_has_nothing_left_is_left_alone_until_its_reset():
     limit = RateLimit(remaining_requests=0, reset_requests_s=20.0)
 
     async def main():
@@ -173,7 +173,7 @@ def test_an_engine_that_has_nothing_left_is_asked_last_until_its_reset():
         request = Request.of("hello")
         texts = [(await router.agenerate(request)).text for _ in range(3)]
         assert texts == ["full", "spare", "spare"]
-        assert "at its provider's limit for 20 s" in router.route("hello").order[1].reason
+        assert router.route("hello").refused == (("full", "it asked to be left alone, for another 20.0 s"),)
         await asyncio.sleep(20)
         assert (await router.agenerate(Request.of("hello").bound_to(Call()))).text == "full"
 
