@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -265,6 +266,10 @@ class Router(Engine):
             close = getattr(part, "aclose", None)
             if close is not None:
                 await close()
+
+    def __copy__(self) -> Self:
+        # A leg, and a strategy with its turns, belong to one router.
+        return copy.deepcopy(self)
 
     def _bound(self, request: Request) -> tuple[Request, Call]:
         call = request.call
