@@ -1,4 +1,6 @@
+import posixpath
 import re
+from pathlib import PurePosixPath
 
 REGISTRIES = ("py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "download." + "pytorch.org")
 PLACES = tuple(f"/{folder}/" for folder in ("ro" + "ot", "ho" + "me", "wo" + "rk", "op" + "t", "Us" + "ers"))
@@ -51,3 +53,20 @@ def test_every_session_that_the_readme_names_exists(files):
     defined = set(re.findall(r"^@nox\.session\ndef (\w+)", files["noxfile.py"], re.MULTILINE))
     assert named <= defined
     assert {"demo", "tests", "lint", "types", "imports", "docs", "bench", "shape", "fmt", "lock", "wheel"} <= defined
+
+
+def test_every_link_of_the_pages_leads_somewhere(files, root):
+    def anchors(text):
+        heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+    folders = {folder for name in files for folder in PurePosixPath(name).parents}
+    dead = []
+    for page, text in files.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text) if page.endswith(".md") else ():
+            place, _, anchor = link.partition("#")
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(page), place)) if place else page
+            known = target in files or PurePosixPath(target) in folders or (root / target).is_file()
+            if ":" not in link and not (known and (not anchor or anchor in anchors(files[target]))):
+                dead.append(f"{page}: {link}")
+    assert dead == []

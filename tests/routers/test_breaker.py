@@ -458,3 +458,11 @@ def test_wrong_policies_are_refused_when_they_are_built(options, message):
 def test_a_wrong_breaker_is_refused_when_the_router_is_built():
     with pytest.raises(errors.ConfigurationError, match="breaker"):
         Router([Scripted("a")], breaker=5)
+
+
+@pytest.mark.parametrize(
+    "made", [lambda breaker: Leg(Scripted("a"), breaker=breaker), lambda b: Router([Scripted("a")], breaker=b)]
+)
+def test_what_is_no_breaker_is_refused_with_what_to_write(made):
+    with pytest.raises(errors.ConfigurationError, match=r"is like `Breaker\(failures=5\)`"):
+        made(5)

@@ -10,6 +10,7 @@ import pytest
 from llmops_sdk import Pipeline, Router, Scripted
 from llmops_sdk.calls import AttemptEnded, Call
 from llmops_sdk.costs import PriceTable
+from llmops_sdk.engines import Cached
 from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, RateLimitError, ServerError
 from llmops_sdk.messages import Choice, Message, Request, Response, Usage
 from llmops_sdk.prompts import Prompt
@@ -214,3 +215,13 @@ def test_an_engine_of_unknown_price_runs_within_a_budget():
     result = _pipeline("hi", router).run(budget_usd="0.000001")
 
     assert (result.cost_usd, router.ledger.unpriced) == (None, 1)
+
+
+@pytest.mark.parametrize("wrapped", [lambda router: router, Cached])
+def test_a_pipeline_without_prices_goes_by_those_of_its_router(wrapped):
+    router = Router([_engine("a")], prices=PRICES)
+    pipeline = Pipeline("Hello", wrapped(router))
+    assert pipeline.run().cost_usd == COST
+    assert Pipeline("Hello", router, prices=PriceTable({"m": {"input": 0, "output": 0}})).run().cost_usd == 0
+    router.reload(Router([_engine("a")], prices=PriceTable({"m": {"input": "2", "output": "20"}})))
+    assert Pipeline("Hello", router).run().cost_usd == 2 * COST

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from llmops_sdk import Router
 from llmops_sdk.costs import Price
-from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.errors import BadRequestError, ConfigurationError, RateLimitError
 from llmops_sdk.messages import Usage
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers import Adaptive, Leg, Limit, RoundRobin
+from llmops_sdk.routers import Adaptive, Breaker, Hedge, Leg, Limit, Retries, RoundRobin
 from llmops_sdk.routers._declaring.places import MAX_BYTES
-from llmops_sdk.routers.declaration import EngineSpec, LimitStoreSpec, RouterSpec
+from llmops_sdk.routers.declaration import EngineSpec, LimitStoreSpec, RetriesSpec, RouterSpec
 
 ROOT = Path(__file__).parents[2]
 KEY = "gh" + "p_" + "0123456789abcdefghijABCDEFGHIJ567890"
@@ -117,6 +117,29 @@ def test_a_file_states_limits_and_where_they_are_counted(written, monkeypatch):
     assert options == set(LimitStoreSpec.model_fields) - {"redis", "redis_env"}
 
 
+def test_a_file_states_what_is_done_when_an_engine_fails(written):
+    router = Router.from_yaml(
+        written(
+            "strategy: {name: cascade, escalate_on: [length], judge: {open: 'http://j/v1', model: m, name: judge}}\n"
+            "retries: {times: 3, on: {RateLimitError: 5, BadRequestError: never}, first_s: 0.2, most_s: 20}\n"
+            "breaker: {failures: 3, slow_factor: null}\n"
+            "hedge: {quantile: 0.9, share: 0.05}\n"
+            "fallbacks: {a: [b]}\n"
+            "engines:\n"
+            "  - {open: 'http://a/v1', model: m, name: a, breaker: {open_s: 1}}\n"
+            "  - {open: 'http://b/v1', model: m, name: b}\n"
+        )
+    )
+    table = router._table
+    on = {RateLimitError: 5, BadRequestError: "never"}
+    assert table.retries == Retries(times=3, on=on, first_s=0.2, most_s=20)
+    assert [leg.breaker.policy for leg in router.legs] == [Breaker(open_s=1), Breaker(failures=3, slow_factor=None)]
+    assert table.hedge == Hedge(quantile=0.9, share=0.05)
+    assert table.fallbacks == {"a": (router.legs[1],)}
+    assert [leg.name for leg in table.strategy.legs] == ["judge"]
+    assert table.strategy._escalate_on == {"length"}
+
+
 def test_the_example_is_a_router_and_stands_on_its_page_as_it_is(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", PLAIN)
     example, page = ROOT / "examples" / "router.yaml", ROOT / "docs" / "concepts" / "routers-in-files.md"
@@ -141,7 +164,7 @@ def test_a_subclass_of_router_is_made(written):
     assert type(Own.from_yaml(written(GOOD))) is Own
 
 
-@pytest.mark.parametrize(("kind", "spec"), [(Router, RouterSpec), (Leg, EngineSpec)])
+@pytest.mark.parametrize(("kind", "spec"), [(Router, RouterSpec), (Leg, EngineSpec), (Retries, RetriesSpec)])
 def test_every_option_can_be_declared_and_means_what_it_means_in_python(kind, spec):
     options = {
         name for name, one in inspect.signature(kind).parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY
@@ -195,21 +218,27 @@ WRONG = [
     ("enignes: 1", ["r.yaml:1:1: `enignes`: is not known here; did you mean 'engines'?", "`engines` is missing"]),
     ("engines: []", ["r.yaml:1:10: `engines`: has to hold at least 1, not 0"]),
     ("engines: 3", ["r.yaml:1:10: `engines`: has to be a list, not 3"]),
-    ("engines:\n  - a", ["r.yaml:2:5: `engines[0]`: has to be a mapping, not 'a'"]),
+    ("engines:\n  - a", ["r.yaml:2:5: `engines[0]`: has to be a mapping: write `open: 'a'`"]),
     ("", ["r.yaml:1:1: has to be a mapping, not nothing"]),
     (GOOD.replace("weight: 3", "weight: -3"), ["r.yaml:10:13: `engines[0].weight`: has to be greater than 0, not"]),
     (GOOD.replace("weight: 3", "weight: .nan"), ["r.yaml:10:13: `engines[0].weight`: has to be a finite number"]),
     (GOOD.replace("weight: 3", "weight: '3'"), ["r.yaml:10:13: `engines[0].weight`: has to be a number, not '3'"]),
     (GOOD.replace("weight: 3", "wieght: 3"), ["r.yaml:10:5: `engines[0].wieght`:", "did you mean 'weight'?"]),
-    (GOOD.replace("retries: 3", "retries: 2.5"), ["r.yaml:3:10: `retries`: has to be a whole number, not 2.5"]),
-    (GOOD.replace("retries: 3", "retries: yes"), ["r.yaml:3:10: `retries`: has to be a whole number, not true"]),
+    (
+        GOOD.replace("retries: 3", "retries: 2.5"),
+        ["r.yaml:3:10: `retries`: has to be a whole number or a mapping, not 2.5"],
+    ),
+    (
+        GOOD.replace("retries: 3", "retries: yes"),
+        ["r.yaml:3:10: `retries`: has to be a whole number or a mapping, not true"],
+    ),
     (GOOD.replace("support", "no"), ["r.yaml:1:7: `name`: has to be text, not false; write it in quotes"]),
     (GOOD.replace("restart", "restrat"), ["r.yaml:5:18: `on_stream_break`:", "did you mean 'restart'?"]),
     (GOOD.replace("round_robin", "round_robbin"), ["r.yaml:2:11: `strategy`:", "did you mean 'round_robin'?"]),
     (GOOD.replace("round_robin", "round_robin, seed: 3"), ["r.yaml:2:31: `strategy.seed`: is not known here"]),
     (
         GOOD.replace("{name: round_robin}", "[3]"),
-        ["r.yaml:2:11: `strategy`: write the name of a strategy, or a mapping"],
+        ["r.yaml:2:11: `strategy`: has to be 'cascade', 'cost',", "or a mapping, not a list"],
     ),
     (GOOD.replace("tools: true", "toolz: true"), ["r.yaml:15:20: `engines[1].capabilities.toolz`:", "'tools'?"]),
     (GOOD.replace("[eu, us]", "{}"), ["r.yaml:11:20: `engines[0].tags.region`: has to be text or a number or"]),
@@ -221,6 +250,58 @@ WRONG = [
         ["r.yaml:20:8: `hedge`: has to be a mapping or 'p95' or a number, not 'p90'", "mean 'p95'"],
     ),
     (GOOD + "hedge: {aftr_s: 1}", ["r.yaml:20:9: `hedge.aftr_s`: is not known here; did you mean 'after_s'?"]),
+    (
+        GOOD + "hedge: {quantile: 95}",
+        ["r.yaml:20:19: `hedge.quantile`: `quantile` of a hedge is between 0 and 1, 0.95"],
+    ),
+    (GOOD + "hedge: {share: 5%}", ["r.yaml:20:16: `hedge.share`: has to be a number, not '5%'"]),
+    (GOOD + "breaker: off", ["r.yaml:20:10: `breaker`: has to be a mapping, not false"]),
+    (GOOD + "breaker: {failure: 3}", ["r.yaml:20:11: `breaker.failure`: is not known here; did you mean 'failures'?"]),
+    (GOOD + "breaker: {failures: 0}", ["r.yaml:20:21: `breaker.failures`: `failures` of a breaker is a whole number"]),
+    (GOOD + "breaker: {open_s: 100}", ["r.yaml:20:19: `breaker.open_s`: `most_open_s` of a breaker is at least its"]),
+    (GOOD.replace("weight: 3", "breaker: {window_s: -1}"), ["r.yaml:10:25: `engines[0].breaker.window_s`: `window_s`"]),
+    (GOOD.replace("retries: 3", "retries: -1"), ["r.yaml:3:10: `retries`: has to be greater than or equal to 0"]),
+    (GOOD.replace("retries: 3", "retries: {time: 3}"), ["r.yaml:3:11: `retries.time`:", "did you mean 'times'?"]),
+    (GOOD.replace("retries: 3", "retries: {times: -1}"), ["r.yaml:3:18: `retries.times`: has to be greater than or"]),
+    (GOOD.replace("retries: 3", "retries: {first_s: 5, most_s: 1}"), ["r.yaml:3:20: `retries.first_s`: `first_s` and"]),
+    (
+        GOOD.replace("retries: 3", "retries:\n  on:\n    RateLimitErorr: 5"),
+        ["r.yaml:5:21: `retries.on.RateLimitErorr`: no error is called 'RateLimitErorr'; did you mean"],
+    ),
+    (
+        GOOD.replace("retries: 3", "retries: {on: {ServerError: sometimes}}"),
+        ["r.yaml:3:29: `retries.on.ServerError`: has to be a whole number or 'never', not 'sometimes'"],
+    ),
+    (GOOD + "fallbacks: {mini: [spar]}", ["r.yaml:20:20: `fallbacks.mini[0]`: `fallbacks` names 'spar'", "'spare'?"]),
+    (GOOD + "fallbacks: {min: [spare]}", ["r.yaml:20:18: `fallbacks.min`: `fallbacks` names 'min'", "mean 'mini'?"]),
+    (
+        GOOD + "fallbacks:\n  mini: [spare]\n  spare:\n    - mini",
+        ["r.yaml:23:7: `fallbacks.spare[0]`: `fallbacks` go in a circle: 'mini' -> 'spare' -> 'mini'"],
+    ),
+    (
+        GOOD.replace("name: round_robin", "name: cascade, judge: {open: 'opnai:x'}"),
+        ["r.yaml:2:41: `strategy.judge.open`: no engine opens 'opnai:x'", "'openai:'?"],
+    ),
+    (
+        GOOD.replace("name: round_robin", "name: cascade, judge: 'openai:x'"),
+        ["r.yaml:2:34: `strategy.judge`: has to be a mapping: write `open: 'openai:x'`"],
+    ),
+    (
+        GOOD.replace("name: round_robin", "name: cascade, judge: {open: 'http://a/v1', limits: {concurrent: 0}}"),
+        ["r.yaml:2:77: `strategy.judge.limits.concurrent`: `concurrent` is a whole number"],
+    ),
+    (
+        GOOD.replace("name: round_robin", "name: cascade, escalate_on: [lenght]"),
+        ["r.yaml:2:41: `strategy.escalate_on[0]`: `escalate_on` holds some of stop, length,"],
+    ),
+    (
+        GOOD.replace("weight: 3", "max_connections: 3"),
+        ["r.yaml:10:5: `engines[0].max_connections`:", "under `options`"],
+    ),
+    (
+        "engines: {a: {open: x}}",
+        ["r.yaml:1:10: `engines`: has to be a list, not a mapping; begin each entry with `- `"],
+    ),
     (GOOD + "limits: 3", ["r.yaml:20:9: `limits`: has to be a mapping or a list, not 3"]),
     (GOOD + "limits: [{concurent: 3}]", ["r.yaml:20:11: `limits[0].concurent`: is not", "mean 'concurrent'?"]),
     (GOOD + "limits: {concurrent: '3'}", ["r.yaml:20:22: `limits.concurrent`: has to be a"]),

@@ -111,9 +111,9 @@ async def test_too_long_for_everybody_says_so():
 @pytest.mark.parametrize(
     ("fallbacks", "message"),
     [
-        ({"a": ["b"], "b": ["c"], "c": ["a"]}, "a -> b -> c -> a"),
-        ({"a": ["a"]}, "a -> a"),
-        ({"c": ["a"], "a": ["b", "d"], "d": ["b", "a"]}, "a -> d -> a"),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, "'a' -> 'b' -> 'c' -> 'a'"),
+        ({"a": ["a"]}, "'a' -> 'a'"),
+        ({"c": ["a"], "a": ["b", "d"], "d": ["b", "a"]}, "'a' -> 'd' -> 'a'"),
         ({"a": ["e"]}, "names 'e', and the engines of the router are a, b, c, d"),
         ({"x": ["a"]}, "names 'x'"),
         ({"a": "b"}, r"is like \{'small'"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import logging
 import pickle
@@ -14,10 +15,11 @@ from llmops_sdk.calls import Call
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.errors import ConfigurationError, LimitExceeded, ServerError
 from llmops_sdk.messages import Choice, Request, Response
-from llmops_sdk.routers import Cascade, Leg, Limit, Router
+from llmops_sdk.routers import Breaker, Cascade, Leg, Limit, Router
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers.declaration import RouterSpec
 from llmops_sdk.testing import FaultServer, Reply
+from llmops_sdk.virtual_time import run_in_virtual_time
 
 HELLO = Request.of("hello")
 
@@ -156,6 +158,35 @@ async def test_an_engine_in_both_under_another_name_is_not_closed():
     assert not engine.closed.is_set()
 
 
+def with_judge(**options):
+    judge = {"open": "http://judge/v1", "model": "m", "name": "judge", **options}
+    engines = [{"open": "http://a/v1", "model": "m", "name": "a"}]
+    return RouterSpec.model_validate({"engines": engines, "strategy": {"name": "cascade", "judge": judge}})
+
+
+def test_a_judge_that_a_file_declares_in_the_same_way_stays():
+    router = with_judge().router()
+    (judge,) = router._table.strategy.legs
+    router.reload(with_judge())
+    assert router._table.strategy.legs == (judge,)
+    router.reload(with_judge(model="better"))
+    assert router._table.strategy.legs[0].engine.model == "better"
+
+
+async def test_an_open_breaker_stays_open_unless_its_rules_have_changed():
+    def declared(engine, **options):
+        return Router([engine, Scripted("b", name="b")], strategy="priority", **options)
+
+    engine = Scripted(ServerError("down"), name="a")
+    router = declared(engine, breaker=Breaker(failures=1))
+    assert await text(router) == "b"
+    assert [one.engine for one in router.route("Hi").refused] == ["a"]
+    router.reload(declared(engine, breaker=Breaker(failures=1), retries=7))
+    assert [one.engine for one in router.route("Hi").refused] == ["a"]
+    router.reload(declared(engine, breaker=Breaker(failures=2)))
+    assert router.route("Hi").refused == ()
+
+
 # What is wrong
 
 
@@ -178,6 +209,20 @@ async def test_what_is_wrong_changes_nothing(tmp_path):
 
 
 # Copies
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+async def test_a_copy_is_a_router_of_its_own(copied):
+    router = Router(
+        [Leg(Scripted("a", name="a"), weight=2), Scripted("b", name="b")], strategy=Cascade(judge=Scripted("YES"))
+    )
+    one = copied(router)
+    assert await text(one) == "a"
+    assert (router.ledger.calls, one.ledger.calls) == (0, 2)
+    assert one.legs[0].weight == 2
+    assert not {*one.engines} & {*router.engines}
+    router.reload(one)
+    assert [leg.name for leg in copied(router).legs] == ["a", "b"]
 
 
 def test_a_copy_is_what_the_router_is_now(tmp_path, monkeypatch):
@@ -259,6 +304,43 @@ async def test_a_cancelled_run_holds_nothing_up():
     with pytest.raises(asyncio.CancelledError):
         await run
     assert await closed(engine)
+
+
+def test_a_hedge_goes_on_to_the_engine_that_was_removed_meanwhile():
+    async def main():
+        slow, spare = Scripted("late", delay_s=9, name="slow"), Scripted("old", name="spare")
+        router = Router([slow, spare], strategy="priority", hedge=1)
+        began = asyncio.get_running_loop().time()
+        run = asyncio.create_task(router.agenerate(HELLO.bound_to(Call())))
+        await asyncio.sleep(0.5)
+        router.reload(Router([Scripted("new", name="new")]))
+        assert await text(router) == "new"
+        answer = await run
+        return answer.text, asyncio.get_running_loop().time() - began
+
+    assert run_in_virtual_time(main()) == ("old", pytest.approx(1))
+
+
+async def test_who_waits_in_line_gets_its_turn_by_what_it_began_with():
+    engine = Gated("old")
+
+    def declared(concurrent):
+        return Router([Leg(engine, limits=Limit(concurrent=concurrent))])
+
+    router = declared(1)
+    first, second = (asyncio.create_task(text(router)) for _ in range(2))
+    await engine.asked.wait()
+    await asyncio.sleep(0)
+    assert router.legs[0].in_flight == 1
+    router.reload(declared(2))
+    third = asyncio.create_task(text(router))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert router.legs[0].in_flight == 1  # nobody overtakes who waits already
+    engine.may.set()
+    assert await asyncio.gather(first, second, third) == ["old"] * 3
+    assert router.legs[0].in_flight == 0
+    assert not engine.closed.is_set()
 
 
 async def test_a_run_that_a_reload_overtook_as_it_began_goes_by_the_new_table():
@@ -431,3 +513,28 @@ async def test_a_store_of_limits_stays_or_is_closed_after_the_last_run():
     router.reload(Router([Scripted("a", name="a")], limit_store=other, limit_wait_s=3))
     assert router._table.counted.store is other
     assert router._table.counted.wait_s == 3.0
+    await router.aclose()
+
+
+async def test_a_store_of_limits_that_is_not_needed_any_more_is_closed_after_the_last_run():
+    class Store:
+        def __init__(self):
+            self.closed = threading.Event()
+
+        async def reserve(self, demands, call):
+            raise AssertionError("nothing is limited here")
+
+        peek = reserve
+
+        async def aclose(self):
+            self.closed.set()
+
+    engine, store = Gated("old"), Store()
+    router = Router([engine], limit_store=store)
+    run = asyncio.create_task(text(router))
+    await engine.asked.wait()
+    router.reload(Router([engine]))
+    assert not store.closed.is_set()
+    engine.may.set()
+    assert await run == "old"
+    assert await asyncio.to_thread(store.closed.wait, 10)

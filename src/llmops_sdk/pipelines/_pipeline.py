@@ -52,7 +52,7 @@ class Pipeline(loops.Closing, Station):
         name: Shown in traces; by default the name of the prompt.
         hooks: Called with every event of every run.
         refusal: The text of a blocked run.
-        prices: Prices for the cost of runs; by default the table that comes with the library.
+        prices: Prices for the cost of runs; by default those of its router, or the table that comes with the library.
 
     Raises:
         ConfigurationError: The stations do not make a line, or a guard leaves a surface unread.
@@ -93,7 +93,7 @@ class Pipeline(loops.Closing, Station):
         if self._guards and log.isEnabledFor(logging.INFO):
             log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
-        self._prices = prices or PriceTable.default()
+        self._prices = prices
         self._hooks = tuple(_two_arguments(hook) for hook in hooks)
         self._closed = False
         self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
@@ -442,7 +442,10 @@ class Pipeline(loops.Closing, Station):
             raise ConfigurationError(f"`deadline_s` is a time over 0 seconds, not {deadline_s!r}")
         every = self._hooks if not hooks else (*self._hooks, *(_two_arguments(hook) for hook in hooks))
         budget = None if budget_usd is None else _money(budget_usd)
-        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=self._prices)
+        prices = self._prices
+        if prices is None:  # a router that is reloaded may have others by now
+            prices = getattr(self._line.engine, "prices", None) or PriceTable.default()
+        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=prices)
 
     async def _bounded(self, call: Call, given: Any) -> Result:
         if call.deadline is None:
@@ -575,7 +578,7 @@ class Pipeline(loops.Closing, Station):
             "name": self.name,
             "hooks": self._hooks,
             "refusal": self._refusal,
-            "prices": None if self._prices is PriceTable.default() else self._prices,
+            "prices": self._prices,
         }
         return _pipeline_again, (self.stations, options)
 

@@ -31,7 +31,9 @@ def checked_fallbacks(given: Mapping[str, Sequence[str]] | None, legs: Sequence[
             )
     cycle = _cycle(given)
     if cycle:
-        raise ConfigurationError(f"`fallbacks` go in a circle: {' -> '.join(cycle)}; take one of the arrows out")
+        raise ConfigurationError(
+            f"`fallbacks` go in a circle: {' -> '.join(map(repr, cycle))}; take one of the arrows out"
+        )
     return {name: tuple(by_name[one] for one in after) for name, after in given.items()}
 
 

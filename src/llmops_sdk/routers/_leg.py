@@ -105,6 +105,8 @@ class Leg:
             raise ConfigurationError(
                 f"the capabilities of {self.name!r} are a `Capabilities(tools=..., ...)`, not {capabilities!r}"
             )
+        if breaker is not None and not isinstance(breaker, Breaker):
+            raise ConfigurationError(f"`breaker` of {self.name!r} is like `Breaker(failures=5)`, not {breaker!r}")
         self.tags: Mapping[str, Any] = dict(tags or {})
         self.limits = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
         for limit in self.limits:

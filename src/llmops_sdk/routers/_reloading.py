@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +82,17 @@ def made_alike(old: Any, new: Any) -> bool:
     """Whether two objects were made in the same way: equal, or of one class and with the same that they pickle."""
     if old is new or old == new:
         return True
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, Mapping):
+        return old.keys() == new.keys() and all(made_alike(value, new[name]) for name, value in old.items())
+    if isinstance(old, list | tuple):
+        return len(old) == len(new) and all(map(made_alike, old, new))
     reduce: Any = type(old).__reduce__
-    if type(old) is not type(new) or reduce is object.__reduce__:
+    if reduce is object.__reduce__:
         return False
     try:
-        return bool(old.__reduce__() == new.__reduce__())
+        return made_alike(old.__reduce__(), new.__reduce__())
     except ConfigurationError:  # what cannot travel does not tell how it was made
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class Router(Engine):
         limit_store: Where limits are counted: in this process, or for many together in a `RedisLimits` of
             `llmops_sdk.routers.redis`, which is closed with the router.
         limit_wait_s: Longest wait for room, seconds, whatever the deadline; `>= 0`.
-        prices: Prices of models, for requests that come without a pipeline; by default the built-in table.
+        prices: Prices of models, unless the pipeline has its own; by default the built-in table.
         name: Name of the router in the record.
 
     Attributes:
@@ -137,6 +138,11 @@ class Router(Engine):
     def legs(self) -> tuple[Leg, ...]:
         """The engines with what is known of them."""
         return self._table.legs
+
+    @property
+    def prices(self) -> PriceTable:
+        """Prices of models, for pipelines that have none of their own."""
+        return self._prices
 
     @property
     def concurrency(self) -> int:
@@ -265,6 +271,10 @@ class Router(Engine):
             close = getattr(part, "aclose", None)
             if close is not None:
                 await close()
+
+    def __copy__(self) -> Self:
+        # A leg, and a strategy with its turns, belong to one router.
+        return copy.deepcopy(self)
 
     def _bound(self, request: Request) -> tuple[Request, Call]:
         call = request.call

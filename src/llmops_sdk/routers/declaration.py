@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Type
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -26,24 +25,33 @@ from pydantic import (
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from llmops_sdk import errors
 from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._declaring.making import made
 from llmops_sdk.routers._declaring.places import MAX_BYTES, read_yaml
-from llmops_sdk.routers._declaring.problems import Problems
+from llmops_sdk.routers._declaring.problems import Problems, did_you_mean
 from llmops_sdk.routers._declaring.secrecy import refuse_keys
 from llmops_sdk.routers._declaring.wording import tell
 from llmops_sdk.routers._hedging import Hedge
 from llmops_sdk.routers._limits import Adaptive, Limit
+from llmops_sdk.routers._retries import Retries
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._strategies import STRATEGIES
 from llmops_sdk.routers._table import OnStreamBreak
 
-__all__ = ["EngineSpec", "LimitStoreSpec", "RouterSpec"]
+__all__ = ["EngineSpec", "LimitStoreSpec", "RetriesSpec", "RouterSpec"]
 
 _R = TypeVar("_R", bound=Router)
+_ERRORS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.EngineError | errors.AllEnginesFailed)
+}
+"""What an engine may raise, by name."""
+_Count = Annotated[int, Field(ge=0)]
 _Scalar = str | int | float | bool
 
 
@@ -92,8 +100,9 @@ class EngineSpec(_Declared):
     limits: Limit | Adaptive | tuple[Limit | Adaptive, ...] = ()
     """How much it may be asked: one limit, or several; see `Limit` and `Adaptive`."""
     capabilities: Capabilities | None = None
-    breaker: Breaker | None = None
     """What it can do, in place of what it says of itself."""
+    breaker: Breaker | None = None
+    """When it is taken out, in place of what its router says; see `Breaker`."""
 
     @model_validator(mode="after")
     def _opens_one_thing(self) -> Self:
@@ -107,6 +116,7 @@ class EngineSpec(_Declared):
         return self
 
 
+_STANDS_FOR: Any = {"escalate_on": tuple[str, ...], "judge": EngineSpec | None}
 _model: Any = create_model  # its types know no fields that are not written down
 
 
@@ -119,12 +129,15 @@ def _is_data(hint: Any) -> bool:
 
 
 def _strategy_spec(name: str, kind: type[Any]) -> type[BaseModel]:
-    """What a file may say of a strategy: the arguments of its constructor that are data."""
+    """What a file may say of a strategy: the arguments of its constructor that are data, or that data can stand for."""
     hints = get_type_hints(kind.__init__)
     options = {
-        option.name: (hints[option.name], ... if option.default is option.empty else option.default)
+        option.name: (
+            _STANDS_FOR.get(option.name, hints[option.name]),
+            ... if option.default is option.empty else option.default,
+        )
         for option in inspect.signature(kind).parameters.values()
-        if option.name in hints and _is_data(hints[option.name])
+        if option.name in hints and (option.name in _STANDS_FOR or _is_data(hints[option.name]))
     }
     made: type[BaseModel] = _model(
         kind.__name__, __base__=_Declared, __doc__=kind.__doc__, name=(Literal[name], ...), **options
@@ -132,13 +145,9 @@ def _strategy_spec(name: str, kind: type[Any]) -> type[BaseModel]:
     return made
 
 
-def _named(strategy: Any) -> Any:
-    if not isinstance(strategy, str | dict):
-        raise ValueError("write the name of a strategy, or a mapping of its `name` and its options")
-    return {"name": strategy} if isinstance(strategy, str) else strategy
-
-
-def _as_written(strategy: BaseModel) -> dict[str, Any]:
+def _as_written(strategy: str | BaseModel) -> dict[str, Any]:
+    if isinstance(strategy, str):
+        return {"name": strategy}
     return {name: getattr(strategy, name) for name in type(strategy).model_fields if name in strategy.model_fields_set}
 
 
@@ -147,11 +156,42 @@ if TYPE_CHECKING:
 else:
     _any = functools.reduce(operator.or_, [_strategy_spec(name, kind) for name, kind in STRATEGIES.items()])
     _Strategy = Annotated[
-        Annotated[_any, Field(discriminator="name")],
-        BeforeValidator(_named, json_schema_input_type=Literal[tuple(STRATEGIES)] | _any),
+        Literal[tuple(STRATEGIES)] | Annotated[_any, Field(discriminator="name")],
         AfterValidator(_as_written),
         PlainSerializer(dict),
     ]
+
+
+class RetriesSpec(_Declared):
+    """Which errors are asked again, and where: `Retries`, with the names of errors in place of their classes."""
+
+    times: _Count = 2
+    """How many attempts may follow the first one, if there are fewer engines than attempts."""
+    on: dict[str, _Count | Literal["never"]] = {}
+    """Name of an error -> the same number for it; 0: only other engines are asked; `never`: it is raised at once."""
+    first_s: float = 0.1
+    """Most seconds of the first wait, over 0."""
+    most_s: float = 10.0
+    """Most seconds of any wait."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.retries()
+        return self
+
+    def retries(self) -> Retries:
+        """The same with classes.
+
+        Raises:
+            ConfigurationError: An error is not known, or a number makes no sense.
+        """
+        for name in self.on:
+            if name not in _ERRORS:
+                raise ConfigurationError(
+                    f"no error is called {name!r}{did_you_mean(name, _ERRORS)} (there are {', '.join(sorted(_ERRORS))})"
+                )
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"on"}}
+        return Retries(on={_ERRORS[name]: rule for name, rule in self.on.items()}, **given)
 
 
 class LimitStoreSpec(_Declared):
@@ -194,7 +234,7 @@ class RouterSpec(_Declared):
         >>> RouterSpec.model_validate({"strategy": "least_busi", "engines": []})
         Traceback (most recent call last):
         llmops_sdk.errors.ConfigurationError: `engines`: ...
-        `strategy`: 'least_busi' is not known; did you mean 'least_busy'? (there are ...)
+        `strategy`: has to be 'cascade', ..., not 'least_busi'; did you mean 'least_busy'?
     """
 
     engines: Annotated[tuple[EngineSpec, ...], Field(min_length=1)]
@@ -203,8 +243,8 @@ class RouterSpec(_Declared):
     """Name of the router in the record."""
     strategy: _Strategy | None = None
     """Name of the strategy, or a mapping of its `name` and options."""
-    retries: Annotated[int, Field(ge=0)] = 2
-    """How many attempts may follow the first one, if there are fewer engines than attempts."""
+    retries: _Count | RetriesSpec = 2
+    """How many attempts may follow the first one, if there are fewer engines than attempts; or a mapping."""
     attempt_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds for one attempt (in a stream: to its first chunk), besides the deadline."""
     first_chunk_timeout_s: Annotated[float, Field(gt=0)] | None = None
@@ -214,8 +254,9 @@ class RouterSpec(_Declared):
     on_stream_break: OnStreamBreak = "resume"
     """What to do when a stream breaks in the middle."""
     hedge: Hedge | Literal["p95"] | float | None = None
-    breaker: Breaker | None = None
     """Ask a second engine beside a slow one: `p95`, after a number of seconds, or a mapping; see `Hedge`."""
+    breaker: Breaker | None = None
+    """When an engine is taken out for a while, and when it is tried again; see `Breaker`."""
     fallbacks: dict[str, list[str]] = {}
     """Engine -> engines to go to when it fails, in that order, before any other."""
     limits: Limit | tuple[Limit, ...] = ()

@@ -136,6 +136,11 @@ class Cached(Engine):
         return int(getattr(self.engine, "concurrency", None) or 64)
 
     @property
+    def prices(self) -> Any:
+        """Those of the engine within, if it is a router."""
+        return getattr(self.engine, "prices", None)
+
+    @property
     def capabilities(self) -> Capabilities:
         """Those of the engine within."""
         own: Capabilities = getattr(self.engine, "capabilities", None) or Capabilities()

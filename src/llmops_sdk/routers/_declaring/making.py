@@ -32,6 +32,11 @@ def made(spec: RouterSpec, kind: type[_R], problems: Problems, path: Path) -> _R
     found = len(problems)
     legs = [_leg(engine, problems, (*path, "engines", index)) for index, engine in enumerate(spec.engines)]
     options = _given(spec, Router)
+    if not isinstance(spec.retries, int):
+        options["retries"] = spec.retries.retries()
+    if spec.strategy is not None and spec.strategy.get("judge") is not None:
+        judge = _leg(spec.strategy["judge"], problems, (*path, "strategy", "judge"))
+        options["strategy"] = spec.strategy | {"judge": judge}
     if spec.limit_store is not None:
         options["limit_store"] = _store(spec.limit_store, problems, (*path, "limit_store"))
     if None in legs or len(problems) > found:

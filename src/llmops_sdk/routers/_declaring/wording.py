@@ -24,6 +24,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "list_type": "a list",
     "mapping_type": "a mapping",
+    "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "string_type": "text",
     "tuple_type": "a list",
@@ -31,6 +32,11 @@ _EXPECTED = {
 """Type of an error -> what has to stand there. https://docs.pydantic.dev/latest/errors/validation_errors/"""
 _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _MISSING = frozenset({"missing", "missing_keyword_only_argument"})
+
+_OF_ITS_FORM = frozenset(
+    {"value_error", "greater_than", "greater_than_equal", "union_tag_invalid", "union_tag_not_found"}
+)
+"""What is only found in a value that has the form it should have."""
 
 
 class _Error(NamedTuple):
@@ -74,7 +80,7 @@ class _Telling:
     def _tell_form(self, forms: dict[str | int, list[_Error]], value: Any, path: Path) -> None:
         """Pydantic says of each form of a union why it is not that; one wants to know of the one that was meant."""
         meant = [
-            inner for inner in forms.values() if all(one.left or one.found["type"] == "value_error" for one in inner)
+            inner for inner in forms.values() if all(one.left or one.found["type"] in _OF_ITS_FORM for one in inner)
         ]
         if meant:
             self.told(min(meant, key=len), value, path)
@@ -89,10 +95,9 @@ class _Telling:
         if kind in _UNKNOWN:
             known = sorted(_names(self._schema, path[:-1], self._data))
             word = str(path[-1])
-            hint = did_you_mean(word, known)
-            self._problems.add(
-                path, f"is not known here{hint or '; leave it out'} (there are {', '.join(known)})", key=True
-            )
+            other = "; what its kind takes stands under `options`" if "options" in known else "; leave it out"
+            hint = did_you_mean(word, known) or other
+            self._problems.add(path, f"is not known here{hint} (there are {', '.join(known)})", key=True)
         elif kind in _MISSING:
             self._problems.add(path, f"`{found['loc'][-1]}` is missing")
         elif kind == "union_tag_invalid":
@@ -107,6 +112,8 @@ class _Telling:
         elif kind == "value_error":
             message = str(context["error"])
             self._problems.add((*path, *place_meant(message, value)), message)
+        elif isinstance(value, str) and "open" in _names(self._schema, path, self._data):
+            self._problems.add(path, f"has to be a mapping: write `open: {self._shown(value)}`")
         else:
             said = _expected(found)
             self._problems.add(path, f"has to be {said}, not {self._shown(value)}{_hint(value, [said])}")
@@ -136,6 +143,8 @@ def _expected(found: Any) -> str:
 
 
 def _hint(value: Any, said: Any) -> str:
+    if isinstance(value, Mapping) and "a list" in said:
+        return "; begin each entry with `- `"
     if not isinstance(value, str):
         return "; write it in quotes" if isinstance(value, bool | int | float) and "text" in said else ""
     return did_you_mean(value, re.findall(r"'([^']*)'", " ".join(said)))
