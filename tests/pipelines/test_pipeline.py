@@ -24,6 +24,7 @@ from llmops_sdk.pipelines import Draft, Pipeline
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.routers import Router
 from llmops_sdk.verdicts import Finding, Verdict
+from llmops_sdk.virtual_time import run_in_virtual_time
 
 
 class NoShouting(Guard):
@@ -505,6 +506,25 @@ def test_deadline_holds_in_streams(stream):
     with pytest.raises(errors.DeadlineExceeded) as caught:
         stream("hi" | Stalls(), deadline_s=0.15)
     assert caught.value.partial_text in ("", "some")  # the sync face may not know it
+
+
+def test_deadline_ends_a_stream_whose_reader_is_slower_than_its_engine():
+    class Endless(Engine):
+        async def astream(self, request):
+            while True:
+                yield Chunk(text="x")
+
+    async def main():
+        text = ""
+        stream = Pipeline(Endless()).astream("?", deadline_s=5)
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            async for chunk in stream:
+                text += chunk.text
+                await asyncio.sleep(1)
+        assert caught.value.partial_text == text
+        return len(text), len(asyncio.all_tasks())
+
+    assert run_in_virtual_time(main()) == (5, 1)
 
 
 def test_stream_with_a_deadline_gives_the_same_chunks(stream):

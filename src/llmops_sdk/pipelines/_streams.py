@@ -7,7 +7,7 @@ import collections
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from llmops_sdk import loops
 from llmops_sdk.errors import DeadlineExceeded
@@ -87,6 +87,8 @@ class _Pump:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(lambda done: self._notify())
+        if self._waiting and not self._task.done() and (self._call.remaining_s() or 0.0) <= 0:
+            await self._over()  # the reader is slow: what comes after the deadline is stopped all the same
         while not self._waiting:
             if self._task.done():
                 self._task.result()
@@ -111,8 +113,12 @@ class _Pump:
             self._wake = None
         assert self._task is not None
         if not self._waiting and not self._task.done() and (self._call.remaining_s() or 0.0) <= 0:
-            await _stop(self._task)
-            raise deadline_error(self._call, "".join(self._text))
+            await self._over()
+
+    async def _over(self) -> NoReturn:
+        assert self._task is not None
+        await _stop(self._task)
+        raise deadline_error(self._call, "".join(self._text))
 
     async def aclose(self) -> None:
         if self._task is None:
