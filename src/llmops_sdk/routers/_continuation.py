@@ -113,6 +113,8 @@ class Broken:
                         told.add(chunk)
                         yield chunk
                 return
+            except BudgetExceeded as exc:  # of an engine that is asked again
+                raise self._interrupted(exc) from exc
             except FAILURES as exc:
                 refused = resumes and isinstance(exc, BadRequestError)
                 if refused or before == len(told.text()):  # it got nowhere, and would get nowhere again
