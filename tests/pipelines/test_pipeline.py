@@ -805,3 +805,22 @@ def test_guards_are_prepared_when_the_pipeline_is_built():
 
     Pipeline("hi", Slow(), Scripted("a"), Slow())
     assert prepared == ["slow", "slow"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("first_s", "route"), [(5.0, ("a", "b")), (1.2, ("b", "a"))])
+def test_route_of_a_hedged_run_ends_with_the_engine_that_answered(first_s, route, streamed):
+    async def main():
+        engines = [Scripted("a", name="a", delay_s=first_s), Scripted("b", name="b", delay_s=1.0)]
+        pipeline = Pipeline(Router(engines, strategy="priority", hedge=0.5))
+        if not streamed:
+            return await pipeline.arun("?")
+        stream = pipeline.astream("?")
+        [chunk async for chunk in stream]
+        return stream.result
+
+    result = run_in_virtual_time(main())
+    assert (result.route, result.text) == (route, route[-1])
+    ended = result.call.events[-1]
+    assert isinstance(ended, Ended)
+    assert ended.at - result.call.started == pytest.approx(min(first_s, 1.5))
