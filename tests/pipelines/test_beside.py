@@ -1,6 +1,7 @@
 """Guards that read the input while the engine already works."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -8,6 +9,7 @@ from llmops_sdk import Chunk, Engine, Guard, Verdict
 from llmops_sdk.calls import AttemptEnded, GuardChecked
 from llmops_sdk.errors import DeadlineExceeded, EngineError
 from llmops_sdk.guards import Regex
+from llmops_sdk.virtual_time import run_in_virtual_time
 
 
 class Waits(Guard):
@@ -199,3 +201,38 @@ async def _all(chunks):
 
 def test_the_coverage_says_so():
     assert (Waits() | Echo()).coverage().rows[0][2]["input"] == "reads beside"
+
+
+@pytest.mark.parametrize("how", ["whole", "stream"])
+def test_an_engine_that_will_not_be_stopped_does_not_hold_up_the_refusal(how):
+    class Stubborn(Engine):
+        async def agenerate(self, request):
+            for _ in range(10):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(10)
+            raise EngineError("late")
+
+        async def astream(self, request):
+            yield Chunk(text=(await self.agenerate(request)).text)
+
+    class Blocks(Waits):
+        async def check(self, text, context=None):
+            await asyncio.sleep(0.1)
+            return Verdict(action="block")
+
+    async def main():
+        pipeline = Blocks() | Stubborn()
+        started = asyncio.get_running_loop().time()
+        if how == "whole":
+            result = await pipeline.arun("?")
+        else:
+            stream = pipeline.astream("?")
+            await _all(stream)
+            result = stream.result
+        took_s = asyncio.get_running_loop().time() - started
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        return result.blocked, took_s
+
+    blocked, took_s = run_in_virtual_time(main())
+    assert blocked
+    assert took_s < 0.2

@@ -24,6 +24,7 @@ from llmops_sdk.pipelines import Draft, Pipeline
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.routers import Router
 from llmops_sdk.verdicts import Finding, Verdict
+from llmops_sdk.virtual_time import run_in_virtual_time
 
 
 class NoShouting(Guard):
@@ -507,6 +508,25 @@ def test_deadline_holds_in_streams(stream):
     assert caught.value.partial_text in ("", "some")  # the sync face may not know it
 
 
+def test_deadline_ends_a_stream_whose_reader_is_slower_than_its_engine():
+    class Endless(Engine):
+        async def astream(self, request):
+            while True:
+                yield Chunk(text="x")
+
+    async def main():
+        text = ""
+        stream = Pipeline(Endless()).astream("?", deadline_s=5)
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            async for chunk in stream:
+                text += chunk.text
+                await asyncio.sleep(1)
+        assert caught.value.partial_text == text
+        return len(text), len(asyncio.all_tasks())
+
+    assert run_in_virtual_time(main()) == (5, 1)
+
+
 def test_stream_with_a_deadline_gives_the_same_chunks(stream):
     texts, result = stream("hi" | Scripted([str(i) for i in range(2000)]), deadline_s=30)
     assert texts == [str(i) for i in range(2000)]
@@ -785,3 +805,22 @@ def test_guards_are_prepared_when_the_pipeline_is_built():
 
     Pipeline("hi", Slow(), Scripted("a"), Slow())
     assert prepared == ["slow", "slow"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("first_s", "route"), [(5.0, ("a", "b")), (1.2, ("b", "a"))])
+def test_route_of_a_hedged_run_ends_with_the_engine_that_answered(first_s, route, streamed):
+    async def main():
+        engines = [Scripted("a", name="a", delay_s=first_s), Scripted("b", name="b", delay_s=1.0)]
+        pipeline = Pipeline(Router(engines, strategy="priority", hedge=0.5))
+        if not streamed:
+            return await pipeline.arun("?")
+        stream = pipeline.astream("?")
+        [chunk async for chunk in stream]
+        return stream.result
+
+    result = run_in_virtual_time(main())
+    assert (result.route, result.text) == (route, route[-1])
+    ended = result.call.events[-1]
+    assert isinstance(ended, Ended)
+    assert ended.at - result.call.started == pytest.approx(min(first_s, 1.5))

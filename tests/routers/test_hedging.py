@@ -1,7 +1,10 @@
 """A second engine is asked beside a slow one; the first answer wins, and nothing of the loser is left."""
 
 import asyncio
+import contextlib
 import random
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +12,11 @@ from hypothesis import strategies as st
 
 from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Hedged
+from llmops_sdk.costs import PriceTable, most_it_can_cost
 from llmops_sdk.engines import Engine, Scripted
-from llmops_sdk.messages import Choice, Request, Response
-from llmops_sdk.routers import Hedge, Router
+from llmops_sdk.messages import Choice, Chunk, Request, Response
+from llmops_sdk.protocols import Capabilities
+from llmops_sdk.routers import Hedge, Leg, Limit, Router
 from llmops_sdk.routers._hedging import HedgeBudget
 from llmops_sdk.routers._latencies import Latencies
 from llmops_sdk.testing import FaultServer, Hang, Reply
@@ -438,3 +443,77 @@ def test_with_one_engine_failing_and_one_hanging_all_are_answered_and_p99_stays_
     _, hedged, _ = traffic(("fine", "fails", "hangs"), hedge="p95")
     assert len(hedged) == 2000
     assert p99(hedged) <= 1.5 * p99(healthy)  # all of them, from the first one on
+
+
+# With limits and budgets
+
+
+class Paid(Timed):
+    provider, model = "openai", "gpt-4o-mini"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_run_that_cannot_pay_for_two_at_once_is_not_asked_twice_and_loses_nothing_by_it(stream, fails):
+    down = errors.ServerError("down", status_code=500) if fails else None
+
+    async def main():
+        router = Router([Paid("a", (2.0, down)), Paid("b", (1.0, None))], strategy="priority", hedge=0.5)
+        request = replace(Request.of("hello"), max_tokens=1000)
+        one = most_it_can_cost(request, PriceTable.default().price("gpt-4o-mini", provider="openai"))
+        request = request.bound_to(Call(budget_usd=one * Decimal("1.5"), prices=PriceTable.default()))
+        if stream:
+            text = "".join([chunk.text async for chunk in router.astream(request)])
+        else:
+            text = (await router.agenerate(request)).text
+        return text, of_kind(request.call.events, Hedged)
+
+    assert run_in_virtual_time(main()) == ("b" if fails else "a", [])
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("failure", [errors.ContextLengthError("long", tokens=2000), DOWN])
+def test_one_that_waits_for_room_beside_another_may_lose_its_turn_meanwhile(failure, retries):
+    async def main():
+        small = [
+            Leg(
+                Timed(name, (3.0, None)),
+                limits=Limit(concurrent=1),
+                capabilities=Capabilities(context_window=1000),
+            )
+            for name in ("b", "c")
+        ]
+        large = Leg(Timed("large", (3.0, None)), limits=Limit(concurrent=1))
+        first = Leg(Timed("a", (1.0, failure)))
+        router = Router([first, *small, large], strategy="priority", hedge=0.5, retries=retries)
+        busy = [asyncio.create_task(leg.engine.agenerate(asked())) for leg in (*small, large)]
+        rooms = [await router._table.gate.reserve(leg, asked(), Call()) for leg in (*small, large)]
+        request = asyncio.create_task(router.agenerate(asked()))
+        await asyncio.gather(*busy)
+        for room in rooms:
+            room.release()
+        text = (await request).text
+        assert all(router._table.gate.refusal(leg, asked(), Call()) is None for leg in router.legs)
+        return text
+
+    assert run_in_virtual_time(main()) == ("large" if isinstance(failure, errors.ContextLengthError) else "b")
+
+
+def test_loser_that_will_not_be_cancelled_does_not_keep_the_winner_s_stream_waiting():
+    class Stubborn(Timed):
+        async def astream(self, request):
+            for _ in range(10):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(10)
+            yield Chunk(text="late")
+
+    async def main():
+        router = Router([Stubborn("a"), Timed("b", (0.1, None))], strategy="priority", hedge=0.5)
+        request = asked()
+        text = "".join([chunk.text async for chunk in router.astream(request)])
+        took_s = request.call.clock() - request.call.started
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        assert router.legs[0].in_flight == 0
+        return text, took_s
+
+    assert run_in_virtual_time(main()) == ("b", pytest.approx(0.63))

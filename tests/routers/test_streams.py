@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, Call, Hedged, StreamResumed
+from llmops_sdk.costs import PriceTable, most_it_can_cost
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.engines.remote import Remote
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, StreamRestarted, TokenLogprob, ToolCall, Usage
@@ -558,6 +560,60 @@ def test_router_among_the_engines_has_the_limits_of_the_outer_one():
     inner = routed(Streams(100.0, name="a"), name="inner")
     chunks, _, seconds = timed(inner, Scripted("Hello", name="b"), first_chunk_timeout_s=2.0)
     assert (joined(chunks), seconds) == ("Hello", pytest.approx(2.0))
+
+
+def test_limit_of_the_outer_router_holds_when_the_inner_one_has_the_same():
+    inner = routed(Streams(100.0, name="a"), Streams(1.5, *words(["late"]), END, name="c"), first_chunk_timeout_s=2.0)
+    chunks, _, seconds = timed(inner, Scripted("Hello", name="b"), first_chunk_timeout_s=2.0)
+    assert (joined(chunks), seconds) == ("Hello", pytest.approx(2.0))
+
+
+class ClosesBadly(Engine):
+    """Streams that raise when they are closed."""
+
+    def __init__(self, *steps):
+        self._steps = steps
+
+    def astream(self, request):
+        return ClosingBadly(self._steps)
+
+
+class ClosingBadly:
+    def __init__(self, steps):
+        self._steps = iter(steps)
+
+    async def __anext__(self):
+        for step in self._steps:
+            if isinstance(step, Exception):
+                raise step
+            return step
+        raise StopAsyncIteration
+
+    async def aclose(self):
+        raise ZeroDivisionError("closing")
+
+
+async def test_stream_that_cannot_be_closed_raises_a_typed_error_and_costs_no_answer(caplog):
+    whole = [Chunk(text="Hel"), Chunk(text="lo", finish_reason="stop")]
+    assert joined(await collect(routed(ClosesBadly(*whole), Scripted("other")))) == "Hello"
+    with pytest.raises(errors.EngineError, match="closing"):
+        [chunk async for chunk in Leg(ClosesBadly(*whole)).stream(HELLO, Call())]
+    assert not caplog.records
+    assert joined(await collect(routed(ClosesBadly(whole[0], CUT), Scripted("Hello")))) == "Hello"
+    assert "could not be closed" in caplog.text
+
+
+async def test_stream_that_the_budget_does_not_let_go_on_is_an_error_with_the_text_so_far():
+    class Dear(Streams):
+        provider, model = "openai", "gpt-4o-mini"
+
+    router = routed(Dear(*words(["Hel"]), CUT, name="a"), Dear(*words(["Hello"]), END, name="b"))
+    price = PriceTable.default().price("gpt-4o-mini", provider="openai")
+    budget = most_it_can_cost(replace(HELLO, max_tokens=1500), price)
+    with pytest.raises(errors.StreamInterrupted) as caught:
+        await collect(router, Call(budget_usd=budget, prices=PriceTable.default()), max_tokens=1500)
+    assert caught.value.partial_text == "Hel"
+    assert isinstance(caught.value.__cause__, errors.BudgetExceeded)
 
 
 # Cutting at any byte

@@ -12,7 +12,6 @@ import contextvars
 import importlib
 import importlib.util
 import threading
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -180,7 +179,7 @@ class NeMo(loops.Closing, SegmentGuard):
             async with asyncio.timeout(left):
                 return await loops.across(lambda: rails.check(messages, stage), rails.own.loop)
         except TimeoutError as exc:
-            if call is not None and call.deadline is not None and time.perf_counter() >= call.deadline:
+            if call is not None and call.deadline is not None and call.clock() >= call.deadline:
                 raise DeadlineExceeded(
                     f"the rails of {self.name!r} had not judged when the run's deadline was over",
                     deadline_s=call.deadline_s or 0.0,

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from llmops_sdk.calls import Call
 from llmops_sdk.messages import Chunk, Request, Response
 from llmops_sdk.pipelines._guarding import Stationed, guard_input
+from llmops_sdk.pipelines._streams import stop
 from llmops_sdk.routers import Leg
 from llmops_sdk.verdicts import Verdict
 
@@ -58,7 +59,7 @@ class Beside:
             if not await self._read():
                 return await asked
         finally:
-            await _stopped(asked)
+            await stop(asked)
         return None if self.blocked else await self._leg.generate(self.request, self._call, None)
 
     async def stream(self) -> AsyncGenerator[Chunk, None]:
@@ -86,16 +87,8 @@ class Beside:
             if not anew:
                 pumping.result()
         finally:
-            await _stopped(pumping)
+            await stop(pumping)
         if anew and not self.blocked:
             async with contextlib.aclosing(self._leg.stream(self.request, self._call, None)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-
-
-async def _stopped(work: asyncio.Future[Response] | asyncio.Task[None]) -> None:
-    if not work.done():
-        work.cancel()
-        await asyncio.wait({work})
-    if not work.cancelled():
-        work.exception()  # it was seen: where it matters it is raised by who awaits the answer

@@ -88,7 +88,7 @@ class Chain:
             restorer = guard.guard.open_restorer(self._context)
             if restorer is not None:
                 self._links.append(_Link(None, restorer))
-        self._started = time.perf_counter()
+        self._started = context.call.clock()
         self._tool_verdicts: dict[str, list[Verdict]] = {}
         self.blocked_by: Stationed | None = None
 

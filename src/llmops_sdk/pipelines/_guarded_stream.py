@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -142,7 +141,7 @@ class GuardedChunks:
         # How far the other texts had been read when one was blocked depends on how they were cut, too.
         read = [chain.verdicts() for chain in (chains if self._blocking is None else [self._blocking])]
         verdicts = []
-        now = time.perf_counter()
+        now = self._call.clock()
         for guard in self._guards:
             parts = [one[guard.name] for one in read]
             if self.blocked_by is not None and guard.name != self.blocked_by:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, get_args
@@ -129,7 +128,7 @@ class Stationed:
 
     def allowed(self, call: Call, started: float) -> Verdict:
         """The verdict, recorded, of a guard that found nothing in anything."""
-        now = time.perf_counter()
+        now = call.clock()
         call.record(GuardChecked(started, now, self.name, self.stage, self._allow, now - started))
         return self._allow
 
@@ -223,7 +222,7 @@ async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[
     position = 0
     while position < len(guards):
         guard = guards[position]
-        started = time.perf_counter()
+        started = call.clock()
         in_turn = not texts.any_long
         if in_turn and not guard.slow:
             found = [guard.check_now(text, context) for text, context in zip(texts.texts, texts.contexts, strict=True)]
@@ -274,7 +273,7 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
     if rewritten:
         texts.refresh()
     merged = guard.merged(found)
-    now = time.perf_counter()
+    now = call.clock()
     call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started))
     return merged
 

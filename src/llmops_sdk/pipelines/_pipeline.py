@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -530,7 +529,7 @@ class Pipeline(loops.Closing, Station):
             raise
 
     def _render(self, call: Call, given: Any) -> Request:
-        started = time.perf_counter()
+        started = call.clock()
         if self.prompt is None:
             return _asked(given).bound_to(call)
         request: Request = self.prompt.render(**_variables(given, self.prompt))
@@ -538,7 +537,7 @@ class Pipeline(loops.Closing, Station):
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, time.perf_counter(), request.prompt, request))
+        call.record(Rendered(started, call.clock(), request.prompt, request))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
@@ -560,7 +559,7 @@ class Pipeline(loops.Closing, Station):
         )
 
     def _end(self, call: Call, outcome: str, error: BaseException | None = None) -> None:
-        call.record(Ended(time.perf_counter(), outcome, error))
+        call.record(Ended(call.clock(), outcome, error))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -32,7 +31,7 @@ def record_of(result: Result) -> dict[str, Any]:
         "run": call.id,
         "pipeline": started.pipeline if started is not None else "",
         "at": call.wall_time(call.started),
-        "seconds": (ended.at if ended is not None else time.perf_counter()) - call.started,
+        "seconds": (ended.at if ended is not None else call.clock()) - call.started,
         "outcome": ended.outcome if ended is not None else "ok",
         "verdicts": [_plain(verdict) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],

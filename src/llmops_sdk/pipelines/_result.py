@@ -102,7 +102,9 @@ class Result:
     @property
     def route(self) -> tuple[str, ...]:
         """Names of the engines that were asked, in order; the last one answered."""
-        return tuple(attempt.engine for attempt in self._attempts())
+        # Of two that were asked beside each other the one that answered may have been asked first, and ended first.
+        attempts = sorted(self._attempts(), key=lambda attempt: (attempt.error is None, attempt.number))
+        return tuple(attempt.engine for attempt in attempts)
 
     def explain(self) -> Explanation:
         """Where each millisecond and each cent went: a tree in a terminal, a table in a notebook."""

@@ -7,7 +7,7 @@ import collections
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from llmops_sdk import loops
 from llmops_sdk.errors import DeadlineExceeded
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmops_sdk.calls import Call
     from llmops_sdk.pipelines._result import Result
 
-__all__ = ["PipelineStream", "SyncStream", "within_deadline"]
+__all__ = ["PipelineStream", "SyncStream", "stop", "within_deadline"]
 
 _GRACE_S = 0.02
 """How long a run that is over its deadline may take to react to its cancellation; then it is left to itself."""
@@ -42,18 +42,20 @@ async def within_deadline(call: Call, work: asyncio.Task[Result]) -> Result:
     try:
         done, _ = await asyncio.wait({work}, timeout=max(call.remaining_s() or 0.0, 0.0))
     except asyncio.CancelledError:
-        await _stop(work)
+        await stop(work)
         raise
     if done:
         return work.result()
-    await _stop(work)
+    await stop(work)
     raise deadline_error(call)
 
 
-async def _stop(work: asyncio.Task[Result] | asyncio.Task[None]) -> None:
+async def stop(work: asyncio.Future[Any]) -> None:
+    """Cancel what is under way. What will not be cancelled is left to itself after a moment, not waited for."""
     work.cancel()
     work.add_done_callback(lambda done: done.cancelled() or done.exception())  # it was seen: nobody waits for it
-    await asyncio.wait({work}, timeout=_GRACE_S)
+    if not work.done():
+        await asyncio.wait({work}, timeout=_GRACE_S)
 
 
 class _Pump:
@@ -87,6 +89,8 @@ class _Pump:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(lambda done: self._notify())
+        if self._waiting and not self._task.done() and (self._call.remaining_s() or 0.0) <= 0:
+            await self._over()  # the reader is slow: what comes after the deadline is stopped all the same
         while not self._waiting:
             if self._task.done():
                 self._task.result()
@@ -111,14 +115,18 @@ class _Pump:
             self._wake = None
         assert self._task is not None
         if not self._waiting and not self._task.done() and (self._call.remaining_s() or 0.0) <= 0:
-            await _stop(self._task)
-            raise deadline_error(self._call, "".join(self._text))
+            await self._over()
+
+    async def _over(self) -> NoReturn:
+        assert self._task is not None
+        await stop(self._task)
+        raise deadline_error(self._call, "".join(self._text))
 
     async def aclose(self) -> None:
         if self._task is None:
             await self._chunks.aclose()
         elif not self._task.done():
-            await _stop(self._task)
+            await stop(self._task)
 
 
 class PipelineStream(AsyncIterator[Chunk]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -20,7 +21,9 @@ from llmops_sdk.routers._limits import Reservation
 if TYPE_CHECKING:
     from llmops_sdk.routers._leg import Leg
 
-__all__ = ["Attempt", "typed"]
+__all__ = ["Attempt"]
+
+_DEEPEST = 32  # errors that were made of errors; a chain may be a circle
 
 
 class Attempt:
@@ -34,12 +37,14 @@ class Attempt:
 
     __slots__ = (
         "_call",
+        "_cancelling",
         "_first_at",
         "_leg",
         "_number",
         "_request",
         "_reservation",
         "_started",
+        "_task",
         "_ticket",
         "chunks",
     )
@@ -56,6 +61,8 @@ class Attempt:
         self._request = request
         self._call = call
         self._reservation = reservation
+        self._task = task = _current_task()
+        self._cancelling = 0 if task is None else task.cancelling()
         self._first_at: float | None = None
         self.chunks: int | None = None
         leg.in_flight += 1
@@ -122,6 +129,44 @@ class Attempt:
             )
         )
 
+    def typed(self, exc: BaseException, limit_s: float | None, begun: ChunkJoiner | None = None) -> BaseException:
+        """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is.
+
+        Args:
+            exc: What came.
+            limit_s: The time limit that was in force.
+            begun: What has come of a stream, if anything has.
+        """
+        if not isinstance(exc, Exception | asyncio.CancelledError):
+            return exc
+        if _comes_of_cancellation(exc) and self._is_cancelled():
+            # Whatever the engine has made of it, it is no reason to ask another one.
+            return exc if isinstance(exc, asyncio.CancelledError) else asyncio.CancelledError()
+        leg = self._leg
+        if begun is not None and not isinstance(exc, StreamInterrupted):
+            said = None
+            if isinstance(exc, EngineConnectionError):
+                said = str(exc)
+            elif isinstance(exc, TimeoutError) and not isinstance(exc, LlmopsError):
+                said = f"the engine {leg.name!r} did not go on{_within(limit_s)}"
+            if said is not None:
+                return StreamInterrupted(
+                    said, partial_text=begun.text(), usage=begun.usage, engine=leg.name, model=leg.model
+                )
+        if isinstance(exc, LlmopsError):
+            return exc
+        if isinstance(exc, TimeoutError):
+            return EngineTimeout(
+                f"the engine {leg.name!r} did not answer{_within(limit_s)}", engine=leg.name, model=leg.model
+            )
+        why = f"{type(exc).__name__}: {exc}" if isinstance(exc, Exception) else "its work was cancelled, and not by us"
+        return EngineError(f"the engine {leg.name!r} broke: {why}", engine=leg.name, model=leg.model)
+
+    def _is_cancelled(self) -> bool:
+        """Whether our own work is to stop: an engine that is shut down cancels only its own."""
+        task = _current_task()
+        return task is None or task.cancelling() > (self._cancelling if task is self._task else 0)
+
     def _nothing_was_sent(self) -> None:
         """A cache has answered: there is nothing to learn of the engine, and its room is free again."""
         if self._reservation is not None:
@@ -168,34 +213,20 @@ class Attempt:
             )
 
 
-def typed(leg: Leg, exc: BaseException, limit_s: float | None, begun: ChunkJoiner | None = None) -> BaseException:
-    """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is.
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # whoever drives it is no event loop
+        return None
 
-    Args:
-        leg: Whose engine it was.
-        exc: What came.
-        limit_s: The time limit that was in force.
-        begun: What has come of a stream, if anything has.
-    """
-    if not isinstance(exc, Exception):
-        return exc
-    if begun is not None and not isinstance(exc, StreamInterrupted):
-        said = None
-        if isinstance(exc, EngineConnectionError):
-            said = str(exc)
-        elif isinstance(exc, TimeoutError) and not isinstance(exc, LlmopsError):
-            said = f"the engine {leg.name!r} did not go on{_within(limit_s)}"
-        if said is not None:
-            return StreamInterrupted(
-                said, partial_text=begun.text(), usage=begun.usage, engine=leg.name, model=leg.model
-            )
-    if isinstance(exc, LlmopsError):
-        return exc
-    if isinstance(exc, TimeoutError):
-        return EngineTimeout(
-            f"the engine {leg.name!r} did not answer{_within(limit_s)}", engine=leg.name, model=leg.model
-        )
-    return EngineError(f"the engine {leg.name!r} broke: {type(exc).__name__}: {exc}", engine=leg.name, model=leg.model)
+
+def _comes_of_cancellation(exc: BaseException) -> bool:
+    one: BaseException | None = exc
+    for _ in range(_DEEPEST):
+        if one is None or isinstance(one, asyncio.CancelledError):
+            return one is not None
+        one = one.__cause__ or one.__context__
+    return False
 
 
 def _within(limit_s: float | None) -> str:

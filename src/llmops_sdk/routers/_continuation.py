@@ -7,7 +7,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from llmops_sdk.calls import Call, StreamResumed
-from llmops_sdk.errors import AllEnginesFailed, BadRequestError, LimitExceeded, StreamInterrupted
+from llmops_sdk.errors import (
+    AllEnginesFailed,
+    BadRequestError,
+    BudgetExceeded,
+    DeadlineExceeded,
+    LimitExceeded,
+    StreamInterrupted,
+)
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, StreamRestarted
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
@@ -106,6 +113,8 @@ class Broken:
                         told.add(chunk)
                         yield chunk
                 return
+            except BudgetExceeded as exc:  # of an engine that is asked again
+                raise self._interrupted(exc) from exc
             except FAILURES as exc:
                 refused = resumes and isinstance(exc, BadRequestError)
                 if refused or before == len(told.text()):  # it got nowhere, and would get nowhere again
@@ -136,7 +145,7 @@ class Broken:
         try:
             turn = None if asked is None else await self._plan.next_of(self._continues)
             return turn or await self._plan.next()
-        except (AllEnginesFailed, LimitExceeded) as exc:
+        except (AllEnginesFailed, BudgetExceeded, DeadlineExceeded, LimitExceeded) as exc:
             raise self._interrupted(exc) from exc
 
     def _continues(self, leg: Leg) -> bool:

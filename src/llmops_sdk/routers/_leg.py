@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from llmops_sdk.costs import Ledger, Price, budget_refusal
 from llmops_sdk.errors import BudgetExceeded, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._attempt import Attempt, typed
+from llmops_sdk.routers._attempt import Attempt
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._circuit import Circuit
 from llmops_sdk.routers._latencies import Times
@@ -22,6 +23,8 @@ from llmops_sdk.routers._pace import Pace
 from llmops_sdk.routers._patience import Patience
 
 __all__ = ["Leg"]
+
+log = logging.getLogger("llmops_sdk")
 
 _UNKNOWN = Capabilities()
 _DEFAULT_BREAKER = Breaker()
@@ -240,7 +243,7 @@ class Leg:
                 kind, response = type(response).__name__, None
                 raise ConfigurationError(f"the engine {self.name!r} returned {kind}, no Response")
         except BaseException as exc:
-            error = typed(self, exc, timeout_s)
+            error = attempt.typed(exc, timeout_s)
             if error is exc:
                 raise
             raise error from exc
@@ -291,7 +294,7 @@ class Leg:
                 chunk = await (anext(chunks, None) if patience is None else patience.next(chunks))
         except BaseException as exc:
             limit_s = None if patience is None else patience.limit_s
-            error = typed(self, exc, limit_s, joiner if attempt.chunks else None)
+            error = attempt.typed(exc, limit_s, joiner if attempt.chunks else None)
             if error is exc or isinstance(exc, GeneratorExit):
                 raise
             raise error from exc
@@ -301,7 +304,12 @@ class Leg:
             attempt.ended(joiner.response(self.name) if attempt.chunks else None, error)
             close = getattr(chunks, "aclose", None)
             if close is not None:
-                await close()
+                try:
+                    await close()
+                except Exception as exc:
+                    if error is None:
+                        raise attempt.typed(exc, None, joiner) from exc
+                    log.warning("the stream of %r broke, and then could not be closed", self.name, exc_info=exc)
 
     def _booked_here(self) -> contextlib.AbstractContextManager[None]:
         """What a router among the engines books in its own ledger is booked in this one's, too."""

@@ -60,6 +60,8 @@ class Patience:
             return await anext(items, None)
         self._since = self._loop.time()
         self._task = task = asyncio.current_task()
+        # Before it waits: while it does, the timer of a stream around this one may ring first.
+        self._cancelling = task.cancelling() if task is not None else 0
         if self._timer is None:
             self._timer = self._loop.call_at(self._since + self.limit_s, self._ring)
         try:
@@ -86,7 +88,6 @@ class Patience:
             self._timer = self._loop.call_at(end, self._ring)
             return
         self._rang = True
-        self._cancelling = task.cancelling()
         task.cancel()
 
     def close(self) -> None:

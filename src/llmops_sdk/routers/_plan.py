@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from llmops_sdk.calls import Call, LimitWaited, Retried, Routed
@@ -108,10 +109,20 @@ class Plan:
         return bool(self._left)
 
     def prefer_fresh(self) -> bool:
-        """Put those that have gone quiet last; whether there is one left that its breaker lets be asked."""
+        """Put those that have gone quiet last, and behind them those that cannot be asked now.
+
+        Gives whether there is one that can: its breaker lets it be asked, and the run can pay for it beside what is
+        under way.
+        """
         now = self.call.clock()
-        self._left = deque(sorted(self._left, key=lambda leg: leg.quiet(now)))
-        return any(leg.refusal(now) is None for leg in self._left)
+
+        def place(leg: Leg) -> tuple[bool, bool]:
+            cannot = leg.refusal(now) is not None or leg.over_budget(self._request, self.call) is not None
+            return cannot, leg.quiet(now)
+
+        placed = sorted(((place(leg), leg) for leg in self._left), key=itemgetter(0))
+        self._left = deque(leg for _, leg in placed)
+        return bool(placed) and not placed[0][0][0]
 
     async def next(self) -> Turn:
         """The next engine's turn; waits first when it has been asked before, or when all are at their limits.
@@ -129,7 +140,10 @@ class Plan:
             last_resort = not self._left
             if last_resort:
                 await self._come_back()
-            leg, reservation = await self._admitted()
+            admitted = await self._admitted()
+            if admitted is None:
+                continue
+            leg, reservation = admitted
             if reservation is None or last_resort or leg.refusal(self.call.clock()) is None:
                 break
             reservation.release()  # its breaker opened while it was waited for
@@ -159,20 +173,35 @@ class Plan:
         self._left.appendleft(leg)
         return await self.next()
 
-    async def _admitted(self) -> tuple[Leg, Reservation | None]:
+    async def _admitted(self) -> tuple[Leg, Reservation | None] | None:
         gate = self.table.gate
         if gate is None:
             return self._left.popleft(), None
-        for leg in self._left:
+        for leg in self._in_turn():
             try:
                 reservation = await gate.reserve(leg, self._request, self.call)
             except LimitExceeded:
                 continue
-            self._left.remove(leg)
-            return leg, reservation
+            if self._took(leg, reservation):
+                return leg, reservation
+        if not self._left:
+            return None
         leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
-        self._left.remove(leg)
-        return leg, reservation
+        return (leg, reservation) if self._took(leg, reservation) else None
+
+    def _in_turn(self) -> Iterator[Leg]:
+        """Those that are left now, whoever is taken out meanwhile; of many all are put in order only if need be."""
+        first = self._left[0]
+        yield first
+        yield from [leg for leg in self._left if leg is not first]
+
+    def _took(self, leg: Leg, reservation: Reservation) -> bool:
+        """Whether it is still the engine's turn: while room was waited for, another attempt may have changed that."""
+        if leg in self._left:
+            self._left.remove(leg)
+            return True
+        reservation.release()
+        return False
 
     def _check_deadline(self, deadline_s: float) -> None:
         if self.call.clock() < self.call.started + deadline_s:

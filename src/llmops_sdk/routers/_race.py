@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Hedged
-from llmops_sdk.errors import DeadlineExceeded, LlmopsError
+from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded, LlmopsError
 from llmops_sdk.messages import Request, Response
 from llmops_sdk.routers._hedging import Hedge, HedgeBudget
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
 
-__all__ = ["Answer", "Race"]
+__all__ = ["Answer", "Race", "put_away"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -104,7 +104,7 @@ class Race:
             self._take_back()
             beside, self._beside = self._beside, None
             if beside is not None:
-                await _put_away(beside)
+                await put_away(beside)
 
     async def _attempt(self, turn: Turn) -> Answer | None:
         leg, timeout_s, reservation = turn
@@ -150,7 +150,7 @@ class Race:
     async def _ask_beside(self, waited_s: float) -> Answer | None:
         try:
             turn = await self._plan.next()
-        except (*FAILURES, DeadlineExceeded):
+        except (*FAILURES, BudgetExceeded, DeadlineExceeded):
             return None  # nobody has room, or time: the attempt that is under way goes on alone
         now = self._call.clock()
         if self._beside is asyncio.current_task():
@@ -185,10 +185,18 @@ class Race:
         return self._task.uncancel() <= self._cancelling
 
 
-async def _put_away(beside: asyncio.Task[Answer | None]) -> None:
-    beside.cancel()
-    await asyncio.wait((beside,), timeout=_CLOSE_S)
-    if beside.done() and not beside.cancelled():
-        error = beside.exception()
-        if error is not None and not isinstance(error, LlmopsError):
-            log.error("the engine that was asked beside a slow one broke", exc_info=error)
+async def put_away(*tasks: asyncio.Task[Any]) -> None:
+    """Stop all of these at once. Those that will not be stopped are left alone after a moment, not waited for."""
+    under_way = [task for task in tasks if not task.done()]
+    for task in under_way:
+        task.cancel()
+    for task in tasks:
+        task.add_done_callback(_seen)
+    if under_way:
+        await asyncio.wait(under_way, timeout=_CLOSE_S)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it any more: what it was raised for is not lost, unless it has been recorded already."""
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, LlmopsError):
+        log.error("an engine that was asked beside another one broke", exc_info=error)

@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from llmops_sdk.calls import Call, Hedged
-from llmops_sdk.errors import DeadlineExceeded
+from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request
 from llmops_sdk.routers._continuation import time_between
 from llmops_sdk.routers._hedging import Hedge, HedgeBudget
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
+from llmops_sdk.routers._race import put_away
 
 __all__ = ["Runner", "race"]
 
@@ -34,8 +35,6 @@ async def race(plan: Plan, turn: Turn, hedge: Hedge, budget: HedgeBudget, reques
     """The stream of the first engine that gives a chunk, or of the last one that fails; it begins with `turn`."""
     first = _Pumped(turn, plan, request, call)
     runners = [first]
-    winner: _Pumped | None = None
-    late_s: float | None = None
     budget.earn()
     try:
         late_s = await _until_late(first, plan, hedge, budget)
@@ -43,14 +42,14 @@ async def race(plan: Plan, turn: Turn, hedge: Hedge, budget: HedgeBudget, reques
         if beside is not None:
             runners.append(beside)
         winner = await _first(runners, plan)
-        return Runner(winner.leg, winner.chunks(), winner.told)
-    finally:
-        overtaken = winner is not None and winner is not first and not first.begun.done()
-        for runner in runners:
-            if runner is not winner:
-                await runner.aclose()
+        overtaken = winner is not first and not first.begun.done()
+        await put_away(*(runner.task for runner in runners if runner is not winner))
         if overtaken and late_s is not None:
             first.leg.overtaken(late_s, call.clock(), first_chunk=True)
+        return Runner(winner.leg, winner.chunks(), winner.told)
+    except BaseException:
+        await put_away(*(runner.task for runner in runners))  # the winner, too, when the caller left meanwhile
+        raise
 
 
 async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBudget) -> float | None:
@@ -77,7 +76,7 @@ async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBu
 async def _beside(plan: Plan, request: Request, call: Call, late_s: float) -> _Pumped | None:
     try:
         turn = await plan.next()
-    except (*FAILURES, DeadlineExceeded):
+    except (*FAILURES, BudgetExceeded, DeadlineExceeded):
         return None  # nobody has room, or time: the stream that is under way goes on alone
     call.record(Hedged(call.clock(), turn.leg.name, late_s))
     return _Pumped(turn, plan, request, call)
@@ -101,6 +100,7 @@ class _Pumped:
 
     Attributes:
         leg: The engine.
+        task: Its reader.
         told: What has been read.
         begun: Done when there is a chunk, or when there will be none.
     """
@@ -113,10 +113,10 @@ class _Pumped:
         self.begun: asyncio.Future[None] = loop.create_future()
         self._waiting: asyncio.Queue[Chunk | None] = asyncio.Queue(_MOST_CHUNKS)
         between_s = time_between(plan, call)
-        self._task = loop.create_task(
+        self.task = loop.create_task(
             self._pump(leg.stream(request, call, timeout_s, reservation, chunk_timeout_s=between_s))
         )
-        self._task.add_done_callback(self._ended)
+        self.task.add_done_callback(self._ended)
 
     async def _pump(self, chunks: AsyncGenerator[Chunk, None]) -> None:
         async with contextlib.aclosing(chunks):
@@ -125,7 +125,9 @@ class _Pumped:
                     self.begun.set_result(None)
                 await self._waiting.put(chunk)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # it was seen: where it matters it is raised by who reads the chunks
         if not self.begun.done():
             self.begun.set_result(None)
         with contextlib.suppress(asyncio.QueueFull):  # then the reader sees for itself that the task is done
@@ -133,26 +135,19 @@ class _Pumped:
 
     def failure(self) -> Failure | None:
         """Why no chunk came, if that is the engine's fault."""
-        if not self._task.done() or self._task.cancelled() or self._waiting.qsize() > 1:
+        if not self.task.done() or self.task.cancelled() or self._waiting.qsize() > 1:
             return None
-        error = self._task.exception()
+        error = self.task.exception()
         return error if isinstance(error, FAILURES) else None
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         try:
-            while not (self._task.done() and self._waiting.empty()):
+            while not (self.task.done() and self._waiting.empty()):
                 chunk = await self._waiting.get()
                 if chunk is not None:
                     self.told.add(chunk)
                     yield chunk
-            self._task.result()
+            self.task.result()
         finally:
-            await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the engine's work, if it is still at it."""
-        if not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        if not self._task.cancelled():
-            self._task.exception()  # it was seen: where it matters it is raised by who reads the chunks
+            if not self.task.done():
+                await put_away(self.task)
