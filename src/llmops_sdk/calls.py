@@ -13,11 +13,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import PromptRef, Request, Response, Usage
+from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Stage, Verdict
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("llmops_sdk")
-
-EXACT = Context(prec=60)
-"""For sums of money: wide enough that none is rounded, whatever the application's own decimal context is."""
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
@@ -335,7 +333,8 @@ class Call:
         apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
         apart.id, apart.traceparent = self.id, self.traceparent
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
-        apart.spent_usd, apart.attempts = self.spent_usd, self.attempts
+        apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
+        apart._held = dict(self._held)
         return apart
 
     def remaining_s(self) -> float | None:
@@ -353,8 +352,10 @@ class Call:
 
         `asked` is the model's name as it was asked for, `provider` the one who bills.
         """
-        if self.prices is None or usage is None:
+        if usage is None:
             return None
+        if self.prices is None:
+            return usage.billed_usd
         return self.prices.cost(model, usage, asked=asked, provider=provider)
 
     def spend(self, cost_usd: Decimal | None, estimated_usd: Decimal | None = None) -> None:

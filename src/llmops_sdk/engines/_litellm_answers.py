@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.engines._rate_limits import rate_limit_in
-from llmops_sdk.engines._usage import openai_usage
+from llmops_sdk.engines._usage import money_of, openai_usage
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Chunk, FinishReason, RateLimit, Response, TokenLogprob, ToolCall, Usage
 
@@ -45,7 +45,7 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
     hidden = getattr(answer, "_hidden_params", None) or {}
     return Response(
         choices=choices,
-        usage=litellm_usage(getattr(answer, "usage", None)),
+        usage=litellm_usage(getattr(answer, "usage", None), service_tier=getattr(answer, "service_tier", None)),
         model=answer.model or model,
         engine=engine,
         id=answer.id,
@@ -61,22 +61,17 @@ def _rate_limit(headers: Any) -> RateLimit | None:
     return rate_limit_in({str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()})
 
 
-def litellm_usage(usage: Any, *, estimated: bool = False) -> Usage | None:
+def litellm_usage(usage: Any, *, estimated: bool = False, service_tier: str | None = None) -> Usage | None:
     """Tokens as LiteLLM reports them, in which cached, written and thought tokens are parts of the totals already."""
     if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
         return None  # LiteLLM says 0 where the provider said nothing
-    counted = openai_usage(usage if isinstance(usage, Mapping) else usage.model_dump())
+    counted = openai_usage(usage if isinstance(usage, Mapping) else usage.model_dump(), service_tier=service_tier)
     return replace(counted, estimated=True) if counted is not None and estimated else counted
 
 
 def cost_of(dollars: Any) -> Decimal | None:
-    """LiteLLM's float as money: 12 digits, which is where its sums of floats begin to be noise.
-
-    Example:
-        >>> cost_of(0.00015 + 5.9999999999999995e-05)
-        Decimal('0.00021')
-    """
-    return Decimal(f"{dollars:.12g}") if isinstance(dollars, int | float) else None
+    """What LiteLLM says that an answer cost; its zeros are of models whose price it does not know, or that are free."""
+    return money_of(dollars) or None
 
 
 class PieceReader:
@@ -105,6 +100,7 @@ class PieceReader:
         self._told: set[int] = set()
         self._ends: dict[int, str] | None = None
         self._last: Any = None
+        self.service_tier: str | None = None
         self.usage: Any = None
         if hasattr(stream, "raise_on_model_repetition"):
             stream.raise_on_model_repetition = _nothing
@@ -130,6 +126,7 @@ class PieceReader:
             StreamInterrupted: The stream has ended before the answer was complete.
         """
         self.usage = getattr(piece, "usage", None) or self.usage
+        self.service_tier = getattr(piece, "service_tier", None) or self.service_tier
         for choice in piece.choices:
             index = choice.index or 0
             self._open.add(index)

@@ -233,7 +233,7 @@ class LiteLLM(Engine):
                     yield chunk
             for chunk in reader.finish():
                 yield chunk
-            usage = litellm_usage(reader.usage, estimated=reader.estimated)
+            usage = litellm_usage(reader.usage, estimated=reader.estimated, service_tier=reader.service_tier)
             if usage is not None:
                 cost = None if usage.estimated else self._cost(reader.usage)
                 yield Chunk(usage=usage, engine=self.name, cost_usd=cost)

@@ -142,7 +142,7 @@ class Flight:
         if isinstance(event, AttemptStarted):
             payer.attempts += 1
         elif isinstance(event, AttemptEnded):
-            payer.spend(event.cost_usd)
+            payer.spend(event.cost_usd, event.estimated_usd)
         payer.record(event)
 
     # Waiting for each other.
