@@ -43,13 +43,14 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
     if not choices:
         raise LookupError("no choices")
     hidden = getattr(answer, "_hidden_params", None) or {}
+    usage = litellm_usage(_dumped(getattr(answer, "usage", None)), service_tier=getattr(answer, "service_tier", None))
     return Response(
         choices=choices,
-        usage=litellm_usage(getattr(answer, "usage", None), service_tier=getattr(answer, "service_tier", None)),
+        usage=usage,
         model=answer.model or model,
         engine=engine,
         id=answer.id,
-        cost_usd=cost_of(hidden.get("response_cost")),
+        cost_usd=None if usage is not None and usage.estimated else cost_of(hidden.get("response_cost")),
         rate_limit=_rate_limit(hidden.get("additional_headers")),
     )
 
@@ -61,12 +62,28 @@ def _rate_limit(headers: Any) -> RateLimit | None:
     return rate_limit_in({str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()})
 
 
-def litellm_usage(usage: Any, *, estimated: bool = False, service_tier: str | None = None) -> Usage | None:
+def litellm_usage(said: Mapping[str, Any], *, estimated: bool = False, service_tier: str | None = None) -> Usage | None:
     """Tokens as LiteLLM reports them, in which cached, written and thought tokens are parts of the totals already."""
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+    if not (said.get("prompt_tokens") or said.get("completion_tokens")):
         return None  # LiteLLM says 0 where the provider said nothing
-    counted = openai_usage(usage if isinstance(usage, Mapping) else usage.model_dump(), service_tier=service_tier)
-    return replace(counted, estimated=True) if counted is not None and estimated else counted
+    counted = openai_usage(said, service_tier=service_tier)
+    return replace(counted, estimated=True) if counted is not None and (estimated or _hides_sound(said)) else counted
+
+
+def _hides_sound(said: Mapping[str, Any]) -> bool:
+    """Whether nobody can tell how many of the cached tokens are sound.
+
+    Of Gemini's sound and text LiteLLM leaves out what was cached, and does not say how much of either that was.
+    """
+    parts = said.get("prompt_tokens_details") or {}
+    text, sound, cached = (parts.get(name) or 0 for name in ("text_tokens", "audio_tokens", "cached_tokens"))
+    return bool(sound and cached) and text + sound + cached == said["prompt_tokens"]
+
+
+def _dumped(usage: Any) -> Mapping[str, Any]:
+    if usage is None:
+        return {}
+    return usage if isinstance(usage, Mapping) else usage.model_dump()  # type: ignore[no-any-return]
 
 
 def cost_of(dollars: Any) -> Decimal | None:
@@ -114,10 +131,18 @@ class PieceReader:
         """The text so far of the first choice."""
         return "".join(self._texts)
 
-    @property
-    def estimated(self) -> bool:
-        """Whether LiteLLM has counted the tokens, since the provider has not."""
-        return not any(getattr(chunk, "usage", None) for chunk in getattr(self._stream, "chunks", None) or ())
+    def counted(self) -> Usage | None:
+        """The tokens at the end of the stream; `estimated` where LiteLLM has counted, since the provider has not.
+
+        LiteLLM adds up a count of its own, and keeps only the fields of it that it knows; the others are still on the
+        pieces as they came.
+        """
+        pieces = getattr(self._stream, "chunks", None) or ()
+        came = [_dumped(usage) for piece in pieces if (usage := getattr(piece, "usage", None))]
+        said = dict(_dumped(self.usage))
+        for one in came:
+            said.update({name: value for name, value in one.items() if said.get(name) is None})
+        return litellm_usage(said, estimated=not came, service_tier=self.service_tier)
 
     def read(self, piece: Any) -> Iterator[Chunk]:
         """The chunks that a piece stands for.

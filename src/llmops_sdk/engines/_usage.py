@@ -106,7 +106,7 @@ def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None 
         audio_output_tokens=_count(given.get("audio_tokens")),
         service_tier=_tier(service_tier or get("service_tier")),
         billed_usd=_billed(said),
-        also_charged=_also_charged(said, asked),
+        also_charged=_also_charged(said, asked, get("server_tool_use") or _NOTHING),
     )
 
 
@@ -114,14 +114,17 @@ def anthropic_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | No
     """What was read from the cache and written to it stands beside the other input; here it is counted in."""
     if not said:
         return None
-    read = _count(said.get("cache_read_input_tokens"))
-    by_age = said.get("cache_creation") or _NOTHING
-    hour = _count(by_age.get("ephemeral_1h_input_tokens"))
-    minutes = _count(by_age.get("ephemeral_5m_input_tokens"))
-    written = _count(said.get("cache_creation_input_tokens")) or minutes + hour
+    # What it took to shorten the conversation stands in a list, and in no total.
+    beside = [one for one in said.get("iterations") or () if one.get("type") == "compaction"]
+    counts = (said, *beside)
+    read = _summed(counts, "cache_read_input_tokens")
+    by_age = [one.get("cache_creation") or _NOTHING for one in counts]
+    hour = _summed(by_age, "ephemeral_1h_input_tokens")
+    minutes = _summed(by_age, "ephemeral_5m_input_tokens")
+    written = _summed(counts, "cache_creation_input_tokens") or minutes + hour
     return Usage(
-        input_tokens=_count(said.get("input_tokens")) + read + written,
-        output_tokens=_count(said.get("output_tokens")),
+        input_tokens=_summed(counts, "input_tokens") + read + written,
+        output_tokens=_summed(counts, "output_tokens"),
         cached_input_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=_count((said.get("output_tokens_details") or _NOTHING).get("thinking_tokens")),
@@ -221,6 +224,10 @@ def _count(said: Any) -> int:
     if type(said) is not int or said < 0:
         raise TypeError(f"a number of tokens is {str(said)[:50]!r}")
     return said
+
+
+def _summed(counts: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(_count(one.get(name)) for one in counts)
 
 
 def _beside(audio: Any, cached: int) -> int:
