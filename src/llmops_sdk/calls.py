@@ -316,7 +316,7 @@ class Call:
         self.traceparent: str | None = None
         self._hooks = hooks
         self.prices = prices
-        self._held: dict[int, Decimal] = {}
+        self._held: dict[object, Decimal] = {}
 
     def record(self, event: Event) -> None:
         """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
@@ -365,13 +365,13 @@ class Call:
         elif estimated_usd is not None:
             self.estimated_usd = EXACT.add(self.estimated_usd, estimated_usd)
 
-    def hold(self, attempt: int, most_usd: Decimal) -> None:
-        """Keep this much of the budget for an attempt under way."""
-        self._held[attempt] = most_usd
+    def hold(self, holder: object, most_usd: Decimal) -> None:
+        """Keep this much of the budget for what is under way: for an attempt, say."""
+        self._held[holder] = most_usd
 
-    def let_go(self, attempt: int) -> None:
-        """An attempt has ended: what was held for it is free again."""
-        self._held.pop(attempt, None)
+    def let_go(self, holder: object) -> None:
+        """It has ended: what was held for it is free again."""
+        self._held.pop(holder, None)
 
     @property
     def left_usd(self) -> Decimal | None:

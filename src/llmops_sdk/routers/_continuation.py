@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from llmops_sdk.calls import Call, StreamResumed
-from llmops_sdk.errors import AllEnginesFailed, BadRequestError, LimitExceeded, StreamInterrupted
+from llmops_sdk.errors import AllEnginesFailed, BadRequestError, BudgetExceeded, LimitExceeded, StreamInterrupted
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, StreamRestarted
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
@@ -136,7 +136,7 @@ class Broken:
         try:
             turn = None if asked is None else await self._plan.next_of(self._continues)
             return turn or await self._plan.next()
-        except (AllEnginesFailed, LimitExceeded) as exc:
+        except (AllEnginesFailed, LimitExceeded, BudgetExceeded) as exc:
             raise self._interrupted(exc) from exc
 
     def _continues(self, leg: Leg) -> bool:
