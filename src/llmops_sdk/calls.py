@@ -392,11 +392,16 @@ class Call:
         left = self.left_usd
         if left is not None and left <= 0:
             raise BudgetExceeded(
-                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD); "
+                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD{self._and_about()}); "
                 "raise `budget_usd` or allow fewer attempts",
                 budget_usd=self.budget_usd,
                 spent_usd=self.spent_usd,
             )
+
+    def _and_about(self) -> str:
+        held = sum(self._held.values(), _NO_MONEY)
+        about = f", and about {self.estimated_usd} USD of what was cut off" if self.estimated_usd else ""
+        return f"{about}, and {held} USD held for what is under way" if held else about
 
     def __repr__(self) -> str:
         return f"<Call {self.id[:8]} {len(self.events)} events>"

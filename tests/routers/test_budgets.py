@@ -10,7 +10,7 @@ import pytest
 from llmops_sdk import Pipeline, Router, Scripted
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Cached
-from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineConnectionError
+from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineConnectionError, EngineTimeout
 from llmops_sdk.messages import Message, Request, Usage
 from llmops_sdk.routers import Leg, Limit, Priority, Retries
 from llmops_sdk.virtual_time import run_in_virtual_time
@@ -101,7 +101,7 @@ async def test_a_router_among_the_engines_that_is_too_dear_leaves_the_turn_to_an
 
 async def test_an_expensive_failure_leaves_money_for_a_cheap_engine_only() -> None:
     # What was cut off is estimated and counted, so that a second attempt at the same engine would not fit.
-    first = Scripted([*["x" * 30] * 5, EngineConnectionError("broke")], "never", model="dear", name="dear")
+    first = Scripted(["x" * 9, EngineConnectionError("broke")], "never", model="dear", name="dear")
     router = Router([first, cheap()], strategy=Priority(), retries=Retries(first_s=0.001), on_stream_break="restart")
 
     stream = Pipeline(router, prices=PRICES).astream(ASKED, budget_usd="0.0105")
@@ -113,12 +113,15 @@ async def test_an_expensive_failure_leaves_money_for_a_cheap_engine_only() -> No
 
 
 async def test_budget_errors_carry_the_attempts_that_failed_before() -> None:
-    failing = cheap(EngineConnectionError("no route"))
-    pipeline = Pipeline(Router([failing, dear()], strategy=Priority(), retries=Retries(times=0)), prices=PRICES)
+    # Out of time: what was asked may have to be paid, 6 tokens at 0.001 USD, and leaves too little for the dear one.
+    prices = PRICES.with_prices({"late": {"input": 1_000, "output": 0}})
+    late = Scripted(EngineTimeout("too late"), model="late", name="late")
+    router = Router([late, dear()], strategy=Priority(), retries=Retries(times=0))
+    pipeline = Pipeline(router, prices=prices)
 
     with pytest.raises(BudgetExceeded) as caught:
-        await pipeline.arun(ASKED, budget_usd="0.001")
+        await pipeline.arun(ASKED, budget_usd="0.0125")
 
     cause = caught.value.__cause__
     assert isinstance(cause, AllEnginesFailed)
-    assert [one.engine for one in cause.attempts] == ["cheap"]
+    assert [one.engine for one in cause.attempts] == ["late"]
