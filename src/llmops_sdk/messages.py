@@ -296,7 +296,8 @@ class Response:
         model: The model that answered, as it names itself.
         engine: Name of the engine that answered.
         id: The engine's id of the answer.
-        cost_usd: US dollars as the engine itself says; used only where the price table knows no price.
+        cost_usd: US dollars as the engine itself says; used only where the price table knows no price and the provider
+            does not say what it charges (`usage.billed_usd`).
         cached: Whether a cache answered. The run was booked no tokens and no cost then; `usage` and `cost_usd` say what
             the answer took when it was made.
         rate_limit: What the provider says of its own limits.

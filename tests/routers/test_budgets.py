@@ -94,7 +94,9 @@ def test_what_a_cache_may_cost_is_held_while_it_is_under_way() -> None:
 
 async def test_a_router_among_the_engines_that_is_too_dear_leaves_the_turn_to_another() -> None:
     inner = Router([dear()], name="inner")
-    result = await Pipeline(Router([inner, cheap()], strategy=Priority()), prices=PRICES).arun(ASKED, budget_usd="0.001")
+    result = await Pipeline(Router([inner, cheap()], strategy=Priority()), prices=PRICES).arun(
+        ASKED, budget_usd="0.001"
+    )
 
     assert result.text == "cheap"
 

@@ -30,7 +30,7 @@ _Entry: TypeAlias = tuple[Usage | None, Decimal | None, bool, bool, Decimal | No
 
 
 def _prompt(key: _Key) -> str:
-    """A label such as `prod` moves from commit to commit, so the commit is shown with it: `answer@prod (1f0c9e5d7a3b)`."""
+    """The prompt by name, as `answer@prod (1f0c9e5d7a3b)`: a label moves, so its commit is shown with it."""
     _, _, name, version, commit = key
     if name is None:
         return _NONE

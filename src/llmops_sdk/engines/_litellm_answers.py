@@ -83,7 +83,7 @@ def _hides_sound(said: Mapping[str, Any]) -> bool:
 def _dumped(usage: Any) -> Mapping[str, Any]:
     if usage is None:
         return {}
-    return usage if isinstance(usage, Mapping) else usage.model_dump()  # type: ignore[no-any-return]
+    return usage if isinstance(usage, Mapping) else usage.model_dump()
 
 
 def cost_of(dollars: Any) -> Decimal | None:

@@ -124,7 +124,7 @@ class Attempt:
         )
 
     def _nothing_was_sent(self) -> None:
-        """A cache has answered, or found no money to ask: nothing is learnt of the engine, and its room is free again."""
+        """A cache has answered, or had no money to ask: nothing is learnt of the engine; its room is free again."""
         if self._reservation is not None:
             self._reservation.release()
         if self._first_at is None:
