@@ -702,7 +702,10 @@ def test_a_forgotten_engine_warns():
 async def test_a_stream_has_the_tier_and_the_bill_that_the_whole_answer_has():
     usage = Usage(input_tokens=100, output_tokens=50, service_tier="priority")
     reply = Reply(usage=usage)
-    async with FaultServer(reply) as server, opened(server, "anthropic/m") as engine:
+    async with (
+        FaultServer(reply) as server,
+        Engine.open("litellm:anthropic/m", base_url=server.url.removesuffix("/v1"), api_key="none") as engine,
+    ):
         assert (await engine.agenerate(HELLO)).usage == joined(await streamed(engine)).usage == usage
     billed = Usage(input_tokens=100, output_tokens=50, service_tier="flex", billed_usd=Decimal("0.25"))
     async with FaultServer(Reply(usage=billed)) as server, opened(server) as engine:
