@@ -13,11 +13,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import PromptRef, Request, Response, Usage
+from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Stage, Verdict
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("llmops_sdk")
-
-EXACT = Context(prec=60)
-"""For sums of money: wide enough that none is rounded, whatever the application's own decimal context is."""
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
@@ -318,7 +316,7 @@ class Call:
         self.traceparent: str | None = None
         self._hooks = hooks
         self.prices = prices
-        self._held: dict[int, Decimal] = {}
+        self._held: dict[object, Decimal] = {}
 
     def record(self, event: Event) -> None:
         """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
@@ -335,7 +333,8 @@ class Call:
         apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
         apart.id, apart.traceparent = self.id, self.traceparent
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
-        apart.spent_usd, apart.attempts = self.spent_usd, self.attempts
+        apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
+        apart._held = dict(self._held)
         return apart
 
     def remaining_s(self) -> float | None:
@@ -353,8 +352,10 @@ class Call:
 
         `asked` is the model's name as it was asked for, `provider` the one who bills.
         """
-        if self.prices is None or usage is None:
+        if usage is None:
             return None
+        if self.prices is None:
+            return usage.billed_usd
         return self.prices.cost(model, usage, asked=asked, provider=provider)
 
     def spend(self, cost_usd: Decimal | None, estimated_usd: Decimal | None = None) -> None:
@@ -364,13 +365,13 @@ class Call:
         elif estimated_usd is not None:
             self.estimated_usd = EXACT.add(self.estimated_usd, estimated_usd)
 
-    def hold(self, attempt: int, most_usd: Decimal) -> None:
-        """Keep this much of the budget for an attempt under way."""
-        self._held[attempt] = most_usd
+    def hold(self, holder: object, most_usd: Decimal) -> None:
+        """Keep this much of the budget for what is under way: for an attempt, say."""
+        self._held[holder] = most_usd
 
-    def let_go(self, attempt: int) -> None:
-        """An attempt has ended: what was held for it is free again."""
-        self._held.pop(attempt, None)
+    def let_go(self, holder: object) -> None:
+        """It has ended: what was held for it is free again."""
+        self._held.pop(holder, None)
 
     @property
     def left_usd(self) -> Decimal | None:
@@ -391,11 +392,16 @@ class Call:
         left = self.left_usd
         if left is not None and left <= 0:
             raise BudgetExceeded(
-                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD); "
+                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD{self._and_about()}); "
                 "raise `budget_usd` or allow fewer attempts",
                 budget_usd=self.budget_usd,
                 spent_usd=self.spent_usd,
             )
+
+    def _and_about(self) -> str:
+        held = sum(self._held.values(), _NO_MONEY)
+        about = f", and about {self.estimated_usd} USD of what was cut off" if self.estimated_usd else ""
+        return f"{about}, and {held} USD held for what is under way" if held else about
 
     def __repr__(self) -> str:
         return f"<Call {self.id[:8]} {len(self.events)} events>"

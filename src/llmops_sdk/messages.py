@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from llmops_sdk.usage import RateLimit, TokenClasses, Usage
 
 if TYPE_CHECKING:
     from llmops_sdk.calls import Call
@@ -248,138 +250,6 @@ def _rebuild_request(values: dict[str, Any]) -> Request:
     return Request(**values)
 
 
-class TokenClasses(NamedTuple):
-    """The tokens of an answer by what is charged for them: each token is in one class. The same names as in `Price`."""
-
-    input: int
-    """Neither read from a cache nor written to one, and no audio."""
-    cached_input: int
-    cache_write: int
-    """Written to a cache that keeps it for minutes."""
-    cache_write_1h: int
-    audio_input: int
-    cached_audio: int
-    output: int
-    """Neither reasoning nor audio."""
-    reasoning: int
-    audio_output: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens as the engine counted them.
-
-    The parts never add to the totals: they are in them. `classes()` takes them apart.
-
-    Attributes:
-        input_tokens: All tokens of input, whatever is charged for them.
-        output_tokens: All tokens of output, reasoning included.
-        cached_input_tokens: Those of the input that were read from the provider's cache.
-        cache_write_tokens: Those of the input that were written to it.
-        reasoning_tokens: Those of the output that the model thought with.
-        cache_write_1h_tokens: Those of `cache_write_tokens` that are kept for an hour.
-        audio_input_tokens: Those of the input that are sound, and were not read from the cache.
-        cached_audio_tokens: Those of `cached_input_tokens` that are sound.
-        audio_output_tokens: Those of the output that are sound.
-        estimated: Nobody counted, or what was said contradicts itself (no engine of ours guesses in silence).
-        service_tier: The tier that served the answer where that changes the price: `"flex"`, `"priority"`, `"batch"` or
-            another name of the provider's own; `None` is the standard tier.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-    cache_write_1h_tokens: int = 0
-    audio_input_tokens: int = 0
-    cached_audio_tokens: int = 0
-    audio_output_tokens: int = 0
-    service_tier: str | None = None
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
-    def classes(self) -> TokenClasses | None:
-        """The tokens by what is charged for them; they add up to `total_tokens`.
-
-        Returns:
-            `None` where the parts are more than their whole, so that nobody can tell.
-
-        Example:
-            >>> Usage(input_tokens=10, cached_input_tokens=6, output_tokens=5, reasoning_tokens=3).classes()
-            ... # doctest: +NORMALIZE_WHITESPACE
-            TokenClasses(input=4, cached_input=6, cache_write=0, cache_write_1h=0, audio_input=0, cached_audio=0,
-                         output=2, reasoning=3, audio_output=0)
-        """
-        cached, written = self.cached_input_tokens, self.cache_write_tokens
-        classes = (
-            self.input_tokens - cached - written - self.audio_input_tokens,
-            cached - self.cached_audio_tokens,
-            written - self.cache_write_1h_tokens,
-            self.cache_write_1h_tokens,
-            self.audio_input_tokens,
-            self.cached_audio_tokens,
-            self.output_tokens - self.reasoning_tokens - self.audio_output_tokens,
-            self.reasoning_tokens,
-            self.audio_output_tokens,
-        )
-        return TokenClasses._make(classes) if min(classes) >= 0 else None
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            estimated=self.estimated or other.estimated,
-            cache_write_1h_tokens=self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-            audio_input_tokens=self.audio_input_tokens + other.audio_input_tokens,
-            cached_audio_tokens=self.cached_audio_tokens + other.cached_audio_tokens,
-            audio_output_tokens=self.audio_output_tokens + other.audio_output_tokens,
-            service_tier=self._joint_tier(other),
-        )
-
-    def _joint_tier(self, other: Usage) -> str | None:
-        if self.service_tier == other.service_tier or not other.total_tokens:
-            return self.service_tier
-        return "mixed" if self.total_tokens else other.service_tier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """What a provider's headers say of its own limits; `None` where they say nothing.
-
-    Attributes:
-        remaining_requests: Requests that it would still take.
-        remaining_tokens: Tokens that it would still take.
-        reset_requests_s: Seconds, from the answer on, until it takes all the requests that it ever takes.
-        reset_tokens_s: The same for tokens.
-    """
-
-    remaining_requests: int | None = None
-    remaining_tokens: int | None = None
-    reset_requests_s: float | None = None
-    reset_tokens_s: float | None = None
-
-    @property
-    def exhausted_s(self) -> float | None:
-        """Seconds until a new request makes sense, `None` where one does now, or where nobody said when."""
-        resets = [
-            reset
-            for remaining, reset in (
-                (self.remaining_requests, self.reset_requests_s),
-                (self.remaining_tokens, self.reset_tokens_s),
-            )
-            if remaining is not None and remaining <= 0 and reset is not None
-        ]
-        return max(resets, default=None)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
     """One token of an answer, and how likely the model found it.
@@ -426,7 +296,8 @@ class Response:
         model: The model that answered, as it names itself.
         engine: Name of the engine that answered.
         id: The engine's id of the answer.
-        cost_usd: US dollars as the engine itself says; used only where the price table knows no price.
+        cost_usd: US dollars as the engine itself says; used only where the price table knows no price and the provider
+            does not say what it charges (`usage.billed_usd`).
         cached: Whether a cache answered. The run was booked no tokens and no cost then; `usage` and `cost_usd` say what
             the answer took when it was made.
         rate_limit: What the provider says of its own limits.

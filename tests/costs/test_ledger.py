@@ -41,7 +41,11 @@ def test_every_attempt_is_in_the_sums_of_everything_that_it_has_in_common_with_o
 
     assert _names(ledger.by("engine")) == {"a": 2, "b": 3}
     assert _names(ledger.by("model")) == {"n": 3, "m": 1, "(none)": 1}
-    assert _names(ledger.by("prompt")) == {"support/answer@prod": 1, "other@0123456789ab": 1, "(none)": 3}
+    assert _names(ledger.by("prompt")) == {
+        "support/answer@prod (0123456789ab)": 1,
+        "other@0123456789ab": 1,
+        "(none)": 3,
+    }
     assert _names(ledger.by("tag:team")) == {"x": 1, "y": 1, "(none)": 3}
     assert _names(ledger.by("tag:tier")) == {"1": 1, "(none)": 4}
     assert ledger.total == LedgerRow(

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 import redis.asyncio
@@ -18,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, SQLiteStore
+from llmops_sdk.engines._cache.entries import Entry, from_bytes, to_bytes
 from llmops_sdk.engines.redis import RedisStore
 from llmops_sdk.errors import CacheError, ConfigurationError
-from llmops_sdk.messages import Request
+from llmops_sdk.messages import Chunk, RateLimit, Request, Usage
 from llmops_sdk.testing import FaultServer, Hang
 from llmops_sdk.virtual_time import run_in_virtual_time
 
@@ -435,3 +438,13 @@ def test_engines_in_another_process_find_the_same_answers(tmp_path):
             assert engine.generate("What is it?").text == "Hello there"
     command = [sys.executable, "-c", source.replace("http://127.0.0.1:9/v1", url), str(path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "Hello there\n"
+
+
+def test_bills_come_back_as_they_were_and_limits_of_the_moment_do_not():
+    usage = Usage(input_tokens=1, billed_usd=Decimal("0.25"), also_charged=("web_search_requests",))
+    chunk = Chunk(text="x", usage=usage, cost_usd=Decimal("0.25"), rate_limit=RateLimit(remaining_requests=3))
+
+    kept = from_bytes(to_bytes(Entry(1.0, (chunk,))))
+
+    assert kept is not None
+    assert kept.chunks == (replace(chunk, rate_limit=None, cached=True),)

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 import types
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,6 +22,7 @@ from llmops_sdk import Pipeline, errors, loops
 from llmops_sdk.calls import Call
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Engine
+from llmops_sdk.engines._litellm_answers import cost_of, litellm_usage
 from llmops_sdk.engines._litellm_errors import BY_NAME
 from llmops_sdk.engines.litellm import LiteLLM
 from llmops_sdk.messages import ChunkJoiner, ImagePart, Message, Request, TextPart, ToolCall, Usage
@@ -695,3 +697,32 @@ def test_a_forgotten_engine_warns():
         engine.generate("hello")
         with pytest.warns(ResourceWarning, match="was not closed"):
             del engine  # at once, without the help of the garbage collector
+
+
+async def test_a_stream_has_the_tier_and_the_bill_that_the_whole_answer_has():
+    usage = Usage(input_tokens=100, output_tokens=50, service_tier="priority")
+    reply = Reply(usage=usage)
+    async with (
+        FaultServer(reply) as server,
+        Engine.open("litellm:anthropic/m", base_url=server.url.removesuffix("/v1"), api_key="none") as engine,
+    ):
+        assert (await engine.agenerate(HELLO)).usage == joined(await streamed(engine)).usage == usage
+    billed = Usage(input_tokens=100, output_tokens=50, service_tier="flex", billed_usd=Decimal("0.25"))
+    async with FaultServer(Reply(usage=billed)) as server, opened(server) as engine:
+        assert (await engine.agenerate(HELLO)).usage == joined(await streamed(engine)).usage == billed
+
+
+def test_cached_sound_that_cannot_be_told_from_text_makes_the_count_an_estimate():
+    said = {"prompt_tokens": 1_000, "completion_tokens": 10, "total_tokens": 1_010}
+    hidden = {"text_tokens": 300, "audio_tokens": 100, "cached_tokens": 600}
+    told = {"text_tokens": 900, "audio_tokens": 100, "cached_tokens": 600}
+
+    assert litellm_usage({**said, "prompt_tokens_details": hidden}).estimated
+    assert not litellm_usage({**said, "prompt_tokens_details": told}).estimated
+
+
+@pytest.mark.parametrize(
+    ("said", "cost"), [(0.0, None), (0.25, Decimal("0.25")), (None, None), (True, None), (-1.0, None)]
+)
+def test_a_cost_of_nothing_is_no_cost_that_anybody_knows(said, cost):
+    assert cost_of(said) == cost

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_sdk import Call, Engine, Request
+from llmops_sdk.costs import Price, PriceTable
 from llmops_sdk.engines import usage_of
 from llmops_sdk.messages import TokenClasses, Usage
+from llmops_sdk.testing import FaultServer, Reply
 
 OPENAI = {
     "prompt_tokens": 2006,
@@ -187,6 +192,48 @@ FORMS: dict[str, tuple[dict[str, Any], TokenClasses]] = {
         },
         TokenClasses(94, 0, 100, 0, 0, 0, 2, 0, 0),
     ),
+    "openai realtime": (
+        {
+            "total_tokens": 253,
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {
+                "text_tokens": 119,
+                "audio_tokens": 13,
+                "cached_tokens": 64,
+                "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 0},
+            },
+            "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+        },
+        TokenClasses(55, 64, 0, 0, 13, 0, 30, 0, 91),
+    ),
+    "together": (
+        {"prompt_tokens": 18, "completion_tokens": 5, "total_tokens": 23, "cached_tokens": 8},
+        TokenClasses(10, 8, 0, 0, 0, 0, 5, 0, 0),
+    ),
+    "sglang": (
+        {"prompt_tokens": 18, "completion_tokens": 50, "total_tokens": 68, "reasoning_tokens": 30},
+        TokenClasses(18, 0, 0, 0, 0, 0, 20, 30, 0),
+    ),
+    "responses without details": (
+        {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
+        TokenClasses(7, 0, 0, 0, 0, 0, 3, 0, 0),
+    ),
+    "ollama": (
+        {"prompt_eval_count": 26, "eval_count": 298, "total_duration": 5_043_500_667},
+        TokenClasses(26, 0, 0, 0, 0, 0, 298, 0, 0),
+    ),
+    "anthropic, shortened": (
+        {
+            "input_tokens": 23_000,
+            "output_tokens": 1_000,
+            "iterations": [
+                {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500},
+                {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000},
+            ],
+        },
+        TokenClasses(203_000, 0, 0, 0, 0, 0, 4_500, 0, 0),
+    ),
     "litellm, of Anthropic": (
         {
             "prompt_tokens": 98805,
@@ -310,3 +357,113 @@ def test_the_sum_of_two_tiers_has_no_tier_that_could_be_priced() -> None:
     assert (flex + flex).service_tier == "flex"
     assert (Usage() + flex).service_tier == (flex + Usage()).service_tier == "flex"
     assert (flex + standard).service_tier == (standard + flex).service_tier == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("said", "usd"),
+    [
+        ({"prompt_tokens": 194, "completion_tokens": 2, "cost": 0.95}, "0.95"),
+        ({"prompt_tokens": 194, "completion_tokens": 2, "cost": 0}, "0"),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "cost": {"request_cost": 0.005, "total_cost": 0.006}}, "0.006"),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "cost_in_usd_ticks": 49_100_000}, "0.00491"),
+        (
+            {
+                "prompt_tokens": 1,
+                "completion_tokens": 2,
+                "cost": 0.01,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": 0.2},
+            },
+            "0.21",
+        ),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.01, "is_byok": True}, None),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "cost": -1}, None),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "cost": "1"}, None),
+    ],
+)
+def test_what_the_provider_says_it_charges_is_kept(said: dict[str, Any], usd: str | None) -> None:
+    usage = usage_of(said)
+
+    assert usage is not None
+    assert usage.billed_usd == (None if usd is None else Decimal(usd))
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        (
+            {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 2}},
+            ("web_search_requests",),
+        ),
+        ({"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 0}}, ()),
+        ({"prompt_tokens": 1, "completion_tokens": 1, "num_sources_used": 3}, ("num_sources_used",)),
+        ({"prompt_tokens": 1, "completion_tokens": 1, "prompt_audio_seconds": 7}, ("prompt_audio_seconds",)),
+    ],
+)
+def test_what_is_charged_beside_the_tokens_makes_the_cost_unknown(said: dict[str, Any], names: tuple[str, ...]) -> None:
+    usage = usage_of(said)
+    price = Price(input=Decimal(1), output=Decimal(1))
+
+    assert usage is not None
+    assert usage.also_charged == names
+    assert price.estimate(usage) == Decimal("0.000002")
+    assert (price.cost(usage) is None) == bool(names)
+
+
+@pytest.mark.parametrize(
+    ("said", "beside", "tier"),
+    [
+        ({"inputTokens": 1, "outputTokens": 1}, "priority", "priority"),
+        ({"promptTokenCount": 1, "trafficType": "ON_DEMAND"}, None, None),
+        ({"promptTokenCount": 1, "trafficType": "ON_DEMAND_FLEX"}, None, "flex"),
+        ({"promptTokenCount": 1, "trafficType": "PROVISIONED_THROUGHPUT"}, None, "provisioned_throughput"),
+    ],
+)
+def test_the_tier_of_clouds_is_kept(said: dict[str, Any], beside: str | None, tier: str | None) -> None:
+    assert usage_of(said, service_tier=beside).service_tier == tier  # type: ignore[union-attr]
+
+
+FULL = Usage(
+    input_tokens=100,
+    output_tokens=50,
+    cached_input_tokens=30,
+    cache_write_tokens=20,
+    cache_write_1h_tokens=5,
+    reasoning_tokens=7,
+    service_tier="flex",
+)
+SOUND = replace(FULL, audio_input_tokens=10, cached_audio_tokens=4, audio_output_tokens=9, billed_usd=Decimal("0.25"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "usage"),
+    [("openai:m", SOUND), ("openai:m", FULL), ("anthropic:m", FULL), ("anthropic:m", Usage(input_tokens=3))],
+)
+async def test_servers_say_what_engines_read(spec: str, usage: Usage) -> None:
+    async with FaultServer(Reply(usage=usage)) as server:
+        url = server.url if spec.startswith("anthropic") else f"{server.url.removesuffix('/v1')}/v1"
+        async with Engine.open(spec, base_url=url, api_key="none") as engine:
+            whole = await engine.agenerate(Request.of("Hi"))
+            chunks = [chunk async for chunk in engine.astream(Request.of("Hi"))]
+
+    assert whole.usage == [chunk.usage for chunk in chunks if chunk.usage][-1] == usage
+    assert whole.cost_usd == [chunk.cost_usd for chunk in chunks if chunk.usage][-1] == usage.billed_usd
+
+
+def test_bills_add_up_unless_a_half_is_unknown() -> None:
+    bill = Usage(input_tokens=1, billed_usd=Decimal("0.1"), also_charged=("a",))
+
+    assert (bill + bill).billed_usd == Decimal("0.2")
+    assert (bill + bill).also_charged == ("a",)
+    assert (Usage() + bill).billed_usd == (bill + Usage()).billed_usd == Decimal("0.1")
+    assert (bill + Usage(input_tokens=1)).billed_usd is None
+    assert (Usage(input_tokens=1) + bill).billed_usd is None
+
+
+def test_a_bill_comes_before_the_built_in_prices_and_after_the_own_ones() -> None:
+    usage = Usage(input_tokens=1_000_000, billed_usd=Decimal(7))
+
+    assert PriceTable.default().cost("gpt-5-mini", usage, provider="openai") == 7
+    assert PriceTable({"m": {"input": 3, "output": 1}}).cost("m", usage) == 3
+    assert PriceTable({"m": {"input": 3, "output": 1}}).cost("unknown", usage) == 7
+    assert Call().price("unknown", usage) == 7

@@ -17,7 +17,7 @@ import pytest
 from llmops_sdk import errors
 from llmops_sdk.engines import Scripted
 from llmops_sdk.guards import PII, Regex, Secrets
-from llmops_sdk.messages import Choice, Message, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import Choice, Message, RateLimit, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint, row_key
 from llmops_sdk.pipelines._records import record_of, result_of
@@ -285,3 +285,20 @@ def test_the_fingerprint_of_a_pipeline_changes_with_what_it_asks():
         of(Scripted("a"), Secrets()),
     ]
     assert len({one, *others}) == 8
+
+
+def test_money_and_limits_of_an_answer_come_back_from_a_checkpoint(tmp_path):
+    usage = Usage(input_tokens=1, billed_usd=Decimal("0.25"), also_charged=("web_search_requests",))
+    answer = Response(
+        choices=(Choice(text="x", finish_reason="stop"),),
+        usage=usage,
+        cost_usd=Decimal("0.25"),
+        rate_limit=RateLimit(remaining_requests=3),
+    )
+    pipeline = Pipeline("{{ q }}", Scripted(answer))
+    rows = [{"q": "a"}]
+    (first,) = pipeline.map(rows, checkpoint=tmp_path / "done.jsonl")
+    (again,) = pipeline.map(rows, checkpoint=tmp_path / "done.jsonl")
+
+    assert again.response == first.response
+    assert again.cost_usd == first.cost_usd == Decimal("0.25")

@@ -67,8 +67,10 @@ def budget_refusal(call: Call, request: Request, price: Price | None, *, engine:
     )
 
 
-def hold_budget(call: Call, request: Request, price: Price | None, *, engine: str) -> None:
-    """Hold the most that the next attempt can cost, so that attempts at the same time know of each other.
+def hold_budget(call: Call, request: Request, price: Price | None, *, engine: str, holder: object) -> None:
+    """Hold the most that an attempt can cost, so that attempts at the same time know of each other.
+
+    Until `call.let_go(holder)` says that it is over.
 
     Raises:
         BudgetExceeded: It does not fit into what is left, or nothing is left.
@@ -79,7 +81,7 @@ def hold_budget(call: Call, request: Request, price: Price | None, *, engine: st
         raise refusal
     most = most_it_can_cost(request, price)
     if most is not None:
-        call.hold(call.attempts + 1, most)
+        call.hold(holder, most)
 
 
 def _dollars(amount: Decimal) -> str:

@@ -23,19 +23,26 @@ _COMMIT = re.compile(r"[0-9a-f]{13,64}")
 _AROUND: ContextVar[tuple[Ledger, ...]] = ContextVar("llmops_sdk_ledgers", default=())
 
 
-_Key: TypeAlias = tuple[str, str | None, str | None, str | None]
-"""Engine, model, name and version of the prompt."""
+_Key: TypeAlias = tuple[str, str | None, str | None, str | None, str | None]
+"""Engine, model, and of the prompt its name, the version that was asked for, and the commit."""
 _Entry: TypeAlias = tuple[Usage | None, Decimal | None, bool, bool, Decimal | None]
 """Usage, cost, failed, unpriced, estimate: what `Sums.add` takes."""
 
 
 def _prompt(key: _Key) -> str:
-    _, _, name, version = key
+    """The prompt by name, as `answer@prod (1f0c9e5d7a3b)`: a label moves, so its commit is shown with it."""
+    _, _, name, version, commit = key
     if name is None:
         return _NONE
+    commit = None if commit is None else _shortened(commit)
+    version = commit if version is None else _shortened(version)
     if version is None:
         return name
-    return f"{name}@{version[:12] if _COMMIT.fullmatch(version) else version}"
+    return f"{name}@{version}" if commit is None or commit == version else f"{name}@{version} ({commit})"
+
+
+def _shortened(version: str) -> str:
+    return version[:12] if _COMMIT.fullmatch(version) else version
 
 
 _PLACES: Mapping[str, Callable[[_Key], str]] = {
@@ -97,9 +104,9 @@ class Ledger:
             estimated_usd: What it may have cost then.
         """
         if prompt is None:
-            key: _Key = (engine, model, None, None)
+            key: _Key = (engine, model, None, None, None)
         else:
-            key = (engine, model, prompt.name, prompt.version or prompt.commit)
+            key = (engine, model, prompt.name, prompt.version, prompt.commit)
         entry = (usage, cost_usd, failed, unpriced, estimated_usd)
         self._book(key, entry, tags)
         for ledger in _AROUND.get():
@@ -128,9 +135,9 @@ class Ledger:
 
     def _kept(self, key: _Key) -> Sums:
         if len(self._sums) >= _MOST_ROWS:
-            key = (key[0], key[1], _OTHER, None)  # engines and models are few, and say most
+            key = (key[0], key[1], _OTHER, None, None)  # engines and models are few, and say most
             if key not in self._sums and len(self._sums) >= 2 * _MOST_ROWS:
-                key = (_OTHER, _OTHER, _OTHER, None)
+                key = (_OTHER, _OTHER, _OTHER, None, None)
         return self._sums.setdefault(key, Sums())
 
     def _tagged(self, name: str, value: str) -> Sums:
@@ -174,7 +181,7 @@ class Ledger:
         return self.total.estimated_usd
 
     def by(self, what: str, /) -> list[LedgerRow]:
-        """Sums by `"engine"`, `"model"`, `"prompt"` (as `name@version`) or `"tag:NAME"`, the dearest first.
+        """Sums by `"engine"`, `"model"`, `"prompt"` (as `name@version (commit)`) or `"tag:NAME"`, the dearest first.
 
         By a tag: runs without it are in the row `"(none)"`. The rows add up to `total`.
 

@@ -100,13 +100,14 @@ class Price:
         """US dollars for `usage`, exact.
 
         The tokens are taken apart into classes, which add up to the totals, and each is paid at its own rate. What is
-        charged by the request, the search, the second or the image is not in it.
+        charged by the request, the second or the image is not in it.
 
         Returns:
             `None` where it cannot be known: the usage is an estimate, its parts are more than the whole, it has more
-            input than the price holds for, or it has tokens of a class or from a tier whose amount is not known.
+            input than the price holds for, it has tokens of a class or from a tier whose amount is not known, or
+            something is charged beside the tokens.
         """
-        return None if usage.estimated else self.estimate(usage)
+        return None if usage.estimated or usage.also_charged else self.estimate(usage)
 
     def estimate(self, usage: Usage) -> Decimal | None:
         """US dollars for `usage` as if somebody had counted it; otherwise as `cost`."""

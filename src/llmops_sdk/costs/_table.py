@@ -139,7 +139,7 @@ class PriceTable:
         try:
             return self._found[key]
         except KeyError:
-            found = self._look_up([name for name in (model, asked) if name], provider)
+            found = self._look_up(_names(model, asked), provider)
         if len(self._found) >= _MOST_REMEMBERED:  # names come from outside
             self._found.clear()
         self._found[key] = found
@@ -148,7 +148,12 @@ class PriceTable:
     def cost(
         self, model: str | None, usage: Usage, *, asked: str | None = None, provider: str | None = None
     ) -> Decimal | None:
-        """US dollars for `usage` of `model`, exact; `None` where they are not known."""
+        """US dollars for `usage` of `model`, exact; `None` where they are not known.
+
+        What the provider itself says that it charges comes before the built-in prices, not before the application's.
+        """
+        if usage.billed_usd is not None and self._own_price(_names(model, asked), provider) is None:
+            return usage.billed_usd
         price = self.price(model, asked=asked, provider=provider)
         return None if price is None else price.cost(usage)
 
@@ -157,20 +162,30 @@ class PriceTable:
         return tuple(dict.fromkeys([*self._own, *(_loaded().models() if self._built_in else ())]))
 
     def _look_up(self, names: list[str], provider: str | None) -> Price | None:
-        names += [name[: dated.start()] for name in names if (dated := _DATED.search(name)) is not None]
+        own = self._own_price(names, provider)
+        provider = PROVIDERS.get(provider, provider) if provider is not None else None
+        if own is not None or not self._built_in or provider in _NOBODY:
+            return own
+        built_in = _loaded()
+        billed_by = None if provider in _ANYBODY else provider
+        return next((price for name in names if (price := built_in.price(billed_by, name)) is not None), None)
+
+    def _own_price(self, names: list[str], provider: str | None) -> Price | None:
         provider = PROVIDERS.get(provider, provider) if provider is not None else None
         for name in names:
             for own in (f"{provider}/{name}", name):
                 if own in self._own:
                     return self._own[own]
-        if not self._built_in or provider in _NOBODY:
-            return None
-        built_in = _loaded()
-        billed_by = None if provider in _ANYBODY else provider
-        return next((price for name in names if (price := built_in.price(billed_by, name)) is not None), None)
+        return None
 
     def __repr__(self) -> str:
         return f"<PriceTable of {len(self._own)} own names{' and the built-in ones' if self._built_in else ''}>"
+
+
+def _names(model: str | None, asked: str | None) -> list[str]:
+    """What to look for, the surest name first."""
+    names = [name for name in (model, asked) if name]
+    return names + [name[: dated.start()] for name in names if (dated := _DATED.search(name)) is not None]
 
 
 _loading = threading.Lock()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.engines._rate_limits import rate_limit_in
-from llmops_sdk.engines._usage import openai_usage
+from llmops_sdk.engines._usage import money_of, openai_usage
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Chunk, FinishReason, RateLimit, Response, TokenLogprob, ToolCall, Usage
 
@@ -43,13 +43,14 @@ def response_from(answer: Any, *, engine: str, model: str) -> Response:
     if not choices:
         raise LookupError("no choices")
     hidden = getattr(answer, "_hidden_params", None) or {}
+    usage = litellm_usage(_dumped(getattr(answer, "usage", None)), service_tier=getattr(answer, "service_tier", None))
     return Response(
         choices=choices,
-        usage=litellm_usage(getattr(answer, "usage", None)),
+        usage=usage,
         model=answer.model or model,
         engine=engine,
         id=answer.id,
-        cost_usd=cost_of(hidden.get("response_cost")),
+        cost_usd=None if usage is not None and usage.estimated else cost_of(hidden.get("response_cost")),
         rate_limit=_rate_limit(hidden.get("additional_headers")),
     )
 
@@ -61,22 +62,33 @@ def _rate_limit(headers: Any) -> RateLimit | None:
     return rate_limit_in({str(name).removeprefix("llm_provider-"): str(value) for name, value in headers.items()})
 
 
-def litellm_usage(usage: Any, *, estimated: bool = False) -> Usage | None:
+def litellm_usage(said: Mapping[str, Any], *, estimated: bool = False, service_tier: str | None = None) -> Usage | None:
     """Tokens as LiteLLM reports them, in which cached, written and thought tokens are parts of the totals already."""
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+    if not (said.get("prompt_tokens") or said.get("completion_tokens")):
         return None  # LiteLLM says 0 where the provider said nothing
-    counted = openai_usage(usage if isinstance(usage, Mapping) else usage.model_dump())
-    return replace(counted, estimated=True) if counted is not None and estimated else counted
+    counted = openai_usage(said, service_tier=service_tier)
+    return replace(counted, estimated=True) if counted is not None and (estimated or _hides_sound(said)) else counted
+
+
+def _hides_sound(said: Mapping[str, Any]) -> bool:
+    """Whether nobody can tell how many of the cached tokens are sound.
+
+    Of Gemini's sound and text LiteLLM leaves out what was cached, and does not say how much of either that was.
+    """
+    parts = said.get("prompt_tokens_details") or {}
+    text, sound, cached = (parts.get(name) or 0 for name in ("text_tokens", "audio_tokens", "cached_tokens"))
+    return bool(sound and cached) and text + sound + cached == said["prompt_tokens"]
+
+
+def _dumped(usage: Any) -> Mapping[str, Any]:
+    if usage is None:
+        return {}
+    return usage if isinstance(usage, Mapping) else usage.model_dump()
 
 
 def cost_of(dollars: Any) -> Decimal | None:
-    """LiteLLM's float as money: 12 digits, which is where its sums of floats begin to be noise.
-
-    Example:
-        >>> cost_of(0.00015 + 5.9999999999999995e-05)
-        Decimal('0.00021')
-    """
-    return Decimal(f"{dollars:.12g}") if isinstance(dollars, int | float) else None
+    """What LiteLLM says that an answer cost; its zeros are of models whose price it does not know, or that are free."""
+    return money_of(dollars) or None
 
 
 class PieceReader:
@@ -105,6 +117,7 @@ class PieceReader:
         self._told: set[int] = set()
         self._ends: dict[int, str] | None = None
         self._last: Any = None
+        self.service_tier: str | None = None
         self.usage: Any = None
         if hasattr(stream, "raise_on_model_repetition"):
             stream.raise_on_model_repetition = _nothing
@@ -118,10 +131,18 @@ class PieceReader:
         """The text so far of the first choice."""
         return "".join(self._texts)
 
-    @property
-    def estimated(self) -> bool:
-        """Whether LiteLLM has counted the tokens, since the provider has not."""
-        return not any(getattr(chunk, "usage", None) for chunk in getattr(self._stream, "chunks", None) or ())
+    def counted(self) -> Usage | None:
+        """The tokens at the end of the stream; `estimated` where LiteLLM has counted, since the provider has not.
+
+        LiteLLM adds up a count of its own, and keeps only the fields of it that it knows; the others are still on the
+        pieces as they came.
+        """
+        pieces = getattr(self._stream, "chunks", None) or ()
+        came = [_dumped(usage) for piece in pieces if (usage := getattr(piece, "usage", None))]
+        said = dict(_dumped(self.usage))
+        for one in came:
+            said.update({name: value for name, value in one.items() if said.get(name) is None})
+        return litellm_usage(said, estimated=not came, service_tier=self.service_tier)
 
     def read(self, piece: Any) -> Iterator[Chunk]:
         """The chunks that a piece stands for.
@@ -130,6 +151,7 @@ class PieceReader:
             StreamInterrupted: The stream has ended before the answer was complete.
         """
         self.usage = getattr(piece, "usage", None) or self.usage
+        self.service_tier = getattr(piece, "service_tier", None) or self.service_tier
         for choice in piece.choices:
             index = choice.index or 0
             self._open.add(index)

@@ -28,7 +28,7 @@ from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._engine import Engine, chunks_of
 from llmops_sdk.engines._keys import fingerprint
-from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, litellm_usage, response_from
+from llmops_sdk.engines._litellm_answers import PieceReader, cost_of, response_from
 from llmops_sdk.engines._litellm_errors import ErrorMapper
 from llmops_sdk.engines._litellm_models import capabilities_in
 from llmops_sdk.errors import (
@@ -233,7 +233,7 @@ class LiteLLM(Engine):
                     yield chunk
             for chunk in reader.finish():
                 yield chunk
-            usage = litellm_usage(reader.usage, estimated=reader.estimated)
+            usage = reader.counted()
             if usage is not None:
                 cost = None if usage.estimated else self._cost(reader.usage)
                 yield Chunk(usage=usage, engine=self.name, cost_usd=cost)

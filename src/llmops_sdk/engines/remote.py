@@ -413,12 +413,14 @@ class Remote(Endpoint):
             )
         if not choices:
             raise LookupError("no choices")
+        usage = openai_usage(answer.get("usage"), service_tier=answer.get("service_tier"))
         return Response(
             choices=tuple(choices),
-            usage=openai_usage(answer.get("usage"), service_tier=answer.get("service_tier")),
+            usage=usage,
             model=answer.get("model") or self.model,
             engine=self.name,
             id=answer.get("id"),
+            cost_usd=None if usage is None else usage.billed_usd,
         )
 
     def reader(self) -> _Reader:
@@ -434,6 +436,7 @@ class _Reader:
         self._engine = endpoint.name
         self._calls: dict[tuple[int, int], list[str]] = {}
         self._refused: set[int] = set()
+        self._tier: str | None = None
         self.complete = False
         self.ended = False
 
@@ -471,7 +474,8 @@ class _Reader:
             self.complete = True
             chunk["finish_reason"] = "content_filter" if index in self._refused else _FINISH.get(said, "stop")
             chunk["tool_calls"] = self._joined(index)
-            chunk["usage"] = openai_usage(data.get("usage"), service_tier=data.get("service_tier"))
+            chunk["usage"] = usage = self._counted(data)
+            chunk["cost_usd"] = None if usage is None else usage.billed_usd
         return Chunk(model=data.get("model"), engine=self._engine, id=data.get("id"), **chunk)
 
     def _called_or_refused(self, index: int, delta: dict[str, Any]) -> str:
@@ -487,11 +491,17 @@ class _Reader:
         """An event without text: the tokens, or an error in mid-stream."""
         if "error" in data:
             raise self._endpoint.error_of(data["error"], _status_of(data["error"]), {})
-        usage = data.get("usage")
-        if not usage and data["choices"] != []:
+        if not data.get("usage") and data["choices"] != []:
             raise TypeError("`choices` is no list")
-        counted = openai_usage(usage, service_tier=data.get("service_tier"))
-        return Chunk(usage=counted, model=data.get("model"), engine=self._engine) if counted else None
+        counted = self._counted(data)
+        if counted is None:
+            return None
+        return Chunk(usage=counted, model=data.get("model"), engine=self._engine, cost_usd=counted.billed_usd)
+
+    def _counted(self, data: dict[str, Any]) -> Usage | None:
+        self._tier = data.get("service_tier") or self._tier  # it may have come with the end of the text
+        usage = data.get("usage") or (data.get("x_groq") or _NOTHING).get("usage")
+        return openai_usage(usage, service_tier=self._tier)
 
     def _add(self, index: int, piece: dict[str, Any]) -> None:
         call = self._calls.setdefault((index, piece.get("index") or 0), ["", "", ""])

@@ -9,13 +9,13 @@ from typing import Any
 
 from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
 from llmops_sdk.errors import LlmopsError
-from llmops_sdk.messages import Choice, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import Choice, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["record_of", "result_of"]
 
-_RECORDS = (Choice, Finding, Response, TokenLogprob, ToolCall, Usage, Verdict)
+_RECORDS = (Choice, Finding, RateLimit, Response, TokenLogprob, ToolCall, Usage, Verdict)
 
 
 def record_of(result: Result) -> dict[str, Any]:
@@ -103,6 +103,8 @@ def _plain(value: Any) -> Any:
             for one in dataclasses.fields(value)
             if (held := getattr(value, one.name)) != one.default
         }
+    if isinstance(value, Decimal):
+        return str(value)
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
@@ -135,7 +137,7 @@ def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> At
         number=call.attempts,
         request=request,
         response=None,
-        usage=None if plain["usage"] is None else Usage(**plain["usage"]),
+        usage=None if plain["usage"] is None else Usage.from_json(plain["usage"]),
         cost_usd=cost,
         error=None if plain["error"] is None else LlmopsError(plain["error"]),
         streamed=False,
@@ -153,12 +155,14 @@ def _verdict(plain: Mapping[str, Any]) -> Verdict:
 
 
 def _response(plain: Mapping[str, Any]) -> Response:
-    usage = plain.get("usage")
+    usage, cost, limit = plain.get("usage"), plain.get("cost_usd"), plain.get("rate_limit")
     return Response(
         **{
             **plain,
             "choices": tuple(_choice(one) for one in plain["choices"]),
-            "usage": None if usage is None else Usage(**usage),
+            "usage": None if usage is None else Usage.from_json(usage),
+            "cost_usd": None if cost is None else Decimal(cost),
+            "rate_limit": None if limit is None else RateLimit(**limit),
         }
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_sdk.calls import Call, Escalated
-from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded
+from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Request, Response
 from llmops_sdk.routers._plan import FAILURES, Plan, Turn
 from llmops_sdk.routers._race import Answer, Race
@@ -34,7 +34,7 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
                 return response
             call.record(Escalated(call.clock(), leg.name, why))
             second_best = response
-    except (*FAILURES, BudgetExceeded, DeadlineExceeded):
+    except (*FAILURES, DeadlineExceeded):
         if second_best is None:
             raise
         return second_best

@@ -50,9 +50,9 @@ class Attempt:
     )
 
     def __init__(self, leg: Leg, request: Request, call: Call, reservation: Reservation | None) -> None:
-        if call.budget_usd is not None and not leg.routes:
+        if call.budget_usd is not None and not leg.holds_budget:
             try:
-                hold_budget(call, request, leg.price(call), engine=leg.name)
+                hold_budget(call, request, leg.price(call), engine=leg.name, holder=self)
             except BudgetExceeded:
                 if reservation is not None:
                     reservation.release()
@@ -94,17 +94,18 @@ class Attempt:
         now = call.clock()
         leg.in_flight -= 1
         cached = response is not None and response.cached
-        if cached:
+        unsent = cached or (isinstance(error, BudgetExceeded) and not leg.routes)
+        if unsent:
             self._nothing_was_sent()
         else:
             self._learn(response, error, now)
         if leg.routes:
-            if self._reservation is not None and not cached:
+            if self._reservation is not None and not unsent:
                 self._reservation.settle(None, None)
             return
         bill = bill_of(call, self._request, response, error, asked=leg.model, provider=leg.billed_by)
-        call.let_go(self._number)
-        if not cached:
+        call.let_go(self)
+        if not unsent:
             self._book(response, bill, error)
         usage = response.usage if response is not None else None
         call.record(
@@ -168,7 +169,7 @@ class Attempt:
         return task is None or task.cancelling() > (self._cancelling if task is self._task else 0)
 
     def _nothing_was_sent(self) -> None:
-        """A cache has answered: there is nothing to learn of the engine, and its room is free again."""
+        """A cache has answered, or had no money to ask: nothing is learnt of the engine; its room is free again."""
         if self._reservation is not None:
             self._reservation.release()
         if self._first_at is None:

@@ -54,6 +54,7 @@ class Leg:
         billed_by: Whose prices hold: the provider's, or `"in_process"`.
         in_process: Whether the model runs in this process.
         routes: Whether it is a router, which records and books its own attempts.
+        holds_budget: Whether it asks the run's budget itself, as routers do, and caches, whose hits are free.
         in_flight: Requests that it is answering for us now.
         pace: How long it takes to its first sign of an answer.
         counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
@@ -72,6 +73,7 @@ class Leg:
         "breaker",
         "counts_load",
         "engine",
+        "holds_budget",
         "in_flight",
         "in_process",
         "ledger",
@@ -126,6 +128,7 @@ class Leg:
         self.ledger: Ledger | None = None
         self._capabilities = capabilities
         self.routes = bool(getattr(engine, "routes", False))
+        self.holds_budget = self.routes or bool(getattr(engine, "holds_budget", False))
         self.provider: str = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))
         self.billed_by = "in_process" if self.in_process else self.provider
@@ -217,7 +220,7 @@ class Leg:
 
     def over_budget(self, request: Request, call: Call) -> BudgetExceeded | None:
         """Why an attempt cannot be paid from what is left of the run's budget, `None` if it can."""
-        if call.budget_usd is None:
+        if call.budget_usd is None or self.holds_budget:
             return None
         return budget_refusal(call, request, self.price(call), engine=self.name)
 

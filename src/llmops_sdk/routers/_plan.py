@@ -30,9 +30,12 @@ from llmops_sdk.routers._table import Table
 
 __all__ = ["FAILURES", "Failure", "Plan", "Turn"]
 
-Failure: TypeAlias = EngineError | AllEnginesFailed | LimitExceeded
-FAILURES = (EngineError, AllEnginesFailed, LimitExceeded)
-"""What an attempt may end in, so that another engine is asked. (`LimitExceeded`: of a router among the engines.)"""
+Failure: TypeAlias = EngineError | AllEnginesFailed | LimitExceeded | BudgetExceeded
+FAILURES = (EngineError, AllEnginesFailed, LimitExceeded, BudgetExceeded)
+"""What an attempt may end in, so that another engine is asked.
+
+`LimitExceeded`: of a router among the engines. `BudgetExceeded`: another engine may be cheaper.
+"""
 
 _SLACK_S = 0.01  # so that the run's own deadline is over first, where there is a pipeline that holds to it
 
@@ -220,14 +223,17 @@ class Plan:
                 self._shut.append(leg)
                 self._refuse(Refused(leg, shut))
             elif self.call.budget_usd is not None and (dear := leg.over_budget(self._request, self.call)) is not None:
-                self._too_dear = dear
-                self._refuse(Refused(leg, str(dear), Remedy.MONEY))
+                self._refuse_too_dear(leg, dear)
             else:
                 return
             self._left.popleft()
 
     def _refuse(self, refused: Refused) -> None:
         self.refused = Refusals((*self.refused, refused))
+
+    def _refuse_too_dear(self, leg: Leg, dear: BudgetExceeded) -> None:
+        self._too_dear = dear
+        self._refuse(Refused(leg, str(dear), Remedy.MONEY))
 
     async def _come_back(self) -> None:
         """Put the engine into the queue that can help when nobody else is left: one that failed, or was refused."""
@@ -274,6 +280,9 @@ class Plan:
 
         The engine may be asked again if that can help, and if `again` says so, as after any failure that passes.
         """
+        if isinstance(exc, BudgetExceeded):
+            self._refuse_too_dear(leg, exc)
+            return
         now = self.call.clock()
         if isinstance(exc, AllEnginesFailed):
             self.attempts += [one._replace(engine=f"{leg.name}/{one.engine}") for one in exc.attempts]
@@ -302,7 +311,7 @@ class Plan:
 
     def is_hopeless(self, exc: Failure) -> bool:
         """Whether no engine will do better."""
-        return self.table.retries.rule(exc) == "never"
+        return not isinstance(exc, BudgetExceeded) and self.table.retries.rule(exc) == "never"
 
     def _leave_out_too_small(self, failed: Leg, exc: ContextLengthError) -> None:
         for queue in (self._left, self._shut):
@@ -314,12 +323,13 @@ class Plan:
         self._again = [one for one in self._again if too_small(one.leg, failed, exc) is None]
 
     def _give_up(self, cause: BaseException | None = None, *, because: str = "") -> NoReturn:
-        if self._too_dear is not None:
-            raise self._too_dear from cause
         if not self.attempts:
-            raise nobody(self._router, self.refused, self._request, self.call)
+            raise self._too_dear or nobody(self._router, self.refused, self._request, self.call)
         why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
-        raise AllEnginesFailed(f"no engine of {self._router!r} could answer{because}{why}", self.attempts) from cause
+        failed = AllEnginesFailed(f"no engine of {self._router!r} could answer{because}{why}", self.attempts)
+        if self._too_dear is not None:
+            raise self._too_dear from failed
+        raise failed from cause
 
     async def _back_off(self, one: _Again) -> None:
         """Wait before an engine is asked again."""

@@ -58,7 +58,8 @@ class Reply(Behaviour):
             hangs after its headers.
         tool_calls: Tools that the model asks for; streamed with their arguments in pieces.
         finish_reason: `"stop"`, or `"tool_calls"` where there are some, unless given.
-        usage: Tokens to report; words are counted unless given.
+        usage: Tokens to report, of all classes that the API has a form for, with the tier and what is billed; words are
+            counted unless given.
         report_usage: Whether tokens are reported at all.
         reasoning: What the model thought, as `reasoning_content` or a block of thinking; streamed before the text, a
             piece for each word.

@@ -15,6 +15,7 @@ from llmops_sdk.messages import (
     Choice,
     Chunk,
     Message,
+    RateLimit,
     Request,
     Response,
     StreamRestarted,
@@ -159,7 +160,7 @@ def _as_json(value: object) -> object:
         return str(value)
     if isinstance(value, TokenLogprob):  # by place: what stands under the name `token` would be scrubbed as a whole
         return [value.token, value.logprob, _as_json(value.top)]
-    if isinstance(value, Choice | ToolCall | Usage):
+    if isinstance(value, Choice | RateLimit | ToolCall | Usage):
         return {one.name: _as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
     return value
 
@@ -167,13 +168,13 @@ def _as_json(value: object) -> object:
 def response_of(plain: dict[str, Any]) -> Response:
     """The response that `record_of` wrote."""
     choices = tuple(Choice(**{**choice, **_tuples(choice)}) for choice in plain["choices"])
-    return Response(**{**plain, "choices": choices, "usage": _usage(plain), "cost_usd": _money(plain)})
+    return Response(**{**plain, "choices": choices, **_counts(plain)})
 
 
 def chunk_of(plain: dict[str, Any]) -> Chunk:
     """The chunk that `record_of` wrote."""
     kind = StreamRestarted if "withdrawn" in plain else Chunk
-    return kind(**{**plain, **_tuples(plain), "usage": _usage(plain), "cost_usd": _money(plain)})
+    return kind(**{**plain, **_tuples(plain), **_counts(plain)})
 
 
 def _money(plain: dict[str, Any]) -> Decimal | None:
@@ -196,8 +197,20 @@ def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _counts(plain: dict[str, Any]) -> dict[str, Any]:
+    limit = plain.get("rate_limit")
+    return {
+        "usage": _usage(plain),
+        "cost_usd": _money(plain),
+        "rate_limit": None if limit is None else RateLimit(**limit),
+    }
+
+
 def _usage(plain: dict[str, Any]) -> Usage | None:
-    return Usage(**plain["usage"]) if plain.get("usage") else None
+    try:
+        return Usage.from_json(plain["usage"]) if plain.get("usage") else None
+    except InvalidOperation as exc:
+        raise ValueError(f"{plain['usage']!r} holds no sum of money") from exc
 
 
 def scrub_stream(chunks: Sequence[tuple[float, dict[str, Any]]], scrub: Callable[[str], str]) -> list[Any]:

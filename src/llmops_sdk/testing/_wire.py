@@ -197,17 +197,13 @@ class _AnswerWriter:
             output = sum(len(self._text(index).split()) for index in range(self._n))
             output += sum(len(call.arguments.split()) for call in self._reply.tool_calls)
             usage = Usage(input_tokens=self._input_tokens, output_tokens=output)
-        return {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-            "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
-            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        }
+        return _usage_form(usage)
 
     def _frame(self, kind: str, **content: object) -> dict[str, object]:
         head = {"id": f"chatcmpl-{ANSWER_ID.decode()}", "object": kind, "created": int(time.time())}
-        return {**head, "model": self._model, **content}
+        usage = self._reply.usage
+        tier = {} if usage is None or usage.service_tier is None else {"service_tier": usage.service_tier}
+        return {**head, "model": self._model, **tier, **content}
 
     def whole(self) -> Rendered:
         calls = [_tool_call(call) for call in self._reply.tool_calls]
@@ -276,6 +272,29 @@ class _AnswerWriter:
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return _event(self._frame("chat.completion.chunk", choices=[choice]))
+
+
+def _usage_form(usage: Usage) -> dict[str, Any]:
+    """The counts as OpenAI has them: parts are named where there are some. The hour is LiteLLM's and Anthropic's."""
+    asked = {"cached_tokens": usage.cached_input_tokens}
+    optional: dict[str, Any] = {
+        "cache_write_tokens": usage.cache_write_tokens,
+        "audio_tokens": usage.audio_input_tokens + usage.cached_audio_tokens,
+        "cached_tokens_details": usage.cached_audio_tokens and {"audio_tokens": usage.cached_audio_tokens},
+        "cache_creation_token_details": usage.cache_write_1h_tokens
+        and {"ephemeral_1h_input_tokens": usage.cache_write_1h_tokens},
+    }
+    given = {"reasoning_tokens": usage.reasoning_tokens}
+    if usage.audio_output_tokens:
+        given["audio_tokens"] = usage.audio_output_tokens
+    form = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {**asked, **{name: count for name, count in optional.items() if count}},
+        "completion_tokens_details": given,
+    }
+    return form if usage.billed_usd is None else {**form, "cost": float(usage.billed_usd)}
 
 
 _REQUEST_ID = {"x-request-id": f"req-{ANSWER_ID.decode()}"}

@@ -96,13 +96,18 @@ class _MessageWriter:
         if usage is None:
             output = len(self._text.split()) + sum(len(call.arguments.split()) for call in self._reply.tool_calls)
             usage = Usage(input_tokens=input_tokens, output_tokens=output)
-        return {
+        form: dict[str, Any] = {
             "input_tokens": usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens,
             "cache_creation_input_tokens": usage.cache_write_tokens,
             "cache_read_input_tokens": usage.cached_input_tokens,
             "output_tokens": usage.output_tokens,
             "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
         }
+        if usage.cache_write_tokens:
+            hour = usage.cache_write_1h_tokens
+            by_age = {"ephemeral_5m_input_tokens": usage.cache_write_tokens - hour, "ephemeral_1h_input_tokens": hour}
+            form["cache_creation"] = by_age
+        return form if usage.service_tier is None else {**form, "service_tier": usage.service_tier}
 
     def _message(self, content: list[dict[str, object]], usage: dict[str, Any] | None, **stop: object) -> object:
         head = {"id": f"msg_{ANSWER_ID.decode()}", "type": "message", "role": "assistant", "model": self._model}

@@ -25,6 +25,7 @@ from llmops_sdk.calls import (
     Started,
 )
 from llmops_sdk.errors import EngineError
+from llmops_sdk.messages import Usage
 from llmops_sdk.tracing import _explain_html, _explain_text
 from llmops_sdk.tracing._explain_routing import routing_step
 from llmops_sdk.tracing._steps import SHORT, Step, Tone
@@ -252,10 +253,10 @@ class _Reader:
             notes.extend(_failure(event.error))
         usage = event.usage
         if usage is not None:
-            parts = ((usage.cached_input_tokens, "cached"), (usage.reasoning_tokens, "for reasoning"))
-            notes.extend(f"{tokens:,} tokens {what}" for tokens, what in parts if tokens)
-            if usage.estimated:
-                notes.append("tokens estimated")
+            notes.extend(_parts(usage))
+        estimated = _known(event.estimated_usd)
+        if estimated is not None:
+            notes.append(f"may have cost about {_explain_text.money(estimated)} USD")
         result, tone = self._answer(event)
         step = Step(
             name=f"attempt {event.number} · {printable(event.engine, 60)}",
@@ -305,6 +306,25 @@ def _known(cost_usd: Decimal | None) -> Decimal | None:
     """`cost_usd` where it is a sum of money; a price table can hold nonsense."""
     sane = cost_usd is not None and cost_usd.is_finite() and abs(cost_usd.adjusted()) <= _MOST_DIGITS
     return cost_usd if sane else None
+
+
+def _parts(usage: Usage) -> Iterator[str]:
+    """What is charged for otherwise than plain tokens."""
+    parts = (
+        (usage.cached_input_tokens, "cached"),
+        (usage.cache_write_tokens - usage.cache_write_1h_tokens, "written to the cache"),
+        (usage.cache_write_1h_tokens, "written to the cache for an hour"),
+        (usage.audio_input_tokens + usage.cached_audio_tokens, "of sound in"),
+        (usage.reasoning_tokens, "for reasoning"),
+        (usage.audio_output_tokens, "of sound out"),
+    )
+    yield from (f"{tokens:,} tokens {what}" for tokens, what in parts if tokens > 0)
+    if usage.service_tier is not None:
+        yield f"tier {printable(usage.service_tier, 40)}"
+    if usage.also_charged:
+        yield f"beside the tokens: {printable(', '.join(usage.also_charged), 80)}"
+    if usage.estimated:
+        yield "tokens estimated"
 
 
 def _failure(error: Exception) -> Iterator[str]:

@@ -74,6 +74,7 @@ def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
         "deadline": _number(call.deadline_s),
         "budget_usd": _money(call.budget_usd),
         "spent_usd": _money(call.spent_usd),
+        "estimated_usd": _money(call.estimated_usd),
         "tags": {valid(str(key)): _plain(value) for key, value in call.tags.items()},
         "events": [_event(call, event, shown) for event in events],
     }
@@ -186,6 +187,8 @@ def _attempt(call: Call, event: AttemptEnded, shown: Shown | None) -> dict[str, 
         "chunks": event.chunks,
         "usage": _usage(event.usage),
         "cost_usd": _money(event.cost_usd),
+        "estimated_usd": _money(event.estimated_usd),
+        "cut_off": event.cut_off,
         "error": _error(event.error),
         "response": None
         if response is None
@@ -241,7 +244,14 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
         "cached_input_tokens": usage.cached_input_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "audio_input_tokens": usage.audio_input_tokens,
+        "cached_audio_tokens": usage.cached_audio_tokens,
+        "audio_output_tokens": usage.audio_output_tokens,
         "estimated": usage.estimated,
+        "service_tier": None if usage.service_tier is None else valid(usage.service_tier),
+        "billed_usd": _money(usage.billed_usd),
+        "also_charged": [valid(name) for name in usage.also_charged],
     }
 
 

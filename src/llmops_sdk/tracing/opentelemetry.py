@@ -24,6 +24,7 @@ from llmops_sdk.errors import EngineError, MissingDependencyError
 from llmops_sdk.tracing import _semconv as names
 from llmops_sdk.tracing._content import Shown, shown_content
 from llmops_sdk.tracing._span_events import span_event
+from llmops_sdk.tracing._span_usage import usage_attributes
 from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened, valid
 
 try:
@@ -316,20 +317,7 @@ def _add_response(attributes: _Attributes, event: AttemptEnded) -> None:
         reasons = [choice.finish_reason for choice in response.choices if choice.finish_reason is not None]
         if reasons:
             attributes[names.RESPONSE_FINISH_REASONS] = reasons
-    usage = event.usage
-    if usage is not None:
-        attributes[names.USAGE_INPUT_TOKENS] = usage.input_tokens
-        attributes[names.USAGE_OUTPUT_TOKENS] = usage.output_tokens
-        if usage.cached_input_tokens:
-            attributes[names.USAGE_CACHE_READ_INPUT_TOKENS] = usage.cached_input_tokens
-        if usage.cache_write_tokens:
-            attributes[names.USAGE_CACHE_WRITE_INPUT_TOKENS] = usage.cache_write_tokens
-        if usage.reasoning_tokens:
-            attributes[names.USAGE_REASONING_OUTPUT_TOKENS] = usage.reasoning_tokens
-        if usage.estimated:
-            attributes[names.USAGE_ESTIMATED] = True
-    if event.cost_usd is not None:
-        attributes[names.COST_USD] = float(event.cost_usd)
+    attributes.update(usage_attributes(event))
 
 
 def _add_error(attributes: _Attributes, error: BaseException) -> str | None:

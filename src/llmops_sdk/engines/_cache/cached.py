@@ -8,10 +8,11 @@ import math
 import threading
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
+from llmops_sdk.costs import hold_budget
 from llmops_sdk.engines._cache.entries import Entry, joined, now_s, worth_keeping
 from llmops_sdk.engines._cache.flights import Flight, Kept, Reader
 from llmops_sdk.engines._cache.keys import Identity, key_of
@@ -77,6 +78,7 @@ class Cached(Engine):
     """
 
     transparent: ClassVar[bool] = True
+    holds_budget: ClassVar[bool] = True  # what it has costs nothing, and nobody else knows whether it has it
 
     def __init__(
         self,
@@ -238,9 +240,10 @@ class Cached(Engine):
     async def _answer(self, key: str | None, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
         if key is None:
             self._count("passed")
-            async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            with self._held(request.call, request, holder=object()):
+                async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             return
         while True:
             flight = self._flight(key, request, whole=whole)
@@ -288,9 +291,10 @@ class Cached(Engine):
                 return
         self._count("misses")
         try:
-            async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
-                async for chunk in chunks:
-                    await flight.add(chunk)
+            with self._held(flight.paying, request, holder=flight):
+                async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
+                    async for chunk in chunks:
+                        await flight.add(chunk)
             keep = place.cleared == self._cleared and worth_keeping(flight.chunks)
         except BaseException:
             self._count("not_kept")
@@ -301,6 +305,24 @@ class Cached(Engine):
             self._count("not_kept")
         elif self._index is not None and asked is not None:
             self._index.add(key, asked)
+
+    @contextlib.contextmanager
+    def _held(self, call: Call | None, request: Request, *, holder: object) -> Iterator[None]:
+        """Hold of the run's budget what the engine within may cost, unless that does so itself.
+
+        Raises:
+            BudgetExceeded: It does not fit.
+        """
+        if call is None or call.budget_usd is None or self.routes or getattr(self.engine, "holds_budget", False):
+            yield
+            return
+        billed_by = "in_process" if self.in_process else self.provider
+        price = None if call.prices is None else call.prices.price(self.model, provider=billed_by)
+        hold_budget(call, request, price, engine=self.name, holder=holder)
+        try:
+            yield
+        finally:
+            call.let_go(holder)
 
     async def _vector(self, index: Index, request: Request) -> Asked | None:
         text = last_text(request)

@@ -18,6 +18,8 @@ __all__ = ["Entry", "from_bytes", "joined", "now_s", "to_bytes", "worth_keeping"
 _FORMAT = 1
 _REPEATED = ("model", "engine", "id")
 """What is the same on nearly every chunk; written where it changes."""
+_NOT_KEPT = frozenset({"cached", "rate_limit"})
+"""What is no part of the answer: limits are those of the moment in which it was made."""
 _COMPLETE = frozenset({"stop", "length", "tool_calls"})
 _FINISH = frozenset(get_args(FinishReason))
 
@@ -68,7 +70,9 @@ def _plain(value: Any) -> Any:
         return str(value)
     kind: Any = type(value)
     return {
-        name: held for name, default in _fields(kind) if (held := getattr(value, name)) != default and name != "cached"
+        name: held
+        for name, default in _fields(kind)
+        if (held := getattr(value, name)) != default and name not in _NOT_KEPT
     }
 
 
@@ -118,7 +122,7 @@ def _records(row: dict[str, Any]) -> dict[str, Any]:
     if "token_ids" in row:
         records["token_ids"] = tuple(row["token_ids"])
     if "usage" in row:
-        records["usage"] = Usage(**row["usage"])
+        records["usage"] = Usage.from_json(row["usage"])
     if "cost_usd" in row:
         records["cost_usd"] = Decimal(row["cost_usd"])
     return records

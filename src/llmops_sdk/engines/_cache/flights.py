@@ -62,6 +62,11 @@ class Flight:
         self._first_deadline = None if first is None else first.deadline
         self.task = asyncio.get_running_loop().create_task(self._run(work))
 
+    @property
+    def paying(self) -> Call | None:
+        """The run that has the events and the costs."""
+        return None if self.payer is None else self.payer.call
+
     async def _run(self, work: Callable[[Flight], Awaitable[None]]) -> None:
         try:
             await work(self)
@@ -136,13 +141,13 @@ class Flight:
         return timed and first is not None and (deadline is None or deadline > first)
 
     def _recorded(self, event: Event, call: Call) -> None:
-        payer = None if self.payer is None else self.payer.call
+        payer = self.paying
         if payer is None:
             return
         if isinstance(event, AttemptStarted):
             payer.attempts += 1
         elif isinstance(event, AttemptEnded):
-            payer.spend(event.cost_usd)
+            payer.spend(event.cost_usd, event.estimated_usd)
         payer.record(event)
 
     # Waiting for each other.
