@@ -36,6 +36,7 @@ OTHER = {
     "response_schema": {"type": "object"},
     "logprobs": 3,
     "adapter": "polite",
+    "continues": True,
     "extra": {"top_k": 5},
 }
 """For each field of a request that an engine sees, a value that is not its default."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
-from llmops_sdk.engines._cache.entries import Entry, joined, now_s, worth_keeping
+from llmops_sdk.engines._cache.entries import Entry, now_s, settled, worth_keeping
 from llmops_sdk.engines._cache.flights import Flight, Kept, Reader
 from llmops_sdk.engines._cache.keys import Identity, key_of
 from llmops_sdk.engines._cache.memory import MemoryStore
@@ -146,7 +146,7 @@ class Cached(Engine):
         key = self._key(request)
         entry = self._at_hand(key, request)
         if entry is not None:
-            return joined(entry.chunks).response(self.name)
+            return entry.response(self.name)
         async with contextlib.aclosing(self._answer(key, request, whole=True)) as chunks:
             return await response_of(chunks, self.name)
 
@@ -292,7 +292,7 @@ class Cached(Engine):
             raise
         made_at = now_s(call)
         flight.end(worth=keep)  # nobody waits for the store
-        if not keep or not await self._shelf.put(key, Entry(made_at, tuple(flight.chunks)), call):
+        if not keep or not await self._shelf.put(key, Entry(made_at, settled(flight.chunks)), call):
             self._count("not_kept")
         elif self._index is not None and asked is not None:
             self._index.add(key, asked)

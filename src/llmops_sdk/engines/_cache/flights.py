@@ -44,6 +44,7 @@ class Flight:
         ended: Whether it is complete, or has failed.
         error: Why it failed.
         kept: The answer as it was found, if no engine was asked.
+        first: Who asked first: with the budget and the deadline of that run the work began.
         payer: Whose run has the events and the costs.
     """
 
@@ -53,6 +54,7 @@ class Flight:
         self.error: BaseException | None = None
         self._stopped = self._worth = False
         self.kept: Kept | None = None
+        self.first: Reader | None = None
         self.payer: Reader | None = None
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
@@ -107,8 +109,8 @@ class Flight:
         """Join those who wait."""
         reader = Reader(self, call)
         self._readers.append(reader)
-        if self.payer is None:
-            self.payer = reader
+        if self.first is None:
+            self.first = self.payer = reader
         elif self._call is not None and self._call.deadline is not None:
             deadline = None if call is None else call.deadline
             self._call.deadline = None if deadline is None else max(deadline, self._call.deadline)
@@ -126,7 +128,7 @@ class Flight:
 
     def is_own_failure(self, reader: Reader) -> bool:
         """Whether the error is about the budget or the deadline of the one who asked first, not about the question."""
-        if self.error is None or self.payer is reader:
+        if self.error is None or self.first is reader:
             return False
         if isinstance(self.error, BudgetExceeded):
             return True
