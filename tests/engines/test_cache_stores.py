@@ -384,7 +384,7 @@ def test_a_redis_that_comes_back_is_used_again(start_redis):
             assert not (await cached.agenerate(other)).cached
             assert cached.stats.errors == 1
             start_redis(port=first.port)
-            cached._shelf._rests_until = 0.0  # a second later
+            cached._answers.shelf._unread_until = cached._answers.shelf._unwritten_until = 0.0  # a second later
             await cached.agenerate(ASKED)
             assert len(engine.requests) == asked + 2
             assert cached.stats.errors == 1

@@ -10,12 +10,12 @@ import time
 import types
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from llmops_sdk.calls import CLOCK, Call
 from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Response, StreamRestarted
 
-__all__ = ["Entry", "from_bytes", "now_s", "settled", "to_bytes", "worth_keeping"]
+__all__ = ["Entry", "Kept", "from_bytes", "now_s", "settled", "to_bytes", "worth_keeping"]
 
 _FORMAT = 1
 _REPEATED = ("model", "engine", "id")
@@ -51,6 +51,14 @@ class Entry:
         return whole if whole.engine is not None else dataclasses.replace(whole, engine=engine)
 
 
+class Kept(NamedTuple):
+    """An answer that was found, and how: `"exact"`, or `"semantic"` with the cosine of the two questions."""
+
+    entry: Entry
+    how: str = "exact"
+    similarity: float | None = None
+
+
 def now_s(call: Call | None) -> float:
     """Seconds since the epoch, which processes share; in virtual time, the virtual seconds."""
     clock = CLOCK.get() if call is None else call.clock
@@ -74,8 +82,9 @@ def settled(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
     for chunk in chunks:
         if chunk.__class__ is StreamRestarted:
             held = [one for one in held if one.index != chunk.index]
-            chunk = Chunk(**{name: getattr(chunk, name) for name in _chunk_fields()})
-        held.append(chunk)
+            held.append(Chunk(**{name: getattr(chunk, name) for name in _chunk_fields()}))
+        else:
+            held.append(chunk)
     return held
 
 
@@ -103,13 +112,11 @@ def to_bytes(entry: Entry) -> bytes:
     return _json([_FORMAT, entry.made_at, rows]).encode("ascii")
 
 
-def _plain(value: Any, kind: Any = None) -> Any:
+def _plain(value: Any, kind: type | None = None) -> Any:
     """A record as JSON, without the fields that have their default values."""
     if isinstance(value, Decimal):
         return str(value)
-    return {
-        name: held for name, default in _written(kind or type(value)) if (held := getattr(value, name)) != default
-    }
+    return {name: held for name, default in _written(kind or type(value)) if (held := getattr(value, name)) != default}
 
 
 @functools.cache

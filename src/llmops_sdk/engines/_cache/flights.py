@@ -12,25 +12,16 @@ import contextlib
 import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Event
-from llmops_sdk.engines._cache.entries import Entry
+from llmops_sdk.engines._cache.entries import Kept
 from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded
 from llmops_sdk.messages import Chunk, Request
 
-__all__ = ["Flight", "Kept", "Reader"]
+__all__ = ["Flight", "Reader"]
 
 _AHEAD = 256
 """Chunks that the work may be ahead of its fastest reader."""
-
-
-class Kept(NamedTuple):
-    """An answer that was found, and how: `"exact"`, or `"semantic"` with the cosine of the two questions."""
-
-    entry: Entry
-    how: str = "exact"
-    similarity: float | None = None
 
 
 class Flight:
@@ -67,11 +58,11 @@ class Flight:
     async def _run(self, work: Callable[[Flight], Awaitable[None]]) -> None:
         try:
             await work(self)
-        except asyncio.CancelledError:
-            self.error = self.error or ClosedError("the cache was closed while the answer was on its way")
-            raise
         except Exception as exc:  # noqa: BLE001  (raised by each reader)
             self.error = exc
+        except BaseException:
+            self.error = self.error or ClosedError("the cache was closed while the answer was on its way")
+            raise
         finally:
             self.end(worth=self._worth or self.kept is not None)
             if self._call is not None:
@@ -154,7 +145,7 @@ class Flight:
             _settle(reader.wake)
 
     def _far_ahead(self) -> bool:
-        return len(self.chunks) - max((one.at for one in self._readers), default=0) >= _AHEAD
+        return len(self.chunks) >= _AHEAD + max((one.at for one in self._readers), default=0)
 
     def make_room(self) -> None:
         """A reader has read on."""

@@ -119,7 +119,11 @@ class Identity:
             for leg in legs:
                 tags.update(leg.tags)
             _, options = getattr(engine, "_made_with", ((), _NO_OPTIONS))
-            return [kind, self._strategy(options.get("strategy", ""), tags), [[self._of(leg.engine, tags), _said(leg.tags)] for leg in legs]]
+            return [
+                kind,
+                self._strategy(options.get("strategy", ""), tags),
+                [[self._of(leg.engine, tags), _said(leg.tags)] for leg in legs],
+            ]
         if not isinstance(engine, Engine):
             return [kind, self._own]
         args, kwargs = engine._made_with

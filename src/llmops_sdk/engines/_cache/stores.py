@@ -80,32 +80,32 @@ class Shelf:
         self._at_hand = getattr(store, "at_hand", None)
         self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(from_bytes)
         self.at_once = self._at_hand is not None
-        self._rests_until = 0.0
+        self._unread_until = self._unwritten_until = 0.0
         self._logged = False
 
     def at_hand(self, key: str, call: Call | None) -> Entry | None:
         """What is there without waiting."""
-        if self._at_hand is None or self._resting(call):
+        if self._at_hand is None or _before(self._unread_until, call):
             return None
         try:
             return self._read(self._at_hand(key), call)
         except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
-            self._failed(exc, call)
+            self._away(exc, call)
             return None
 
     async def get(self, key: str, call: Call | None) -> Entry | None:
         """What is kept under `key`, and not too old."""
-        if self._resting(call):
+        if _before(self._unread_until, call):
             return None
         try:
             return self._read(await self.store.get(key), call)
         except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
-            self._failed(exc, call)
+            self._away(exc, call)
             return None
 
     async def put(self, key: str, entry: Entry, call: Call | None) -> bool:
         """Keep an answer; whether that went well."""
-        if self._resting(call):
+        if _before(self._unwritten_until, call):
             return False
         try:
             value = to_bytes(entry)
@@ -115,7 +115,8 @@ class Shelf:
         try:
             await self.store.put(key, value, self._ttl_s)
         except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
-            self._failed(exc, call)
+            self._note(exc)
+            self._unwritten_until = now_s(call) + _REST_S  # a disk that is full is read all the same
             return False
         return True
 
@@ -131,12 +132,9 @@ class Shelf:
             return None
         return entry
 
-    def _resting(self, call: Call | None) -> bool:
-        return self._rests_until > 0 and now_s(call) < self._rests_until
-
-    def _failed(self, exc: Exception, call: Call | None) -> None:
+    def _away(self, exc: Exception, call: Call | None) -> None:
         self._note(exc)
-        self._rests_until = now_s(call) + _REST_S
+        self._unread_until = self._unwritten_until = now_s(call) + _REST_S
 
     def _note(self, exc: Exception) -> None:
         self.errors += 1
@@ -168,6 +166,10 @@ class Shelf:
         close = getattr(self.store, "aclose", None)
         if close is not None:
             await close()
+
+
+def _before(moment: float, call: Call | None) -> bool:
+    return moment > 0 and now_s(call) < moment
 
 
 async def _said(work: Any, store: object) -> None:
