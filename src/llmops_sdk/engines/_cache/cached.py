@@ -17,7 +17,7 @@ from llmops_sdk.engines._cache.semantic import Semantic
 from llmops_sdk.engines._cache.stats import CacheStats, Counts
 from llmops_sdk.engines._cache.stores import Shelf, Store
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
-from llmops_sdk.errors import ClosedError, ConfigurationError
+from llmops_sdk.errors import CacheError, ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 
@@ -272,7 +272,8 @@ class Cached(Engine):
         if not keep or not await self._answers.keep(place.key, entry, asked, call):
             self._counts.add("not_kept")
         elif place.cleared != self._cleared:  # on another loop, while it was being written down
-            await self._answers.forget(place.key)
+            with contextlib.suppress(CacheError):  # whoever has cleared it was told
+                await self._answers.forget(place.key)
 
     async def _ask(self, flight: Flight, *, whole: bool) -> None:
         if whole:
