@@ -434,20 +434,19 @@ async def test_a_redis_that_hangs_holds_no_call_up_for_longer_than_it_may():
             assert cached.stats.errors >= 1
 
 
-def test_a_redis_that_comes_back_is_used_again(start_redis):
+def test_a_redis_that_comes_back_is_used_again(redis_server):
     async def main():
-        first = start_redis()
         engine = Scripted("a", "b", "c")
-        async with Cached(engine, RedisStore(first.url, timeout_s=5)) as cached:
+        async with Cached(engine, RedisStore(redis_server.url, timeout_s=5)) as cached:
             while cached.stats.hits == 0:  # until it is written down
                 await cached.agenerate(ASKED)
                 await asyncio.sleep(0.01)
             asked = len(engine.requests)
-            first.close()
+            redis_server.kill()
             other = Request.of("Another?")
             assert not (await cached.agenerate(other)).cached
             assert cached.stats.errors == 1
-            start_redis(port=first.port)
+            redis_server.start()
             cached._answers.shelf._unread_until = cached._answers.shelf._unwritten_until = 0.0  # a second later
             await cached.agenerate(ASKED)
             assert len(engine.requests) == asked + 2
