@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from llmops_sdk import loops
 from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Ended
 from llmops_sdk.costs import Price, PriceTable
-from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted
+from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, response_of
 from llmops_sdk.engines._cache.flights import Flight
 from llmops_sdk.errors import AllEnginesFailed, Attempt, BudgetExceeded, DeadlineExceeded, ServerError
 from llmops_sdk.messages import Chunk, Request, Usage
 from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.routers import Router
+from llmops_sdk.routers import Breaker, Leg, Limit, Router
 from llmops_sdk.testing import FaultServer, Reply
 from llmops_sdk.virtual_time import run_in_virtual_time
 
@@ -428,6 +428,44 @@ def test_a_thousand_equal_questions_at_once_are_one_request(wrap):
         assert sum(result.cost_usd for result in results) == results[0].call.price(
             "scripted", results[0].response.usage
         )
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_engine_that_failed_once_is_not_counted_as_failing_for_each_who_waited(whole):
+    async def main():
+        failing, other = Slow(ServerError("down", status_code=503), 0), Scripted("Yes", name="other")
+        router = Router([Cached(failing), other], strategy="priority", prices=PRICES, retries=1)
+        pipeline = Pipeline("What is it?", router)
+        asks = [pipeline.arun() if whole else text_of(pipeline.astream()) for _ in range(50)]
+        assert {getattr(one, "text", one) for one in await asyncio.gather(*asks)} == {"Yes"}
+        assert failing.begun == 1
+        assert not router.route(ASKED).refused  # its breaker has not opened
+        assert router.ledger.total.failed == 1
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_hit_decides_no_probe_of_a_breaker_and_takes_no_room_of_a_limit(whole):
+    async def main():
+        engine = Slow()
+        cached = Cached(engine)
+        await cached.agenerate(ASKED)
+        engine.error, engine.at = ServerError("down", status_code=503), 0
+        leg = Leg(cached, limits=Limit(requests_per_minute=2))
+        router = Router([leg], retries=0, breaker=Breaker(failures=1, open_s=10), limit_wait_s=0)
+        with pytest.raises(AllEnginesFailed):
+            await router.agenerate(Request.of("Another?"))
+        await asyncio.sleep(11)  # half open
+        for _ in range(5):
+            answer = await (response_of(router.astream(ASKED), "x") if whole else router.agenerate(ASKED))
+            assert answer.cached
+        assert "half open" in str(router.route(ASKED))
+        with pytest.raises(AllEnginesFailed):  # the second that was sent: there is room for it
+            await router.agenerate(Request.of("Another?"))
+        assert engine.begun == 3
 
     run_in_virtual_time(main())
 

@@ -154,6 +154,21 @@ async def test_the_memory_counts_what_it_really_takes():
     assert 0.7 * taken <= store.size_bytes <= 1.5 * taken
 
 
+async def test_many_large_answers_take_no_more_memory_than_they_may():
+    cached = Cached(Scripted(*[f"{number}" * 50_000 for number in range(10, 20)]), MemoryStore(2_000_000))
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            await cached.agenerate(Request.of(f"Question {number}"))
+            cached.engine.requests.clear()
+        await asyncio.sleep(0)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.3 * 2_000_000
+    assert 15 <= cached.stats.entries <= 20
+
+
 # SQLite.
 
 

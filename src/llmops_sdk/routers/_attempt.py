@@ -86,7 +86,7 @@ class Attempt:
         leg, call = self._leg, self._call
         now = call.clock()
         leg.in_flight -= 1
-        cached = response is not None and response.cached
+        cached = response.cached if response is not None else isinstance(error, LlmopsError) and error.shared
         if cached:
             self._nothing_was_sent()
         else:
@@ -123,7 +123,7 @@ class Attempt:
         )
 
     def _nothing_was_sent(self) -> None:
-        """A cache has answered: there is nothing to learn of the engine, and its room is free again."""
+        """A cache has answered, or let it wait for an equal request: nothing to learn, and its room is free again."""
         if self._reservation is not None:
             self._reservation.release()
         if self._first_at is None:

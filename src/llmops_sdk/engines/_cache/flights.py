@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Event
 from llmops_sdk.engines._cache.entries import Kept
-from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded
+from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded, LlmopsError
 from llmops_sdk.messages import Chunk, Request
 
 __all__ = ["Flight", "Reader"]
@@ -200,5 +200,7 @@ def _another(error: BaseException) -> BaseException:
     with contextlib.suppress(Exception):
         again = copy.copy(error)
         again.__cause__ = error.__cause__
+        if isinstance(again, LlmopsError):
+            again.shared = True  # an engine that failed once is not to be counted as failing for each who waited
         return again
     return error

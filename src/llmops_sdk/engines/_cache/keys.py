@@ -51,7 +51,11 @@ def key_of(request: Request, identity: str, tags: Mapping[str, str]) -> str | No
         text = _canonical([_FORMAT, identity, tags, floats, _others(request)])
     except (TypeError, ValueError, RecursionError):
         return None
-    return f"{_FORMAT}:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
+    return f"{_FORMAT}:{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _getter(cls: Any, *unseen: str) -> Callable[[Any], Any]:
@@ -100,13 +104,13 @@ class Identity:
         self._now: tuple[str, tuple[str, ...]] = ("", ())
 
     def now(self) -> tuple[str, tuple[str, ...]]:
-        """The identity as text, and the names of the tags by which its routers choose; a reload changes both."""
+        """The identity, and the names of the tags by which its routers choose; a reload changes both."""
         tables = self._tables
         if tables is None or any(router.legs is not legs for router, legs in tables):
             tags: set[str] = set()
             tables = list(_tables(self._engine))
             text = self._given or json.dumps(self._of(self._engine, tags), sort_keys=True)
-            self._now = (text, tuple(sorted(tags)))
+            self._now = (_digest(text), tuple(sorted(tags)))  # of a thousand engines, the text is long
             self._tables = tables
         return self._now
 
