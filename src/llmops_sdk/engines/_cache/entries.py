@@ -153,15 +153,10 @@ def _chunks(rows: list[Any]) -> list[Chunk]:
     before: dict[str, Any] = dict.fromkeys(_REPEATED)
     chunks = []
     for row in rows:
-        read = {name: readers[name](value) for name, value in row.items()} if type(row) is dict else None
-        if read is None:
-            raise TypeError("a chunk is no object")
-        for name in _REPEATED:
-            if name in read:
-                before[name] = read[name]
-            else:
-                read[name] = before[name]
-        chunks.append(Chunk(**read, cached=True))
+        read = {name: readers[name](value) for name, value in _exactly(dict, row).items()}
+        if not before.keys().isdisjoint(read):
+            before.update((name, read[name]) for name in _REPEATED if name in read)
+        chunks.append(Chunk(**{**before, **read}, cached=True))
     if not chunks:
         raise ValueError("it has no chunks")
     return chunks
@@ -195,6 +190,12 @@ def _exactly(kind: type, value: Any) -> Any:
     return value
 
 
+def _text(value: Any) -> str:  # the most frequent one
+    if type(value) is str:
+        return value
+    raise TypeError(f"{value!r:.40} is no text")
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise TypeError(f"{value!r:.40} is no count")
@@ -215,7 +216,7 @@ def _money(value: Any) -> Decimal:
 
 
 _PLAIN: dict[Any, Callable[[Any], Any]] = {
-    str: functools.partial(_exactly, str),
+    str: _text,
     bool: functools.partial(_exactly, bool),
     int: _count,
     float: _number,
