@@ -64,7 +64,7 @@ class Flight:
             self.error = self.error or ClosedError("the cache was closed while the answer was on its way")
             raise
         finally:
-            self.end(worth=self._worth or self.kept is not None)
+            self.end()
             if self._call is not None:
                 self.request.unbind()  # the record holds it: the cycle would be work for the garbage collector
 
