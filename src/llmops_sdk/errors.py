@@ -93,7 +93,13 @@ def _rebuild(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, A
 
 
 class LlmopsError(Exception):
-    """The root of all errors of this library: `except LlmopsError` catches every one."""
+    """The root of all errors of this library: `except LlmopsError` catches every one.
+
+    Attributes:
+        shared: Whether it is that of an equal request, for which a cache let this one wait: this one was not sent.
+    """
+
+    shared: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls `cls(*args)`, which drops keyword-only arguments; rebuild from the state instead.

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import random
-import shutil
 import signal
 import socket
 import struct
@@ -116,54 +115,6 @@ class VLLMServer:
             if self._watch is not None:
                 self._watch.cancel()
             self.process = self._watch = None
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of our own, in memory only, on a free port; it ends with the tests."""
-    with contextlib.closing(OneRedis(tmp_path_factory.mktemp("redis"))) as server:
-        yield server.url
-
-
-@pytest.fixture
-def start_redis(tmp_path: Path) -> Iterator[Callable[..., OneRedis]]:
-    """Starts further ones, for tests that end theirs."""
-    with contextlib.ExitStack() as stack:
-        yield lambda **options: stack.enter_context(contextlib.closing(OneRedis(tmp_path, **options)))
-
-
-class OneRedis:
-    """A `redis-server` that keeps nothing on disk."""
-
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None:
-            pytest.skip("redis-server is not installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = port or free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        with (folder / "redis.log").open("wb") as log:
-            self._process = subprocess.Popen([program, *settings], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-        self._watch = EndWithMe([self._process.pid])  # also where the tests themselves are killed
-        end = time.monotonic() + 20
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.close()
-                raise RuntimeError(f"redis-server did not start:\n{(folder / 'redis.log').read_text()}")
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as wire:
-            wire.sendall(b"PING\r\n")
-            return wire.recv(7) == b"+PONG\r\n"
-        return False
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._watch.cancel()
 
 
 LLAMA_MATRICES = {"self_attn.q_proj": (64, 64), "self_attn.v_proj": (64, 32), "mlp.down_proj": (128, 64)}

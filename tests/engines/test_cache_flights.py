@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from llmops_sdk import loops
 from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Ended
 from llmops_sdk.costs import Price, PriceTable
-from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted
+from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, response_of
 from llmops_sdk.engines._cache.flights import Flight
 from llmops_sdk.errors import AllEnginesFailed, Attempt, BudgetExceeded, DeadlineExceeded, ServerError
 from llmops_sdk.messages import Chunk, Request, Usage
 from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.routers import Router
+from llmops_sdk.routers import Breaker, Leg, Limit, Router
 from llmops_sdk.testing import FaultServer, Reply
 from llmops_sdk.virtual_time import run_in_virtual_time
 
@@ -339,6 +339,173 @@ def test_whoever_comes_and_goes_everyone_who_stays_has_the_whole_answer(guests):
         assert cached.stats.entries == (cached.stats.misses > cached.stats.not_kept)
 
     run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda engine: engine, lambda engine: Router([Cached(Cached(engine)), Scripted("?")])]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_wherever_two_of_three_are_cancelled_the_third_has_the_answer_and_nothing_stays(whole, wrap):
+    # Step by step of the event loop: no place where one waits may strand another.
+    class Steps(Slow):
+        async def astream(self, request):
+            self.begun += 1
+            self.under_way += 1
+            try:
+                for word in WORDS[:3]:
+                    await asyncio.sleep(0)
+                    yield Chunk(text=word)
+                yield Chunk(finish_reason="stop")
+            finally:
+                try:
+                    await asyncio.sleep(0)  # what closes a connection waits, too
+                finally:
+                    self.under_way -= 1
+
+    async def main(steps, leaving):
+        engine = Steps()
+        cached = Cached(wrap(engine), Later())
+
+        def ask():
+            return asyncio.ensure_future(cached.agenerate(ASKED) if whole else text_of(cached.astream(ASKED)))
+
+        tasks = [ask() for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        done = all(task.done() for task in tasks)
+        for number in leaving:
+            tasks[number].cancel()
+        async with asyncio.timeout(100):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        texts = [getattr(one, "text", one) for one in outcomes]
+        assert {text for number, text in enumerate(texts) if number not in leaving} <= {"0 1 2 "}
+        assert all(text == "0 1 2 " or isinstance(text, asyncio.CancelledError) for text in texts)
+        for _ in range(20):  # until it is written down
+            await asyncio.sleep(0)
+        assert engine.under_way == 0
+        assert not cached._flights
+        assert len(asyncio.all_tasks()) == 1
+        assert (await ask()) is not None
+        assert engine.begun <= 2
+        return done
+
+    for leaving in ((0, 1), (1, 2), (0, 1, 2)):
+        steps = 0
+        while not run_in_virtual_time(main(steps, leaving)):
+            steps += 1
+        assert steps > 5
+
+
+class Later:
+    """A store that lets others go first."""
+
+    def __init__(self):
+        self.held = {}
+
+    async def get(self, key):
+        await asyncio.sleep(0)
+        return self.held.get(key)
+
+    async def put(self, key, value, ttl_s):
+        await asyncio.sleep(0)
+        self.held[key] = value
+
+    async def forget(self, key):
+        self.held.pop(key, None)
+
+    async def clear(self):
+        self.held.clear()
+
+
+@pytest.mark.parametrize("wrap", [lambda engine: engine, lambda engine: Router([engine])])
+def test_a_thousand_equal_questions_at_once_are_one_request(wrap):
+    async def main():
+        engine = Slow()
+        pipeline = Pipeline("What is it?", Cached(wrap(engine)), prices=PRICES)
+        results = await asyncio.gather(*(pipeline.arun() for _ in range(1000)))
+        assert {result.text for result in results} == {"".join(WORDS)}
+        assert engine.begun == 1
+        assert sum(result.cost_usd for result in results) == results[0].call.price(
+            "scripted", results[0].response.usage
+        )
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_engine_that_failed_once_is_not_counted_as_failing_for_each_who_waited(whole):
+    async def main():
+        failing, other = Slow(ServerError("down", status_code=503), 0), Scripted("Yes", name="other")
+        router = Router([Cached(failing), other], strategy="priority", prices=PRICES, retries=1)
+        pipeline = Pipeline("What is it?", router)
+        asks = [pipeline.arun() if whole else text_of(pipeline.astream()) for _ in range(50)]
+        assert {getattr(one, "text", one) for one in await asyncio.gather(*asks)} == {"Yes"}
+        assert failing.begun == 1
+        assert not router.route(ASKED).refused  # its breaker has not opened
+        assert router.ledger.total.failed == 1
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_hit_decides_no_probe_of_a_breaker_and_takes_no_room_of_a_limit(whole):
+    async def main():
+        engine = Slow()
+        cached = Cached(engine)
+        await cached.agenerate(ASKED)
+        engine.error, engine.at = ServerError("down", status_code=503), 0
+        leg = Leg(cached, limits=Limit(requests_per_minute=2))
+        router = Router([leg], retries=0, breaker=Breaker(failures=1, open_s=10), limit_wait_s=0)
+        with pytest.raises(AllEnginesFailed):
+            await router.agenerate(Request.of("Another?"))
+        await asyncio.sleep(11)  # half open
+        for _ in range(5):
+            answer = await (response_of(router.astream(ASKED), "x") if whole else router.agenerate(ASKED))
+            assert answer.cached
+        assert "half open" in str(router.route(ASKED))
+        with pytest.raises(AllEnginesFailed):  # the second that was sent: there is room for it
+            await router.agenerate(Request.of("Another?"))
+        assert engine.begun == 3
+
+    run_in_virtual_time(main())
+
+
+def test_a_hedge_that_loses_against_a_hit_stops_its_request():
+    async def main():
+        slow, quick = Slow(), Scripted("Hit", name="quick")
+        hit = Cached(quick)
+        await hit.agenerate(ASKED)
+        router = Router([Cached(slow), hit], strategy="priority", hedge=0.5)
+        assert (await router.agenerate(ASKED)).text == "Hit"
+        await asyncio.sleep(0)
+        assert (slow.begun, slow.under_way) == (1, 0)
+        assert router.ledger.cost_usd in (0, None)
+
+    run_in_virtual_time(main())
+
+
+def test_what_is_cleared_on_another_loop_while_it_is_written_down_does_not_stay():
+    entered, cleared = threading.Event(), threading.Event()
+
+    class Slowly(Later):
+        async def put(self, key, value, ttl_s):
+            entered.set()
+            await asyncio.to_thread(cleared.wait, 10)
+            self.held[key] = value
+
+    cached = Cached(Scripted("a"), Slowly())
+
+    async def ask():
+        await cached.agenerate(ASKED)
+        await asyncio.gather(*(flight.task for flight in cached._flights.values()))
+
+    thread = threading.Thread(target=asyncio.run, args=(ask(),))
+    thread.start()
+    assert entered.wait(10)
+    asyncio.run(cached.clear())
+    cleared.set()
+    thread.join()
+    assert cached.store.held == {}
 
 
 async def test_nothing_is_left_behind_by_flights():

@@ -20,7 +20,7 @@ from llmops_sdk.messages import (
     TextPart,
     ToolCall,
 )
-from llmops_sdk.routers import Leg, Router
+from llmops_sdk.routers import Cascade, Latency, Leg, Router
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 OTHER = {
@@ -36,6 +36,7 @@ OTHER = {
     "response_schema": {"type": "object"},
     "logprobs": 3,
     "adapter": "polite",
+    "continues": True,
     "extra": {"top_k": 5},
 }
 """For each field of a request that an engine sees, a value that is not its default."""
@@ -201,7 +202,6 @@ def test_how_an_engine_is_reached_is_no_part_of_what_it_is():
     other = Engine.open(
         URL, model="a", api_key=key, name="second", connect_timeout_s=1.0, headers={"Authorization": key}
     )
-    assert key not in same(other)
     assert same(other) == same(Engine.open(URL, model="a", headers={}))
 
 
@@ -224,6 +224,32 @@ def test_the_tags_by_which_a_router_chooses_take_part():
     assert Identity(router, "own").now()[1] == ("region", "size")
     inner = Router([Cached(router), Scripted("c")])
     assert Identity(inner, "own").now()[1] == ("region", "size")
+
+
+def test_routers_that_judge_answers_otherwise_have_different_identities():
+    two = [Scripted("a"), Scripted("b")]
+    judged = [
+        Router(two, strategy=strategy)
+        for strategy in (
+            "cascade",
+            {"name": "cascade", "min_logprob": -0.5},
+            {"name": "cascade", "min_logprob": -1.0},
+            Cascade(min_logprob=-1.0),
+        )
+    ]
+    assert len({same(router) for router in judged}) == 4
+    assert same(judged[3], "one") != same(judged[3], "two")
+    assert same(Router(two, strategy=Latency()), "one") == same(Router(two, strategy=Latency()), "two")
+
+
+def test_a_router_that_judges_otherwise_after_a_reload_is_another_one():
+    engines = [Scripted("a"), Scripted("b")]
+    router = Router(engines, strategy="cascade")
+    identity = Identity(Router([router, Scripted("c")]), "own")
+    before = identity.now()
+    assert identity.now() is before
+    router.reload(Router(engines, strategy={"name": "cascade", "min_logprob": -1.0}))
+    assert identity.now() != before
 
 
 def test_a_reloaded_router_is_another_one():

@@ -141,6 +141,30 @@ async def test_a_vector_without_direction_is_no_vector():
     assert engine.stats.errors == 2
 
 
+@pytest.mark.parametrize("text", ["", " "])
+async def test_an_empty_text_has_no_neighbours(text):
+    class Same(Embedder):
+        async def aembed(self, texts):
+            self.asked += texts
+            return [[1.0, 0.0]] if texts[0].strip() else [[0.0, 0.0]]
+
+    engine = cached(Same())
+    for asked in ("at 0", text):
+        assert await ask(engine, asked) == f"answer to {asked}"
+
+
+async def test_vectors_of_another_length_are_no_neighbours():
+    class Growing(Embedder):
+        async def aembed(self, texts):
+            self.asked += texts
+            return [[1.0] * (1 + len(self.asked))]
+
+    engine = cached(Growing())
+    for asked in ("one", "two", "three"):
+        assert await ask(engine, asked) == f"answer to {asked}"
+    assert engine.stats.errors == 0
+
+
 async def test_only_what_was_kept_is_remembered_and_what_has_gone_is_forgotten():
     engine = Cached(
         Scripted(ServerError("down"), "second", "third", "fourth"),

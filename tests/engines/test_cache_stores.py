@@ -1,6 +1,7 @@
 """Where answers are kept: bounds, several threads and processes, damage, a Redis that is away."""
 
 import asyncio
+import contextlib
 import os
 import pickle
 import shutil
@@ -156,6 +157,21 @@ async def test_the_memory_counts_what_it_really_takes():
     assert 0.7 * taken <= store.size_bytes <= 1.5 * taken
 
 
+async def test_many_large_answers_take_no_more_memory_than_they_may():
+    cached = Cached(Scripted(*[f"{number}" * 50_000 for number in range(10, 20)]), MemoryStore(2_000_000))
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            await cached.agenerate(Request.of(f"Question {number}"))
+            cached.engine.requests.clear()
+        await asyncio.sleep(0)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.3 * 2_000_000
+    assert 15 <= cached.stats.entries <= 20
+
+
 # SQLite.
 
 
@@ -309,6 +325,42 @@ async def test_another_process_that_holds_the_file_for_long_breaks_no_call(tmp_p
         holder.close()
 
 
+async def test_a_disk_that_is_full_breaks_no_call_and_loses_nothing(tmp_path):
+    path = tmp_path / "answers.db"
+    engine = Scripted("a" * 3000)
+    async with Cached(engine, SQLiteStore(path)) as cached:
+        await cached.agenerate(ASKED)
+        await _landed(cached)
+        pages = cached.store._db.execute("PRAGMA page_count").fetchone()[0]
+        cached.store._db.execute(f"PRAGMA max_page_count = {pages + 1}")  # what SQLite says of a full disk, too
+        for number in range(5):
+            assert (await cached.agenerate(Request.of(f"And {number}?"))).text == "a" * 3000
+        await _landed(cached)
+        assert cached.stats.errors == 1
+        assert (await cached.agenerate(ASKED)).cached
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def _landed(cached):
+    """What is on its way has been written down, and nobody can join it any more."""
+    await asyncio.gather(*(flight.task for flight in cached._flights.values()))
+    await asyncio.sleep(0)
+
+
+async def test_a_log_that_was_left_behind_is_read(tmp_path):
+    path, copy = tmp_path / "answers.db", tmp_path / "copy.db"
+    store = SQLiteStore(path)
+    await store.put("1:a", b"one", None)
+    for end in ("", "-wal"):  # as a process leaves them that is killed
+        shutil.copy(f"{path}{end}", f"{copy}{end}")
+    assert (tmp_path / "copy.db-wal").stat().st_size > 0
+    other = SQLiteStore(copy)
+    assert await other.get("1:a") == b"one"
+    await other.aclose()
+    await store.aclose()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_opens_the_file_anew(tmp_path):
     store = SQLiteStore(tmp_path / "answers.db", timeout_s=30)
@@ -352,6 +404,33 @@ async def test_redis_lets_answers_expire_and_only_ours_are_cleared(redis_url):
             pickle.dumps(own)
 
 
+async def test_what_another_program_keeps_under_a_key_is_no_answer_and_gives_way(redis_url):
+    store = RedisStore(redis_url, prefix="odd:", timeout_s=5)
+    engine = Scripted("a")
+    with redis.Redis.from_url(redis_url) as client:
+        async with Cached(engine, store) as cached:
+            key = "odd:" + cached._answers.key(ASKED)
+            client.rpush(key, "theirs")
+            assert not (await cached.agenerate(ASKED)).cached
+            await _landed(cached)
+            assert (await cached.agenerate(ASKED)).cached
+            assert cached.stats.errors == 0
+            await _landed(cached)
+            assert client.unlink(key) == 1  # as Redis does when it is short of memory
+            assert not (await cached.agenerate(ASKED)).cached
+            await _landed(cached)
+            client.unlink(key)
+
+
+@pytest.mark.parametrize("ttl_s", [1e-9, 1e300])
+async def test_any_time_will_do_for_redis(redis_url, ttl_s):
+    store = RedisStore(redis_url, timeout_s=5)
+    await store.put("1:t", b"x", ttl_s)
+    assert await store.get("1:t") in ((b"x",) if ttl_s > 1 else (b"x", None))
+    await store.forget("1:t")
+    await store.aclose()
+
+
 async def test_a_redis_that_is_away_breaks_no_call(caplog):
     async with Cached(Scripted("a"), RedisStore("redis://:word@127.0.0.1:9/0")) as cached:
         for _ in range(3):
@@ -373,21 +452,20 @@ async def test_a_redis_that_hangs_holds_no_call_up_for_longer_than_it_may():
             assert cached.stats.errors >= 1
 
 
-def test_a_redis_that_comes_back_is_used_again(start_redis):
+def test_a_redis_that_comes_back_is_used_again(redis_server):
     async def main():
-        first = start_redis()
         engine = Scripted("a", "b", "c")
-        async with Cached(engine, RedisStore(first.url, timeout_s=5)) as cached:
+        async with Cached(engine, RedisStore(redis_server.url, timeout_s=5)) as cached:
             while cached.stats.hits == 0:  # until it is written down
                 await cached.agenerate(ASKED)
                 await asyncio.sleep(0.01)
             asked = len(engine.requests)
-            first.close()
+            redis_server.kill()
             other = Request.of("Another?")
             assert not (await cached.agenerate(other)).cached
             assert cached.stats.errors == 1
-            start_redis(port=first.port)
-            cached._shelf._rests_until = 0.0  # a second later
+            redis_server.start()
+            cached._answers.shelf._unread_until = cached._answers.shelf._unwritten_until = 0.0  # a second later
             await cached.agenerate(ASKED)
             assert len(engine.requests) == asked + 2
             assert cached.stats.errors == 1

@@ -2,18 +2,34 @@
 
 import asyncio
 import dataclasses
+import json
+import math
 import pickle
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmops_sdk import Pipeline
 from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call
 from llmops_sdk.costs import Price, PriceTable
 from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, Semantic, response_of
+from llmops_sdk.engines._cache.entries import Entry, from_bytes, settled, to_bytes, worth_keeping
 from llmops_sdk.errors import CacheError, ClosedError, ConfigurationError, ContentFilteredError, StreamInterrupted
 from llmops_sdk.guards import guard
-from llmops_sdk.messages import Choice, Chunk, Message, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import (
+    Choice,
+    Chunk,
+    Message,
+    RateLimit,
+    Request,
+    Response,
+    StreamRestarted,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.routers import Latency, Leg, Router
@@ -410,7 +426,11 @@ def test_a_store_that_fails_breaks_no_call_and_is_left_alone_for_a_while(caplog)
 @pytest.mark.parametrize(
     "kept",
     [b"", b"\xff", b"{}", b"[1,2]", b"[1,1.0,[{}],4]", b'[1,0,[{"text":5}]]', b'[1,0,[{"x":5}]]', b"[1,0,[5]]",
-     b'[1,0,[{"finish_reason":"bored"}]]', b'[1,0,[{"cost_usd":"much"}]]', b'[1,"x",[]]', b"[" * 100_000],
+     b'[1,0,[{"finish_reason":"bored"}]]', b'[1,0,[{"cost_usd":"much"}]]', b'[1,"x",[]]', b"[" * 100_000, b"[1,0,[]]",
+     b'[1,0,[{"index":[]}]]', b'[1,0,[{"index":-1}]]', b'[1,0,[{"usage":{"input_tokens":"x"}}]]', b'[1,0,{"text":"a"}]',
+     b'[1,0,[{"cost_usd":"NaN"}]]', b'[1,0,[{"token_ids":"ab"}]]', b'[1,0,[{"model":5}]]', b'[1,0,[{"cached":false}]]',
+     b'[1,0,[{"tool_calls":[{"id":1,"name":"x","arguments":"{}"}]}]]', b'[1,0,[{"logprobs":[{"token":"a"}]}]]',
+     b'[1,NaN,[{"text":"a"}]]', b"[1,1" + b"0" * 400 + b',[{"text":"a"}]]', b'[1,0,[{"rate_limit":{}}]]'],
 )  # fmt: skip
 def test_garbage_in_a_store_is_no_answer(kept, caplog):
     async def main():
@@ -425,6 +445,189 @@ def test_garbage_in_a_store_is_no_answer(kept, caplog):
         assert cached.stats.errors == 1
         await asyncio.sleep(1)
         assert (await cached.agenerate(ASKED)).cached
+
+    run_in_virtual_time(main())
+
+
+FULL = Chunk(
+    text="a\ud800",
+    index=1,
+    tool_calls=(ToolCall(id="1", name="look", arguments="{}"),),
+    finish_reason="length",
+    usage=Usage(
+        **{
+            one.name: {
+                "bool": True,
+                "int": 3,
+                "str | None": "flex",
+                "Decimal | None": Decimal("0.5"),
+                "tuple[str, ...]": ("search",),
+            }[one.type]
+            for one in dataclasses.fields(Usage)
+        }
+    ),
+    model="m",
+    engine="e",
+    id="r-1",
+    reasoning="hm",
+    logprobs=(TokenLogprob(token="a", logprob=-math.inf, top=(("a", -1.0), ("b", -2.5))),),
+    token_ids=(5, 6),
+    cost_usd=Decimal("0.10"),
+    cached=True,
+    rate_limit=RateLimit(remaining_requests=0, reset_requests_s=60.0),
+)
+
+
+def test_every_field_of_a_chunk_is_kept_but_what_holds_for_the_moment():
+    assert [one.name for one in dataclasses.fields(Chunk) if getattr(FULL, one.name) == one.default] == []
+    assert [one.name for one in dataclasses.fields(Usage) if getattr(FULL.usage, one.name) == one.default] == []
+    (back,) = from_bytes(to_bytes(Entry(1.0, [FULL]))).chunks
+    assert back == dataclasses.replace(FULL, rate_limit=None)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.randoms(use_true_random=False), ODD)
+def test_whatever_stands_in_a_place_of_a_kept_answer_is_no_answer_or_a_good_one(dice, odd):
+    kept = json.loads(to_bytes(Entry(1.0, [Chunk(text="Hi", model="m"), FULL])))
+    node, place = kept, 2
+    while isinstance(node[place], list | dict) and node[place] and dice.random() < 0.8:
+        node = node[place]
+        place = dice.choice(list(node) if isinstance(node, dict) else range(len(node)))
+    node[place] = odd
+    try:
+        entry = from_bytes(json.dumps(kept).encode())
+    except ValueError:
+        return
+    response = entry.response("e")
+    assert response.usage is None or response.usage.total_tokens + response.usage.cached_input_tokens >= 0
+    assert all(choice.text + (choice.reasoning or "") is not None for choice in response.choices)
+    assert [call.arguments + call.name + call.id for choice in response.choices for call in choice.tool_calls] != [5]
+    assert (response.cost_usd or 0) + Decimal(1) < 10
+    to_bytes(entry)
+
+
+CHUNKS = st.lists(
+    st.builds(
+        Chunk, text=st.text(max_size=3), index=st.integers(0, 1), finish_reason=st.sampled_from([None, "stop", "error"])
+    )
+    | st.builds(StreamRestarted, index=st.integers(0, 1), withdrawn=st.just("?"), text=st.text(max_size=3)),
+    max_size=8,
+)
+
+
+@given(CHUNKS)
+def test_what_is_kept_of_a_stream_is_what_it_said_in_the_end(chunks):
+    kept = settled(chunks)
+    assert Entry(0.0, kept).response("e").choices == Entry(0.0, chunks).response("e").choices
+    assert all(type(chunk) is Chunk for chunk in kept)
+    choices = Entry(0.0, chunks).response("e").choices
+    assert worth_keeping(chunks) == (bool(chunks) and {one.finish_reason for one in choices} == {"stop"})
+
+
+@STORES
+def test_what_a_router_has_taken_back_is_not_replayed(make_store):
+    async def main():
+        first = Scripted(["It is a ", StreamInterrupted("gone")], name="first")
+        router = Router([first, Scripted(["That is ", "a house."])], strategy="priority", on_stream_break="restart")
+        cached = Cached(router, make_store())
+        chunks = await read(cached.astream(ASKED))
+        assert any(isinstance(chunk, StreamRestarted) for chunk in chunks)
+        await asyncio.sleep(1)
+        again = await read(cached.astream(ASKED))
+        assert [chunk.text for chunk in again if chunk.text] == ["That is ", "a house."]
+        assert all(type(chunk) is Chunk and chunk.cached for chunk in again)
+        whole = await cached.agenerate(ASKED)
+        assert (whole.text, whole.cached, whole.engine) == ("That is a house.", True, "scripted")
+        assert len(first.requests) == 1
+
+    run_in_virtual_time(main())
+
+
+def test_a_limit_of_the_provider_that_held_when_an_answer_was_made_does_not_hold_for_its_hits():
+    async def main():
+        spent = Response(choices=(Choice(text="a", finish_reason="stop"),), rate_limit=FULL.rate_limit)
+        cached = Cached(Scripted(spent), Waiting())
+        assert (await cached.agenerate(ASKED)).rate_limit == FULL.rate_limit
+        await asyncio.sleep(1)
+        again = await cached.agenerate(ASKED)
+        assert (again.cached, again.rate_limit) == (True, None)
+
+    run_in_virtual_time(main())
+
+
+def test_a_store_that_fails_at_hand_breaks_no_call(caplog):
+    class AtHand(Broken):
+        clear = Broken.forget
+
+        def at_hand(self, key):
+            self.asked += 1
+            raise OSError("away")
+
+    async def main():
+        store = AtHand()
+        cached = Cached(Scripted("a"), store)
+        for _ in range(3):
+            assert (await cached.agenerate(ASKED)).text == "a"
+            assert (await read(cached.astream(ASKED)))[0].text == "a"
+        assert store.asked == 1
+
+    run_in_virtual_time(main())
+
+
+def test_a_store_that_cannot_be_written_is_read_all_the_same(caplog):
+    class Full(Waiting):
+        full = False
+
+        async def put(self, key, value, ttl_s):
+            if self.full:
+                raise OSError("no space left")
+            await super().put(key, value, ttl_s)
+
+    async def main():
+        store = Full()
+        cached = Cached(Scripted("a"), store)
+        await cached.agenerate(ASKED)
+        await asyncio.sleep(1)
+        store.full = True
+        for turn in range(3):
+            await cached.agenerate(Request.of(f"And {turn}?"))
+            assert (await cached.agenerate(ASKED)).cached
+        assert (cached.stats.errors, cached.stats.not_kept) == (1, 3)
+
+    run_in_virtual_time(main())
+
+
+def test_an_answer_that_cannot_be_written_down_is_given_and_the_store_goes_on(caplog):
+    async def main():
+        odd = Response(choices=(Choice(text="a", finish_reason="stop", token_ids=(object(),)),))
+        cached = Cached(Scripted(odd, "b"))
+        assert (await cached.agenerate(ASKED)).choices == odd.choices
+        assert [(await cached.agenerate(Request.of("And?"))).cached for _ in range(2)] == [False, True]
+        assert cached.stats.not_kept == 1
+
+    run_in_virtual_time(main())
+
+
+def test_what_was_thrown_away_is_not_remembered():
+    async def main():
+        cached = Cached(Scripted("a"), Waiting())
+        shelf = cached._answers.shelf
+        await cached.agenerate(ASKED)
+        await asyncio.sleep(1)
+        for throw_away in (cached.clear, lambda: cached.forget(ASKED)):
+            held = dict(cached.store.held)
+            (key,) = held
+            first, second = [await shelf.get(key, None) for _ in range(2)]
+            assert first is second
+            await throw_away()
+            cached.store.held.update(held)
+            assert await shelf.get(key, None) is not first
 
     run_in_virtual_time(main())
 

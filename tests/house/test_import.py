@@ -49,6 +49,12 @@ def test_no_public_name_loads_a_third_party_module():
     assert third_party(effects_of("from llmops_sdk import *")["modules"]) == set()
 
 
+def test_an_engine_loads_no_cache():
+    loaded = effects_of("from llmops_sdk.engines import Engine, Scripted")["modules"]
+    assert "llmops_sdk.engines._engine" in loaded
+    assert [name for name in loaded if "_cache" in name] == []
+
+
 def test_the_watch_sees_a_file_a_socket_a_thread_and_a_third_party_module():
     effects = effects_of(
         "import os, socket, time, _thread, pluggy; open(os.devnull); socket.socket(); "

@@ -24,6 +24,8 @@ __all__ = ["RedisStore"]
 
 _T = TypeVar("_T")
 _BATCH = 500
+_LONGEST_MS = 2**60
+"""Redis adds the time of day, and refuses what is over 2**63 then."""
 
 
 class RedisStore:
@@ -69,12 +71,12 @@ class RedisStore:
 
     async def get(self, key: str, /) -> bytes | None:
         """See `Store.get`."""
-        value: bytes | str | None = await self._work(lambda: self._client.get(self._prefix + key))
+        value: bytes | str | None = await self._work(lambda: self._text(self._prefix + key))
         return value.encode() if isinstance(value, str) else value  # a client that decodes
 
     async def put(self, key: str, value: bytes, ttl_s: float | None, /) -> None:
         """See `Store.put`."""
-        expires_ms = None if ttl_s is None else max(int(ttl_s * 1000), 1)
+        expires_ms = None if ttl_s is None else int(min(max(ttl_s * 1000, 1), _LONGEST_MS))
         await self._work(lambda: self._client.set(self._prefix + key, value, px=expires_ms))
 
     async def forget(self, key: str, /) -> None:
@@ -100,6 +102,15 @@ class RedisStore:
         """Close the connections; they are made again if the store is used again."""
         if self._own:
             await self._work(self._client.close)
+
+    def _text(self, key: str) -> bytes | str | None:
+        try:
+            value: bytes | str | None = self._client.get(key)
+        except redis.ResponseError as exc:
+            if str(exc).startswith("WRONGTYPE"):  # somebody else's value: no answer, and the next one takes its place
+                return None
+            raise
+        return value
 
     async def _work(self, work: Callable[[], _T]) -> _T:
         try:

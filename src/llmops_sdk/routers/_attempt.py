@@ -93,7 +93,7 @@ class Attempt:
         leg, call = self._leg, self._call
         now = call.clock()
         leg.in_flight -= 1
-        cached = response is not None and response.cached
+        cached = response.cached if response is not None else isinstance(error, LlmopsError) and error.shared
         unsent = cached or (isinstance(error, BudgetExceeded) and not leg.routes)
         if unsent:
             self._nothing_was_sent()
@@ -169,7 +169,7 @@ class Attempt:
         return task is None or task.cancelling() > (self._cancelling if task is self._task else 0)
 
     def _nothing_was_sent(self) -> None:
-        """A cache has answered, or had no money to ask: nothing is learnt of the engine; its room is free again."""
+        """A cache has answered, let it wait for an equal request, or had no money to ask: nothing is learnt of it."""
         if self._reservation is not None:
             self._reservation.release()
         if self._first_at is None:

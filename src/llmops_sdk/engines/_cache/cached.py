@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import threading
-import uuid
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
 from llmops_sdk.costs import hold_budget
-from llmops_sdk.engines._cache.entries import Entry, joined, now_s, worth_keeping
-from llmops_sdk.engines._cache.flights import Flight, Kept, Reader
-from llmops_sdk.engines._cache.keys import Identity, key_of
+from llmops_sdk.engines._cache.answers import Answers
+from llmops_sdk.engines._cache.entries import Entry, Kept, now_s, settled, worth_keeping
+from llmops_sdk.engines._cache.flights import Flight, Reader
 from llmops_sdk.engines._cache.memory import MemoryStore
-from llmops_sdk.engines._cache.semantic import Asked, Index, Semantic, last_text, without_last_text
-from llmops_sdk.engines._cache.stats import CacheStats
+from llmops_sdk.engines._cache.semantic import Semantic
+from llmops_sdk.engines._cache.stats import CacheStats, Counts
 from llmops_sdk.engines._cache.stores import Shelf, Store
 from llmops_sdk.engines._engine import Engine, chunks_of, response_of
-from llmops_sdk.errors import ClosedError, ConfigurationError
+from llmops_sdk.errors import CacheError, ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 
@@ -99,38 +96,28 @@ class Cached(Engine):
         self.provider = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))  # type: ignore[misc]  # that of the one within
         self.routes = bool(getattr(engine, "routes", False))
-        self._shelf = Shelf(MemoryStore() if store is None else store, ttl_s)
-        self._index = None if semantic is None else Index(semantic)
-        self._semantic = semantic
-        self._only_deterministic = only_deterministic
-        self._per = tuple(per)
-        self._identity = Identity(engine, uuid.uuid4().hex, identity)
+        self._answers = Answers(
+            engine,
+            Shelf(MemoryStore() if store is None else store, ttl_s),
+            semantic,
+            only_deterministic=only_deterministic,
+            per=per,
+            identity=identity,
+        )
         self._flights: dict[_Place, Flight] = {}
         self._cleared = 0
         self._closed = False
-        self._counts: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._counts = Counts()
 
     @property
     def store(self) -> Store:
         """Where answers are kept."""
-        return self._shelf.store
+        return self._answers.shelf.store
 
     @property
     def stats(self) -> CacheStats:
         """What it has done so far."""
-        counts, store = self._counts, self._shelf.store
-        return CacheStats(
-            hits=counts["exact"],
-            semantic=counts["semantic"],
-            shared=counts["shared"],
-            misses=counts["misses"],
-            not_kept=counts["not_kept"],
-            passed=counts["passed"],
-            errors=self._shelf.errors + (0 if self._index is None else self._index.errors),
-            entries=getattr(store, "entries", None),
-            bytes=getattr(store, "size_bytes", None),
-        )
+        return self._counts.stats(self.store, self._answers.errors)
 
     @property
     def concurrency(self) -> int:
@@ -151,23 +138,33 @@ class Cached(Engine):
     async def agenerate(self, request: Request, /) -> Response:
         """The answer from the store, or else from the engine; raises what the engine raises."""
         key = self._key(request)
-        entry = self._at_hand(key, request)
+        if key is None:
+            with self._held(request.call, request, holder=object()):
+                response: Response = await self.engine.agenerate(request)
+            return response
+        entry = self._at_hand(key, request.call)
         if entry is not None:
-            return joined(entry.chunks).response(self.name)
-        async with contextlib.aclosing(self._answer(key, request, whole=True)) as chunks:
+            return entry.response(self.name)
+        async with contextlib.aclosing(self._flown(key, request, whole=True)) as chunks:
             return await response_of(chunks, self.name)
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """The chunks of the answer from the store, or else from the engine; raises what the engine raises."""
         key = self._key(request)
-        entry = self._at_hand(key, request)
+        entry = None if key is None else self._at_hand(key, request.call)
         if entry is not None:
             for chunk in entry.chunks:
                 yield chunk
             return
-        async with contextlib.aclosing(self._answer(key, request, whole=False)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        held: contextlib.AbstractContextManager[None]
+        if key is not None:
+            chunks, held = self._flown(key, request, whole=False), contextlib.nullcontext()
+        else:
+            chunks, held = self.engine.astream(request), self._held(request.call, request, holder=object())
+        with held:
+            async with _closing(chunks):
+                async for chunk in chunks:
+                    yield chunk
 
     async def aembed(self, texts: Sequence[str], /) -> list[list[float]]:
         """Asks the engine each time."""
@@ -188,18 +185,14 @@ class Cached(Engine):
             CacheError: The store cannot be reached, or is damaged.
         """
         await self._keep_nothing_on_its_way()
-        key = self._key(Request.of(request), tags)
+        key = self._answers.key(Request.of(request), tags)
         if key is not None:
-            await self._shelf.forget(key)
-            if self._index is not None:
-                self._index.drop(key)
+            await self._answers.forget(key)
 
     async def clear(self) -> None:
         """Throw away all that is in the store, whoever put it there; raises as `forget` does."""
         await self._keep_nothing_on_its_way()
-        if self._index is not None:
-            self._index.clear()
-        await self._shelf.clear()
+        await self._answers.clear()
 
     async def _keep_nothing_on_its_way(self) -> None:
         self._cleared += 1
@@ -220,31 +213,29 @@ class Cached(Engine):
                 flight.cancel()
             ending.append(flight.task)
         await _until(ending)
-        embedder = None if self._semantic is None else self._semantic.embedder
-        for one in (self.engine, self._shelf, embedder):
+        for one in (self.engine, self._answers):
             close = getattr(one, "aclose", None)
             if close is not None:
                 await close()
 
     # The flow.
 
-    def _at_hand(self, key: str | None, request: Request) -> Entry | None:
-        """What the store has without waiting: nearly all that a hit in memory does."""
+    def _key(self, request: Request) -> str | None:
         if self._closed:
             raise ClosedError(f"the cache {self.name!r} was closed")
-        entry = None if key is None else self._shelf.at_hand(key, request.call)
-        if entry is not None:
-            self._hit(Kept(entry), request.call)
-        return entry
-
-    async def _answer(self, key: str | None, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
+        key = self._answers.key(request)
         if key is None:
-            self._count("passed")
-            with self._held(request.call, request, holder=object()):
-                async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-            return
+            self._counts.add("passed")
+        return key
+
+    def _at_hand(self, key: str, call: Call | None) -> Entry | None:
+        kept = self._answers.at_hand(key, call)
+        if kept is None:
+            return None
+        self._hit(kept, call)
+        return kept.entry
+
+    async def _flown(self, key: str, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
         while True:
             flight = self._flight(key, request, whole=whole)
             reader = flight.board(request.call)
@@ -276,35 +267,27 @@ class Cached(Engine):
 
     async def _fetch(self, flight: Flight, place: _Place, *, whole: bool) -> None:
         """The work of a flight: look, ask, keep."""
-        key = place.key
         request = flight.request
-        call = request.call
-        entry = None if self._shelf.at_once else await self._shelf.get(key, call)
-        if entry is not None:
-            flight.answer(Kept(entry))
+        kept, asked = await self._answers.find(place.key, request)
+        if kept is not None:
+            flight.answer(kept)
             return
-        asked = None if self._index is None else await self._vector(self._index, request)
-        if self._index is not None and asked is not None:
-            kept = await self._near(self._index, asked, call)
-            if kept is not None:
-                flight.answer(kept)
-                return
-        self._count("misses")
+        self._counts.add("misses")
         try:
             with self._held(flight.paying, request, holder=flight):
-                async with contextlib.aclosing(_asked(self.engine, request, whole=whole)) as chunks:
-                    async for chunk in chunks:
-                        await flight.add(chunk)
+                await self._ask(flight, whole=whole)
             keep = place.cleared == self._cleared and worth_keeping(flight.chunks)
         except BaseException:
-            self._count("not_kept")
+            self._counts.add("not_kept")
             raise
-        made_at = now_s(call)
+        entry = Entry(now_s(request.call), settled(flight.chunks))
+        call = request.call
         flight.end(worth=keep)  # nobody waits for the store
-        if not keep or not await self._shelf.put(key, Entry(made_at, tuple(flight.chunks)), call):
-            self._count("not_kept")
-        elif self._index is not None and asked is not None:
-            self._index.add(key, asked)
+        if not keep or not await self._answers.keep(place.key, entry, asked, call):
+            self._counts.add("not_kept")
+        elif place.cleared != self._cleared:  # on another loop, while it was being written down
+            with contextlib.suppress(CacheError):  # whoever has cleared it was told
+                await self._answers.forget(place.key)
 
     @contextlib.contextmanager
     def _held(self, call: Call | None, request: Request, *, holder: object) -> Iterator[None]:
@@ -324,35 +307,18 @@ class Cached(Engine):
         finally:
             call.let_go(holder)
 
-    async def _vector(self, index: Index, request: Request) -> Asked | None:
-        text = last_text(request)
-        group = None if text is None else self._key(without_last_text(request))
-        vector = None if text is None or group is None else await index.vector(text)
-        return None if group is None or vector is None else Asked(group, vector)
-
-    async def _near(self, index: Index, asked: Asked, call: Call | None) -> Kept | None:
-        near = await index.nearest(asked)
-        if near is None:
-            return None
-        entry = await self._shelf.get(near.key, call)
-        if entry is None:
-            index.drop(near.key)
-            return None
-        return Kept(entry, "semantic", near.similarity)
-
-    def _key(self, request: Request, tags: Mapping[str, Any] | None = None) -> str | None:
-        if self._only_deterministic and request.temperature != 0 and request.seed is None:
-            return None
-        identity, names = self._identity.now()
-        if self._per:
-            names = (*names, *self._per)
-        if not names:
-            return key_of(request, identity, {})
-        given = tags if tags is not None else request.call.tags if request.call is not None else {}
-        return key_of(request, identity, {name: repr(given.get(name)) for name in names})
+    async def _ask(self, flight: Flight, *, whole: bool) -> None:
+        if whole:
+            for chunk in chunks_of(await self.engine.agenerate(flight.request)):
+                await flight.add(chunk)
+            return
+        chunks = self.engine.astream(flight.request)
+        async with _closing(chunks):
+            async for chunk in chunks:
+                await flight.add(chunk)
 
     def _hit(self, kept: Kept, call: Call | None) -> None:
-        self._count(kept.how)
+        self._counts.add(kept.how)
         if call is not None:
             age_s = max(now_s(call) - kept.entry.made_at, 0.0)
             call.record(CacheAnswered(call.clock(), self.name, kept.how, age_s, kept.similarity))
@@ -360,16 +326,12 @@ class Cached(Engine):
     def _shared(self, flight: Flight, reader: Reader) -> None:
         if flight.kept is not None or flight.payer is reader:
             return
-        self._count("shared")
+        self._counts.add("shared")
         if reader.call is not None:
             reader.call.record(CacheAnswered(reader.call.clock(), self.name, "shared", 0.0))
 
-    def _count(self, name: str) -> None:
-        with self._counting:
-            self._counts[name] += 1
-
     def __repr__(self) -> str:
-        return f"<Cached {self.engine!r} in {self._shelf.store!r}>"
+        return f"<Cached {self.engine!r} in {self.store!r}>"
 
 
 async def _until(tasks: list[asyncio.Task[None]]) -> None:
@@ -378,16 +340,11 @@ async def _until(tasks: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(tasks, timeout=_WRITING_S)
 
 
-async def _asked(engine: Any, request: Request, *, whole: bool) -> AsyncGenerator[Chunk, None]:
-    """What the engine answers, as chunks."""
-    if whole:
-        for chunk in chunks_of(await engine.agenerate(request)):
-            yield chunk
-        return
-    chunks = engine.astream(request)
+@contextlib.asynccontextmanager
+async def _closing(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[None, None]:
+    """Closes the stream of an engine, which may be an iterator that has nothing to close."""
     try:
-        async for chunk in chunks:
-            yield chunk
+        yield
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:

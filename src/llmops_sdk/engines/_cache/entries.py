@@ -5,30 +5,58 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import time
-from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, get_args
+import types
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from llmops_sdk.calls import CLOCK, Call
-from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Response, StreamRestarted
 
-__all__ = ["Entry", "from_bytes", "joined", "now_s", "to_bytes", "worth_keeping"]
+__all__ = ["Entry", "Kept", "from_bytes", "now_s", "settled", "to_bytes", "worth_keeping"]
 
 _FORMAT = 1
 _REPEATED = ("model", "engine", "id")
 """What is the same on nearly every chunk; written where it changes."""
-_NOT_KEPT = frozenset({"cached", "rate_limit"})
-"""What is no part of the answer: limits are those of the moment in which it was made."""
+_OF_THE_MOMENT = ("cached", "rate_limit")
+"""What is true only of the moment in which a chunk comes."""
 _COMPLETE = frozenset({"stop", "length", "tool_calls"})
-_FINISH = frozenset(get_args(FinishReason))
 
 
-class Entry(NamedTuple):
-    """An answer that was kept. `made_at` is in seconds since the epoch."""
+class Entry:
+    """An answer that was kept; never changed, so that many runs may have the same one.
 
-    made_at: float
-    chunks: tuple[Chunk, ...]
+    Attributes:
+        made_at: Seconds since the epoch.
+        chunks: What came.
+    """
+
+    __slots__ = ("_whole", "chunks", "made_at")
+
+    def __init__(self, made_at: float, chunks: Sequence[Chunk]) -> None:
+        self.made_at = made_at
+        self.chunks = tuple(chunks)
+        self._whole: Response | None = None
+
+    def response(self, engine: str) -> Response:
+        """The chunks joined; `engine` where they do not say who answered."""
+        whole = self._whole
+        if whole is None:
+            joiner = ChunkJoiner()
+            for chunk in self.chunks:
+                joiner.add(chunk)
+            whole = self._whole = joiner.response()
+        return whole if whole.engine is not None else dataclasses.replace(whole, engine=engine)
+
+
+class Kept(NamedTuple):
+    """An answer that was found, and how: `"exact"`, or `"semantic"` with the cosine of the two questions."""
+
+    entry: Entry
+    how: str = "exact"
+    similarity: float | None = None
 
 
 def now_s(call: Call | None) -> float:
@@ -39,15 +67,33 @@ def now_s(call: Call | None) -> float:
 
 def worth_keeping(chunks: Sequence[Chunk]) -> bool:
     """Whether the answer is complete: each of its choices ended as it should."""
-    return bool(chunks) and all(one.finish_reason in _COMPLETE for one in joined(chunks).response().choices)
-
-
-def joined(chunks: Iterable[Chunk]) -> ChunkJoiner:
-    """The chunks in a joiner."""
-    joiner = ChunkJoiner()
+    ended: dict[int, FinishReason | None] = {}
     for chunk in chunks:
-        joiner.add(chunk)
-    return joiner
+        if chunk.finish_reason is not None or chunk.index not in ended or chunk.__class__ is StreamRestarted:
+            ended[chunk.index] = chunk.finish_reason
+    return bool(ended) and _COMPLETE.issuperset(ended.values())
+
+
+def settled(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The chunks that hold in the end: without what a router took back when it began a stream anew."""
+    if not any(chunk.__class__ is StreamRestarted for chunk in chunks):
+        return chunks
+    held: list[Chunk] = []
+    for chunk in chunks:
+        if chunk.__class__ is StreamRestarted:
+            held = [one for one in held if one.index != chunk.index]
+            held.append(Chunk(**{name: getattr(chunk, name) for name in _chunk_fields()}))
+        else:
+            held.append(chunk)
+    return held
+
+
+@functools.cache
+def _chunk_fields() -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(Chunk))
+
+
+# Written.
 
 
 def to_bytes(entry: Entry) -> bytes:
@@ -55,30 +101,34 @@ def to_bytes(entry: Entry) -> bytes:
     rows = []
     before: dict[str, Any] = dict.fromkeys(_REPEATED)
     for chunk in entry.chunks:
-        row = _plain(chunk)
+        row = _plain(chunk, Chunk)
         for name in _REPEATED:
-            value = row.pop(name, None)
-            if value != before[name]:
+            value = getattr(chunk, name)
+            if value == before[name]:
+                row.pop(name, None)
+            else:
                 row[name] = before[name] = value
         rows.append(row)
-    return json.dumps([_FORMAT, entry.made_at, rows], default=_plain, separators=(",", ":")).encode("ascii")
+    return _json([_FORMAT, entry.made_at, rows]).encode("ascii")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, kind: type | None = None) -> Any:
     """A record as JSON, without the fields that have their default values."""
     if isinstance(value, Decimal):
         return str(value)
-    kind: Any = type(value)
-    return {
-        name: held
-        for name, default in _fields(kind)
-        if (held := getattr(value, name)) != default and name not in _NOT_KEPT
-    }
+    return {name: held for name, default in _written(kind or type(value)) if (held := getattr(value, name)) != default}
 
 
 @functools.cache
-def _fields(cls: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple((one.name, one.default) for one in dataclasses.fields(cls))
+def _written(kind: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, one.default) for one in dataclasses.fields(kind) if one.name not in _OF_THE_MOMENT)
+
+
+_json = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
+
+
+# Read. Whoever can write into a shared store may have put anything there: each value is checked to be what its field
+# says, so that nothing of it breaks a run later on.
 
 
 def from_bytes(kept: bytes) -> Entry | None:
@@ -89,44 +139,105 @@ def from_bytes(kept: bytes) -> Entry | None:
     """
     try:
         form, made_at, rows = json.loads(kept)
-        return Entry(float(made_at), tuple(_chunks(rows))) if form == _FORMAT else None
-    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, RecursionError) as exc:
+        if form != _FORMAT:
+            return None
+        if not isinstance(made_at, int | float) or not math.isfinite(made_at) or not isinstance(rows, list):
+            raise TypeError("it has another form")
+        return Entry(float(made_at), _chunks(rows))
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as exc:
         raise ValueError(f"it is no kept answer ({type(exc).__name__}: {exc})") from exc
 
 
-def _chunks(rows: Iterable[dict[str, Any]]) -> Iterable[Chunk]:
+def _chunks(rows: list[Any]) -> list[Chunk]:
+    readers = _readers(Chunk)
     before: dict[str, Any] = dict.fromkeys(_REPEATED)
+    chunks = []
     for row in rows:
-        for name in _REPEATED:
-            if name in row:
-                before[name] = row[name]
-        _check(row)
-        yield Chunk(**{**row, **before, **_records(row), "cached": True})
+        read = {name: readers[name](value) for name, value in _exactly(dict, row).items()}
+        if not before.keys().isdisjoint(read):
+            before.update((name, read[name]) for name in _REPEATED if name in read)
+        chunks.append(Chunk(**{**before, **read}, cached=True))
+    if not chunks:
+        raise ValueError("it has no chunks")
+    return chunks
 
 
-def _check(row: dict[str, Any]) -> None:
-    for name in ("text", "reasoning"):
-        if not isinstance(row.get(name, ""), str):
-            raise TypeError(f"`{name}` is no text")
-    if row.get("finish_reason") not in {None, *_FINISH}:
-        raise ValueError("unknown `finish_reason`")
+@functools.cache
+def _readers(kind: Any) -> dict[str, Callable[[Any], Any]]:
+    """For each field of a record, what makes its value from JSON, and raises where that is none."""
+    hints = get_type_hints(kind)
+    return {name: _reader(hints[name]) for name, _ in _written(kind)}
 
 
-def _records(row: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a chunk that JSON knows in another form."""
-    records: dict[str, Any] = {}
-    if "tool_calls" in row:
-        records["tool_calls"] = tuple(ToolCall(**one) for one in row["tool_calls"])
-    if "logprobs" in row:
-        records["logprobs"] = tuple(_logprob(one) for one in row["logprobs"])
-    if "token_ids" in row:
-        records["token_ids"] = tuple(row["token_ids"])
-    if "usage" in row:
-        records["usage"] = Usage.from_json(row["usage"])
-    if "cost_usd" in row:
-        records["cost_usd"] = Decimal(row["cost_usd"])
-    return records
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
+        inner = _reader(hint)
+        return lambda value: None if value is None else inner(value)
+    if get_origin(hint) is Literal:
+        return functools.partial(_one_of, frozenset(get_args(hint)))
+    if get_origin(hint) is tuple:
+        each = [_reader(one) for one in get_args(hint) if one is not ...]
+        return functools.partial(_many, each[0]) if ... in get_args(hint) else functools.partial(_some, each)
+    if dataclasses.is_dataclass(hint):
+        return functools.partial(_record, hint)
+    return _PLAIN[hint]
 
 
-def _logprob(one: dict[str, Any]) -> TokenLogprob:
-    return TokenLogprob(**{**one, "top": tuple((token, logprob) for token, logprob in one.get("top", ()))})
+def _exactly(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
+def _text(value: Any) -> str:  # the most frequent one
+    if type(value) is str:
+        return value
+    raise TypeError(f"{value!r:.40} is no text")
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r:.40} is no count")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise TypeError(f"{value!r:.40} is no number")
+    return float(value)
+
+
+def _money(value: Any) -> Decimal:
+    amount = Decimal(_exactly(str, value))
+    if not amount.is_finite():
+        raise ValueError(f"{value:.40} is no amount")
+    return amount
+
+
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
+    str: _text,
+    bool: functools.partial(_exactly, bool),
+    int: _count,
+    float: _number,
+    Decimal: _money,
+}
+
+
+def _one_of(values: frozenset[str], value: Any) -> Any:
+    if value not in values:
+        raise ValueError(f"{value!r:.40} is none of {sorted(values)}")
+    return value
+
+
+def _many(reader: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+    return tuple(map(reader, _exactly(list, value)))
+
+
+def _some(readers: list[Callable[[Any], Any]], value: Any) -> tuple[Any, ...]:
+    return tuple(reader(one) for reader, one in zip(readers, _exactly(list, value), strict=True))
+
+
+def _record(kind: Any, value: Any) -> Any:
+    readers = _readers(kind)
+    return kind(**{name: readers[name](one) for name, one in _exactly(dict, value).items()})

@@ -12,25 +12,16 @@ import contextlib
 import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Event
-from llmops_sdk.engines._cache.entries import Entry
-from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded
+from llmops_sdk.engines._cache.entries import Kept
+from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded, LlmopsError
 from llmops_sdk.messages import Chunk, Request
 
-__all__ = ["Flight", "Kept", "Reader"]
+__all__ = ["Flight", "Reader"]
 
 _AHEAD = 256
 """Chunks that the work may be ahead of its fastest reader."""
-
-
-class Kept(NamedTuple):
-    """An answer that was found, and how: `"exact"`, or `"semantic"` with the cosine of the two questions."""
-
-    entry: Entry
-    how: str = "exact"
-    similarity: float | None = None
 
 
 class Flight:
@@ -44,6 +35,7 @@ class Flight:
         ended: Whether it is complete, or has failed.
         error: Why it failed.
         kept: The answer as it was found, if no engine was asked.
+        first: Who asked first: with the budget and the deadline of that run the work began.
         payer: Whose run has the events and the costs.
     """
 
@@ -53,6 +45,7 @@ class Flight:
         self.error: BaseException | None = None
         self._stopped = self._worth = False
         self.kept: Kept | None = None
+        self.first: Reader | None = None
         self.payer: Reader | None = None
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
@@ -70,13 +63,13 @@ class Flight:
     async def _run(self, work: Callable[[Flight], Awaitable[None]]) -> None:
         try:
             await work(self)
-        except asyncio.CancelledError:
-            self.error = self.error or ClosedError("the cache was closed while the answer was on its way")
-            raise
         except Exception as exc:  # noqa: BLE001  (raised by each reader)
             self.error = exc
+        except BaseException:
+            self.error = self.error or ClosedError("the cache was closed while the answer was on its way")
+            raise
         finally:
-            self.end(worth=self._worth or self.kept is not None)
+            self.end()
             if self._call is not None:
                 self.request.unbind()  # the record holds it: the cycle would be work for the garbage collector
 
@@ -112,8 +105,8 @@ class Flight:
         """Join those who wait."""
         reader = Reader(self, call)
         self._readers.append(reader)
-        if self.payer is None:
-            self.payer = reader
+        if self.first is None:
+            self.first = self.payer = reader
         elif self._call is not None and self._call.deadline is not None:
             deadline = None if call is None else call.deadline
             self._call.deadline = None if deadline is None else max(deadline, self._call.deadline)
@@ -131,7 +124,7 @@ class Flight:
 
     def is_own_failure(self, reader: Reader) -> bool:
         """Whether the error is about the budget or the deadline of the one who asked first, not about the question."""
-        if self.error is None or self.payer is reader:
+        if self.error is None or self.first is reader:
             return False
         if isinstance(self.error, BudgetExceeded):
             return True
@@ -157,7 +150,7 @@ class Flight:
             _settle(reader.wake)
 
     def _far_ahead(self) -> bool:
-        return len(self.chunks) - max((one.at for one in self._readers), default=0) >= _AHEAD
+        return len(self.chunks) >= _AHEAD + max((one.at for one in self._readers), default=0)
 
     def make_room(self) -> None:
         """A reader has read on."""
@@ -212,5 +205,7 @@ def _another(error: BaseException) -> BaseException:
     with contextlib.suppress(Exception):
         again = copy.copy(error)
         again.__cause__ = error.__cause__
+        if isinstance(again, LlmopsError):
+            again.shared = True  # an engine that failed once is not to be counted as failing for each who waited
         return again
     return error

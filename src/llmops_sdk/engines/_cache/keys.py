@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -44,26 +45,35 @@ def key_of(request: Request, identity: str, tags: Mapping[str, str]) -> str | No
         identity: The engine, as `Identity.now` says it.
         tags: The run's tags that take part.
     """
-    asked = {name: getattr(request, name) for name in _seen(Request)}
-    for name in ("temperature", "top_p"):  # 1 and 1.0 are one temperature; in a JSON schema a model may see which
-        if isinstance(asked[name], int | float):
-            asked[name] = asked[name] + 0.0
     try:
-        text = _canonical([_FORMAT, identity, tags, asked])
+        # 1 and 1.0 are one temperature, and so are 0 and -0.0; in a JSON schema a model may see which.
+        floats = [None if one is None else one + 0.0 for one in (request.temperature, request.top_p)]
+        text = _canonical([_FORMAT, identity, tags, floats, _others(request)])
     except (TypeError, ValueError, RecursionError):
         return None
-    return f"{_FORMAT}:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
+    return f"{_FORMAT}:{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _getter(cls: Any, *unseen: str) -> Callable[[Any], Any]:
+    return operator.attrgetter(*(one.name for one in dataclasses.fields(cls) if one.name not in unseen))
+
+
+_others = _getter(Request, "temperature", "top_p", *_UNSEEN["Request"])
 
 
 @functools.cache
-def _seen(cls: Any) -> tuple[str, ...]:
-    unseen = _UNSEEN.get(cls.__name__, ())
-    return tuple(one.name for one in dataclasses.fields(cls) if one.name not in unseen)
+def _seen(cls: Any) -> Callable[[Any], Any]:
+    return _getter(cls, *_UNSEEN.get(cls.__name__, ()))
 
 
 def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: getattr(value, name) for name in _seen(type(value))}
+    cls = type(value)
+    if dataclasses.is_dataclass(cls):
+        return cls.__name__, _seen(cls)(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no canonical form")
@@ -90,17 +100,18 @@ class Identity:
         self._engine = engine
         self._own = own
         self._given = given
-        self._leaves: list[Any] | None = None
+        self._tables: list[tuple[Any, Any]] | None = None
         self._now: tuple[str, tuple[str, ...]] = ("", ())
 
     def now(self) -> tuple[str, tuple[str, ...]]:
-        """The identity as text, and the names of the tags by which its routers choose; a reload changes both."""
-        leaves = list(_leaves(self._engine))
-        if leaves != self._leaves:
+        """The identity, and the names of the tags by which its routers choose; a reload changes both."""
+        tables = self._tables
+        if tables is None or any(router.legs is not legs for router, legs in tables):
             tags: set[str] = set()
+            tables = list(_tables(self._engine))
             text = self._given or json.dumps(self._of(self._engine, tags), sort_keys=True)
-            self._now = (text, tuple(sorted(tags)))
-            self._leaves = leaves
+            self._now = (_digest(text), tuple(sorted(tags)))  # of a thousand engines, the text is long
+            self._tables = tables
         return self._now
 
     def _of(self, engine: Any, tags: set[str]) -> Any:
@@ -112,14 +123,22 @@ class Identity:
             for leg in legs:
                 tags.update(leg.tags)
             _, options = getattr(engine, "_made_with", ((), _NO_OPTIONS))
-            strategy = options.get("strategy", "")
-            order = strategy if isinstance(strategy, str) else type(strategy).__qualname__
-            return [kind, order, [[self._of(leg.engine, tags), _said(leg.tags)] for leg in legs]]
+            return [
+                kind,
+                self._strategy(options.get("strategy", ""), tags),
+                [[self._of(leg.engine, tags), _said(leg.tags)] for leg in legs],
+            ]
         if not isinstance(engine, Engine):
             return [kind, self._own]
         args, kwargs = engine._made_with
         made = {name: value for name, value in kwargs.items() if name not in _HOW}
         return [kind, engine.provider, engine.model, self._value(args, tags), self._value(made, tags)]
+
+    def _strategy(self, strategy: Any, tags: set[str]) -> Any:
+        if isinstance(strategy, str | Mapping):
+            return self._value(strategy, tags)
+        name = type(strategy).__qualname__
+        return [name, self._own] if hasattr(strategy, "escalates") else name  # who judges answers chooses among them
 
     def _value(self, value: Any, tags: set[str]) -> Any:
         """An argument in a form that is the same in every process."""
@@ -147,13 +166,12 @@ def _said(tags: Mapping[str, Any]) -> list[list[str]]:
     return [[name, repr(value)] for name, value in sorted(tags.items())]
 
 
-def _leaves(engine: Any) -> Iterable[Any]:
-    """The engines at the ends of routers: they change when a router is reloaded."""
-    if getattr(engine, "transparent", False):
+def _tables(engine: Any) -> Iterator[tuple[Any, Any]]:
+    """The routers, each with its engines: a router that is reloaded has others, in another tuple."""
+    while getattr(engine, "transparent", False):
         engine = engine.engine
     legs = getattr(engine, "legs", None)
-    if not isinstance(legs, tuple):
-        yield engine
-        return
-    for leg in legs:
-        yield from _leaves(leg.engine)
+    if isinstance(legs, tuple):
+        yield engine, legs
+        for leg in legs:
+            yield from _tables(leg.engine)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["CacheStats"]
+if TYPE_CHECKING:
+    from llmops_sdk.engines._cache.stores import Store
+
+__all__ = ["CacheStats", "Counts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +38,31 @@ class CacheStats:
     errors: int
     entries: int | None
     bytes: int | None
+
+
+class Counts:
+    """Counts what a cache does; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, name: str) -> None:
+        """One more."""
+        with self._lock:
+            self._counts[name] += 1
+
+    def stats(self, store: Store, errors: int) -> CacheStats:
+        """All of it, with what the store says of itself."""
+        counts = self._counts
+        return CacheStats(
+            hits=counts["exact"],
+            semantic=counts["semantic"],
+            shared=counts["shared"],
+            misses=counts["misses"],
+            not_kept=counts["not_kept"],
+            passed=counts["passed"],
+            errors=errors,
+            entries=getattr(store, "entries", None),
+            bytes=getattr(store, "size_bytes", None),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any, Protocol, cast
 
@@ -15,6 +16,9 @@ log = logging.getLogger("llmops_sdk")
 
 _REST_S = 1.0
 """Seconds for which a store that has failed is left alone, so that its timeouts do not add up over the calls."""
+_SHORT, _REMEMBERED = 2048, 512
+"""Answers of at most so many bytes are read once and remembered, the last ones: most of what a hit takes would be
+reading. As records they take some kilobytes each."""
 
 
 class Store(Protocol):
@@ -74,32 +78,45 @@ class Shelf:
         self.errors = 0
         self._ttl_s = ttl_s
         self._at_hand = getattr(store, "at_hand", None)
+        self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(from_bytes)
         self.at_once = self._at_hand is not None
-        self._rests_until = 0.0
+        self._unread_until = self._unwritten_until = 0.0
         self._logged = False
 
     def at_hand(self, key: str, call: Call | None) -> Entry | None:
         """What is there without waiting."""
-        return None if self._at_hand is None else self._read(self._at_hand(key), call)
+        if self._at_hand is None or _before(self._unread_until, call):
+            return None
+        try:
+            return self._read(self._at_hand(key), call)
+        except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
+            self._away(exc, call)
+            return None
 
     async def get(self, key: str, call: Call | None) -> Entry | None:
         """What is kept under `key`, and not too old."""
-        if self._resting(call):
+        if _before(self._unread_until, call):
             return None
         try:
             return self._read(await self.store.get(key), call)
         except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
-            self._failed(exc, call)
+            self._away(exc, call)
             return None
 
     async def put(self, key: str, entry: Entry, call: Call | None) -> bool:
         """Keep an answer; whether that went well."""
-        if self._resting(call):
+        if _before(self._unwritten_until, call):
             return False
         try:
-            await self.store.put(key, to_bytes(entry), self._ttl_s)
+            value = to_bytes(entry)
+        except Exception as exc:  # noqa: BLE001  (an engine of one's own may answer with anything)
+            self._note(exc)
+            return False
+        try:
+            await self.store.put(key, value, self._ttl_s)
         except Exception as exc:  # noqa: BLE001  (a cache never breaks a call)
-            self._failed(exc, call)
+            self._note(exc)
+            self._unwritten_until = now_s(call) + _REST_S  # a disk that is full is read all the same
             return False
         return True
 
@@ -107,7 +124,7 @@ class Shelf:
         if kept is None:
             return None
         try:
-            entry = from_bytes(kept)
+            entry = self._remembered(kept) if len(kept) <= _SHORT else from_bytes(kept)
         except ValueError as exc:
             self._note(exc)
             return None
@@ -115,12 +132,9 @@ class Shelf:
             return None
         return entry
 
-    def _resting(self, call: Call | None) -> bool:
-        return self._rests_until > 0 and now_s(call) < self._rests_until
-
-    def _failed(self, exc: Exception, call: Call | None) -> None:
+    def _away(self, exc: Exception, call: Call | None) -> None:
         self._note(exc)
-        self._rests_until = now_s(call) + _REST_S
+        self._unread_until = self._unwritten_until = now_s(call) + _REST_S
 
     def _note(self, exc: Exception) -> None:
         self.errors += 1
@@ -139,10 +153,12 @@ class Shelf:
         Raises:
             CacheError: The store cannot be reached, or is damaged.
         """
+        self._remembered.cache_clear()
         await _said(self.store.forget(key), self.store)
 
     async def clear(self) -> None:
         """Throw away all answers; raises as `forget` does."""
+        self._remembered.cache_clear()
         await _said(self.store.clear(), self.store)
 
     async def aclose(self) -> None:
@@ -150,6 +166,10 @@ class Shelf:
         close = getattr(self.store, "aclose", None)
         if close is not None:
             await close()
+
+
+def _before(moment: float, call: Call | None) -> bool:
+    return moment > 0 and now_s(call) < moment
 
 
 async def _said(work: Any, store: object) -> None:
