@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeAlias
@@ -170,7 +171,12 @@ class Plan:
                 continue
             self._left.remove(leg)
             return leg, reservation
-        leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
+        try:
+            leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
+        except LimitExceeded as exc:
+            if self.attempts:
+                self._give_up(exc, because=f", and for another attempt there is {exc}")
+            raise
         self._left.remove(leg)
         return leg, reservation
 
@@ -289,6 +295,9 @@ class Plan:
             raise self._too_dear from cause
         if not self.attempts:
             raise nobody(self._router, self.refused, self._request, self.call)
+        refused = [attempt.error for attempt in self.attempts if isinstance(attempt.error, LimitExceeded)]
+        if len(refused) == len(self.attempts):  # by the limits of routers among the engines: nobody was asked
+            raise min(refused, key=lambda one: math.inf if one.retry_after_s is None else one.retry_after_s) from cause
         why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
         raise AllEnginesFailed(f"no engine of {self._router!r} could answer{because}{why}", self.attempts) from cause
 

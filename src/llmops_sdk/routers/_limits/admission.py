@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.calls import Call, LimitWaited
-from llmops_sdk.errors import ConfigurationError, EngineConnectionError, EngineError, LimitExceeded
+from llmops_sdk.errors import (
+    AllEnginesFailed,
+    ClosedError,
+    ConfigurationError,
+    EngineConnectionError,
+    EngineError,
+    LimitExceeded,
+)
 from llmops_sdk.messages import RateLimit, Request, Usage
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.declared import Limit
@@ -16,6 +23,7 @@ from llmops_sdk.routers._limits.gate import Gate, Reservation
 from llmops_sdk.routers._limits.lines import Lines, Waiter
 from llmops_sdk.routers._limits.measures import Measures, measures_of, nano_usd
 from llmops_sdk.routers._limits.meters import TOKENS, USD, Blocked, Demand, Hold, LimitStore
+from llmops_sdk.routers._numbers import is_number
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._leg import Leg
@@ -24,6 +32,9 @@ __all__ = ["Limits"]
 
 _POLL_S = 0.02
 """How often the head of a line asks a shared store for what is given back elsewhere, which nobody tells it."""
+
+_TELLING_S = 0.005
+"""So much before the deadline the wait ends, so that the run ends with what it waited for."""
 
 _NOTHING = Usage()
 
@@ -117,6 +128,10 @@ def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int
 
 def _was_refused(error: BaseException) -> bool:
     """Whether an engine said no, or was never reached: nothing was generated then, and nobody bills for it."""
+    if isinstance(error, AllEnginesFailed):
+        return all(_was_refused(attempt.error) for attempt in error.attempts)
+    if isinstance(error, LimitExceeded):
+        return True
     if isinstance(error, EngineConnectionError):
         return error.stage in ("look-up", "connect", "tls")
     return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
@@ -134,7 +149,7 @@ class Limits:
     """
 
     def __init__(self, store: LimitStore | None = None, *, wait_s: float = 120.0) -> None:
-        if not isinstance(wait_s, int | float) or isinstance(wait_s, bool) or not 0 <= wait_s < math.inf:
+        if not is_number(wait_s) or not 0 <= wait_s < math.inf:
             raise ConfigurationError(f"`limit_wait_s` is a time of 0 seconds or more, not {wait_s!r}")
         if store is not None and not all(callable(getattr(store, name, None)) for name in ("reserve", "peek")):
             raise ConfigurationError(f"`limit_store` is a `RedisLimits(...)`, or left out; not {store!r}")
@@ -142,6 +157,7 @@ class Limits:
         self.store = store or self.local
         self.wait_s = float(wait_s)
         self.lines = Lines()
+        self._measures: Mapping[str, Measures] = {}
 
     def gate(self, legs: Sequence[Leg], limits: Limit | Sequence[Limit]) -> Gate | None:
         """The gate of a router of `legs` with limits of its own; `None` where nothing is limited.
@@ -156,7 +172,10 @@ class Limits:
                     f"`limits` of a router are `Limit(...)`, not {limit!r}; `Adaptive` belongs to a leg: "
                     "`Leg(engine, limits=Adaptive())`"
                 )
-        measures = {leg.name: measures_of(leg, own) for leg in legs}
+        # After a reload the same meters go on with their new amounts, so that those who wait now go by them, too.
+        measures = {leg.name: measures_of(leg, own, self._measures.get(leg.name)) for leg in legs}
+        self._measures = measures
+        self.lines.wake_all()
         if not any(one.limits_something for one in measures.values()):
             return None
         return _Admission(self, measures)
@@ -167,7 +186,8 @@ class Limits:
         return self
 
     async def aclose(self) -> None:
-        """Tell a shared store what is still to be told."""
+        """Send those away who wait, and tell a shared store what is still to be told."""
+        self.lines.dismiss_all()
         await self.store.aclose()
 
 
@@ -188,7 +208,7 @@ class _Admission:
         if not demands:
             return None
         now = call.clock()
-        blocked = self._peek(demands, now)
+        blocked = _too_large(demands) or self._peek(demands, now)
         if blocked is None:
             ahead = self.lines.before(demands)
             return None if ahead is None else f"no room: {_text(ahead[1])}, {len(ahead[0])} wait for it"
@@ -202,7 +222,7 @@ class _Admission:
         ahead = self.lines.before(demands)
         if ahead is not None:
             line, demand = ahead
-            raise _exceeded(Blocked(demand, None if line.last is None else line.last.at), call.clock())
+            raise _exceeded(line.blocked(demand), call.clock())
         room = await self._room(leg, demands, request, call)
         if isinstance(room, Blocked):
             raise _exceeded(room, call.clock())
@@ -213,13 +233,15 @@ class _Admission:
         started = call.clock()
         until = started + self._wait_s
         if call.deadline is not None:
-            until = min(until, call.deadline)
+            until = min(until, call.deadline - _TELLING_S)
         wanted = [(leg, self.measures[leg.name].demands(request, call)) for leg in legs]
         waiter = self.lines.waiter()
         waited: Blocked | None = None
         try:
             while True:
                 now = call.clock()
+                if waited is not None and now >= until:
+                    raise _exceeded(waited, now)
                 next_at = until
                 sure = math.inf
                 for leg, demands in wanted:
@@ -231,13 +253,15 @@ class _Admission:
                     if waited is None or outcome.sure < sure:
                         waited = outcome
                     sure = min(sure, outcome.sure)
-                    if self._is_head(waiter, leg):
+                    if self.lines.is_head(waiter, leg.name):
                         next_at = min(next_at, self._next_try(outcome, now))
                 assert waited is not None  # there was a leg at least
                 now = call.clock()
-                if sure > until or now >= until:
+                if sure > until or now >= until:  # which is so at once where nothing is to be waited for
                     raise _exceeded(waited, now)
                 await waiter.sleep(next_at - now)
+                if waiter.dismissed:
+                    raise ClosedError("the router was closed while the request waited for room")
         finally:
             self.lines.leave(waiter)
 
@@ -247,19 +271,25 @@ class _Admission:
         """Try to get room at `leg`, if it is the waiter's turn there; else stand where it has to wait."""
         if not demands:
             return _UNLIMITED
-        ahead = self.lines.before(demands, waiter)
-        if ahead is not None:
-            line, demand = ahead
-            self.lines.stand(waiter, leg.name, demand, None)
-            return Blocked(demand, None, line.sure())
-        outcome = await self._room(leg, demands, request, call)
-        if isinstance(outcome, Blocked):
-            self.lines.stand(waiter, leg.name, outcome.demand, outcome)
-        return outcome
-
-    def _is_head(self, waiter: Waiter, leg: Leg) -> bool:
-        place = waiter.places.get(leg.name)
-        return place is not None and place.head is waiter
+        hopeless = _too_large(demands)
+        if hopeless is not None:
+            return hopeless
+        while True:
+            ahead = self.lines.before(demands, waiter)
+            if ahead is not None:
+                line, demand = ahead
+                self.lines.stand(waiter, leg.name, demand, None)
+                if self.lines.is_head(waiter, leg.name):
+                    continue  # in another thread, those before it have left in between, and told nobody
+                return line.blocked(demand)
+            freed = self.lines.freed_last
+            outcome = await self._room(leg, demands, request, call)
+            if not isinstance(outcome, Blocked):
+                return outcome
+            stood = self.lines.stand(waiter, leg.name, outcome.demand, outcome)
+            if not stood or freed == self.lines.freed_last:
+                return outcome
+            # Another thread gave something back before it was known here who waits for it: look again.
 
     def _next_try(self, blocked: Blocked, now: float) -> float:
         at = math.inf if blocked.at is None else max(blocked.at, now)
@@ -301,13 +331,24 @@ class _Admission:
         return self._local.peek(demands, now) or (None if self._alone else self._store.peek(demands, now))
 
 
+def _too_large(demands: Sequence[Demand]) -> Blocked | None:
+    """Why a request would wait for ever."""
+    for demand in demands:
+        if demand.amount > demand.meter.amount:
+            return Blocked(demand, None, math.inf)
+    return None
+
+
 def _text(demand: Demand) -> str:
     return demand.meter.text(demand.key)
 
 
 def _when(blocked: Blocked, now: float) -> str:
     if blocked.sure == math.inf:
-        return f", and the request is larger than that ({blocked.demand.amount:,})"
+        demand = blocked.demand
+        if demand.amount <= demand.meter.amount:
+            return ", of which this process has a share while the store is away, and the request is larger than that"
+        return f", and the request is larger than that ({demand.meter.shown(demand.amount)})"
     return "" if blocked.at is None else f", free in {max(blocked.at - now, 0.0):.3g} s"
 
 

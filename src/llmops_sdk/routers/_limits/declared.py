@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -119,11 +118,10 @@ def _whole(name: str, given: object) -> int | None:
     if (
         isinstance(given, bool)
         or not isinstance(given, int | float)
-        or not math.isfinite(given)
+        or not 1 <= given <= _MOST  # and so neither infinite nor NaN
         or given != int(given)
-        or not 1 <= given <= _MOST
     ):
-        raise ConfigurationError(f"`{name}` is a whole number of 1 or more, not {given!r}")
+        raise ConfigurationError(f"`{name}` is a whole number of 1 or more, up to {_MOST:,}, not {given!r}")
     return int(given)
 
 

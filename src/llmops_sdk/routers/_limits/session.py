@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import math
 import random
 import secrets
 from collections import deque
@@ -31,6 +33,7 @@ _REPORT_AFTER_S = 0.01
 _HELLO_S = 1.0
 _PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_NAME = 200
 
 Arguments: TypeAlias = list[Any]
 
@@ -75,6 +78,7 @@ class Answer(NamedTuple):
 class _Ask:
     number: int
     demands: Sequence[Demand]
+    until: float
     future: asyncio.Future[Answer]
 
 
@@ -106,6 +110,7 @@ class Session:
         self._sequence = 0
         self._asks: deque[_Ask] = deque()
         self._ended: dict[int, tuple[Sequence[Demand], Sequence[int]]] = {}
+        self._granted: set[int] = set()
         self._owed: dict[str, list[int]] = {}
         self._report: _Report | None = None
         self._offset_ms: float | None = None
@@ -122,8 +127,8 @@ class Session:
 
     # What the store of limits says; none of it waits but `ask`.
 
-    async def ask(self, demands: Sequence[Demand]) -> Answer:
-        """Ask for room.
+    async def ask(self, demands: Sequence[Demand], within_s: float = math.inf) -> Answer:
+        """Ask for room, and wait for `within_s` at most, or for `timeout_s` where that is shorter.
 
         Raises:
             Away: Nobody answered in time.
@@ -131,12 +136,16 @@ class Session:
         if self.away is not None or self._task.done():
             raise Away from self.away
         self._numbers += 1
-        ask = _Ask(self._numbers, demands, self._loop.create_future())
+        wait_s = max(min(within_s, self._options.timeout_s), 0.0)
+        ask = _Ask(self._numbers, demands, self._loop.time() + wait_s, self._loop.create_future())
         self._asks.append(ask)
         self._hurry()
-        timer = self._loop.call_later(self._options.timeout_s, _give_up, ask.future)
+        timer = self._loop.call_at(ask.until, _give_up, ask.future)
         try:
-            return await ask.future
+            answer = await ask.future
+            if answer.granted:
+                self._granted.add(ask.number)
+            return answer
         except BaseException:
             # It may have been granted, or may still be: what is not known there is not given back twice.
             self.ended(ask.number, demands, [0] * len(demands))
@@ -146,14 +155,16 @@ class Session:
 
     def ended(self, number: int, demands: Sequence[Demand], taken: Sequence[int]) -> None:
         """A reservation has ended."""
-        if self._task.done():
-            log.warning("limits: a request ended after its router was closed; its room returns when the lease ends")
+        self._granted.discard(number)
+        if self._is_deaf():
             return
         self._ended[number] = (demands, taken)
         self._work.set()
 
     def owe(self, demands: Sequence[Demand], taken: Sequence[int]) -> None:
         """So much was used while the store was away; it is told when it is back."""
+        if self._is_deaf():
+            return
         for demand, amount in zip(demands, taken, strict=True):
             quantity = demand.meter.quantity
             if quantity is CONCURRENT or not amount:
@@ -169,18 +180,21 @@ class Session:
         self._work.set()
 
     async def aclose(self) -> None:
-        """Tell what is still to be told, for a second at most, and end."""
+        """Tell what is still to be told, for a second at most, and end.
+
+        Where requests are still under way, by another router that shares the store perhaps, it ends after them.
+        """
         self._closing = True
         if self._loop is not asyncio.get_running_loop():
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._hurry)
             return
         self._hurry()
-        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-            async with asyncio.timeout(_HELLO_S):
-                await asyncio.shield(self._task)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        patience_s = 5 * _REPORT_AFTER_S if self._granted else _HELLO_S
+        done, _ = await asyncio.wait([self._task], timeout=patience_s)
+        if not done and not self._granted:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     # The conversation
 
@@ -195,12 +209,15 @@ class Session:
                     self._gone(exc, pause)
                     if self._closing:
                         break
+                    # Another connection may lead to another server: the one that took over from a dead one.
+                    await _put_away(connection)
+                    connection = self._connect()
                     await self._rest(self.retry_after_s)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                     continue
                 self._back()
                 pause = _PAUSE_S
-                if self._closing and not (self._asks or self._ended or self._owed):
+                if self._closing and not (self._asks or self._ended or self._owed or self._granted):
                     await self._exchange(connection, last=True)
                     break
                 await self._idle()
@@ -209,8 +226,7 @@ class Session:
         finally:
             self._gone(ConnectionError("the session has ended"), 0.0)
             self._tell_what_is_lost()
-            with contextlib.suppress(Exception):
-                await connection.aclose()
+            await _put_away(connection)
 
     async def _exchange(self, connection: Connection, *, last: bool = False) -> None:
         """Say one batch and hear the answers."""
@@ -243,7 +259,7 @@ class Session:
         except BaseException as exc:
             for ask in asks:
                 if not ask.future.done():
-                    ask.future.set_exception(Away(repr(exc)))
+                    ask.future.set_exception(_away(exc))
             raise
 
     def _next_report(self, *, last: bool) -> _Report:
@@ -270,7 +286,7 @@ class Session:
         """
         assert self._offset_ms is not None
         options = self._options
-        latest = int(self._loop.time() * 1000 + self._offset_ms + options.timeout_s * 1000)
+        latest = int(ask.until * 1000 + self._offset_ms)
         keys = [self._key(demand) for demand in ask.demands]
         words: Arguments = [*self._own_keys(), *keys]
         words += (self._process, ask.number, latest, int(options.lease_s * 1000), options.prefix)
@@ -305,13 +321,13 @@ class Session:
     def _gone(self, exc: BaseException, pause: float) -> None:
         self.retry_after_s = pause * (0.5 + random.random() / 2)
         if self.away is None and pause:
-            log.warning("the store of limits cannot be reached: %r", exc)
+            log.warning("the store of limits cannot be reached: %s: %s", type(exc).__name__, exc)
         self.away = exc
         self._offset_ms = None
         while self._asks:
             ask = self._asks.popleft()
             if not ask.future.done():
-                ask.future.set_exception(Away(repr(exc)))
+                ask.future.set_exception(_away(exc))
 
     def _back(self) -> None:
         if self.away is not None:
@@ -326,7 +342,7 @@ class Session:
 
     async def _idle(self) -> None:
         """Until somebody asks, the lease has to be renewed, or what has ended has waited long enough."""
-        if not (self._asks or self._closing):
+        if not self._asks and (self._granted or not self._closing):
             self._urgent.clear()
             if not (self._ended or self._owed):
                 self._work.clear()
@@ -339,6 +355,11 @@ class Session:
             self._urgent.clear()
             await _within(seconds, self._urgent)
 
+    def _is_deaf(self) -> bool:
+        if self._task.done():
+            log.warning("limits: a request ended after its router was closed; its room returns when the lease ends")
+        return self._task.done()
+
     def _hurry(self) -> None:
         self._urgent.set()
         self._work.set()
@@ -348,7 +369,22 @@ class Session:
         return f"{prefix}p", f"{prefix}r:{self._process}"
 
     def _key(self, demand: Demand) -> str:
-        return f"{self._options.prefix}n:{demand.meter.name}:{demand.key}"
+        name = f"{demand.meter.name}:{demand.key}"
+        if len(name) > _LONGEST_NAME or not name.isascii():  # a tag may hold anything, also what is no UTF-8
+            name = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+        return f"{self._options.prefix}n:{name}"
+
+
+def _away(exc: BaseException) -> Away:
+    away = Away(f"{type(exc).__name__}: {exc}")
+    away.__cause__ = exc
+    return away
+
+
+async def _put_away(connection: Connection) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_HELLO_S):
+            await connection.aclose()
 
 
 def _give_up(future: asyncio.Future[Answer]) -> None:
