@@ -62,6 +62,8 @@ async def admitted(router, count, **options):
         {"requests_per_minute": math.nan},
         {"requests_per_minute": math.inf},
         {"requests_per_minute": 0.5},
+        {"requests_per_minute": 10**400},
+        {"requests_per_minute": [1]},
         {"requests_per_minute": True},
         {"requests_per_minute": "60"},
         {"tokens_per_minute": -5},

@@ -441,7 +441,7 @@ async def test_a_tag_that_is_no_text_or_very_long_is_counted_like_any_other(redi
             assert isinstance(await take(store, demand(REQUESTS, 1, 1, key), call=call), Blocked)
             assert not degraded(call)
     client = redis.Redis.from_url(redis_url)
-    assert all(len(key) < 300 for key in client.keys())
+    assert max(map(len, client.keys())) < 300
     client.close()
 
 

@@ -54,7 +54,12 @@ class RedisLimits:
       window that holds the beginning or the end of the outage. A share is never below 1 request, token or place. What
       was used is told to Redis when it is back. `"fail_closed"` lets nobody through (`LimitExceeded`).
       Either way the run's record says so (`calls.LimitsDegraded`), and the log once.
-    * A failover that loses writes of Redis loses those counts.
+    * What Redis forgets (a restart without persistence, a failover that loses writes, `FLUSHALL`) no longer counts:
+      within a window at most the limit once more for each such loss. It must not evict keys: `maxmemory-policy
+      noeviction`.
+    * The server's clock is trusted: when it jumps ahead, what was counted leaves early, as after a loss; when it jumps
+      back, what was counted counts as of then.
+    * A run whose deadline is over before Redis has answered, within `timeout_s`, gets `LimitExceeded`.
 
     Fairness: first come first served among the waiters of a process; between processes it is best effort. The head of
     each process's line asks again when its turn may have come, and every 20 ms while others may give room back.
@@ -70,7 +75,7 @@ class RedisLimits:
         share: This process's share of each limit then, `0 < share <= 1`; by default an equal part for each of the
             processes that Redis has seen lately.
         lease_s: Seconds after which a silent process counts as dead, `>= 1`; a living one says so three times as often.
-        timeout_s: Longest wait for Redis, `> 0`.
+        timeout_s: Longest wait for Redis, `> 0`; after it Redis counts as away. The event loop's own delays count, too.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -194,8 +199,8 @@ class RedisLimits:
             demand = demands[0]
             text = demand.meter.text(demand.key)
             raise LimitExceeded(
-                f"the store of limits cannot be reached ({type(error).__name__}: {error}), so nobody knows whether there "
-                f"is room: {text}",
+                f"the store of limits cannot be reached ({type(error).__name__}: {error}), so nobody knows whether "
+                f"there is room: {text}",
                 limit=text,
                 retry_after_s=max(session.retry_after_s, self._options.timeout_s),
             ) from error
