@@ -471,9 +471,9 @@ def test_a_long_stream_that_is_the_probe_keeps_nobody_from_being_the_next_one():
 
 @pytest.mark.parametrize("name", ["attempt_timeout_s", "chunk_timeout_s"])
 def test_a_time_that_is_none_is_refused_when_the_router_is_built(name):
-    for given in ("5", True):
+    for seconds in ("5", True):
         with pytest.raises(errors.ConfigurationError, match=name):
-            Router([Scripted("a")], **{name: given})
+            Router([Scripted("a")], **{name: seconds})
 
 
 def test_a_wrong_breaker_is_refused_when_the_router_is_built():

@@ -19,7 +19,8 @@ from llmops_sdk.errors import ConfigurationError, LimitExceeded, MissingDependen
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.forked import anew_in_child
 from llmops_sdk.routers._limits.meters import Blocked, Demand, Hold, Meter
-from llmops_sdk.routers._limits.session import Answer, Away, Connection, Session, SessionOptions
+from llmops_sdk.routers._limits.session import Session
+from llmops_sdk.routers._limits.words import Answer, Away, Connection, SessionOptions
 from llmops_sdk.routers._numbers import is_number
 
 try:

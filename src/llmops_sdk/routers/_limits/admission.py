@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import Call, LimitWaited
 from llmops_sdk.errors import (
-    AllEnginesFailed,
     ClosedError,
     ConfigurationError,
-    EngineConnectionError,
-    EngineError,
     LimitExceeded,
 )
 from llmops_sdk.messages import RateLimit, Request, Usage
@@ -21,8 +18,9 @@ from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.declared import Limit
 from llmops_sdk.routers._limits.gate import Gate, Reservation
 from llmops_sdk.routers._limits.lines import Lines, Waiter
-from llmops_sdk.routers._limits.measures import Measures, measures_of, nano_usd
-from llmops_sdk.routers._limits.meters import TOKENS, USD, Blocked, Demand, Hold, LimitStore
+from llmops_sdk.routers._limits.measures import Measures, measures_of
+from llmops_sdk.routers._limits.meters import Blocked, Demand, LimitStore
+from llmops_sdk.routers._limits.room import Part, Room
 from llmops_sdk.routers._numbers import is_number
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ _POLL_S = 0.02
 
 _TELLING_S = 0.005
 """So much before the deadline the wait ends, so that the run ends with what it waited for."""
-
-_NOTHING = Usage()
 
 
 class _Unlimited:
@@ -58,83 +54,6 @@ class _Unlimited:
 
 
 _UNLIMITED = _Unlimited()
-
-
-class _Room:
-    """Room that one attempt holds; see `Reservation`."""
-
-    __slots__ = ("_call", "_demands", "_gate", "_holds", "_leg", "_request", "_started", "_used")
-
-    def __init__(
-        self,
-        gate: _Admission,
-        leg: Leg,
-        request: Request,
-        call: Call,
-        holds: Sequence[_Part],
-        *,
-        used: int,
-        now: float,
-    ) -> None:
-        self._gate = gate
-        self._leg = leg
-        self._request = request
-        self._call = call
-        self._holds = holds
-        self._started = now
-        self._used = used
-
-    def settle(
-        self,
-        usage: Usage | None,
-        cost_usd: Decimal | None,
-        /,
-        *,
-        error: BaseException | None = None,
-        rate_limit: RateLimit | None = None,
-    ) -> None:
-        now = self._call.clock()
-        measures = self._gate.measures[self._leg.name]
-        if usage is not None and error is None:
-            measures.estimates.learn(usage, self._request.n)
-        if measures.adapting is not None:
-            measures.adapting.ended(self._started, now, self._used, error, rate_limit)
-        if usage is None and error is not None and _was_refused(error):
-            usage, cost_usd = _NOTHING, Decimal(0)
-        for hold, demands in self._holds:
-            hold.end([_taken(demand, usage, cost_usd) for demand in demands], now)
-            self._gate.lines.freed(demands)
-
-    def release(self) -> None:
-        now = self._call.clock()
-        for hold, demands in self._holds:
-            hold.end([0] * len(demands), now)
-            self._gate.lines.freed(demands)
-
-
-class _Part(NamedTuple):
-    hold: Hold
-    demands: Sequence[Demand]
-
-
-def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int:
-    quantity = demand.meter.quantity
-    if quantity is TOKENS and usage is not None:
-        return usage.total_tokens
-    if quantity is USD and cost_usd is not None:
-        return nano_usd(cost_usd)
-    return demand.amount
-
-
-def _was_refused(error: BaseException) -> bool:
-    """Whether an engine said no, or was never reached: nothing was generated then, and nobody bills for it."""
-    if isinstance(error, AllEnginesFailed):
-        return all(_was_refused(attempt.error) for attempt in error.attempts)
-    if isinstance(error, LimitExceeded):
-        return True
-    if isinstance(error, EngineConnectionError):
-        return error.stage in ("look-up", "connect", "tls")
-    return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
 
 
 class Limits:
@@ -300,14 +219,19 @@ class _Admission:
     async def _room(self, leg: Leg, demands: Sequence[Demand], request: Request, call: Call) -> Reservation | Blocked:
         now = call.clock()
         adaptive = self.measures[leg.name].adapting is not None
+        if self._alone and not adaptive:
+            hold = self._local.reserve_at(demands, now)
+            if isinstance(hold, Blocked):
+                return hold
+            return Room(self.measures[leg.name], self.lines, request, call, (Part(hold, demands),), used=0, now=now)
         # Where limits are shared, an adaptive one is still this process's own.
         own = demands if self._alone else demands[-1:] if adaptive else ()
-        holds: list[_Part] = []
+        holds: list[Part] = []
         if own:
             hold = self._local.reserve_at(own, now)
             if isinstance(hold, Blocked):
                 return hold
-            holds.append(_Part(hold, own))
+            holds.append(Part(hold, own))
         shared = demands[: len(demands) - len(own)]
         if shared:
             try:
@@ -318,11 +242,11 @@ class _Admission:
             if isinstance(stored, Blocked):
                 self._give_back(holds, call)
                 return stored
-            holds.append(_Part(stored, shared))
+            holds.append(Part(stored, shared))
         used = self._local.used(demands[-1], now) if adaptive else 0
-        return _Room(self, leg, request, call, holds, used=used, now=now)
+        return Room(self.measures[leg.name], self.lines, request, call, holds, used=used, now=now)
 
-    def _give_back(self, holds: Sequence[_Part], call: Call) -> None:
+    def _give_back(self, holds: Sequence[Part], call: Call) -> None:
         for hold, demands in holds:
             hold.end([0] * len(demands), call.clock())
             self.lines.freed(demands)

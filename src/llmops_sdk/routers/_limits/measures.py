@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmops_sdk.calls import Call
+from llmops_sdk.calls import EXACT, Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers._limits.adaptive import Adapting
@@ -157,11 +158,11 @@ def _amounts(limit: Limit) -> list[tuple[Quantity, int]]:
         (REQUESTS, limit.requests_per_minute),
         (TOKENS, limit.tokens_per_minute),
         (CONCURRENT, limit.concurrent),
-        (USD, int(usd * _NANO) if isinstance(usd, Decimal) else None),
+        (USD, int(EXACT.multiply(usd, _NANO)) if isinstance(usd, Decimal) else None),
     )
     return [(quantity, amount) for quantity, amount in given if amount is not None]
 
 
 def nano_usd(usd: Decimal) -> int:
     """Money as meters count it."""
-    return max(0, int((usd * _NANO).to_integral_value(ROUND_CEILING)))
+    return max(0, math.ceil(EXACT.multiply(usd, _NANO)))

@@ -10,20 +10,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import math
 import random
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any
 
-from llmops_sdk.routers._limits.meters import CONCURRENT, REQUESTS, Demand
+from llmops_sdk.routers._limits.meters import CONCURRENT, Demand
 from llmops_sdk.routers._limits.scripts import REPORT, RESERVE
+from llmops_sdk.routers._limits.words import (
+    Answer,
+    Arguments,
+    Ask,
+    Away,
+    Connection,
+    Report,
+    SessionOptions,
+    kind_of,
+    name_of,
+    piece_of,
+)
 
-__all__ = ["Answer", "Away", "Connection", "Session", "SessionOptions"]
+__all__ = ["Session"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -33,62 +43,6 @@ _REPORT_AFTER_S = 0.01
 _HELLO_S = 1.0
 _PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-_LONGEST_NAME = 200
-
-Arguments: TypeAlias = list[Any]
-
-
-class Away(Exception):  # noqa: N818  (not an error of ours: the store says what is to be done about it)
-    """The store cannot be reached."""
-
-
-class Connection(Protocol):
-    """How a session speaks to the store."""
-
-    async def run(self, commands: Sequence[tuple[str, int, Arguments]], /) -> list[Any]:
-        """Run scripts in order, each given as text, number of keys, and arguments; gives their answers or errors."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """What a session goes by; see `RedisLimits`."""
-
-    prefix: str
-    timeout_s: float
-    lease_s: float
-
-
-class Answer(NamedTuple):
-    """What the store says of a reservation, in its own words: see `scripts.RESERVE`."""
-
-    granted: bool
-    number: int
-    which: int
-    at_ms: int
-    sure_ms: int
-    now_ms: int
-
-
-@dataclass(slots=True, eq=False)
-class _Ask:
-    number: int
-    demands: Sequence[Demand]
-    until: float
-    future: asyncio.Future[Answer]
-
-
-@dataclass(slots=True, eq=False)
-class _Report:
-    """What is said once, and said again with the same number until the store has answered."""
-
-    sequence: int
-    words: Arguments
-    ended: dict[int, tuple[Sequence[Demand], Sequence[int]]]
 
 
 class Session:
@@ -108,11 +62,11 @@ class Session:
         self._process = secrets.token_hex(8)
         self._numbers = 0
         self._sequence = 0
-        self._asks: deque[_Ask] = deque()
+        self._asks: deque[Ask] = deque()
         self._ended: dict[int, tuple[Sequence[Demand], Sequence[int]]] = {}
         self._granted: set[int] = set()
         self._owed: dict[str, list[int]] = {}
-        self._report: _Report | None = None
+        self._report: Report | None = None
         self._offset_ms: float | None = None
         self._reported_at = 0.0
         self._work = asyncio.Event()
@@ -137,7 +91,7 @@ class Session:
             raise Away from self.away
         self._numbers += 1
         wait_s = max(min(within_s, self._options.timeout_s), 0.0)
-        ask = _Ask(self._numbers, demands, self._loop.time() + wait_s, self._loop.create_future())
+        ask = Ask(self._numbers, demands, self._loop.time() + wait_s, self._loop.create_future())
         self._asks.append(ask)
         self._hurry()
         timer = self._loop.call_at(ask.until, _give_up, ask.future)
@@ -174,7 +128,7 @@ class Session:
             if owed is not None:
                 owed[0] += amount
             elif len(self._owed) < _MOST_OWED:
-                self._owed[key] = [amount, *_piece(demand)]
+                self._owed[key] = [amount, *piece_of(demand)]
             else:
                 self._lost += 1
         self._work.set()
@@ -239,7 +193,7 @@ class Session:
             if report is None:
                 report = self._report = self._next_report(last=last)
             commands.append((REPORT, 2, self._said(report)))
-        asks: list[_Ask] = []
+        asks: list[Ask] = []
         while not hello and self._asks and len(asks) < _BATCH:
             ask = self._asks.popleft()
             if not ask.future.done():
@@ -262,7 +216,7 @@ class Session:
                     ask.future.set_exception(_away(exc))
             raise
 
-    def _next_report(self, *, last: bool) -> _Report:
+    def _next_report(self, *, last: bool) -> Report:
         self._sequence += 1
         ended = {number: self._ended.pop(number) for number in list(self._ended)[:_BATCH]}
         words: Arguments = []
@@ -272,13 +226,13 @@ class Session:
             words += ("a", key, *self._owed.pop(key))
         if last:
             words.append("q")
-        return _Report(self._sequence, words, ended)
+        return Report(self._sequence, words, ended)
 
-    def _said(self, report: _Report) -> Arguments:
+    def _said(self, report: Report) -> Arguments:
         lease_ms = int(self._options.lease_s * 1000)
         return [*self._own_keys(), self._process, report.sequence, lease_ms, self._options.prefix, *report.words]
 
-    def _asked(self, ask: _Ask) -> Arguments:
+    def _asked(self, ask: Ask) -> Arguments:
         """A reservation. After `latest` nobody here waits for it any more, so it may not be made any more.
 
         That moment is on the server's clock, as far as it is known here: its last answer was under way for a while, so
@@ -291,10 +245,10 @@ class Session:
         words: Arguments = [*self._own_keys(), *keys]
         words += (self._process, ask.number, latest, int(options.lease_s * 1000), options.prefix)
         for demand in ask.demands:
-            words += (_kind(demand), demand.amount, demand.meter.amount, *_piece(demand))
+            words += (kind_of(demand), demand.amount, demand.meter.amount, *piece_of(demand))
         return words
 
-    def _heard_report(self, report: _Report, answer: Any) -> None:
+    def _heard_report(self, report: Report, answer: Any) -> None:
         if isinstance(answer, Exception):
             raise answer
         now_ms, self.processes, unknown = answer
@@ -303,9 +257,10 @@ class Session:
         for number in unknown:
             # Its lease had ended, so what was estimated has been given back: what it took has to be counted anew.
             demands, taken = report.ended[int(number)]
-            self.owe(demands, [0 if _kind(one) == "r" else amount for one, amount in zip(demands, taken, strict=True)])
+            again = [0 if kind_of(one) == "r" else amount for one, amount in zip(demands, taken, strict=True)]
+            self.owe(demands, again)
 
-    def _heard(self, ask: _Ask, answer: Any, heard_ms: float) -> None:
+    def _heard(self, ask: Ask, answer: Any, heard_ms: float) -> None:
         if isinstance(answer, Exception):
             raise answer
         code, now_ms, processes, which, at_ms, sure_ms = answer
@@ -369,10 +324,7 @@ class Session:
         return f"{prefix}p", f"{prefix}r:{self._process}"
 
     def _key(self, demand: Demand) -> str:
-        name = f"{demand.meter.name}:{demand.key}"
-        if len(name) > _LONGEST_NAME or not name.isascii():  # a tag may hold anything, also what is no UTF-8
-            name = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-        return f"{self._options.prefix}n:{name}"
+        return f"{self._options.prefix}n:{name_of(demand)}"
 
 
 def _away(exc: BaseException) -> Away:
@@ -396,16 +348,3 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(seconds, 0.0)):
             await event.wait()
-
-
-def _kind(demand: Demand) -> str:
-    quantity = demand.meter.quantity
-    return "c" if quantity is CONCURRENT else "r" if quantity is REQUESTS else "t"
-
-
-def _piece(demand: Demand) -> tuple[int, int]:
-    """How wide the pieces of the window are, in milliseconds, and how many make the window."""
-    quantity = demand.meter.quantity
-    if not quantity.window_s:
-        return 0, 0
-    return round(quantity.width_s * 1000), round(quantity.window_s / quantity.width_s)
