@@ -489,18 +489,18 @@ def test_a_request_that_never_fits_is_refused_at_once_though_others_wait():
     run_in_virtual_time(main())
 
 
-def test_a_line_for_tokens_moves_on_when_answers_take_less_than_estimated():
+def test_nobody_is_refused_for_tokens_that_those_before_may_not_take():
     usage = Usage(input_tokens=2, output_tokens=2)
 
     async def main():
         router = Router([Scripted("a", delay_s=1, usage=usage)], limits=Limit(tokens_per_minute=100))
-        times = await admitted(router, 6, deadline_s=30)  # each reserves 40 and takes 4
-        assert None not in times
+        room = await router._table.gate.reserve(router.legs[0], asked(max_tokens=90), Call())
+        room.settle(Usage(output_tokens=90), None)
+        tasks = [asyncio.create_task(router.agenerate(asked(Call(deadline_s=100), max_tokens=40))) for _ in range(8)]
+        await asyncio.gather(*tasks)  # each reserves 46, and takes 4
+        assert asyncio.get_running_loop().time() < 1_070
 
-    estimated = Usage(input_tokens=0, output_tokens=40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llmops_sdk.routers._limits.estimates.Estimates.usage", lambda *_: estimated)
-        run_in_virtual_time(main())
+    run_in_virtual_time(main())
 
 
 def test_the_failure_is_told_when_there_is_no_room_for_another_attempt():
