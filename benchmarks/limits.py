@@ -45,10 +45,10 @@ def router(
 
 
 def face(target: Router, at_once: int = 1, tags: Callable[[], dict[str, str]] | None = None) -> Face:
-    price = target._prices.cost
+    prices = target._prices
 
     async def one() -> None:
-        await target.agenerate(Request(messages=MESSAGES, call=Call(price=price, tags=tags() if tags else None)))
+        await target.agenerate(Request(messages=MESSAGES, call=Call(prices=prices, tags=tags() if tags else None)))
 
     async def many(calls: int) -> None:
         if at_once == 1:

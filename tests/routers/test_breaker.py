@@ -448,6 +448,10 @@ def test_a_leg_has_a_breaker_of_its_own():
         ({"open_s": float("inf")}, "open_s"),
         ({"open_s": 10.0, "most_open_s": 5.0}, "most_open_s"),
         ({"slow_factor": 0.5}, "slow_factor"),
+        ({"open_s": "5"}, "open_s"),
+        ({"window_s": True}, "window_s"),
+        ({"failure_rate": None}, "failure_rate"),
+        ({"slow_factor": "2"}, "slow_factor"),
     ],
 )
 def test_wrong_policies_are_refused_when_they_are_built(options, message):
@@ -455,7 +459,26 @@ def test_wrong_policies_are_refused_when_they_are_built(options, message):
         Breaker(**options)
 
 
+def test_a_long_stream_that_is_the_probe_keeps_nobody_from_being_the_next_one():
+    circuit = opened(open_s=4.0)
+    probe = circuit.begin(105.0)
+    assert "a probe is under way" in circuit.refusal(105.0)
+    circuit.heard(probe, 106.0)
+    assert circuit.refusal(106.0) is None
+    circuit.failed(probe, 200.0, "StreamInterrupted")
+    assert "its breaker is open" in circuit.refusal(200.0)
+
+
+@pytest.mark.parametrize("name", ["attempt_timeout_s", "chunk_timeout_s"])
+def test_a_time_that_is_none_is_refused_when_the_router_is_built(name):
+    for seconds in ("5", True):
+        with pytest.raises(errors.ConfigurationError, match=name):
+            Router([Scripted("a")], **{name: seconds})
+
+
 def test_a_wrong_breaker_is_refused_when_the_router_is_built():
+    with pytest.raises(errors.ConfigurationError, match="breaker"):
+        Leg(Scripted("a"), breaker="open")
     with pytest.raises(errors.ConfigurationError, match="breaker"):
         Router([Scripted("a")], breaker=5)
 

@@ -118,6 +118,8 @@ async def test_too_long_for_everybody_says_so():
         ({"x": ["a"]}, "names 'x'"),
         ({"a": "b"}, r"is like \{'small'"),
         (["a"], r"is like \{'small'"),
+        ({"a": None}, r"is like \{'small'"),
+        ({"a": [["b"]]}, r"names \['b'\]"),
     ],
 )
 def test_wrong_fallbacks_are_refused_when_the_router_is_built(fallbacks, message):

@@ -1,6 +1,7 @@
 """Waiting for room: first come first served, without a herd, and gone at once when nobody waits any more."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from llmops_sdk.calls import Call
 from llmops_sdk.engines import Scripted
 from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers import Leg, Limit, Router
+from llmops_sdk.routers._limits.lines import Line
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 HELLO = Request.of("hello")
@@ -105,7 +107,7 @@ def test_the_deadline_ends_the_wait():
         await asyncio.sleep(0)
         with pytest.raises(errors.LimitExceeded, match="1 requests at once") as refused:
             await router.agenerate(asked(Call(deadline_s=7)))
-        assert asyncio.get_running_loop().time() == 1_007
+        assert asyncio.get_running_loop().time() == pytest.approx(1_007, abs=0.01)
         assert refused.value.retry_after_s is None
         await first
 
@@ -248,5 +250,87 @@ def test_a_long_line_leaves_no_memory_behind():
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert lines(router) == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_run_of_a_pipeline_is_told_which_limit_it_waited_for():
+    async def main():
+        router = Router([Scripted("a", delay_s=100)], limits=Limit(concurrent=1))
+        first = asyncio.create_task(router.agenerate(asked()))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.LimitExceeded, match="1 requests at once"):
+            await ("Hello" | router).arun(deadline_s=7)
+        await first
+
+    run_in_virtual_time(main())
+
+
+def test_who_waits_when_the_router_is_closed_is_told_at_once():
+    async def main():
+        router = Router([Scripted("a", delay_s=10)], limits=Limit(concurrent=1))
+        tasks = [asyncio.create_task(router.agenerate(asked())) for _ in range(3)]
+        await asyncio.sleep(1)
+        await router.aclose()
+        outcomes = await asyncio.gather(*tasks[1:], return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [errors.ClosedError] * 2
+        assert asyncio.get_running_loop().time() == 1_001
+        await tasks[0]
+        assert lines(router) == 0
+
+    run_in_virtual_time(main())
+
+
+def test_no_thread_sleeps_through_what_another_gives_back(monkeypatch):
+    """What is given back just before it is known who waits for it."""
+
+    async def main():
+        router = Router([Scripted("a")], limits=Limit(concurrent=1))
+        gate, queue = router._table.gate, router._table.counted.lines
+        room = await gate.reserve(router.legs[0], asked(), Call())
+        stand = queue.stand
+
+        def late(*arguments):
+            monkeypatch.undo()
+            room.release()
+            return stand(*arguments)
+
+        monkeypatch.setattr(queue, "stand", late)
+        await gate.wait(router.legs, asked(), Call())
+        assert asyncio.get_running_loop().time() == 1_000
+
+    run_in_virtual_time(main())
+
+
+def test_a_line_whose_head_has_just_left_is_not_slept_in(monkeypatch):
+    async def main():
+        router = Router([Scripted("a", delay_s=5)], limits=Limit(concurrent=1), limit_wait_s=100)
+
+        def gone(demands, waiter=None):
+            monkeypatch.undo()
+            return Line(("concurrent:engine:scripted", "")), demands[0]
+
+        monkeypatch.setattr(router._table.counted.lines, "before", gone)
+        await router._table.gate.wait(router.legs, asked(), Call())
+        assert asyncio.get_running_loop().time() == 1_000
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_holds_nothing_of_what_its_parent_does():
+    async def main():
+        router = Router([Scripted("a", delay_s=10)], limits=Limit(concurrent=1))
+        tasks = [asyncio.create_task(router.agenerate(asked())) for _ in range(2)]
+        await asyncio.sleep(1)
+        assert (lines(router), len(router._table.counted.local)) == (1, 1)
+        child = os.fork()
+        if not child:
+            os._exit(lines(router) + len(router._table.counted.local))
+        _, status = os.waitpid(child, 0)  # noqa: ASYNC222  (in virtual time the others would go on meanwhile)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert (lines(router), len(router._table.counted.local)) == (1, 1)
+        await asyncio.gather(*tasks)
 
     run_in_virtual_time(main())

@@ -14,7 +14,7 @@ from llmops_sdk.calls import Call, LimitWaited
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Request, Response, Usage
-from llmops_sdk.routers import Leg, Limit, Router
+from llmops_sdk.routers import Adaptive, Leg, Limit, Router
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.meters import CONCURRENT, REQUESTS, TOKENS, USD, Blocked, Demand, Meter
 from llmops_sdk.virtual_time import run_in_virtual_time
@@ -62,6 +62,8 @@ async def admitted(router, count, **options):
         {"requests_per_minute": math.nan},
         {"requests_per_minute": math.inf},
         {"requests_per_minute": 0.5},
+        {"requests_per_minute": 10**400},
+        {"requests_per_minute": [1]},
         {"requests_per_minute": True},
         {"requests_per_minute": "60"},
         {"tokens_per_minute": -5},
@@ -465,5 +467,147 @@ def test_of_two_limits_for_the_same_the_stricter_holds():
         leg = Leg(Scripted("a", name="x"), limits=[Limit(requests_per_minute=9), Limit(requests_per_minute=2)])
         times = await admitted(Router([leg], limits=Limit(requests_per_minute=5)), 4, deadline_s=10)
         assert sum(time is not None for time in times) == 2
+
+    run_in_virtual_time(main())
+
+
+# Under way when something else happens
+
+
+def test_a_request_that_never_fits_is_refused_at_once_though_others_wait():
+    async def main():
+        router = Router([Scripted("a", delay_s=1)], limits=Limit(tokens_per_minute=100), limit_wait_s=1_000)
+        tasks = [asyncio.create_task(router.agenerate(asked(max_tokens=90))) for _ in range(2)]
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(errors.LimitExceeded, match="larger than that"):
+            await router.agenerate(asked(max_tokens=900))
+        assert asyncio.get_running_loop().time() == began
+        assert "larger than that" in str(router.route(asked(max_tokens=900)))
+        await asyncio.gather(*tasks)
+
+    run_in_virtual_time(main())
+
+
+def test_nobody_is_refused_for_tokens_that_those_before_may_not_take():
+    usage = Usage(input_tokens=2, output_tokens=2)
+
+    async def main():
+        router = Router([Scripted("a", delay_s=1, usage=usage)], limits=Limit(tokens_per_minute=100))
+        room = await router._table.gate.reserve(router.legs[0], asked(max_tokens=90), Call())
+        room.settle(Usage(output_tokens=90), None)
+        tasks = [asyncio.create_task(router.agenerate(asked(Call(deadline_s=100), max_tokens=40))) for _ in range(8)]
+        await asyncio.gather(*tasks)  # each reserves 46, and takes 4
+        assert asyncio.get_running_loop().time() < 1_070
+
+    run_in_virtual_time(main())
+
+
+def test_the_failure_is_told_when_there_is_no_room_for_another_attempt():
+    async def main():
+        router = Router([Scripted(errors.ServerError("down"), "a")], limits=Limit(requests_per_minute=1))
+        with pytest.raises(errors.AllEnginesFailed, match="1 requests per minute") as failed:
+            await router.agenerate(asked(Call(deadline_s=10)))
+        assert [type(attempt.error) for attempt in failed.value.attempts] == [errors.ServerError]
+        assert failed.value.__cause__.retry_after_s > 50
+
+    run_in_virtual_time(main())
+
+
+def test_the_limit_of_an_inner_router_is_told_as_a_limit():
+    async def main():
+        inner = Router([Scripted("a", delay_s=100)], limits=Limit(concurrent=1), limit_wait_s=0, name="inner")
+        outer = Router([inner], retries=0)
+        task = asyncio.create_task(outer.agenerate(asked()))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.LimitExceeded, match="1 requests at once"):
+            await outer.agenerate(asked())
+        await task
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_an_inner_router_took_is_settled_with_the_outer_one(streamed):
+    usage = Usage(input_tokens=1_000, output_tokens=2_000)
+
+    async def main():
+        engines = [
+            Scripted(errors.ServerError("down"), name="x"),
+            Scripted("a", name="y", usage=usage, model="gpt-5-mini"),
+        ]
+        inner = Router(engines, strategy="priority", name="inner")
+        outer = Router([inner], limits=[Limit(tokens_per_minute=5_000), Limit(usd_per_day=1)])
+        request = asked(Call(prices=PriceTable.default()))
+        if streamed:
+            async for _ in outer.astream(request):
+                pass
+        else:
+            await outer.agenerate(request)
+        counters = outer._table.counted.local._counters
+        assert counters["tokens:engine:inner"][""].used == 3_000
+        assert counters["usd:engine:inner"][""].used == int(inner.ledger.cost_usd * 10**9) > 0
+
+    run_in_virtual_time(main())
+
+
+def test_an_inner_router_whose_engines_refused_took_nothing():
+    async def main():
+        inner = Router([Scripted(errors.ServerError("down", status_code=500))], retries=0, name="inner")
+        outer = Router([inner], retries=0, limits=Limit(tokens_per_minute=5_000))
+        with pytest.raises(errors.AllEnginesFailed):
+            await outer.agenerate(asked())
+        assert outer._table.counted.local._counters["tokens:engine:inner"][""].used == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_price_table_that_breaks_gives_the_room_back():
+    class Broken:
+        def price(self, *_, **__):
+            raise RuntimeError("broken")
+
+    async def main():
+        router = Router([Scripted("a")], limits=Limit(concurrent=1))
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                await router.agenerate(asked(Call(prices=Broken(), budget_usd=Decimal(1), deadline_s=5)))
+        assert (await router.agenerate(asked(Call(deadline_s=1)))).text == "a"
+
+    run_in_virtual_time(main())
+
+
+def test_a_reload_moves_those_who_wait_by_the_new_limit():
+    async def main():
+        router = Router([Scripted("a", name="x")], limits=Limit(requests_per_minute=1))
+        await router.agenerate(asked())
+        waits = asyncio.create_task(router.agenerate(asked()))
+        await asyncio.sleep(1)
+        router.reload(Router([Scripted("a", name="x")], limits=Limit(requests_per_minute=100)))
+        await router.agenerate(asked())
+        await waits
+        assert asyncio.get_running_loop().time() == 1_001
+
+    run_in_virtual_time(main())
+
+
+def test_a_reload_keeps_what_an_adaptive_limit_has_found():
+    def made():
+        return Router([Leg(Scripted("a", name="x"), limits=Adaptive(initial=4))])
+
+    router = made()
+    router._table.gate.measures["x"].adapting.meter.amount = 77
+    router.reload(made())
+    assert router._table.gate.measures["x"].adapting.meter.amount == 77
+    router.reload(Router([Leg(Scripted("a", name="x"), limits=Adaptive(initial=5))]))
+    assert router._table.gate.measures["x"].adapting.meter.amount == 5
+
+
+def test_runs_without_the_tag_are_named():
+    async def main():
+        router = Router([Scripted("a")], limits=Limit(requests_per_minute=1, per="tag:user"))
+        await router.agenerate(asked())
+        with pytest.raises(errors.LimitExceeded, match="of runs without the tag user"):
+            await router.agenerate(asked(Call(deadline_s=1)))
 
     run_in_virtual_time(main())

@@ -428,3 +428,115 @@ async def test_routers_share_a_limit_and_wait_for_each_other(redis_url):
     assert not any(degraded(call) for call in calls)
     for router in routers:
         await router.aclose()
+
+
+# Odd things
+
+
+async def test_a_tag_that_is_no_text_or_very_long_is_counted_like_any_other(redis_url):
+    async with Store(redis_url) as store:
+        for key in ("\udc80", "z" * 100_000, "Jürgen"):
+            call = Call()
+            assert not isinstance(await take(store, demand(REQUESTS, 1, 1, key), call=call), Blocked)
+            assert isinstance(await take(store, demand(REQUESTS, 1, 1, key), call=call), Blocked)
+            assert not degraded(call)
+    client = redis.Redis.from_url(redis_url)
+    assert max(map(len, client.keys())) < 300
+    client.close()
+
+
+async def test_a_server_whose_clock_goes_back_goes_on_counting(redis_url):
+    client = redis.Redis.from_url(redis_url)
+    ahead = client.time()[0] + 3_600
+    client.hset("{llmops}:n:requests:", mapping={str(ahead): 2, "u": 2, "p": 0, "o": ahead})
+    async with Store(redis_url) as store:
+        call = Call()
+        assert not isinstance(await take(store, demand(REQUESTS, 1, 3), call=call), Blocked)
+        blocked = await take(store, demand(REQUESTS, 1, 3), call=call)
+        assert 59 < blocked.at - call.clock() <= 61
+        assert not degraded(call)
+        assert client.ttl("{llmops}:n:requests:") > 0
+    client.close()
+
+
+async def test_a_store_is_asked_no_longer_than_the_deadline_allows(redis_server):
+    async with Store(redis_server.url, timeout_s=30) as store:
+        router = Router([Scripted("a")], limits=Limit(requests_per_minute=100), limit_store=store)
+        await router.agenerate(asked())
+        redis_server.halt()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(errors.LimitExceeded, match="by the deadline"):
+            await router.agenerate(asked(Call(deadline_s=0.2)))
+        assert asyncio.get_running_loop().time() < began + 10
+        redis_server.go_on()
+
+
+async def test_closing_one_router_settles_what_others_do_with_the_same_store(redis_url):
+    usage = Usage(input_tokens=40, output_tokens=40)
+    store = RedisLimits(redis_url, timeout_s=5)
+    one, other = (
+        Router(
+            [Scripted("a", name="x", delay_s=0.3, usage=usage)],
+            limits=Limit(tokens_per_minute=1_000),
+            limit_store=store,
+        )
+        for _ in range(2)
+    )
+    task = asyncio.create_task(other.agenerate(asked(max_tokens=200)))
+    await asyncio.sleep(0.1)
+    await one.aclose()
+    await task
+    client = redis.Redis.from_url(redis_url)
+
+    async def settled():
+        return client.hmget("{llmops}:n:tokens:engine:x:", "u", "p") == [b"80", b"0"]
+
+    await until(settled)
+
+    async def ended():
+        return not client.exists("{llmops}:p")
+
+    await until(ended)
+    client.close()
+
+
+async def test_who_waits_when_the_router_is_closed_leaves_nothing_running(redis_url):
+    store = RedisLimits(redis_url, timeout_s=5)
+    router = Router([Scripted("a", delay_s=0.2)], limits=Limit(concurrent=1), limit_store=store)
+    tasks = [asyncio.create_task(router.agenerate(asked())) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    await router.aclose()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Response", "ClosedError"]
+
+    async def ended():
+        return not any(task.get_name() == "llmops_sdk limits" for task in asyncio.all_tasks())
+
+    await until(ended)
+
+
+async def test_another_server_at_the_same_address_is_found(redis_server):
+    """After a failover the old connection leads to a replica for ever."""
+    async with Store(redis_server.url) as store:
+        made = []
+        session = store._session()
+        connect = session._connect
+        session._connect = lambda: made.append(connect()) or made[-1]
+        await take(store, demand(REQUESTS, 1, 9))
+        client = redis.Redis.from_url(redis_server.url)
+        client.replicaof("127.0.0.1", "1")
+        assert await is_away(store)
+        client.replicaof("NO", "ONE")
+
+        async def back():
+            return not await is_away(store)
+
+        await until(back)
+        assert made
+        client.close()
+
+
+async def is_away(store):
+    call = Call()
+    await take(store, demand(REQUESTS, 1, 99), call=call)
+    return bool(degraded(call))

@@ -6,9 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
-from llmops_sdk.costs import Bill, bill_of, hold_budget
+from llmops_sdk.costs import Bill, Ledger, LedgerRow, bill_of, hold_budget
 from llmops_sdk.errors import (
-    BudgetExceeded,
     EngineConnectionError,
     EngineError,
     EngineTimeout,
@@ -47,13 +46,14 @@ class Attempt:
         "_task",
         "_ticket",
         "chunks",
+        "spent",
     )
 
     def __init__(self, leg: Leg, request: Request, call: Call, reservation: Reservation | None) -> None:
         if call.budget_usd is not None and not leg.holds_budget:
             try:
                 hold_budget(call, request, leg.price(call), engine=leg.name, holder=self)
-            except BudgetExceeded:
+            except BaseException:  # also what a price table of the application's own raises
                 if reservation is not None:
                     reservation.release()
                 raise
@@ -65,6 +65,7 @@ class Attempt:
         self._cancelling = 0 if task is None else task.cancelling()
         self._first_at: float | None = None
         self.chunks: int | None = None
+        self.spent = Ledger() if leg.routes and reservation is not None else None
         leg.in_flight += 1
         self._started = started = call.clock()
         leg.pace.began(started)
@@ -100,8 +101,8 @@ class Attempt:
         else:
             self._learn(response, error, now)
         if leg.routes:
-            if self._reservation is not None and not unsent:
-                self._reservation.settle(None, None)
+            if self._reservation is not None and self.spent is not None and not unsent:
+                self._settle_by(self._reservation, self.spent.total, response, error)
             return
         bill = bill_of(call, self._request, response, error, asked=leg.model, provider=leg.billed_by)
         call.let_go(self)
@@ -129,6 +130,18 @@ class Attempt:
                 estimated_usd=bill.estimated_usd,
             )
         )
+
+    @staticmethod
+    def _settle_by(
+        reservation: Reservation, spent: LedgerRow, response: Response | None, error: BaseException | None
+    ) -> None:
+        """Of a router among the engines: what its own attempts took, as far as it is known."""
+        usage: Usage | None = Usage(input_tokens=spent.input_tokens, output_tokens=spent.output_tokens)
+        if not spent.calls and response is not None:
+            usage = response.usage
+        elif error is not None and spent.calls and not spent.input_tokens:
+            usage = None
+        reservation.settle(usage, spent.cost_usd + spent.estimated_usd, error=error)
 
     def typed(self, exc: BaseException, limit_s: float | None, begun: ChunkJoiner | None = None) -> BaseException:
         """`exc` as one of our errors; what is no fault of the engine (cancellation, exits) stays as it is.

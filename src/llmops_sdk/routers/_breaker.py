@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.routers._numbers import is_number
 
 __all__ = ["Breaker"]
 
@@ -60,6 +61,10 @@ class Breaker:
             count = getattr(self, name)
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ConfigurationError(f"`{name}` of a breaker is a whole number, 1 or more, not {count!r}")
+        for name in ("window_s", "open_s", "most_open_s", "failure_rate", "slow_factor"):
+            given = getattr(self, name)
+            if not is_number(given) and not (name == "slow_factor" and given is None):
+                raise ConfigurationError(f"`{name}` of a breaker is a number, not {given!r}")
         for name in ("window_s", "open_s", "most_open_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigurationError(f"`{name}` of a breaker is a time over 0 seconds, not {getattr(self, name)!r}")

@@ -174,6 +174,8 @@ class Circuit:
         """A stream has begun: it does not hang, however long it takes from here."""
         self._under_way.pop(ticket, None)
         self._heard_at = now
+        if self._probe == ticket:  # a long stream keeps nobody from trying, too; whether it closes shows at its end
+            self._probe = None
 
     def succeeded(self, ticket: int, now: float) -> None:
         """An answer came."""

@@ -20,10 +20,10 @@ def checked_fallbacks(given: Mapping[str, Sequence[str]] | None, legs: Sequence[
     if not given:
         return {}
     by_name = {leg.name: leg for leg in legs}
-    if not isinstance(given, Mapping) or any(isinstance(after, str) for after in given.values()):
+    if not isinstance(given, Mapping) or any(not isinstance(after, list | tuple) for after in given.values()):
         raise ConfigurationError(f"`fallbacks` is like {{'small': ['large', 'other']}}, not {given!r}")
     for name in (*given, *(one for after in given.values() for one in after)):
-        if name not in by_name:
+        if not isinstance(name, str) or name not in by_name:
             near = difflib.get_close_matches(str(name), by_name, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(

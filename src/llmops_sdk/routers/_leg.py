@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmops_sdk.calls import Call
@@ -106,6 +106,8 @@ class Leg:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
+        if breaker is not None and not isinstance(breaker, Breaker):
+            raise ConfigurationError(f"the breaker of {self.name!r} is a `Breaker(failures=...)`, not {breaker!r}")
         if capabilities is not None and not isinstance(capabilities, Capabilities):
             raise ConfigurationError(
                 f"the capabilities of {self.name!r} are a `Capabilities(tools=..., ...)`, not {capabilities!r}"
@@ -239,7 +241,7 @@ class Leg:
             if timeout_s is None and not self.routes:
                 response = await self.engine.agenerate(request)
             else:
-                with self._booked_here():
+                with self._booked_here(attempt.spent):
                     async with asyncio.timeout(timeout_s):
                         response = await self.engine.agenerate(request)
             if not isinstance(response, Response):
@@ -286,7 +288,7 @@ class Leg:
         error: BaseException | None = None
         chunks: AsyncIterator[Chunk] | None = None
         try:
-            chunks = self.engine.astream(request) if not self.routes else self._booked(self.engine.astream(request))
+            chunks = self.engine.astream(request) if not self.routes else self._booked(attempt.spent, request)
             chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             if chunk is not None:
                 attempt.heard(chunk)
@@ -314,15 +316,21 @@ class Leg:
                         raise attempt.typed(exc, None, joiner) from exc
                     log.warning("the stream of %r broke, and then could not be closed", self.name, exc_info=exc)
 
-    def _booked_here(self) -> contextlib.AbstractContextManager[None]:
-        """What a router among the engines books in its own ledger is booked in this one's, too."""
-        return self.ledger.around() if self.routes and self.ledger is not None else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _booked_here(self, spent: Ledger | None) -> Iterator[None]:
+        """What a router among the engines books in its own ledger is booked in this one's, too, and in `spent`."""
+        with contextlib.ExitStack() as around:
+            for ledger in (self.ledger, spent) if self.routes else ():
+                if ledger is not None:
+                    around.enter_context(ledger.around())
+            yield
 
-    async def _booked(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
+    async def _booked(self, spent: Ledger | None, request: Request) -> AsyncGenerator[Chunk, None]:
+        chunks = self.engine.astream(request)
         # Whoever reads the stream has a context of his own: nothing may be left in it between two chunks.
         try:
             while True:
-                with self._booked_here():
+                with self._booked_here(spent):
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
@@ -330,7 +338,7 @@ class Leg:
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
-                with self._booked_here():
+                with self._booked_here(spent):
                     await close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -189,7 +190,12 @@ class Plan:
                 return leg, reservation
         if not self._left:
             return None
-        leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
+        try:
+            leg, reservation = await gate.wait(tuple(self._left), self._request, self.call)
+        except LimitExceeded as exc:
+            if self.attempts:
+                self._give_up(exc, because=f", and for another attempt there is {exc}")
+            raise
         return (leg, reservation) if self._took(leg, reservation) else None
 
     def _in_turn(self) -> Iterator[Leg]:
@@ -325,6 +331,9 @@ class Plan:
     def _give_up(self, cause: BaseException | None = None, *, because: str = "") -> NoReturn:
         if not self.attempts:
             raise self._too_dear or nobody(self._router, self.refused, self._request, self.call)
+        full = [attempt.error for attempt in self.attempts if isinstance(attempt.error, LimitExceeded)]
+        if len(full) == len(self.attempts):  # by the limits of routers among the engines: nobody was asked
+            raise min(full, key=lambda one: math.inf if one.retry_after_s is None else one.retry_after_s) from cause
         why = "".join(f"; {one.leg.name} was not asked: {one.reason}" for one in self.refused)
         failed = AllEnginesFailed(f"no engine of {self._router!r} could answer{because}{why}", self.attempts)
         if self._too_dear is not None:

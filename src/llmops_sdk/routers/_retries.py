@@ -16,6 +16,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     UnsupportedError,
 )
+from llmops_sdk.routers._numbers import is_number
 
 __all__ = ["Retries", "Rule", "retries_of"]
 
@@ -83,7 +84,7 @@ class Retries:
                     f"the rule for {error.__name__} in `Retries.on` is a number of attempts, 0 or more, or 'never', "
                     f"not {rule!r}"
                 )
-        if not 0 < self.first_s <= self.most_s < math.inf:
+        if not (is_number(self.first_s) and is_number(self.most_s) and 0 < self.first_s <= self.most_s < math.inf):
             raise ConfigurationError(
                 f"`first_s` and `most_s` of `Retries` are times over 0 seconds, the first one not the longer one, "
                 f"not {self.first_s!r} and {self.most_s!r}"

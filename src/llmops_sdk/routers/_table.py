@@ -17,6 +17,7 @@ from llmops_sdk.routers._hedging import Hedge, HedgeBudget, hedge_of
 from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit, Limits
+from llmops_sdk.routers._numbers import is_number
 from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Strategy, strategy_of
@@ -102,7 +103,7 @@ class Table:
             "chunk_timeout_s": chunk_timeout_s,
         }
         for name, seconds in times.items():
-            if seconds is not None and not 0 < seconds < math.inf:
+            if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
                 raise ConfigurationError(f"`{name}` is a time over 0 seconds, not {seconds!r}")
         if on_stream_break not in ("resume", "restart", "raise"):
             raise ConfigurationError(f"`on_stream_break` is 'resume', 'restart' or 'raise', not {on_stream_break!r}")

@@ -17,8 +17,11 @@ from typing import Any, Literal, TypeAlias
 from llmops_sdk.calls import Call, LimitsDegraded
 from llmops_sdk.errors import ConfigurationError, LimitExceeded, MissingDependencyError
 from llmops_sdk.routers._limits.counters import LocalLimits
+from llmops_sdk.routers._limits.forked import anew_in_child
 from llmops_sdk.routers._limits.meters import Blocked, Demand, Hold, Meter
-from llmops_sdk.routers._limits.session import Answer, Away, Connection, Session, SessionOptions
+from llmops_sdk.routers._limits.session import Session
+from llmops_sdk.routers._limits.words import Answer, Away, Connection, SessionOptions
+from llmops_sdk.routers._numbers import is_number
 
 try:
     import redis.asyncio
@@ -52,7 +55,12 @@ class RedisLimits:
       window that holds the beginning or the end of the outage. A share is never below 1 request, token or place. What
       was used is told to Redis when it is back. `"fail_closed"` lets nobody through (`LimitExceeded`).
       Either way the run's record says so (`calls.LimitsDegraded`), and the log once.
-    * A failover that loses writes of Redis loses those counts.
+    * What Redis forgets (a restart without persistence, a failover that loses writes, `FLUSHALL`) no longer counts:
+      within a window at most the limit once more for each such loss. It must not evict keys: `maxmemory-policy
+      noeviction`.
+    * The server's clock is trusted: when it jumps ahead, what was counted leaves early, as after a loss; when it jumps
+      back, what was counted counts as of then.
+    * A run whose deadline is over before Redis has answered, within `timeout_s`, gets `LimitExceeded`.
 
     Fairness: first come first served among the waiters of a process; between processes it is best effort. The head of
     each process's line asks again when its turn may have come, and every 20 ms while others may give room back.
@@ -68,7 +76,7 @@ class RedisLimits:
         share: This process's share of each limit then, `0 < share <= 1`; by default an equal part for each of the
             processes that Redis has seen lately.
         lease_s: Seconds after which a silent process counts as dead, `>= 1`; a living one says so three times as often.
-        timeout_s: Longest wait for Redis, `> 0`.
+        timeout_s: Longest wait for Redis, `> 0`; after it Redis counts as away. The event loop's own delays count, too.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -84,7 +92,7 @@ class RedisLimits:
         policy: Policy = "fail_open",
         share: float | None = None,
         lease_s: float = 10.0,
-        timeout_s: float = 0.05,
+        timeout_s: float = 0.5,
     ) -> None:
         if not isinstance(url_or_client, str) and not hasattr(url_or_client, "pipeline"):
             raise ConfigurationError(f"write `RedisLimits('redis://host:6379')`, not {url_or_client!r}")
@@ -92,11 +100,11 @@ class RedisLimits:
             raise ConfigurationError(f"`prefix` is letters, digits, '-', '_', '.' and ':', not {prefix!r}")
         if policy not in ("fail_open", "fail_closed"):
             raise ConfigurationError(f"`policy` is 'fail_open' or 'fail_closed', not {policy!r}")
-        if share is not None and not (_is_number(share) and 0 < share <= 1):
+        if share is not None and not (is_number(share) and 0 < share <= 1):
             raise ConfigurationError(f"`share` is over 0 and at most 1, not {share!r}")
-        if not (_is_number(lease_s) and 1 <= lease_s < math.inf):
+        if not (is_number(lease_s) and 1 <= lease_s < math.inf):
             raise ConfigurationError(f"`lease_s` is a time of 1 second or more, not {lease_s!r}")
-        if not (_is_number(timeout_s) and 0 < timeout_s < math.inf):
+        if not (is_number(timeout_s) and 0 < timeout_s < math.inf):
             raise ConfigurationError(f"`timeout_s` is a time over 0 seconds, not {timeout_s!r}")
         if isinstance(url_or_client, str):
             try:
@@ -113,6 +121,11 @@ class RedisLimits:
         self._processes = 1
         self._full: OrderedDict[tuple[str, str], Blocked] = OrderedDict()
         self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
+        self.start_anew()
+        anew_in_child(self)
+
+    def start_anew(self) -> None:
+        """In a forked child: no thread of it holds the lock. Its loops are others, so they have their own sessions."""
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -131,8 +144,15 @@ class RedisLimits:
         """See `LimitStore.reserve`."""
         session = self._session()
         try:
-            answer = await session.ask(demands)
+            remaining_s = call.remaining_s()
+            answer = await session.ask(demands, math.inf if remaining_s is None else remaining_s)
         except Away as exc:
+            if session.away is None and remaining_s is not None and remaining_s < self._options.timeout_s:
+                text = demands[0].meter.text(demands[0].key)
+                raise LimitExceeded(
+                    f"the store of limits had not answered by the deadline: nobody knows whether there is room: {text}",
+                    limit=text,
+                ) from exc
             return self._alone(session, demands, call, session.away or exc)
         self._processes = session.processes
         now = call.clock()
@@ -180,7 +200,8 @@ class RedisLimits:
             demand = demands[0]
             text = demand.meter.text(demand.key)
             raise LimitExceeded(
-                f"the store of limits cannot be reached ({error!r}), so nobody knows whether there is room: {text}",
+                f"the store of limits cannot be reached ({type(error).__name__}: {error}), so nobody knows whether "
+                f"there is room: {text}",
                 limit=text,
                 retry_after_s=max(session.retry_after_s, self._options.timeout_s),
             ) from error
@@ -199,8 +220,8 @@ class RedisLimits:
         demand = demands[answer.which]
         blocked = Blocked(demand, at, sure)
         key = (demand.meter.name, demand.key)
+        self._full.pop(key, None)  # to the end; other threads do the same
         self._full[key] = blocked
-        self._full.move_to_end(key)
         if len(self._full) > _FULL:
             self._full.popitem(last=False)
         return blocked
@@ -211,10 +232,6 @@ class RedisLimits:
 
 def _again(where: str, options: dict[str, Any]) -> RedisLimits:
     return RedisLimits(where, **options)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class _Held:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import Call, LimitWaited
-from llmops_sdk.errors import ConfigurationError, EngineConnectionError, EngineError, LimitExceeded
+from llmops_sdk.errors import (
+    ClosedError,
+    ConfigurationError,
+    LimitExceeded,
+)
 from llmops_sdk.messages import RateLimit, Request, Usage
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.declared import Limit
 from llmops_sdk.routers._limits.gate import Gate, Reservation
 from llmops_sdk.routers._limits.lines import Lines, Waiter
-from llmops_sdk.routers._limits.measures import Measures, measures_of, nano_usd
-from llmops_sdk.routers._limits.meters import TOKENS, USD, Blocked, Demand, Hold, LimitStore
+from llmops_sdk.routers._limits.measures import Measures, measures_of
+from llmops_sdk.routers._limits.meters import Blocked, Demand, LimitStore
+from llmops_sdk.routers._limits.room import Part, Room
+from llmops_sdk.routers._numbers import is_number
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._leg import Leg
@@ -25,7 +31,8 @@ __all__ = ["Limits"]
 _POLL_S = 0.02
 """How often the head of a line asks a shared store for what is given back elsewhere, which nobody tells it."""
 
-_NOTHING = Usage()
+_TELLING_S = 0.005
+"""So much before the deadline the wait ends, so that the run ends with what it waited for."""
 
 
 class _Unlimited:
@@ -49,79 +56,6 @@ class _Unlimited:
 _UNLIMITED = _Unlimited()
 
 
-class _Room:
-    """Room that one attempt holds; see `Reservation`."""
-
-    __slots__ = ("_call", "_demands", "_gate", "_holds", "_leg", "_request", "_started", "_used")
-
-    def __init__(
-        self,
-        gate: _Admission,
-        leg: Leg,
-        request: Request,
-        call: Call,
-        holds: Sequence[_Part],
-        *,
-        used: int,
-        now: float,
-    ) -> None:
-        self._gate = gate
-        self._leg = leg
-        self._request = request
-        self._call = call
-        self._holds = holds
-        self._started = now
-        self._used = used
-
-    def settle(
-        self,
-        usage: Usage | None,
-        cost_usd: Decimal | None,
-        /,
-        *,
-        error: BaseException | None = None,
-        rate_limit: RateLimit | None = None,
-    ) -> None:
-        now = self._call.clock()
-        measures = self._gate.measures[self._leg.name]
-        if usage is not None and error is None:
-            measures.estimates.learn(usage, self._request.n)
-        if measures.adapting is not None:
-            measures.adapting.ended(self._started, now, self._used, error, rate_limit)
-        if usage is None and error is not None and _was_refused(error):
-            usage, cost_usd = _NOTHING, Decimal(0)
-        for hold, demands in self._holds:
-            hold.end([_taken(demand, usage, cost_usd) for demand in demands], now)
-            self._gate.lines.freed(demands)
-
-    def release(self) -> None:
-        now = self._call.clock()
-        for hold, demands in self._holds:
-            hold.end([0] * len(demands), now)
-            self._gate.lines.freed(demands)
-
-
-class _Part(NamedTuple):
-    hold: Hold
-    demands: Sequence[Demand]
-
-
-def _taken(demand: Demand, usage: Usage | None, cost_usd: Decimal | None) -> int:
-    quantity = demand.meter.quantity
-    if quantity is TOKENS and usage is not None:
-        return usage.total_tokens
-    if quantity is USD and cost_usd is not None:
-        return nano_usd(cost_usd)
-    return demand.amount
-
-
-def _was_refused(error: BaseException) -> bool:
-    """Whether an engine said no, or was never reached: nothing was generated then, and nobody bills for it."""
-    if isinstance(error, EngineConnectionError):
-        return error.stage in ("look-up", "connect", "tls")
-    return isinstance(error, EngineError) and error.status_code is not None and error.status_code >= 400
-
-
 class Limits:
     """What a router has counted so far, and who waits. It outlives a table: `gate` makes the gate of each.
 
@@ -134,7 +68,7 @@ class Limits:
     """
 
     def __init__(self, store: LimitStore | None = None, *, wait_s: float = 120.0) -> None:
-        if not isinstance(wait_s, int | float) or isinstance(wait_s, bool) or not 0 <= wait_s < math.inf:
+        if not is_number(wait_s) or not 0 <= wait_s < math.inf:
             raise ConfigurationError(f"`limit_wait_s` is a time of 0 seconds or more, not {wait_s!r}")
         if store is not None and not all(callable(getattr(store, name, None)) for name in ("reserve", "peek")):
             raise ConfigurationError(f"`limit_store` is a `RedisLimits(...)`, or left out; not {store!r}")
@@ -142,6 +76,7 @@ class Limits:
         self.store = store or self.local
         self.wait_s = float(wait_s)
         self.lines = Lines()
+        self._measures: Mapping[str, Measures] = {}
 
     def gate(self, legs: Sequence[Leg], limits: Limit | Sequence[Limit]) -> Gate | None:
         """The gate of a router of `legs` with limits of its own; `None` where nothing is limited.
@@ -156,7 +91,10 @@ class Limits:
                     f"`limits` of a router are `Limit(...)`, not {limit!r}; `Adaptive` belongs to a leg: "
                     "`Leg(engine, limits=Adaptive())`"
                 )
-        measures = {leg.name: measures_of(leg, own) for leg in legs}
+        # After a reload the same meters go on with their new amounts, so that those who wait now go by them, too.
+        measures = {leg.name: measures_of(leg, own, self._measures.get(leg.name)) for leg in legs}
+        self._measures = measures
+        self.lines.wake_all()
         if not any(one.limits_something for one in measures.values()):
             return None
         return _Admission(self, measures)
@@ -167,7 +105,8 @@ class Limits:
         return self
 
     async def aclose(self) -> None:
-        """Tell a shared store what is still to be told."""
+        """Send those away who wait, and tell a shared store what is still to be told."""
+        self.lines.dismiss_all()
         await self.store.aclose()
 
 
@@ -188,7 +127,7 @@ class _Admission:
         if not demands:
             return None
         now = call.clock()
-        blocked = self._peek(demands, now)
+        blocked = _too_large(demands) or self._peek(demands, now)
         if blocked is None:
             ahead = self.lines.before(demands)
             return None if ahead is None else f"no room: {_text(ahead[1])}, {len(ahead[0])} wait for it"
@@ -202,7 +141,7 @@ class _Admission:
         ahead = self.lines.before(demands)
         if ahead is not None:
             line, demand = ahead
-            raise _exceeded(Blocked(demand, None if line.last is None else line.last.at), call.clock())
+            raise _exceeded(line.blocked(demand), call.clock())
         room = await self._room(leg, demands, request, call)
         if isinstance(room, Blocked):
             raise _exceeded(room, call.clock())
@@ -213,13 +152,15 @@ class _Admission:
         started = call.clock()
         until = started + self._wait_s
         if call.deadline is not None:
-            until = min(until, call.deadline)
+            until = min(until, call.deadline - _TELLING_S)
         wanted = [(leg, self.measures[leg.name].demands(request, call)) for leg in legs]
         waiter = self.lines.waiter()
         waited: Blocked | None = None
         try:
             while True:
                 now = call.clock()
+                if waited is not None and now >= until:
+                    raise _exceeded(waited, now)
                 next_at = until
                 sure = math.inf
                 for leg, demands in wanted:
@@ -231,13 +172,15 @@ class _Admission:
                     if waited is None or outcome.sure < sure:
                         waited = outcome
                     sure = min(sure, outcome.sure)
-                    if self._is_head(waiter, leg):
+                    if self.lines.is_head(waiter, leg.name):
                         next_at = min(next_at, self._next_try(outcome, now))
                 assert waited is not None  # there was a leg at least
                 now = call.clock()
-                if sure > until or now >= until:
+                if sure > until or now >= until:  # which is so at once where nothing is to be waited for
                     raise _exceeded(waited, now)
                 await waiter.sleep(next_at - now)
+                if waiter.dismissed:
+                    raise ClosedError("the router was closed while the request waited for room")
         finally:
             self.lines.leave(waiter)
 
@@ -247,19 +190,25 @@ class _Admission:
         """Try to get room at `leg`, if it is the waiter's turn there; else stand where it has to wait."""
         if not demands:
             return _UNLIMITED
-        ahead = self.lines.before(demands, waiter)
-        if ahead is not None:
-            line, demand = ahead
-            self.lines.stand(waiter, leg.name, demand, None)
-            return Blocked(demand, None, line.sure())
-        outcome = await self._room(leg, demands, request, call)
-        if isinstance(outcome, Blocked):
-            self.lines.stand(waiter, leg.name, outcome.demand, outcome)
-        return outcome
-
-    def _is_head(self, waiter: Waiter, leg: Leg) -> bool:
-        place = waiter.places.get(leg.name)
-        return place is not None and place.head is waiter
+        hopeless = _too_large(demands)
+        if hopeless is not None:
+            return hopeless
+        while True:
+            ahead = self.lines.before(demands, waiter)
+            if ahead is not None:
+                line, demand = ahead
+                self.lines.stand(waiter, leg.name, demand, None)
+                if self.lines.is_head(waiter, leg.name):
+                    continue  # in another thread, those before it have left in between, and told nobody
+                return line.blocked(demand)
+            freed = self.lines.freed_last
+            outcome = await self._room(leg, demands, request, call)
+            if not isinstance(outcome, Blocked):
+                return outcome
+            stood = self.lines.stand(waiter, leg.name, outcome.demand, outcome)
+            if not stood or freed == self.lines.freed_last:
+                return outcome
+            # Another thread gave something back before it was known here who waits for it: look again.
 
     def _next_try(self, blocked: Blocked, now: float) -> float:
         at = math.inf if blocked.at is None else max(blocked.at, now)
@@ -270,14 +219,19 @@ class _Admission:
     async def _room(self, leg: Leg, demands: Sequence[Demand], request: Request, call: Call) -> Reservation | Blocked:
         now = call.clock()
         adaptive = self.measures[leg.name].adapting is not None
+        if self._alone and not adaptive:
+            hold = self._local.reserve_at(demands, now)
+            if isinstance(hold, Blocked):
+                return hold
+            return Room(self.measures[leg.name], self.lines, request, call, (Part(hold, demands),), used=0, now=now)
         # Where limits are shared, an adaptive one is still this process's own.
         own = demands if self._alone else demands[-1:] if adaptive else ()
-        holds: list[_Part] = []
+        holds: list[Part] = []
         if own:
             hold = self._local.reserve_at(own, now)
             if isinstance(hold, Blocked):
                 return hold
-            holds.append(_Part(hold, own))
+            holds.append(Part(hold, own))
         shared = demands[: len(demands) - len(own)]
         if shared:
             try:
@@ -288,11 +242,11 @@ class _Admission:
             if isinstance(stored, Blocked):
                 self._give_back(holds, call)
                 return stored
-            holds.append(_Part(stored, shared))
+            holds.append(Part(stored, shared))
         used = self._local.used(demands[-1], now) if adaptive else 0
-        return _Room(self, leg, request, call, holds, used=used, now=now)
+        return Room(self.measures[leg.name], self.lines, request, call, holds, used=used, now=now)
 
-    def _give_back(self, holds: Sequence[_Part], call: Call) -> None:
+    def _give_back(self, holds: Sequence[Part], call: Call) -> None:
         for hold, demands in holds:
             hold.end([0] * len(demands), call.clock())
             self.lines.freed(demands)
@@ -301,13 +255,24 @@ class _Admission:
         return self._local.peek(demands, now) or (None if self._alone else self._store.peek(demands, now))
 
 
+def _too_large(demands: Sequence[Demand]) -> Blocked | None:
+    """Why a request would wait for ever."""
+    for demand in demands:
+        if demand.amount > demand.meter.amount:
+            return Blocked(demand, None, math.inf)
+    return None
+
+
 def _text(demand: Demand) -> str:
     return demand.meter.text(demand.key)
 
 
 def _when(blocked: Blocked, now: float) -> str:
     if blocked.sure == math.inf:
-        return f", and the request is larger than that ({blocked.demand.amount:,})"
+        demand = blocked.demand
+        if demand.amount <= demand.meter.amount:
+            return ", of which this process has a share while the store is away, and the request is larger than that"
+        return f", and the request is larger than that ({demand.meter.shown(demand.amount)})"
     return "" if blocked.at is None else f", free in {max(blocked.at - now, 0.0):.3g} s"
 
 

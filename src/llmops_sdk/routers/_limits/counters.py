@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from llmops_sdk.calls import Call
+from llmops_sdk.routers._limits.forked import anew_in_child
 from llmops_sdk.routers._limits.meters import Blocked, Demand, Hold, Meter, Quantity
 
 __all__ = ["LocalLimits"]
@@ -132,6 +133,11 @@ class LocalLimits:
 
     def __init__(self, most: Callable[[Meter], int] | None = None) -> None:
         self._most = most
+        self.start_anew()
+        anew_in_child(self)
+
+    def start_anew(self) -> None:
+        """Forget all: in a forked child nothing is under way."""
         self._counters: dict[str, OrderedDict[str, _Counter]] = {}
         self._lock = threading.Lock()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -35,7 +34,9 @@ class Limit:
       under way when the last of them began take above their estimates: nothing where `max_tokens` is given and the
       input is not underestimated.
     * money: the same over 24 hours, with `usd_per_day`. A request counts for 24 hours to 24 hours 15 minutes. A request
-      whose price is not known counts as nothing until the engine itself says what it cost; that is logged once a model.
+      whose price is not known is let through as long as anything is left, as with `budget_usd`, and counts once the
+      engine itself (or a router among the engines) says what it cost. That is logged once an engine, and
+      `ledger.unpriced` counts those of which it was never known.
     * concurrent: never more than that at once.
 
     Attributes:
@@ -119,11 +120,10 @@ def _whole(name: str, given: object) -> int | None:
     if (
         isinstance(given, bool)
         or not isinstance(given, int | float)
-        or not math.isfinite(given)
+        or not 1 <= given <= _MOST  # and so neither infinite nor NaN
         or given != int(given)
-        or not 1 <= given <= _MOST
     ):
-        raise ConfigurationError(f"`{name}` is a whole number of 1 or more, not {given!r}")
+        raise ConfigurationError(f"`{name}` is a whole number of 1 or more, up to {_MOST:,}, not {given!r}")
     return int(given)
 
 

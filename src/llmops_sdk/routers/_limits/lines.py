@@ -9,14 +9,15 @@ counter's line, by its age.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
-import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from llmops_sdk.routers._limits.meters import Blocked, Demand
+from llmops_sdk.routers._limits.forked import anew_in_child
+from llmops_sdk.routers._limits.meters import REQUESTS, Blocked, Demand
 
 __all__ = ["Line", "Lines", "Waiter"]
 
@@ -28,13 +29,15 @@ class Waiter:
 
     Attributes:
         places: For each engine that it would take, by name: the line in which it stands.
+        dismissed: Nobody will get room any more.
     """
 
-    __slots__ = ("_future", "_loop", "_woken", "places", "ticket")
+    __slots__ = ("_future", "_loop", "_woken", "dismissed", "places", "ticket")
 
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
         self.places: dict[str, Line] = {}
+        self.dismissed = False
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] | None = None
         self._woken = False
@@ -47,8 +50,9 @@ class Waiter:
             here = False
         if here:
             self._wake()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+        else:
+            with contextlib.suppress(RuntimeError):  # its loop has been closed, so nothing waits any more
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         self._woken = True
@@ -88,6 +92,9 @@ class Line:
     def __len__(self) -> int:
         return len(self._members)
 
+    def __iter__(self) -> Iterator[Waiter]:
+        return iter(self._members)
+
     @property
     def head(self) -> Waiter | None:
         """Whose turn it is."""
@@ -112,21 +119,35 @@ class Line:
             self._heap = [(member.ticket, member) for member in self._members]
             heapq.heapify(self._heap)
 
-    def sure(self) -> float:
-        """No room for one more before this moment, if those that wait now stay."""
-        if self.last is None or self.last.at is None:
-            return -math.inf
-        meter = self.last.demand.meter
-        windows = (self.owed - self.last.demand.amount) // meter.amount
-        return self.last.sure + windows * meter.quantity.window_s
+    def blocked(self, demand: Demand) -> Blocked:
+        """Why there is no room for one more, if those that wait now stay."""
+        last = self.last
+        if last is None or last.at is None:
+            return Blocked(demand, None)
+        meter = last.demand.meter
+        later_s = 0.0
+        if meter.quantity is REQUESTS:  # of tokens and money those before it may take less than they have asked for
+            later_s = (self.owed - last.demand.amount) // meter.amount * meter.quantity.window_s
+        return Blocked(demand, last.at + later_s, last.sure + later_s)
 
 
 class Lines:
-    """All lines of a router. Threads may share it."""
+    """All lines of a router. Threads may share it.
+
+    Attributes:
+        freed_last: Changes whenever something is given back.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[_Counter, Line] = {}
         self._tickets = itertools.count()
+        self._frees = itertools.count()
+        self.freed_last = -1
+        self.start_anew()
+        anew_in_child(self)
+
+    def start_anew(self) -> None:
+        """Forget who waits: in a forked child nobody does."""
+        self._lines: dict[_Counter, Line] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -150,8 +171,8 @@ class Lines:
                     return line, demand
         return None
 
-    def stand(self, waiter: Waiter, engine: str, demand: Demand, last: Blocked | None) -> Line:
-        """Stand in the line of a counter for an engine, and in no other one for that engine."""
+    def stand(self, waiter: Waiter, engine: str, demand: Demand, last: Blocked | None) -> bool:
+        """Stand in the line of a counter for an engine, and in no other one for that engine; whether it is another."""
         counter = (demand.meter.name, demand.key)
         with self._lock:
             line = self._lines.get(counter)
@@ -163,7 +184,13 @@ class Lines:
             before, waiter.places[engine] = waiter.places.get(engine), line
             if before is not None and before is not line:
                 self._leave(waiter, before)
-            return line
+            return before is not line
+
+    def is_head(self, waiter: Waiter, engine: str) -> bool:
+        """Whether it is the waiter's turn in the line in which it stands for an engine."""
+        with self._lock:
+            line = waiter.places.get(engine)
+            return line is not None and line.head is waiter
 
     def leave(self, waiter: Waiter) -> None:
         """Leave every line."""
@@ -181,10 +208,25 @@ class Lines:
         if not line:
             self._lines.pop(line.counter, None)
         elif was_head:
+            line.last = None  # that was of another request; the next one finds out for itself
             self._wake(line)
+
+    def wake_all(self) -> None:
+        """Something has changed that they wait for."""
+        with self._lock:
+            for line in self._lines.values():
+                self._wake(line)
+
+    def dismiss_all(self) -> None:
+        """Nobody will get room any more."""
+        with self._lock:
+            for waiter in {waiter for line in self._lines.values() for waiter in line}:
+                waiter.dismissed = True
+                waiter.wake()
 
     def freed(self, demands: Sequence[Demand]) -> None:
         """Something was given back."""
+        self.freed_last = next(self._frees)
         if not self._lines:
             return
         with self._lock:

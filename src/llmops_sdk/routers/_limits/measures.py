@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmops_sdk.calls import Call
+from llmops_sdk.calls import EXACT, Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers._limits.adaptive import Adapting
@@ -35,12 +36,13 @@ class _Measure(NamedTuple):
 class Measures:
     """All that limits one engine; it knows what a request wants of it."""
 
-    def __init__(self, leg: Leg, shared: Sequence[_Measure], adapting: Adapting | None) -> None:
-        self._leg = leg
+    def __init__(self, leg: Leg, shared: Sequence[_Measure], adapting: Adapting | None, estimates: Estimates) -> None:
+        self.leg = leg
         self._shared = tuple(shared)
         self.adapting = adapting
-        self.estimates = Estimates()
+        self.estimates = estimates
         wanted = {measure.meter.quantity for measure in shared}
+        self.meters = {(measure.meter.name, measure.tag): measure.meter for measure in shared}
         self._money = USD in wanted
         self._tokens = TOKENS in wanted or self._money
         self._unpriced = False
@@ -76,11 +78,11 @@ class Measures:
         return demands
 
     def _price(self, usage: Usage, call: Call) -> int:
-        leg = self._leg
+        leg = self.leg
         cost = call.price(leg.model, usage, provider=leg.billed_by)
         if cost is not None:
             return nano_usd(cost)
-        if not self._unpriced and not getattr(leg.engine, "in_process", False):
+        if not (self._unpriced or leg.in_process or leg.routes):
             self._unpriced = True
             log.warning(
                 "the price of the model %r of engine %r is not known, so `usd_per_day` counts its requests only where "
@@ -91,22 +93,27 @@ class Measures:
         return 0
 
 
-def measures_of(leg: Leg, own: Sequence[Limit]) -> Measures:
+def measures_of(leg: Leg, own: Sequence[Limit], before: Measures | None = None) -> Measures:
     """What limits an engine: its own limits, and those of its router.
+
+    Args:
+        leg: The engine.
+        own: The limits of its router.
+        before: What limited it until now: its meters take the new amounts, and what was learnt stays.
 
     Raises:
         ConfigurationError: A limit does not stand where it can be held.
     """
     found: dict[tuple[str, str | None], _Measure] = {}
     adapting: Adapting | None = None
+    learnt = before if before is not None and before.leg is leg else None
     for limit in (*leg.limits, *own):
         if isinstance(limit, Adaptive):
             if adapting is not None:
                 raise ConfigurationError(f"the leg {leg.name!r} has two `Adaptive` limits; give it one")
-            meter = Meter(
-                name=f"adaptive:{leg.name}", quantity=CONCURRENT, amount=limit.initial, of=f"engine {leg.name}"
-            )
-            adapting = Adapting(limit, meter)
+            adapting = None if learnt is None else learnt.adapting
+            if adapting is None or adapting.declared != limit:
+                adapting = Adapting(limit, _adaptive_meter(leg, limit) if adapting is None else adapting.meter)
             continue
         of_leg = any(limit is one for one in leg.limits)
         if limit.per == "router" and of_leg:
@@ -116,11 +123,20 @@ def measures_of(leg: Leg, own: Sequence[Limit]) -> Measures:
         scope, of, tag = _scope(leg, limit.per, of_leg=of_leg)
         for quantity, amount in _amounts(limit):
             name = f"{quantity.name}:{scope}"
-            before = found.get((name, tag))
-            if before is None or amount < before.meter.amount:  # of two for the same, the stricter one holds
-                meter = Meter(name=name, quantity=quantity, amount=amount, of=of)
+            same = found.get((name, tag))
+            if same is None or amount < same.meter.amount:  # of two for the same, the stricter one holds
+                meter = Meter(name=name, quantity=quantity, amount=amount, of=of, by_tag=tag is not None)
                 found[name, tag] = _Measure(meter, tag)
-    return Measures(leg, list(found.values()), adapting)
+    for (name, tag), (meter, _) in found.items():
+        goes_on = None if before is None else before.meters.get((name, tag))
+        if goes_on is not None:
+            goes_on.amount = meter.amount
+            found[name, tag] = _Measure(goes_on, tag)
+    return Measures(leg, list(found.values()), adapting, Estimates() if learnt is None else learnt.estimates)
+
+
+def _adaptive_meter(leg: Leg, limit: Adaptive) -> Meter:
+    return Meter(name=f"adaptive:{leg.name}", quantity=CONCURRENT, amount=limit.initial, of=f"engine {leg.name}")
 
 
 def _scope(leg: Leg, per: str, *, of_leg: bool) -> tuple[str, str, str | None]:
@@ -132,7 +148,7 @@ def _scope(leg: Leg, per: str, *, of_leg: bool) -> tuple[str, str, str | None]:
     if per.startswith("tag:"):
         tag = per[4:]
         where = f"engine:{leg.name}:" if of_leg else ""
-        return f"{where}{per}", f"{tag} ", tag
+        return f"{where}{per}", tag, tag
     return f"engine:{leg.name}", f"engine {leg.name}", None
 
 
@@ -142,11 +158,11 @@ def _amounts(limit: Limit) -> list[tuple[Quantity, int]]:
         (REQUESTS, limit.requests_per_minute),
         (TOKENS, limit.tokens_per_minute),
         (CONCURRENT, limit.concurrent),
-        (USD, int(usd * _NANO) if isinstance(usd, Decimal) else None),
+        (USD, int(EXACT.multiply(usd, _NANO)) if isinstance(usd, Decimal) else None),
     )
     return [(quantity, amount) for quantity, amount in given if amount is not None]
 
 
 def nano_usd(usd: Decimal) -> int:
     """Money as meters count it."""
-    return max(0, int((usd * _NANO).to_integral_value(ROUND_CEILING)))
+    return max(0, math.ceil(EXACT.multiply(usd, _NANO)))

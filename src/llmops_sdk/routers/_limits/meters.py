@@ -36,18 +36,28 @@ class Meter:
         name: Which counters it has; the same for meters that count together.
         quantity: What it counts.
         amount: The most, `>= 1`; money in nano-dollars. An adaptive limit changes it.
-        of: Whose it is, for people; where that depends on the run, the key is added.
+        of: Whose it is, for people.
+        by_tag: Whether `of` is a tag, and its value the key.
     """
 
     name: str
     quantity: Quantity
     amount: int
     of: str
+    by_tag: bool = False
 
     def text(self, key: str) -> str:
         """What people read: `"60 requests per minute of engine x"`."""
-        amount = f"{self.amount / 1e9:g}" if self.quantity is USD else f"{self.amount:,}"
-        return f"{amount} {self.quantity.unit} of {self.of}{key}"
+        return f"{self.shown(self.amount)} {self.quantity.unit} of {self._whose(key)}"
+
+    def _whose(self, key: str) -> str:
+        if not self.by_tag:
+            return self.of
+        return f"{self.of} {key}" if key else f"runs without the tag {self.of}"
+
+    def shown(self, amount: int) -> str:
+        """So much of the quantity, as people read it."""
+        return f"{amount / 1e9:g}" if self.quantity is USD else f"{amount:,}"
 
 
 class Demand(NamedTuple):

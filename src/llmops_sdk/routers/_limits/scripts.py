@@ -25,6 +25,12 @@ local function forget(key, piece, span)
   local found = redis.call('HMGET', key, 'u', 'p', 'o')
   if not found[1] then return 0, 0, piece end
   local used, pending, oldest = tonumber(found[1]), tonumber(found[2] or 0), tonumber(found[3])
+  if oldest > piece then  -- the clock has gone back: what was counted counts as of now
+    redis.call('DEL', key)
+    redis.call('HSET', key, piece, used, 'u', used, 'p', pending, 'o', piece)
+    redis.call('PEXPIRE', key, KEEP_MS)
+    return used, pending, piece
+  end
   if oldest >= piece - span then return used, pending, oldest end
   local old = {}
   for number = oldest, math.min(piece - span - 1, oldest + span) do old[#old + 1] = number end

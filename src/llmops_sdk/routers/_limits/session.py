@@ -11,17 +11,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any
 
-from llmops_sdk.routers._limits.meters import CONCURRENT, REQUESTS, Demand
+from llmops_sdk.routers._limits.meters import CONCURRENT, Demand
 from llmops_sdk.routers._limits.scripts import REPORT, RESERVE
+from llmops_sdk.routers._limits.words import (
+    Answer,
+    Arguments,
+    Ask,
+    Away,
+    Connection,
+    Report,
+    SessionOptions,
+    kind_of,
+    name_of,
+    piece_of,
+)
 
-__all__ = ["Answer", "Away", "Connection", "Session", "SessionOptions"]
+__all__ = ["Session"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -31,60 +43,6 @@ _REPORT_AFTER_S = 0.01
 _HELLO_S = 1.0
 _PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-
-Arguments: TypeAlias = list[Any]
-
-
-class Away(Exception):  # noqa: N818  (not an error of ours: the store says what is to be done about it)
-    """The store cannot be reached."""
-
-
-class Connection(Protocol):
-    """How a session speaks to the store."""
-
-    async def run(self, commands: Sequence[tuple[str, int, Arguments]], /) -> list[Any]:
-        """Run scripts in order, each given as text, number of keys, and arguments; gives their answers or errors."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """What a session goes by; see `RedisLimits`."""
-
-    prefix: str
-    timeout_s: float
-    lease_s: float
-
-
-class Answer(NamedTuple):
-    """What the store says of a reservation, in its own words: see `scripts.RESERVE`."""
-
-    granted: bool
-    number: int
-    which: int
-    at_ms: int
-    sure_ms: int
-    now_ms: int
-
-
-@dataclass(slots=True, eq=False)
-class _Ask:
-    number: int
-    demands: Sequence[Demand]
-    future: asyncio.Future[Answer]
-
-
-@dataclass(slots=True, eq=False)
-class _Report:
-    """What is said once, and said again with the same number until the store has answered."""
-
-    sequence: int
-    words: Arguments
-    ended: dict[int, tuple[Sequence[Demand], Sequence[int]]]
 
 
 class Session:
@@ -104,10 +62,11 @@ class Session:
         self._process = secrets.token_hex(8)
         self._numbers = 0
         self._sequence = 0
-        self._asks: deque[_Ask] = deque()
+        self._asks: deque[Ask] = deque()
         self._ended: dict[int, tuple[Sequence[Demand], Sequence[int]]] = {}
+        self._granted: set[int] = set()
         self._owed: dict[str, list[int]] = {}
-        self._report: _Report | None = None
+        self._report: Report | None = None
         self._offset_ms: float | None = None
         self._reported_at = 0.0
         self._work = asyncio.Event()
@@ -122,8 +81,8 @@ class Session:
 
     # What the store of limits says; none of it waits but `ask`.
 
-    async def ask(self, demands: Sequence[Demand]) -> Answer:
-        """Ask for room.
+    async def ask(self, demands: Sequence[Demand], within_s: float = math.inf) -> Answer:
+        """Ask for room, and wait for `within_s` at most, or for `timeout_s` where that is shorter.
 
         Raises:
             Away: Nobody answered in time.
@@ -131,12 +90,16 @@ class Session:
         if self.away is not None or self._task.done():
             raise Away from self.away
         self._numbers += 1
-        ask = _Ask(self._numbers, demands, self._loop.create_future())
+        wait_s = max(min(within_s, self._options.timeout_s), 0.0)
+        ask = Ask(self._numbers, demands, self._loop.time() + wait_s, self._loop.create_future())
         self._asks.append(ask)
         self._hurry()
-        timer = self._loop.call_later(self._options.timeout_s, _give_up, ask.future)
+        timer = self._loop.call_at(ask.until, _give_up, ask.future)
         try:
-            return await ask.future
+            answer = await ask.future
+            if answer.granted:
+                self._granted.add(ask.number)
+            return answer
         except BaseException:
             # It may have been granted, or may still be: what is not known there is not given back twice.
             self.ended(ask.number, demands, [0] * len(demands))
@@ -146,14 +109,16 @@ class Session:
 
     def ended(self, number: int, demands: Sequence[Demand], taken: Sequence[int]) -> None:
         """A reservation has ended."""
-        if self._task.done():
-            log.warning("limits: a request ended after its router was closed; its room returns when the lease ends")
+        self._granted.discard(number)
+        if self._is_deaf():
             return
         self._ended[number] = (demands, taken)
         self._work.set()
 
     def owe(self, demands: Sequence[Demand], taken: Sequence[int]) -> None:
         """So much was used while the store was away; it is told when it is back."""
+        if self._is_deaf():
+            return
         for demand, amount in zip(demands, taken, strict=True):
             quantity = demand.meter.quantity
             if quantity is CONCURRENT or not amount:
@@ -163,24 +128,27 @@ class Session:
             if owed is not None:
                 owed[0] += amount
             elif len(self._owed) < _MOST_OWED:
-                self._owed[key] = [amount, *_piece(demand)]
+                self._owed[key] = [amount, *piece_of(demand)]
             else:
                 self._lost += 1
         self._work.set()
 
     async def aclose(self) -> None:
-        """Tell what is still to be told, for a second at most, and end."""
+        """Tell what is still to be told, for a second at most, and end.
+
+        Where requests are still under way, by another router that shares the store perhaps, it ends after them.
+        """
         self._closing = True
         if self._loop is not asyncio.get_running_loop():
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._hurry)
             return
         self._hurry()
-        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-            async with asyncio.timeout(_HELLO_S):
-                await asyncio.shield(self._task)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        patience_s = 5 * _REPORT_AFTER_S if self._granted else _HELLO_S
+        done, _ = await asyncio.wait([self._task], timeout=patience_s)
+        if not done and not self._granted:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     # The conversation
 
@@ -195,12 +163,15 @@ class Session:
                     self._gone(exc, pause)
                     if self._closing:
                         break
+                    # Another connection may lead to another server: the one that took over from a dead one.
+                    await _put_away(connection)
+                    connection = self._connect()
                     await self._rest(self.retry_after_s)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                     continue
                 self._back()
                 pause = _PAUSE_S
-                if self._closing and not (self._asks or self._ended or self._owed):
+                if self._closing and not (self._asks or self._ended or self._owed or self._granted):
                     await self._exchange(connection, last=True)
                     break
                 await self._idle()
@@ -209,8 +180,7 @@ class Session:
         finally:
             self._gone(ConnectionError("the session has ended"), 0.0)
             self._tell_what_is_lost()
-            with contextlib.suppress(Exception):
-                await connection.aclose()
+            await _put_away(connection)
 
     async def _exchange(self, connection: Connection, *, last: bool = False) -> None:
         """Say one batch and hear the answers."""
@@ -223,7 +193,7 @@ class Session:
             if report is None:
                 report = self._report = self._next_report(last=last)
             commands.append((REPORT, 2, self._said(report)))
-        asks: list[_Ask] = []
+        asks: list[Ask] = []
         while not hello and self._asks and len(asks) < _BATCH:
             ask = self._asks.popleft()
             if not ask.future.done():
@@ -243,10 +213,10 @@ class Session:
         except BaseException as exc:
             for ask in asks:
                 if not ask.future.done():
-                    ask.future.set_exception(Away(repr(exc)))
+                    ask.future.set_exception(_away(exc))
             raise
 
-    def _next_report(self, *, last: bool) -> _Report:
+    def _next_report(self, *, last: bool) -> Report:
         self._sequence += 1
         ended = {number: self._ended.pop(number) for number in list(self._ended)[:_BATCH]}
         words: Arguments = []
@@ -256,13 +226,13 @@ class Session:
             words += ("a", key, *self._owed.pop(key))
         if last:
             words.append("q")
-        return _Report(self._sequence, words, ended)
+        return Report(self._sequence, words, ended)
 
-    def _said(self, report: _Report) -> Arguments:
+    def _said(self, report: Report) -> Arguments:
         lease_ms = int(self._options.lease_s * 1000)
         return [*self._own_keys(), self._process, report.sequence, lease_ms, self._options.prefix, *report.words]
 
-    def _asked(self, ask: _Ask) -> Arguments:
+    def _asked(self, ask: Ask) -> Arguments:
         """A reservation. After `latest` nobody here waits for it any more, so it may not be made any more.
 
         That moment is on the server's clock, as far as it is known here: its last answer was under way for a while, so
@@ -270,15 +240,15 @@ class Session:
         """
         assert self._offset_ms is not None
         options = self._options
-        latest = int(self._loop.time() * 1000 + self._offset_ms + options.timeout_s * 1000)
+        latest = int(ask.until * 1000 + self._offset_ms)
         keys = [self._key(demand) for demand in ask.demands]
         words: Arguments = [*self._own_keys(), *keys]
         words += (self._process, ask.number, latest, int(options.lease_s * 1000), options.prefix)
         for demand in ask.demands:
-            words += (_kind(demand), demand.amount, demand.meter.amount, *_piece(demand))
+            words += (kind_of(demand), demand.amount, demand.meter.amount, *piece_of(demand))
         return words
 
-    def _heard_report(self, report: _Report, answer: Any) -> None:
+    def _heard_report(self, report: Report, answer: Any) -> None:
         if isinstance(answer, Exception):
             raise answer
         now_ms, self.processes, unknown = answer
@@ -287,9 +257,10 @@ class Session:
         for number in unknown:
             # Its lease had ended, so what was estimated has been given back: what it took has to be counted anew.
             demands, taken = report.ended[int(number)]
-            self.owe(demands, [0 if _kind(one) == "r" else amount for one, amount in zip(demands, taken, strict=True)])
+            again = [0 if kind_of(one) == "r" else amount for one, amount in zip(demands, taken, strict=True)]
+            self.owe(demands, again)
 
-    def _heard(self, ask: _Ask, answer: Any, heard_ms: float) -> None:
+    def _heard(self, ask: Ask, answer: Any, heard_ms: float) -> None:
         if isinstance(answer, Exception):
             raise answer
         code, now_ms, processes, which, at_ms, sure_ms = answer
@@ -305,13 +276,13 @@ class Session:
     def _gone(self, exc: BaseException, pause: float) -> None:
         self.retry_after_s = pause * (0.5 + random.random() / 2)
         if self.away is None and pause:
-            log.warning("the store of limits cannot be reached: %r", exc)
+            log.warning("the store of limits cannot be reached: %s: %s", type(exc).__name__, exc)
         self.away = exc
         self._offset_ms = None
         while self._asks:
             ask = self._asks.popleft()
             if not ask.future.done():
-                ask.future.set_exception(Away(repr(exc)))
+                ask.future.set_exception(_away(exc))
 
     def _back(self) -> None:
         if self.away is not None:
@@ -326,7 +297,7 @@ class Session:
 
     async def _idle(self) -> None:
         """Until somebody asks, the lease has to be renewed, or what has ended has waited long enough."""
-        if not (self._asks or self._closing):
+        if not self._asks and (self._granted or not self._closing):
             self._urgent.clear()
             if not (self._ended or self._owed):
                 self._work.clear()
@@ -339,6 +310,11 @@ class Session:
             self._urgent.clear()
             await _within(seconds, self._urgent)
 
+    def _is_deaf(self) -> bool:
+        if self._task.done():
+            log.warning("limits: a request ended after its router was closed; its room returns when the lease ends")
+        return self._task.done()
+
     def _hurry(self) -> None:
         self._urgent.set()
         self._work.set()
@@ -348,7 +324,19 @@ class Session:
         return f"{prefix}p", f"{prefix}r:{self._process}"
 
     def _key(self, demand: Demand) -> str:
-        return f"{self._options.prefix}n:{demand.meter.name}:{demand.key}"
+        return f"{self._options.prefix}n:{name_of(demand)}"
+
+
+def _away(exc: BaseException) -> Away:
+    away = Away(f"{type(exc).__name__}: {exc}")
+    away.__cause__ = exc
+    return away
+
+
+async def _put_away(connection: Connection) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_HELLO_S):
+            await connection.aclose()
 
 
 def _give_up(future: asyncio.Future[Answer]) -> None:
@@ -360,16 +348,3 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(seconds, 0.0)):
             await event.wait()
-
-
-def _kind(demand: Demand) -> str:
-    quantity = demand.meter.quantity
-    return "c" if quantity is CONCURRENT else "r" if quantity is REQUESTS else "t"
-
-
-def _piece(demand: Demand) -> tuple[int, int]:
-    """How wide the pieces of the window are, in milliseconds, and how many make the window."""
-    quantity = demand.meter.quantity
-    if not quantity.window_s:
-        return 0, 0
-    return round(quantity.width_s * 1000), round(quantity.window_s / quantity.width_s)
