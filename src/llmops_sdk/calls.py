@@ -370,7 +370,8 @@ class Call:
 
     def let_go(self, attempt: int) -> None:
         """An attempt has ended: what was held for it is free again."""
-        self._held.pop(attempt, None)
+        if self._held:
+            self._held.pop(attempt, None)
 
     @property
     def left_usd(self) -> Decimal | None:

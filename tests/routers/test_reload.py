@@ -263,9 +263,9 @@ async def test_a_cancelled_run_holds_nothing_up():
 
 async def test_a_run_that_a_reload_overtook_as_it_began_goes_by_the_new_table():
     class Overtaken(Runs):
-        def begin(self, run):
+        def add(self, run):
             router.reload(Router([Scripted("new", name="new")]))
-            super().begin(run)
+            super().add(run)
 
     engine = Gated("old")
     router = Router([engine])

@@ -20,16 +20,21 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         LimitExceeded: All engines are at their limits until after the deadline.
     """
     second_best: Response | None = None
+    table = plan.table
     try:
         while True:
             turn = await plan.next()
-            escalates = plan.escalates if plan.has_others else None  # or nobody is left to whom it could escalate
-            asked = request if escalates is None else plan.judged_form(request)
-            answer = await _attempt(plan, turn, asked, call)
+            escalates = table.escalates
+            if escalates is None or not plan.has_others:  # nobody is left to whom it could escalate
+                answer = await _attempt(plan, turn, request, call)
+                if answer is None:
+                    continue
+                return answer[1]
+            answer = await _attempt(plan, turn, table.judged_form(request), call)
             if answer is None:
                 continue
             leg, response = answer
-            why = None if escalates is None else await escalates(leg, request, response)
+            why = await escalates(leg, request, response)
             if why is None:
                 return response
             call.record(Escalated(call.clock(), leg.name, why))
