@@ -370,8 +370,7 @@ class Call:
 
     def let_go(self, attempt: int) -> None:
         """An attempt has ended: what was held for it is free again."""
-        if self._held:
-            self._held.pop(attempt, None)
+        self._held.pop(attempt, None)
 
     @property
     def left_usd(self) -> Decimal | None:

@@ -71,6 +71,23 @@ class Plan:
         attempt_timeout_s: Seconds for one attempt, besides the deadline.
     """
 
+    __slots__ = (
+        "_again",
+        "_asked",
+        "_left",
+        "_request",
+        "_router",
+        "_shut",
+        "_started",
+        "_too_dear",
+        "_waits",
+        "attempt_timeout_s",
+        "attempts",
+        "call",
+        "refused",
+        "table",
+    )
+
     def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
         self._router = router
         self.table = table
