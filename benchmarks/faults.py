@@ -1,6 +1,8 @@
 """What callers see when endpoints fail: 2,000 requests, 64 at once, through our router and LiteLLM's.
 
-Three local endpoints, each in a process of its own, answer after half a second. In each scenario one or two of them
+Three local endpoints, each in a process of its own, answer after half a second, with the spread that answers have
+(log-normal, sigma 0.3); in the last two scenarios after exactly half a second, which is the worst that hedging can
+meet: that an answer is late is known only when it should be there. In each scenario one or two of the endpoints
 misbehave: one answers 500, one hangs, one cuts the connection, one asks to slow down. Each router is new in each
 scenario, and both meet the same servers in the same run. "after" are the requests that began once the router had met
 each fault (5 s); "all" are all of them, the first wave included.
@@ -15,7 +17,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import os
+import random
 import statistics
 import sys
 import time
@@ -27,13 +31,30 @@ from llmops_sdk.testing import FaultServer, Hang, Reply, Status
 
 ANSWER_S = 0.5
 MEETS_S = 5.0
-GOOD = Reply(text="word " * 16, delay_s=ANSWER_S)
+SIGMA = 0.3
+
+
+def delays(seed: int) -> list[float]:
+    """Evenly taken from the distribution, and shuffled; an endpoint goes through them again and again."""
+    between = [statistics.NormalDist(math.log(ANSWER_S), SIGMA).inv_cdf((i + 0.5) / 200) for i in range(200)]
+    random.Random(seed).shuffle(between)
+    return [math.exp(one) for one in between]
+
+
+def good(seed: int) -> list[Reply]:
+    return [Reply(text="word " * 16, delay_s=delay_s) for delay_s in delays(seed)]
+
+
+DOWN = [Status(status=500, delay_s=delay_s) for delay_s in delays(1)]
+EXACT = [Reply(text="word " * 16, delay_s=ANSWER_S)]
 SCENARIOS = {
-    "all healthy": (GOOD, GOOD, GOOD),
-    "one 500s, one hangs": (GOOD, Status(status=500, delay_s=ANSWER_S), Hang()),
-    "one 500s, one drops": (GOOD, Status(status=500, delay_s=ANSWER_S), Reply(text="word " * 16, drop_at=20)),
-    "one hangs": (GOOD, GOOD, Hang()),
-    "one asks to slow down": (GOOD, GOOD, Status(status=429, retry_after_s=1, delay_s=ANSWER_S)),
+    "all healthy": (good(0), good(1), good(2)),
+    "one 500s, one hangs": (good(0), DOWN, [Hang()]),
+    "one 500s, one drops": (good(0), DOWN, [Reply(text="word " * 16, drop_at=20)]),
+    "one hangs": (good(0), good(1), [Hang()]),
+    "one asks to slow down": (good(0), good(1), [Status(status=429, retry_after_s=1, delay_s=ANSWER_S)]),
+    "all healthy, no spread": (EXACT, EXACT, EXACT),
+    "one 500s, one hangs, no spread": (EXACT, [Status(status=500, delay_s=ANSWER_S)], [Hang()]),
 }
 Ask = Callable[[], Awaitable[object]]
 
@@ -114,8 +135,10 @@ def quantile(values: list[float], q: float) -> float:
 
 async def scenario(name: str, requests: int, concurrency: int, healthy: dict[str, float]) -> list[str]:
     rows = []
+    if name.startswith("all healthy"):
+        healthy.clear()
     with contextlib.ExitStack() as stack:
-        urls = [stack.enter_context(FaultServer.in_subprocess(behaviour)) for behaviour in SCENARIOS[name]]
+        urls = [stack.enter_context(FaultServer.in_subprocess(*behaviour)) for behaviour in SCENARIOS[name]]
         for peer, make in ROUTERS.items():
             try:
                 ask, close = make(urls)
@@ -146,7 +169,8 @@ async def main(arguments: argparse.Namespace) -> None:
         "# Endpoints that fail\n\n"
         f"`python benchmarks/faults.py`. Measured {date.today()}; Python {sys.version.split()[0]}, {os.cpu_count()} "
         f"cores, no GPU; {arguments.requests:,} requests, {arguments.concurrency} at once, answers after "
-        f"{ANSWER_S * 1000:.0f} ms. The ratios are to the p99 of the same router when all is healthy; the one of "
+        f"{ANSWER_S * 1000:.0f} ms (log-normal, sigma {SIGMA}; without spread: exactly). The ratios are to the p99 of "
+        "the same router when all is healthy, with the same spread; the one of "
         f'"after" leaves out the first {MEETS_S:.0f} s, in which the router learns of the faults.\n\n'
         "| scenario | router | answered / errors / unfinished | p50 ms | p99 ms, all | p99 ms, after "
         "| p99 x healthy, all | p99 x healthy, after | CPU us a request | s in all |\n"

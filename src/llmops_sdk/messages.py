@@ -226,12 +226,27 @@ class Request:
 
     def bound_to(self, call: Call) -> Request:
         """The same request as part of a run."""
-        # `dataclasses.replace` would cost thrice as much, on every call.
-        bound = object.__new__(Request)
-        for name in _REQUEST_FIELDS:
-            object.__setattr__(bound, name, getattr(self, name))
-        object.__setattr__(bound, "call", call)
-        return bound
+        # On every call: field by field into something that is not frozen yet costs a tenth of `dataclasses.replace`.
+        bound: Any = _Unfrozen()
+        bound.messages = self.messages
+        bound.temperature = self.temperature
+        bound.top_p = self.top_p
+        bound.max_tokens = self.max_tokens
+        bound.stop = self.stop
+        bound.seed = self.seed
+        bound.n = self.n
+        bound.tools = self.tools
+        bound.tool_choice = self.tool_choice
+        bound.response_schema = self.response_schema
+        bound.logprobs = self.logprobs
+        bound.adapter = self.adapter
+        bound.continues = self.continues
+        bound.extra = self.extra
+        bound.prompt = self.prompt
+        bound.call = call
+        bound.__class__ = Request
+        request: Request = bound
+        return request
 
     def unbind(self) -> None:
         """Let go of the run, which has ended."""
@@ -241,6 +256,12 @@ class Request:
     def with_messages(self, messages: Sequence[Message]) -> Request:
         """The same request about other messages."""
         return replace(self, messages=tuple(messages))
+
+
+class _Unfrozen:
+    """A `Request` before it is frozen."""
+
+    __slots__ = Request.__slots__
 
 
 _REQUEST_FIELDS = tuple(one.name for one in fields(Request) if one.name != "call")

@@ -89,6 +89,21 @@ def test_what_left_the_window_does_not_count():
     assert len(circuit._past) <= 11
 
 
+def test_silence_is_four_requests_that_wait_too_long_while_nothing_else_comes():
+    circuit = Circuit(Breaker())
+    tickets = [circuit.begin(100.0 + i / 100) for i in range(5)]
+    assert not circuit.silent(100.52, 0.5)  # three of them are late
+    assert circuit.silent(100.54, 0.5)
+    circuit.watch(100.71, 0.47)  # those that count as failures already are still late
+    assert len(circuit._late) == 1
+    assert circuit.silent(100.71, 0.5)
+    circuit.succeeded(tickets[0], 100.8)
+    assert not circuit.silent(101.2, 0.5)
+    assert circuit.silent(101.31, 0.5)
+    circuit.heard(tickets[1], 101.4)  # a stream begins
+    assert not circuit.silent(102.0, 0.5)
+
+
 def test_requests_that_hang_open_it_before_they_time_out_and_any_answer_closes_it():
     circuit = Circuit(Breaker())
     hanging = [circuit.begin(100.0 + i / 100) for i in range(6)]

@@ -216,6 +216,65 @@ def test_a_caller_that_is_cancelled_as_the_second_wins_is_cancelled():
 STEP = st.tuples(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.6, 1.0, 2.0]), st.sampled_from([None, None, DOWN]))
 
 
+def test_an_engine_that_falls_silent_is_not_waited_for_longer_than_half_of_the_answers_take():
+    async def main(at_once):
+        # Half of the answers take 0.1 s, and more than one of 20 a second.
+        times = [(1.0 if i % 10 == 9 else 0.1, None) for i in range(100)]
+        router = Router(
+            [Timed("first", *times, HANGS), Timed("second", (0.1, None))], strategy="priority", hedge=Hedge(share=1.0)
+        )
+        first = router.legs[0]
+        for _ in range(100):
+            await first.generate(asked(), Call())
+        requests = [asked() for _ in range(at_once)]
+        await asyncio.gather(*map(router.agenerate, requests))
+        return [event.after_s for one in requests for event in one.call.events if isinstance(event, Hedged)]
+
+    few = run_in_virtual_time(main(3))  # every second answer is late by then: three say nothing
+    assert len(few) == 3
+    assert all(after_s >= 1.0 for after_s in few)
+    many = run_in_virtual_time(main(8))
+    assert len(many) == 8
+    assert all(0.1 <= after_s <= 0.12 for after_s in many)
+
+
+def test_an_engine_that_has_never_said_a_word_is_not_waited_for_longer_than_half_of_its_peers_answers_take():
+    async def main():
+        router = Router([Timed("mute", HANGS), Timed("fine", (0.1, None))], strategy="round_robin", hedge="p95")
+        for _ in range(19):
+            await router.legs[1].generate(asked(), Call())
+        router.legs[1].times.add(1.0, first_chunk=False)
+        router.legs[1].times.add(1.0, first_chunk=False)
+        requests = [asked() for _ in range(12)]
+        await asyncio.gather(*map(router.agenerate, requests))
+        return [event.after_s for one in requests for event in one.call.events if isinstance(event, Hedged)]
+
+    hedged = run_in_virtual_time(main())
+    assert len(hedged) == 6
+    assert all(0.1 <= after_s <= 0.12 for after_s in hedged)
+
+
+def test_while_one_waits_for_room_beside_no_other_is_chosen():
+    async def main():
+        engines = [Timed("down", (1.0, DOWN)), Timed("full", (3.0, None)), Timed("full too", (3.0, None))]
+        legs = [Leg(engine, limits=Limit(concurrent=1)) for engine in engines]
+        router = Router(legs, strategy="priority", hedge=Hedge(after_s=0.5, share=1.0), retries=0)
+        full = [asyncio.create_task(legs[i].generate(asked(), Call())) for i in (1, 2)]
+        gate = router._table.gate
+        held = [await gate.reserve(leg, asked(), Call()) for leg in legs[1:]]
+        request = asked()
+        answer = asyncio.create_task(router.agenerate(request))
+        await asyncio.sleep(2.0)  # the first has failed at 1.0, and the second still waits for room
+        for reservation in held:
+            reservation.release()
+        assert (await answer).text == "full"
+        await asyncio.gather(*full)
+        assert [leg.in_flight for leg in legs] == [0, 0, 0]
+        return [event.engine for event in request.call.events if isinstance(event, AttemptStarted)]
+
+    assert run_in_virtual_time(main())[:2] == ["down", "full"]
+
+
 @settings(max_examples=150)
 @given(st.lists(st.lists(STEP, min_size=1, max_size=3), min_size=2, max_size=4), st.sampled_from([0.1, 0.5, 1.0]))
 def test_whatever_the_engines_do_there_is_one_outcome_and_nothing_is_left(scripts, hedge):
@@ -281,13 +340,13 @@ def test_the_usual_time_is_the_engines_own_once_it_has_given_twenty_answers():
         slow, quick = Timed("slow", (2.0, None)), Timed("quick", (0.1, None))
         router = Router([slow, quick], hedge="p95", strategy="priority")
         hedge, leg = Hedge(), router.legs[0]
-        before = hedge.after(leg)
+        before = hedge.after(leg, 0.0)
         for _ in range(20):
             await router.legs[1].generate(asked(), Call())
-        by_peers = hedge.after(leg)
+        by_peers = hedge.after(leg, 0.0)
         for _ in range(20):
             await leg.generate(asked(), Call())
-        return before, by_peers, hedge.after(leg)
+        return before, by_peers, hedge.after(leg, 0.0)
 
     before, by_peers, own = run_in_virtual_time(main())
     assert before is None

@@ -345,9 +345,9 @@ async def test_who_waits_in_line_gets_its_turn_by_what_it_began_with():
 
 async def test_a_run_that_a_reload_overtook_as_it_began_goes_by_the_new_table():
     class Overtaken(Runs):
-        def begin(self, run):
+        def add(self, run):
             router.reload(Router([Scripted("new", name="new")]))
-            super().begin(run)
+            super().add(run)
 
     engine = Gated("old")
     router = Router([engine])

@@ -1,6 +1,8 @@
 """The router keeps going when engines do not."""
 
 import asyncio
+import dataclasses
+import pickle
 import time
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from llmops_sdk import errors
 from llmops_sdk.calls import AttemptEnded, Call, Retried, Routed
 from llmops_sdk.engines import Engine, Scripted
-from llmops_sdk.messages import Choice, Request, Response
+from llmops_sdk.messages import Choice, Message, PromptRef, Request, Response
 from llmops_sdk.routers import Router
 
 HELLO = Request.of("hello")
@@ -203,3 +205,42 @@ async def test_cancelled_attempts_leave_nothing_in_flight():
         await task
     assert router.legs[0].in_flight == 0
     assert router.legs[0].breaker.failures == 0
+
+
+def test_a_request_that_is_bound_to_a_run_is_the_same_in_every_field():
+    prompt = PromptRef(name="p", version="3")
+    given = {
+        "messages": Request.of([Message.user("hello"), Message.assistant("He")]).messages,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 7,
+        "stop": ("x",),
+        "seed": 3,
+        "n": 2,
+        "tools": ({"type": "function", "function": {"name": "f"}},),
+        "tool_choice": "none",
+        "response_schema": {"type": "object"},
+        "logprobs": 1,
+        "adapter": "a",
+        "continues": True,
+        "extra": {"top_k": 1},
+        "prompt": prompt,
+    }
+    assert given.keys() == {one.name for one in dataclasses.fields(Request)} - {"call"}
+    request, call = Request(**given), Call()
+    bound = request.bound_to(call)
+    assert type(bound) is Request
+    assert {name: getattr(bound, name) for name in given} == given
+    assert bound.call is call
+    assert request.call is None
+    assert pickle.loads(pickle.dumps(bound)) == request
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bound.seed = 4
+
+
+async def test_a_request_lets_go_of_a_run_that_has_ended():
+    engine = Scripted("Hello", name="only")
+    await Router([engine]).agenerate(HELLO)
+    assert engine.requests[0].call is None  # or the record and the request would hold each other
+    assert [chunk async for chunk in Router([engine]).astream(HELLO)]
+    assert engine.requests[1].call is None

@@ -15,7 +15,7 @@ from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.engines.remote import Remote
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, StreamRestarted, TokenLogprob, ToolCall, Usage
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers import Leg, Router
+from llmops_sdk.routers import Leg, Limit, Router
 from llmops_sdk.testing import INVALID_UTF8, FaultServer, Raw, Reply, huge_line
 from llmops_sdk.virtual_time import run_in_virtual_time
 
@@ -838,6 +838,24 @@ def test_first_engine_may_still_win_and_one_in_time_is_not_hedged():
     assert (joined(chunks), seconds_asked(call), other.requests) == ("a", [], [])
     chunks, call, _ = race(Streams(0.5, *words(["a"]), END, name="only"))
     assert (joined(chunks), seconds_asked(call)) == ("a", [])
+
+
+def test_a_stream_that_begins_does_not_wait_until_there_is_room_to_ask_another_beside_it():
+    async def main():
+        other = Leg(Streams(*words(["other"]), END, name="other"), limits=Limit(concurrent=1))
+        first = Streams(1.5, *words(["a"]), END, name="first")
+        router = hedged(first, other, after_s=1.0)
+        held = await router._table.gate.reserve(other, HELLO, Call())
+        loop, call = asyncio.get_running_loop(), Call()
+        started = loop.time()
+        chunks = await collect(router, call)
+        assert (joined(chunks), loop.time() - started) == ("a", pytest.approx(1.5))
+        assert seconds_asked(call) == []
+        held.release()
+        assert await router._table.gate.reserve(other, HELLO, Call())  # what waited has left its place
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_in_virtual_time(main())
 
 
 def test_one_that_fails_is_out_of_the_race():

@@ -30,6 +30,8 @@ class Bill(NamedTuple):
 
 
 _FREE = Bill(Decimal(0), False, False, None)
+_NOTHING = Bill(None, False, False, None)
+_UNKNOWN = Bill(None, False, True, None)
 
 
 def bill_of(
@@ -50,15 +52,18 @@ def bill_of(
         return _FREE
     usage = response.usage if response is not None else None
     model = response.model if response is not None else None
-    cost = call.price(model, usage, asked=asked, provider=provider)
+    price = call.prices.price(model, asked=asked, provider=provider) if call.prices is not None else None
+    cost = None if price is None or usage is None else price.cost(usage)
     if cost is None and response is not None:
         cost = response.cost_usd  # what the engine itself says is better than not to know
     if cost is not None:
         return Bill(cost, False, False, None)
     cut_off = error is not None and isinstance(error, _CUT_OFF)
-    if not cut_off and response is None:
-        return Bill(None, False, False, None)
-    price = call.prices.price(model, asked=asked, provider=provider) if call.prices is not None else None
+    if not cut_off:
+        if response is None:
+            return _NOTHING
+        if price is None:
+            return _UNKNOWN
     estimated = None if price is None else price.estimate(usage or _usage_of(request, response))
     return Bill(None, cut_off, True, estimated)
 

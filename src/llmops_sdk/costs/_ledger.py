@@ -109,9 +109,11 @@ class Ledger:
             key = (engine, model, prompt.name, prompt.version, prompt.commit)
         entry = (usage, cost_usd, failed, unpriced, estimated_usd)
         self._book(key, entry, tags)
-        for ledger in _AROUND.get():
-            if ledger is not self:
-                ledger._book(key, entry, tags)
+        around = _AROUND.get()
+        if around:
+            for ledger in around:
+                if ledger is not self:
+                    ledger._book(key, entry, tags)
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from llmops_sdk.calls import Call, Escalated
 from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._plan import FAILURES, Plan, Turn
-from llmops_sdk.routers._race import Answer, Race
+from llmops_sdk.routers._plan import FAILURES, Plan
+from llmops_sdk.routers._race import Race
 
 __all__ = ["answered"]
 
@@ -20,15 +20,24 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         LimitExceeded: All engines are at their limits until after the deadline.
     """
     second_best: Response | None = None
+    table = plan.table
     try:
         while True:
             turn = await plan.next()
-            escalates = plan.escalates if plan.has_others else None  # or nobody is left to whom it could escalate
-            asked = request if escalates is None else plan.judged_form(request)
-            answer = await _attempt(plan, turn, asked, call)
-            if answer is None:
-                continue
-            leg, response = answer
+            escalates = table.escalates if plan.has_others else None  # or nobody is left to whom it could escalate
+            asked = request if escalates is None else table.judged_form(request)
+            leg = turn.leg
+            if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
+                answer = await Race(plan, asked, table.hedge, table.hedge_budget, turn).run(turn)
+                if answer is None:
+                    continue
+                leg, response = answer
+            else:
+                try:
+                    response = await leg.generate(asked, call, turn.timeout_s, turn.reservation)
+                except FAILURES as exc:
+                    plan.failed(leg, exc)
+                    continue
             why = None if escalates is None else await escalates(leg, request, response)
             if why is None:
                 return response
@@ -38,16 +47,3 @@ async def answered(plan: Plan, request: Request, call: Call) -> Response:
         if second_best is None:
             raise
         return second_best
-
-
-async def _attempt(plan: Plan, turn: Turn, request: Request, call: Call) -> Answer | None:
-    """The answer of the engine, or of one that was asked beside it; `None` when the next one has to be asked."""
-    table = plan.table
-    if table.hedge is not None and table.hedge_budget is not None and plan.has_others:
-        return await Race(plan, request, table.hedge, table.hedge_budget, turn).run(turn)
-    leg, timeout_s, reservation = turn
-    try:
-        return leg, await leg.generate(request, call, timeout_s, reservation)
-    except FAILURES as exc:
-        plan.failed(leg, exc)
-        return None

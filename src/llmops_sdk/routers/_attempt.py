@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
 from llmops_sdk.costs import Bill, Ledger, LedgerRow, bill_of, hold_budget
 from llmops_sdk.errors import (
+    BudgetExceeded,
     EngineConnectionError,
     EngineError,
     EngineTimeout,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Attempt"]
 
 _DEEPEST = 32  # errors that were made of errors; a chain may be a circle
+
+_NO_TOKENS = Usage()
 
 
 class Attempt:
@@ -105,29 +108,32 @@ class Attempt:
                 self._settle_by(self._reservation, self.spent.total, response, error)
             return
         bill = bill_of(call, self._request, response, error, asked=leg.model, provider=leg.billed_by)
-        call.let_go(self)
-        if not unsent:
-            self._book(response, bill, error)
+        if call.budget_usd is not None:
+            call.let_go(self)
         usage = response.usage if response is not None else None
+        if cached:
+            usage = _NO_TOKENS
+        elif not unsent:
+            self._book(response, usage, bill, error)
         call.record(
-            AttemptEnded(
-                started=self._started,
-                at=now,
-                engine=leg.name,
-                provider=leg.provider,
-                number=self._number,
-                request=self._request,
-                response=response,
-                usage=Usage() if cached else usage,
-                cost_usd=bill.cost_usd,
-                error=error,
-                streamed=self.chunks is not None,
-                first_chunk_at=self._first_at,
-                chunks=self.chunks or 0,
-                model=leg.model,
-                in_process=leg.in_process,
-                cut_off=bill.cut_off,
-                estimated_usd=bill.estimated_usd,
+            AttemptEnded(  # by place: by name it would cost thrice as much
+                self._started,
+                now,
+                leg.name,
+                leg.provider,
+                self._number,
+                self._request,
+                response,
+                usage,
+                bill.cost_usd,
+                error,
+                self.chunks is not None,  # streamed
+                self._first_at,
+                self.chunks or 0,
+                leg.model,
+                leg.in_process,
+                bill.cut_off,
+                bill.estimated_usd,
             )
         )
 
@@ -205,25 +211,24 @@ class Attempt:
             if exhausted_s is not None:
                 leg.breaker.rested(now, exhausted_s)
 
-    def _book(self, response: Response | None, bill: Bill, error: BaseException | None) -> None:
+    def _book(self, response: Response | None, usage: Usage | None, bill: Bill, error: BaseException | None) -> None:
         leg, call = self._leg, self._call
-        usage, model, rate_limit = (
-            (response.usage, response.model, response.rate_limit) if response is not None else (None, None, None)
-        )
-        call.spend(bill.cost_usd, bill.estimated_usd)
+        cost_usd, _, unpriced, estimated_usd = bill
+        call.spend(cost_usd, estimated_usd)
         if self._reservation is not None:
-            self._reservation.settle(usage, bill.cost_usd, error=error, rate_limit=rate_limit)
+            rate_limit = response.rate_limit if response is not None else None
+            self._reservation.settle(usage, cost_usd, error=error, rate_limit=rate_limit)
         if leg.ledger is not None:
             leg.ledger.book(
                 leg.name,
-                model or leg.model,
+                (response.model if response is not None else None) or leg.model,
                 usage,
-                bill.cost_usd,
+                cost_usd,
                 prompt=self._request.prompt,
                 tags=call.tags,
                 failed=error is not None,
-                unpriced=bill.unpriced,
-                estimated_usd=bill.estimated_usd,
+                unpriced=unpriced,
+                estimated_usd=estimated_usd,
             )
 
 

@@ -26,6 +26,7 @@ _RESTS_S = 1.0  # after a 429 that does not say for how long
 _MOST_S = 30.0
 _LOOK_AGAIN_S = 0.05
 _EVERY_TENTH = 0.1
+_MISSED = 4
 _NEVER = -math.inf
 _OF_THE_REQUEST = (
     BadRequestError,
@@ -136,6 +137,21 @@ class Circuit:
             return self._heard_at <= now - half_s
         oldest = next(iter(self._under_way.values()), now)
         return now - oldest > half_s and self._heard_at <= oldest
+
+    def silent(self, now: float, half_s: float) -> bool:
+        """Whether nothing came in the time of half of the answers, `half_s`, although several should have come.
+
+        Of requests that are under way for so long every second one is late for no reason; four at once are a sign, when
+        nothing else came meanwhile either.
+        """
+        if self._heard_at > now - half_s:
+            return False
+        missed = len(self._late)
+        for began in self._under_way.values():
+            if missed >= _MISSED or now - began < half_s:
+                break
+            missed += 1
+        return missed >= _MISSED
 
     def remark(self, now: float) -> str:
         """What a person who reads a route has to know of an engine that is not refused."""

@@ -11,6 +11,9 @@ from llmops_sdk.routers._leg import Leg
 
 __all__ = ["Hedge", "HedgeBudget", "hedge_of"]
 
+_HALF = 0.5
+_A_HAIR_LATER = 1.01  # so that requests that were sent together are all seen to be late
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedge:
@@ -19,6 +22,9 @@ class Hedge:
     Hedging trades requests for latency ("The Tail at Scale", https://research.google/pubs/the-tail-at-scale), so it has
     a budget: over time at most `share` of the requests are asked twice, and at most `burst` of them at once. An engine
     whose breaker is open costs nothing of it, since there the second request is the one that would follow anyway.
+
+    An engine that has fallen silent, or has never said a word, while four requests wait for longer than half of the
+    answers take (the quickest way to notice one that hangs), is not waited for any longer than that.
 
     Until an engine has given 20 answers, its usual time is that of all engines of the router together; until these
     have given 5, nobody knows what is slow, and nothing is hedged.
@@ -50,11 +56,20 @@ class Hedge:
         if not isinstance(self.burst, int) or isinstance(self.burst, bool) or self.burst < 1:
             raise ConfigurationError(f"`burst` of a hedge is a whole number, 1 or more, not {self.burst!r}")
 
-    def after(self, leg: Leg, *, first_chunk: bool = False) -> float | None:
+    def look_after(self, leg: Leg, *, first_chunk: bool = False) -> float | None:
+        """Seconds after which it is worth asking `after` for the first time, `None` while nobody knows."""
+        if self.after_s is not None:
+            return self.after_s
+        usual_s = leg.usual_s(min(_HALF, self.quantile), first_chunk=first_chunk)
+        return None if usual_s is None else usual_s * _A_HAIR_LATER
+
+    def after(self, leg: Leg, now: float, *, first_chunk: bool = False) -> float | None:
         """Seconds after which an answer of `leg` (its first chunk) is late, `None` while nobody knows."""
         if self.after_s is not None:
             return self.after_s
-        return leg.usual_s(self.quantile, first_chunk=first_chunk)
+        half_s = leg.usual_s(_HALF, first_chunk=first_chunk)
+        quantile = _HALF if half_s is not None and leg.breaker.silent(now, half_s) else self.quantile
+        return leg.usual_s(min(quantile, self.quantile), first_chunk=first_chunk)
 
 
 class HedgeBudget:

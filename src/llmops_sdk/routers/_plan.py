@@ -21,12 +21,11 @@ from llmops_sdk.errors import (
     LimitExceeded,
 )
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._arranging import Unasked, arranged
+from llmops_sdk.routers._arranging import arranged
 from llmops_sdk.routers._fallbacks import rearranged, too_small
 from llmops_sdk.routers._filters import Refusals, Refused, Remedy, nobody
 from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._limits import Reservation
-from llmops_sdk.routers._strategies import Escalates
+from llmops_sdk.routers._limits import Gate, Reservation
 from llmops_sdk.routers._table import Table
 
 __all__ = ["FAILURES", "Failure", "Plan", "Turn"]
@@ -75,9 +74,24 @@ class Plan:
         refused: The engines that are not tried, or only when nobody else is left.
         attempts: What has failed so far.
         attempt_timeout_s: Seconds for one attempt, besides the deadline.
-        escalates: How the strategy judges an answer, `None` when it is content with any.
-        judged_form: What an engine is asked whose answer is judged.
     """
+
+    __slots__ = (
+        "_again",
+        "_asked",
+        "_left",
+        "_request",
+        "_router",
+        "_shut",
+        "_started",
+        "_too_dear",
+        "_waits",
+        "attempt_timeout_s",
+        "attempts",
+        "call",
+        "refused",
+        "table",
+    )
 
     def __init__(self, router: str, table: Table, request: Request, call: Call) -> None:
         self._router = router
@@ -92,14 +106,13 @@ class Plan:
         self._too_dear: BudgetExceeded | None = None
         self.attempts: list[Attempt] = []
         self.attempt_timeout_s = table.attempt_timeout_s
-        self.escalates: Escalates | None = getattr(table.strategy, "escalates", None)
-        self.judged_form: Callable[[Request], Request] = getattr(table.strategy, "judged_form", _as_it_is)
 
     def record(self) -> None:
         """Put the route into the run's record."""
+        left = self._left
         # Of many engines only the first: to put all in order may cost more than the rest of the router.
-        known = itertools.islice(self._left, 1) if isinstance(self._left, Unasked) else self._left
-        names = tuple(leg.name for leg in known)
+        known = left if type(left) is deque else itertools.islice(left, 1)
+        names = tuple([leg.name for leg in known])
         self.call.record(Routed(self.call.clock(), self._router, names, self.refused.named))
 
     @property
@@ -144,16 +157,20 @@ class Plan:
             last_resort = not self._left
             if last_resort:
                 await self._come_back()
-            admitted = await self._admitted()
+            gate = self.table.gate
+            if gate is None:
+                leg, reservation = self._left.popleft(), None
+                break
+            admitted = await self._admitted(gate)
             if admitted is None:
                 continue
             leg, reservation = admitted
-            if reservation is None or last_resort or leg.refusal(self.call.clock()) is None:
+            if last_resort or leg.refusal(self.call.clock()) is None:
                 break
             reservation.release()  # its breaker opened while it was waited for
             self._left.appendleft(leg)
         self._asked += 1
-        share = self._share(leg)
+        share = self.attempt_timeout_s if self.call.deadline is None else self._share(leg)
         self._started[leg.name] = self.call.clock()
         return Turn(leg, share, reservation)
 
@@ -177,10 +194,7 @@ class Plan:
         self._left.appendleft(leg)
         return await self.next()
 
-    async def _admitted(self) -> tuple[Leg, Reservation | None] | None:
-        gate = self.table.gate
-        if gate is None:
-            return self._left.popleft(), None
+    async def _admitted(self, gate: Gate) -> tuple[Leg, Reservation] | None:
         for leg in self._in_turn():
             try:
                 reservation = await gate.reserve(leg, self._request, self.call)
@@ -362,7 +376,3 @@ class Plan:
         if 0.0 < delay_s <= self.table.retries.most_s and (remaining is None or delay_s < remaining):
             await asyncio.sleep(delay_s)
             self.call.record(LimitWaited(started, self.call.clock(), f"Retry-After of {leg.name}"))
-
-
-def _as_it_is(request: Request) -> Request:
-    return request

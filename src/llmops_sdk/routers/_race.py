@@ -40,6 +40,7 @@ class Race:
         "_budget",
         "_call",
         "_cancelling",
+        "_choosing",
         "_failure",
         "_hedge",
         "_late_after_s",
@@ -67,6 +68,7 @@ class Race:
         self._timer: asyncio.TimerHandle | None = None
         self._beside: asyncio.Task[Answer | None] | None = None
         self._failure: Failure | None = None
+        self._choosing = False
         self._overtaken = False
         self._paid = False
         self._late_after_s = 0.0
@@ -79,7 +81,7 @@ class Race:
         """
         self._budget.earn()
         attempt: Awaitable[Answer | None] = self._attempt(turn)
-        after_s = self._hedge.after(self._leg)
+        after_s = self._hedge.look_after(self._leg)
         self._look_again(_LOOK_AGAIN_S if after_s is None else after_s)
         try:
             while True:
@@ -128,10 +130,13 @@ class Race:
         """Is it late? Then ask another engine beside it, if there is one, and room in the budget."""
         if not self._plan.has_others or self._is_hopeless():
             return
+        if self._choosing:  # the one that was beside has no engine yet: a plan gives one turn at a time
+            self._look_again(_LOOK_AGAIN_S)
+            return
         leg = self._leg
         now = self._call.clock()
         waited_s = now - self._since
-        after_s = self._hedge.after(leg)
+        after_s = self._hedge.after(leg, now)
         if after_s is None:
             self._look_again(_LOOK_AGAIN_S)
         elif waited_s < after_s:  # it has become slower since, or the two clocks differ by a hair
@@ -144,6 +149,7 @@ class Race:
             self._paid = True
             self._late_after_s = waited_s
             self._beside_since = leg, now
+            self._choosing = True
             self._beside = asyncio.get_running_loop().create_task(self._ask_beside(waited_s))
             self._beside.add_done_callback(self._beside_ended)
 
@@ -152,6 +158,8 @@ class Race:
             turn = await self._plan.next()
         except (*FAILURES, BudgetExceeded, DeadlineExceeded):
             return None  # nobody has room, or time: the attempt that is under way goes on alone
+        finally:
+            self._choosing = False
         now = self._call.clock()
         if self._beside is asyncio.current_task():
             self._beside_since = turn.leg, now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import NamedTuple
 
 from llmops_sdk.calls import Call, Hedged
@@ -38,7 +38,7 @@ async def race(plan: Plan, turn: Turn, hedge: Hedge, budget: HedgeBudget, reques
     budget.earn()
     try:
         late_s = await _until_late(first, plan, hedge, budget)
-        beside = None if late_s is None else await _beside(plan, request, call, late_s)
+        beside = None if late_s is None else await _unless_begun(first, _beside(plan, request, call, late_s))
         if beside is not None:
             runners.append(beside)
         winner = await _first(runners, plan)
@@ -57,8 +57,12 @@ async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBu
     clock = plan.call.clock
     started = clock()
     while True:
-        after_s = hedge.after(runner.leg, first_chunk=True)
-        waited_s = clock() - started
+        now = clock()
+        waited_s = now - started
+        after_s = hedge.after(runner.leg, now, first_chunk=True)
+        look_s = hedge.look_after(runner.leg, first_chunk=True)
+        if look_s is not None and waited_s < look_s:
+            after_s = look_s
         wait_s: float | None = _LOOK_AGAIN_S
         if not plan.has_others:
             wait_s = None
@@ -71,6 +75,20 @@ async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBu
         await asyncio.wait({runner.begun}, timeout=wait_s)
         if runner.begun.done():
             return None
+
+
+async def _unless_begun(first: _Pumped, asking: Coroutine[None, None, _Pumped | None]) -> _Pumped | None:
+    """The one that is asked beside `first`, unless `first` begins while it still waits for room."""
+    task = asyncio.get_running_loop().create_task(asking)
+    try:
+        await asyncio.wait((task, first.begun), return_when=asyncio.FIRST_COMPLETED)
+        if first.failure() is not None:  # then it is the only one, and has all the time that it needs
+            await asyncio.wait((task,))
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+    return None if task.cancelled() else task.result()
 
 
 async def _beside(plan: Plan, request: Request, call: Call, late_s: float) -> _Pumped | None:

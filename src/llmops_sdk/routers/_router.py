@@ -174,8 +174,12 @@ class Router(Engine):
             LimitExceeded: All engines are at their limits until after the deadline.
         """
         with Run(self) as table:
-            plan, request, call = self._plan(request, table)
-            return await answered(plan, request, call)
+            plan, asked, call = self._plan(request, table)
+            try:
+                return await answered(plan, asked, call)
+            finally:
+                if asked is not request:
+                    asked.unbind()
 
     async def astream(self, request: Request, /) -> AsyncIterator[Chunk]:
         """Stream from the engines in order until one has finished its answer.
@@ -185,10 +189,14 @@ class Router(Engine):
             StreamInterrupted: The stream broke, and could not be taken up elsewhere.
         """
         with Run(self) as table:
-            plan, request, call = self._plan(request, table)
-            async with contextlib.aclosing(streamed(plan, request, call)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            plan, asked, call = self._plan(request, table)
+            try:
+                async with contextlib.aclosing(streamed(plan, asked, call)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                if asked is not request:
+                    asked.unbind()
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], /) -> Self:

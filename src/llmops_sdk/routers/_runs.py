@@ -12,31 +12,23 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Runs"]
 
 
-class Runs:
-    """Counts nothing, for a count would need a lock: a set takes and gives from several threads as it is.
+class Runs(set["Run"]):
+    """Those under way. No count, which would need a lock: a set takes and gives from several threads as it is.
 
     Attributes:
         when_over: Called when the last one has ended; more than once if need be.
     """
 
-    __slots__ = ("_under_way", "when_over")
+    __slots__ = ("when_over",)
 
     def __init__(self) -> None:
-        self._under_way: set[object] = set()
         self.when_over: Callable[[], None] | None = None
 
-    def begin(self, run: object) -> None:
-        """A run has begun."""
-        self._under_way.add(run)
-
-    def end(self, run: object) -> None:
-        """It has ended."""
-        self._under_way.discard(run)
-        if self.when_over is not None and not self._under_way:
+    def end(self, run: Run) -> None:
+        """A run has ended."""
+        self.discard(run)
+        if self.when_over is not None and not self:
             self.when_over()
-
-    def __len__(self) -> int:
-        return len(self._under_way)
 
 
 class Run:
@@ -51,7 +43,7 @@ class Run:
     def __enter__(self) -> Table:
         while True:
             self._table = table = self._router._table
-            table.runs.begin(self)
+            table.runs.add(self)
             if table is self._router._table:
                 return table
             table.runs.end(self)  # a reload came in between, and may have closed what is in that table

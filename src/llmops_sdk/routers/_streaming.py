@@ -23,7 +23,7 @@ async def streamed(plan: Plan, request: Request, call: Call) -> AsyncGenerator[C
         AllEnginesFailed: Nobody did, and nothing had been emitted.
         StreamInterrupted: The stream broke, and could not be taken up elsewhere.
     """
-    if plan.escalates is not None:  # nobody can judge an answer before it is there
+    if plan.table.escalates is not None:  # nobody can judge an answer before it is there
         for chunk in chunks_of(await answered(plan, request, call)):
             yield chunk
         return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.messages import Request
 from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._fallbacks import checked_fallbacks
 from llmops_sdk.routers._filters import Filters
@@ -20,7 +21,7 @@ from llmops_sdk.routers._limits import Gate, Limit, Limits
 from llmops_sdk.routers._numbers import is_number
 from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._runs import Runs
-from llmops_sdk.routers._strategies import Strategy, strategy_of
+from llmops_sdk.routers._strategies import Escalates, Strategy, strategy_of
 
 __all__ = ["OnStreamBreak", "Table", "take"]
 
@@ -45,6 +46,14 @@ class Table:
     counted: Limits
     gate: Gate | None = None
     runs: Runs = field(default_factory=Runs)
+    escalates: Escalates | None = field(init=False)
+    """How the strategy judges an answer, `None` when it is content with any."""
+    judged_form: Callable[[Request], Request] = field(init=False)
+    """What an engine is asked whose answer is judged."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "escalates", getattr(self.strategy, "escalates", None))
+        object.__setattr__(self, "judged_form", getattr(self.strategy, "judged_form", _as_it_is))
 
     def with_legs(
         self, instead: Mapping[Leg, Leg], strategy: Strategy, counted: Limits, limits: Limit | Sequence[Limit]
@@ -129,6 +138,10 @@ class Table:
             first_chunk_timeout_s=first_chunk_timeout_s,
             chunk_timeout_s=chunk_timeout_s,
         )
+
+
+def _as_it_is(request: Request) -> Request:
+    return request
 
 
 def take(legs: tuple[Leg, ...], ledger: Ledger, breaker: Breaker | None, *, anew: bool = False) -> None:
