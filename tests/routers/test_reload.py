@@ -321,7 +321,7 @@ def test_a_hedge_goes_on_to_the_engine_that_was_removed_meanwhile():
     assert run_in_virtual_time(main()) == ("old", pytest.approx(1))
 
 
-async def test_who_waits_in_line_gets_its_turn_by_what_it_began_with():
+async def test_who_waits_in_line_goes_by_the_new_limit_at_once_and_nobody_overtakes():
     engine = Gated("old")
 
     def declared(concurrent):
@@ -336,7 +336,7 @@ async def test_who_waits_in_line_gets_its_turn_by_what_it_began_with():
     third = asyncio.create_task(text(router))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert router.legs[0].in_flight == 1  # nobody overtakes who waits already
+    assert router.legs[0].in_flight == 2  # who waited is through; who came later waits
     engine.may.set()
     assert await asyncio.gather(first, second, third) == ["old"] * 3
     assert router.legs[0].in_flight == 0

@@ -106,8 +106,6 @@ class Leg:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
             raise ConfigurationError(f"the weight of {self.name!r} is a number over 0, not {weight!r}")
         self.weight = float(weight)
-        if breaker is not None and not isinstance(breaker, Breaker):
-            raise ConfigurationError(f"the breaker of {self.name!r} is a `Breaker(failures=...)`, not {breaker!r}")
         if capabilities is not None and not isinstance(capabilities, Capabilities):
             raise ConfigurationError(
                 f"the capabilities of {self.name!r} are a `Capabilities(tools=..., ...)`, not {capabilities!r}"

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import NamedTuple
 
 from llmops_sdk.calls import Call, Hedged
-from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded
+from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request
 from llmops_sdk.routers._continuation import time_between
 from llmops_sdk.routers._hedging import Hedge, HedgeBudget
@@ -38,9 +38,8 @@ async def race(plan: Plan, turn: Turn, hedge: Hedge, budget: HedgeBudget, reques
     budget.earn()
     try:
         late_s = await _until_late(first, plan, hedge, budget)
-        beside = None if late_s is None else await _unless_begun(first, _beside(plan, request, call, late_s))
-        if beside is not None:
-            runners.append(beside)
+        if late_s is not None:
+            await _unless_begun(first, _beside(plan, request, call, late_s, runners))
         winner = await _first(runners, plan)
         overtaken = winner is not first and not first.begun.done()
         await put_away(*(runner.task for runner in runners if runner is not winner))
@@ -77,27 +76,27 @@ async def _until_late(runner: _Pumped, plan: Plan, hedge: Hedge, budget: HedgeBu
             return None
 
 
-async def _unless_begun(first: _Pumped, asking: Coroutine[None, None, _Pumped | None]) -> _Pumped | None:
-    """The one that is asked beside `first`, unless `first` begins while it still waits for room."""
+async def _unless_begun(first: _Pumped, asking: Coroutine[None, None, None]) -> None:
+    """Have one asked beside `first`, unless `first` begins while that one still waits for room."""
     task = asyncio.get_running_loop().create_task(asking)
     try:
         await asyncio.wait((task, first.begun), return_when=asyncio.FIRST_COMPLETED)
         if first.failure() is not None:  # then it is the only one, and has all the time that it needs
             await asyncio.wait((task,))
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
-    return None if task.cancelled() else task.result()
+        await put_away(task)
+    if not task.cancelled():
+        task.result()
 
 
-async def _beside(plan: Plan, request: Request, call: Call, late_s: float) -> _Pumped | None:
+async def _beside(plan: Plan, request: Request, call: Call, late_s: float, runners: list[_Pumped]) -> None:
+    """Let another engine join the `runners`."""
     try:
         turn = await plan.next()
-    except (*FAILURES, BudgetExceeded, DeadlineExceeded):
-        return None  # nobody has room, or time: the stream that is under way goes on alone
+    except (*FAILURES, DeadlineExceeded):
+        return  # nobody has room, time or money: the stream that is under way goes on alone
     call.record(Hedged(call.clock(), turn.leg.name, late_s))
-    return _Pumped(turn, plan, request, call)
+    runners.append(_Pumped(turn, plan, request, call))
 
 
 async def _first(runners: list[_Pumped], plan: Plan) -> _Pumped:
@@ -130,6 +129,7 @@ class _Pumped:
         self.told = ChunkJoiner()
         self.begun: asyncio.Future[None] = loop.create_future()
         self._waiting: asyncio.Queue[Chunk | None] = asyncio.Queue(_MOST_CHUNKS)
+        self._unused = reservation
         between_s = time_between(plan, call)
         self.task = loop.create_task(
             self._pump(leg.stream(request, call, timeout_s, reservation, chunk_timeout_s=between_s))
@@ -137,6 +137,7 @@ class _Pumped:
         self.task.add_done_callback(self._ended)
 
     async def _pump(self, chunks: AsyncGenerator[Chunk, None]) -> None:
+        self._unused = None
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if not self.begun.done():
@@ -144,6 +145,8 @@ class _Pumped:
                 await self._waiting.put(chunk)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._unused is not None:  # it was stopped before it could begin
+            self._unused.release()
         if not task.cancelled():
             task.exception()  # it was seen: where it matters it is raised by who reads the chunks
         if not self.begun.done():
