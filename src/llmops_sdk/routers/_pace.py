@@ -122,7 +122,7 @@ class Pace:
     def _count(self, late: float, due: float, now: float) -> None:
         self._fade(now)
         most = due * _MOST  # one that straggles says little of the next
-        self._late += (late if late < most else most) - self._late / _ANSWERS
+        self._late += (min(most, late)) - self._late / _ANSWERS
         self._due += due - self._due / _ANSWERS
         self._weigh()
 

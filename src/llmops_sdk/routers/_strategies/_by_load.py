@@ -64,8 +64,8 @@ class Latency:
     """The one with the fewest requests in flight for how quick it is beside the others; equals in turn.
 
     What is compared is (requests in flight + 1) x slowness: see `Pace` for how that is measured. Engines that are alike
-    are asked as `least_busy` asks them. One that was never asked counts as usual; one that fails counts as slow, and one
-    that hangs keeps its requests in flight. `Leg(weight=)` counts as speed.
+    are asked as `least_busy` asks them. One that was never asked counts as usual, one that fails counts as slow, and
+    one that hangs keeps its requests in flight. `Leg(weight=)` counts as speed.
 
     Up to 16 engines are all compared; of more, 16 that are drawn by lot, so that a pick costs the same among 1,000.
 
