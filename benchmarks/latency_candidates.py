@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import statistics
@@ -22,8 +23,8 @@ class BySeconds(Pace):
 
     __slots__ = ()
 
-    def answered(self, took: float, now: float, tokens: int | None = None) -> None:
-        super().answered(took, now)
+    def answered(self, took: float, tokens: int | None = None) -> None:
+        super().answered(took)
 
 
 class Exact(Pace):
@@ -40,7 +41,8 @@ class Peak(Pace):
 
     __slots__ = ("_since",)
 
-    def answered(self, took: float, now: float, tokens: int | None = None) -> None:
+    def answered(self, took: float, tokens: int | None = None) -> None:
+        now = asyncio.get_running_loop().time()
         since, self._since = getattr(self, "_since", now), now
         if took > self.average_s:
             self.average_s = took
@@ -48,12 +50,12 @@ class Peak(Pace):
             kept = math.exp((since - now) / 10.0)
             self.average_s = self.average_s * kept + took * (1 - kept)
 
-    def heard(self, took: float, now: float) -> None:
-        self.answered(took, now)
+    def heard(self, took: float) -> None:
+        self.answered(took)
 
-    def gave_up(self, took: float, now: float, *, streamed: bool, failed: bool) -> None:
+    def gave_up(self, took: float, *, streamed: bool, failed: bool) -> None:
         if took > self.average_s:
-            self.answered(took, now)
+            self.answered(took)
 
 
 class TwoChoices:

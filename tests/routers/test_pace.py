@@ -27,9 +27,9 @@ def learnt(times, *, rounds=200, tokens=None, streamed=False):
     for _ in range(rounds):
         for pace, took in zip(made, times, strict=True):
             if streamed:
-                pace.heard(took, 0.0)
+                pace.heard(took)
             else:
-                pace.answered(took, 0.0, tokens)
+                pace.answered(took, tokens)
     return made
 
 
@@ -46,8 +46,8 @@ def test_twice_as_quick_counts_as_quicker_and_hardly_different_as_equal(options)
 def test_one_that_was_never_asked_counts_as_usual():
     quick, slow, unknown = paces(3)
     for _ in range(100):
-        quick.answered(1.0, 0.0)
-        slow.answered(3.0, 0.0)
+        quick.answered(1.0)
+        slow.answered(3.0)
     assert quick.slowness < unknown.slowness == 1.0 < slow.slowness
     assert unknown.average_s == 0.0
 
@@ -60,11 +60,11 @@ def test_first_answers_move_it_little():
 def test_streams_and_whole_answers_can_be_mixed():
     some, others = paces(2)
     for _ in range(200):  # a first chunk comes a hundred times as soon, from both
-        some.heard(0.01, 0.0)
-        some.answered(1.0, 0.0, 100)
-        others.answered(1.0, 0.0, 100)
-        others.answered(1.0, 0.0)
-        others.heard(0.01, 0.0)
+        some.heard(0.01)
+        some.answered(1.0, 100)
+        others.answered(1.0, 100)
+        others.answered(1.0)
+        others.heard(0.01)
     assert some.slowness == pytest.approx(others.slowness, abs=0.05)
 
 
@@ -72,26 +72,26 @@ def test_streams_and_whole_answers_can_be_mixed():
 def test_time_is_measured_by_the_tokens(factor, tokens):
     one, other = paces(2)
     for _ in range(100):
-        one.answered(tokens * 0.01, 0.0, tokens)
-        other.answered(tokens * 0.01 * factor, 0.0, tokens)
+        one.answered(tokens * 0.01, tokens)
+        other.answered(tokens * 0.01 * factor, tokens)
     if abs(factor - 1) > 0.1:
         assert (one.slowness < other.slowness) == (factor > 1)
 
 
 def test_one_straggler_counts_as_four_answers_at_most():
     pace, _ = learnt([1.0, 1.0])
-    pace.answered(1_000.0, 0.0)
+    pace.answered(1_000.0)
     assert pace.slowness < 1.1
 
 
 def test_quick_failures_are_no_good_news():
     bad, good = learnt([1.0, 1.0])
     for _ in range(20):
-        bad.gave_up(0.001, 0.0, streamed=False, failed=True)
-        good.gave_up(0.001, 0.0, streamed=False, failed=False)  # whoever asked went away
+        bad.gave_up(0.001, streamed=False, failed=True)
+        good.gave_up(0.001, streamed=False, failed=False)  # whoever asked went away
     assert (bad.slowness > 2.5, good.slowness) == (True, 1.0)
     for _ in range(100):
-        bad.answered(1.0, 0.0)
+        bad.answered(1.0)
     assert bad.slowness == pytest.approx(1.0, abs=0.05)
 
 
@@ -99,17 +99,15 @@ def test_quick_failures_are_no_good_news():
 def test_one_that_comes_to_nothing_late_was_slow(streamed):
     pace, _ = learnt([1.0, 1.0], streamed=streamed)
     for _ in range(10):
-        pace.gave_up(3.0, 0.0, streamed=streamed, failed=False)
+        pace.gave_up(3.0, streamed=streamed, failed=False)
     assert pace.slowness > 1.15
 
 
-def test_what_was_learnt_fades_with_time_but_not_when_time_goes_back():
+def test_what_was_learnt_fades_with_time():
     _, slow = learnt([1.0, 4.0])
-    slow.gave_up(0.0, 0.0, streamed=False, failed=True)
+    slow.gave_up(0.0, streamed=False, failed=True)
     before = slow.slowness
-    slow.forget(-1_000.0)
-    assert slow.slowness == before
-    slow.forget(-700.0)
+    slow.forget(300.0)
     assert 1.0 < slow.slowness < before
     slow.forget(10_000.0)
     assert slow.slowness == 1.0
@@ -121,16 +119,16 @@ def test_answers_that_take_no_time_divide_nothing():
     assert Usual().length(7) == 1.0
 
 
-@given(st.lists(st.tuples(st.sampled_from("ahg"), st.floats(0, 1e6), st.integers(0, 10**6), st.floats(-1e9, 1e9))))
+@given(st.lists(st.tuples(st.sampled_from("ahg"), st.floats(0, 1e6), st.integers(0, 10**6))))
 def test_slowness_is_always_a_number_to_multiply_with(told):
     pace = Pace()
-    for what, took, tokens, now in told:
+    for what, took, tokens in told:
         if what == "a":
-            pace.answered(took, now, tokens)
+            pace.answered(took, tokens)
         elif what == "h":
-            pace.heard(took, now)
+            pace.heard(took)
         else:
-            pace.gave_up(took, now, streamed=tokens % 2 == 0, failed=tokens % 3 == 0)
+            pace.gave_up(took, streamed=tokens % 2 == 0, failed=tokens % 3 == 0)
         assert 0.01 <= pace.slowness < 1e9
 
 

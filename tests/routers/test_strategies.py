@@ -37,14 +37,15 @@ HELLO = Request.of("hello").bound_to(Call(clock=lambda: NOW, prices=PRICES))
 
 
 def legs(*latencies, **options):
-    made = []
-    for i in range(len(latencies)):
-        made.append(Leg(Scripted("a", name=f"e{i}"), **{name: values[i] for name, values in options.items()}))
+    made = [
+        Leg(Scripted("a", name=f"e{i}"), **{name: values[i] for name, values in options.items()})
+        for i in range(len(latencies))
+    ]
     take(tuple(made), Ledger(), None)
     for _ in range(50):
         for leg, latency in zip(made, latencies, strict=True):
             if latency:
-                leg.pace.answered(latency, NOW)
+                leg.pace.answered(latency)
     return tuple(made)
 
 
@@ -246,8 +247,8 @@ def test_engines_that_are_twice_as_quick_get_more_of_the_work(count):
 def test_length_of_an_answer_does_not_make_its_engine_slow():
     one, other = legs(0, 0)
     for _ in range(100):
-        one.pace.answered(10.0, NOW, tokens=1_000)
-        other.pace.answered(1.0, NOW, tokens=100)
+        one.pace.answered(10.0, tokens=1_000)
+        other.pace.answered(1.0, tokens=100)
     assert one.pace.slowness == pytest.approx(other.pace.slowness, abs=0.1)
 
 

@@ -75,7 +75,7 @@ class Attempt:
         if first.cached:
             leg.breaker.dropped(self._ticket)
         else:
-            leg.pace.heard(now - self._started, now)
+            leg.pace.heard(now - self._started)
             leg.breaker.heard(self._ticket, now)
         if not leg.routes:
             self._call.record(FirstChunk(now, leg.name))
@@ -133,12 +133,12 @@ class Attempt:
         if error is None:
             if first_at is None:
                 usage = response.usage if response is not None else None
-                leg.pace.answered(now - started, now, None if usage is None else usage.output_tokens)
+                leg.pace.answered(now - started, None if usage is None else usage.output_tokens)
                 leg.times.add(now - started, first_chunk=False)
             else:
                 leg.times.add(first_at - started, first_chunk=True)
         elif first_at is None:
-            leg.pace.gave_up(now - started, now, streamed=self.chunks is not None, failed=at_fault(error))
+            leg.pace.gave_up(now - started, streamed=self.chunks is not None, failed=at_fault(error))
         leg.breaker.ended(self._ticket, now, error)
         if response is not None and response.rate_limit is not None:
             exhausted_s = response.rate_limit.exhausted_s

@@ -1,4 +1,4 @@
-"""How quick an engine is beside the others of its router. Time is passed in, never read."""
+"""How quick an engine is beside the others of its router."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Pace:
             different engines are equals.
     """
 
-    __slots__ = ("_answers", "_at", "_due", "_failing", "_late", "average_s", "slowness", "usual")
+    __slots__ = ("_answers", "_due", "_failing", "_late", "average_s", "slowness", "usual")
 
     def __init__(self) -> None:
         self.usual = Usual()
@@ -76,24 +76,23 @@ class Pace:
         # Both in answers of usual length: the time that they took, and that which they would usually have taken.
         self._late = self._due = 0.0
         self._failing = 0.0
-        self._at = 0.0
 
-    def answered(self, took: float, now: float, tokens: int | None = None) -> None:
+    def answered(self, took: float, tokens: int | None = None) -> None:
         """A whole answer came after `took` seconds; `tokens` is its length, where somebody counted."""
         usual = self.usual
         usual.whole(took)
         due = usual.length(tokens) if tokens else 1.0
         self._succeeded(took)
-        self._count(took / usual.whole_s if usual.whole_s > 0 else due, due, now)
+        self._count(took / usual.whole_s if usual.whole_s > 0 else due, due)
 
-    def heard(self, took: float, now: float) -> None:
+    def heard(self, took: float) -> None:
         """The first chunk of a stream came after `took` seconds."""
         usual = self.usual
         usual.first_chunk(took)
         self._succeeded(took)
-        self._count(took / usual.first_s if usual.first_s > 0 else 1.0, 1.0, now)
+        self._count(took / usual.first_s if usual.first_s > 0 else 1.0, 1.0)
 
-    def gave_up(self, took: float, now: float, *, streamed: bool, failed: bool) -> None:
+    def gave_up(self, took: float, *, streamed: bool, failed: bool) -> None:
         """No sign came within `took` seconds. `failed`: that was the engine's fault, and not the caller's will.
 
         A quick failure is no good news; a late one says that an answer would have taken longer than this.
@@ -102,14 +101,17 @@ class Pace:
             self._failing += (1.0 - self._failing) / _FAILURES
         mean = self.usual.first_s if streamed else self.usual.whole_s
         if 0 < mean < took:
-            self._count(took / mean, 1.0, now)
+            self._count(took / mean, 1.0)
         else:
             self._weigh()
 
-    def forget(self, now: float) -> None:
-        """Let what was learnt fade with the time in which nobody asked, so that a slow engine is tried again."""
+    def forget(self, seconds: float) -> None:
+        """Let what was learnt fade for so many seconds, so that one that was slow is tried again."""
         if self._due or self._failing:
-            self._fade(now)
+            kept = math.exp(-seconds / _FORGET_S)
+            self._late *= kept
+            self._due *= kept
+            self._failing *= kept
             self._weigh()
 
     def _succeeded(self, took: float) -> None:
@@ -119,21 +121,11 @@ class Pace:
         if self._failing:
             self._failing -= self._failing / _FAILURES
 
-    def _count(self, late: float, due: float, now: float) -> None:
-        self._fade(now)
+    def _count(self, late: float, due: float) -> None:
         most = due * _MOST  # one that straggles says little of the next
         self._late += (min(most, late)) - self._late / _ANSWERS
         self._due += due - self._due / _ANSWERS
         self._weigh()
-
-    def _fade(self, now: float) -> None:
-        # Runs may bring clocks of their own, so time may also go back: nothing is forgotten then.
-        if now > self._at:
-            kept = math.exp((self._at - now) / _FORGET_S)
-            self._late *= kept
-            self._due *= kept
-            self._failing *= kept
-        self._at = now
 
     def _weigh(self) -> None:
         # Softened, since requests that queue at the quick engine wait longer than the slow one takes. An engine that

@@ -83,18 +83,26 @@ class Latency:
         """See `Strategy.order`."""
         call = request.call
         now = CLOCK.get()() if call is None else call.clock()
-        if abs(now - self._reviewed_at) >= _REVIEW_S:
-            self._reviewed_at = now
-            for leg in legs:
-                leg.pace.forget(now)
-        twice, alike = self._circle[legs]
+        if not 0.0 <= now - self._reviewed_at < _REVIEW_S:
+            self._review(legs, now)
+        twice, counts_load = self._circle[legs]
         some = self._some(twice, len(legs))
-        costs = [(leg.in_flight + 1) * leg.pace.slowness for leg in some] if alike else [*map(_cost, some)]
+        if counts_load:
+            costs = [*map(_cost, some)]
+        else:
+            costs = [(leg.in_flight + 1) * leg.pace.slowness / leg.weight for leg in some]
         first = some[costs.index(min(costs))]
         yield first
         for leg in sorted(some if len(some) == len(legs) else legs, key=_cost):
             if leg is not first:
                 yield leg
+
+    def _review(self, legs: Sequence[Leg], now: float) -> None:
+        """Let what was learnt fade, once in a while: to do it at each pick would cost more than the pick."""
+        passed_s, self._reviewed_at = now - self._reviewed_at, now
+        if 0.0 < passed_s < math.inf:  # runs may bring clocks of their own, so time may also go back
+            for leg in legs:
+                leg.pace.forget(passed_s)
 
     def _some(self, twice: Sequence[Leg], count: int) -> Sequence[Leg]:
         """All legs from the one on whose turn it is, or `_COMPARED` of them."""
@@ -114,8 +122,8 @@ class Latency:
 
 
 def _circle(legs: Sequence[Leg]) -> tuple[Sequence[Leg], bool]:
-    """The legs twice, so that a stretch may go over the end; and whether they are alike (see `_alike`)."""
-    return (*legs, *legs), _alike(legs)
+    """The legs twice, so that a stretch may go over the end; and whether any of them counts its own load."""
+    return (*legs, *legs), any(leg.counts_load for leg in legs)
 
 
 def _cost(leg: Leg) -> float:
