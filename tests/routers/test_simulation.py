@@ -668,7 +668,11 @@ class Watched:
         return self.engine.astream(request)
 
 
-def test_limited_router_holds_its_limits_in_virtual_time_too(requests=4_000):
+def test_limited_router_holds_its_limits_in_virtual_time_too():
+    hold_limits(4_000)
+
+
+def hold_limits(requests):
     watched = []
 
     def limited(engines):
