@@ -2,7 +2,8 @@
 
 Each scenario is run with several seeds; figures are means over them. The same seeds give the same figures.
 
-    python benchmarks/simulation.py [--only NAME] [--seeds 3] [--scale 1.0] [--out benchmarks/results/simulation.md]
+    python benchmarks/simulation.py [--only NAME] [--seeds 3] [--scale 1.0] [--out simulation.md]
+    python benchmarks/simulation.py --only latency: how the default strategy was chosen
     python benchmarks/simulation.py --large [--engines 1000] [--requests 1000000]
 """
 
