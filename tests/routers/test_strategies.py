@@ -226,6 +226,28 @@ def test_of_many_engines_each_is_compared_some_time_and_sixteen_each_time(count)
     assert 20 <= found <= 60  # a sixteenth of the engines is compared each time: about 40
 
 
+def test_many_engines_whose_neighbours_are_alike_are_compared_with_others():
+    strategy, among = Latency(seed=1), legs(*[0] * 400)
+    for leg in among[:200]:
+        leg.in_flight = 5
+    idle = {leg.name for leg in among[200:]}
+    assert sum(first(strategy, among) in idle for _ in range(200)) > 190
+
+
+def test_what_was_learnt_of_an_engine_fades_while_time_passes_and_others_are_asked():
+    among, now = legs(0.1, 1.0), [0.0]
+    request = Request.of("hello").bound_to(Call(clock=lambda: now[0]))
+    strategy, slow = Latency(), among[1].pace.slowness
+    first(strategy, among, request)
+    for now[0] in (9.0, -500.0, 9.0):
+        first(strategy, among, request)
+    learnt = among[1].pace.slowness
+    now[0] = 600.0
+    first(strategy, among, request)
+    assert slow > 1.3
+    assert 1.0 <= among[1].pace.slowness < learnt - 0.1
+
+
 @pytest.mark.parametrize("count", [3, 60])
 def test_engines_that_are_twice_as_quick_get_more_of_the_work(count):
     async def go():
