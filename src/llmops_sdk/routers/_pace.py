@@ -123,7 +123,7 @@ class Pace:
 
     def _count(self, late: float, due: float) -> None:
         most = due * _MOST  # one that straggles says little of the next
-        self._late += (min(most, late)) - self._late / _ANSWERS
+        self._late += min(most, late) - self._late / _ANSWERS
         self._due += due - self._due / _ANSWERS
         self._weigh()
 
