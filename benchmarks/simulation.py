@@ -2,7 +2,8 @@
 
 Each scenario is run with several seeds; figures are means over them. The same seeds give the same figures.
 
-    python benchmarks/simulation.py [--only NAME] [--seeds 3] [--scale 1.0] [--out benchmarks/results/simulation.md]
+    python benchmarks/simulation.py [--only NAME] [--seeds 3] [--scale 1.0] [--out simulation.md]
+    python benchmarks/simulation.py --only latency: how the default strategy was chosen
     python benchmarks/simulation.py --large [--engines 1000] [--requests 1000000]
 """
 
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import latency_candidates
 
 from llmops_sdk import routers
 from llmops_sdk.routers import EngineModel, Simulation, Traffic, simulate
@@ -209,7 +212,7 @@ def large(engines: int, requests: int, strategy: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=SCENARIOS)
+    parser.add_argument("--only", choices=(*SCENARIOS, "latency"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--out", type=Path)
@@ -231,6 +234,9 @@ def main() -> None:
         if arguments.only in (None, name):
             parts.append(run(name, scenario, arguments.seeds, arguments.scale))
             print(parts[-1], flush=True)
+    if arguments.only in (None, "latency"):
+        parts.append(latency_candidates.report(arguments.seeds, arguments.scale))
+        print(parts[-1], flush=True)
     if arguments.out is not None:
         arguments.out.write_text("".join(parts) + "Made by `python benchmarks/simulation.py`.\n")
 

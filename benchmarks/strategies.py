@@ -62,8 +62,7 @@ def legs(count: int) -> tuple[Leg, ...]:
         can = Capabilities(tools=i % 2 == 0, context_window=8192)
         leg = Leg(Scripted("a", name=f"e{i}", model=f"model-{i % 3}", capabilities=can), weight=1 + i % 5)
         leg.in_flight = draw.randrange(8)
-        leg.pace.began(0.0)
-        leg.pace.answered(0.0, draw.random())
+        leg.pace.answered(draw.random())
         made.append(leg)
     return tuple(made)
 

@@ -1,4 +1,4 @@
-"""How long an engine takes to its first sign of an answer."""
+"""How quick an engine is beside the others of its router."""
 
 import asyncio
 
@@ -8,65 +8,128 @@ from hypothesis import strategies as st
 
 from llmops_sdk import errors
 from llmops_sdk.engines import Scripted
-from llmops_sdk.messages import Request
+from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers import Router
-from llmops_sdk.routers._pace import Pace
+from llmops_sdk.routers._pace import Pace, Usual
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 
-def test_bad_news_count_at_once_and_good_news_slowly():
+def paces(count):
+    made = [Pace() for _ in range(count)]
+    for pace in made:
+        pace.usual = made[0].usual
+    return made
+
+
+def learnt(times, *, rounds=200, tokens=None, streamed=False):
+    """Engines that have answered so many times each, in turn, in the times given."""
+    made = paces(len(times))
+    for _ in range(rounds):
+        for pace, took in zip(made, times, strict=True):
+            if streamed:
+                pace.heard(took)
+            else:
+                pace.answered(took, tokens)
+    return made
+
+
+@pytest.mark.parametrize("options", [{}, {"tokens": 100}, {"streamed": True}])
+def test_twice_as_quick_counts_as_quicker_and_hardly_different_as_equal(options):
+    quick, slow = learnt([1.0, 2.0], **options)
+    assert quick.slowness < 1.0 < slow.slowness
+    assert 1.5 < slow.slowness / quick.slowness < 2.0
+    one, other = learnt([1.0, 1.005], **options)
+    assert one.slowness == other.slowness == 1.0
+    assert (quick.average_s, slow.average_s) == (pytest.approx(1.0), pytest.approx(2.0))
+
+
+def test_one_that_was_never_asked_counts_as_usual():
+    quick, slow, unknown = paces(3)
+    for _ in range(100):
+        quick.answered(1.0)
+        slow.answered(3.0)
+    assert quick.slowness < unknown.slowness == 1.0 < slow.slowness
+    assert unknown.average_s == 0.0
+
+
+def test_first_answers_move_it_little():
+    quick, slow = learnt([1.0, 3.0], rounds=1)
+    assert 0.9 < quick.slowness <= slow.slowness < 1.1
+
+
+def test_streams_and_whole_answers_can_be_mixed():
+    some, others = paces(2)
+    for _ in range(200):  # a first chunk comes a hundred times as soon, from both
+        some.heard(0.01)
+        some.answered(1.0, 100)
+        others.answered(1.0, 100)
+        others.answered(1.0)
+        others.heard(0.01)
+    assert some.slowness == pytest.approx(others.slowness, abs=0.05)
+
+
+@given(st.floats(0.1, 10), st.integers(1, 10_000))
+def test_time_is_measured_by_the_tokens(factor, tokens):
+    one, other = paces(2)
+    for _ in range(100):
+        one.answered(tokens * 0.01, tokens)
+        other.answered(tokens * 0.01 * factor, tokens)
+    if abs(factor - 1) > 0.1:
+        assert (one.slowness < other.slowness) == (factor > 1)
+
+
+def test_one_straggler_counts_as_four_answers_at_most():
+    pace, _ = learnt([1.0, 1.0])
+    pace.answered(1_000.0)
+    assert pace.slowness < 1.1
+
+
+def test_quick_failures_are_no_good_news():
+    bad, good = learnt([1.0, 1.0])
+    for _ in range(20):
+        bad.gave_up(0.001, streamed=False, failed=True)
+        good.gave_up(0.001, streamed=False, failed=False)  # whoever asked went away
+    assert (bad.slowness > 2.5, good.slowness) == (True, 1.0)
+    for _ in range(100):
+        bad.answered(1.0)
+    assert bad.slowness == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_one_that_comes_to_nothing_late_was_slow(streamed):
+    pace, _ = learnt([1.0, 1.0], streamed=streamed)
+    for _ in range(10):
+        pace.gave_up(3.0, streamed=streamed, failed=False)
+    assert pace.slowness > 1.15
+
+
+def test_what_was_learnt_fades_with_time():
+    _, slow = learnt([1.0, 4.0])
+    slow.gave_up(0.0, streamed=False, failed=True)
+    before = slow.slowness
+    slow.forget(300.0)
+    assert 1.0 < slow.slowness < before
+    slow.forget(10_000.0)
+    assert slow.slowness == 1.0
+
+
+def test_answers_that_take_no_time_divide_nothing():
+    one, other = learnt([0.0, 0.0], tokens=0)
+    assert one.slowness == other.slowness == 1.0
+    assert Usual().length(7) == 1.0
+
+
+@given(st.lists(st.tuples(st.sampled_from("ahg"), st.floats(0, 1e6), st.integers(0, 10**6))))
+def test_slowness_is_always_a_number_to_multiply_with(told):
     pace = Pace()
-    for now, took, expected in ((1.0, 0.1, 0.1), (2.0, 1.0, 1.0)):
-        pace.began(now - took)
-        pace.answered(now - took, now)
-        assert pace.average_s == pytest.approx(expected)
-    for second in range(3, 33):
-        pace.began(second - 0.1)
-        pace.answered(second - 0.1, second)
-        assert 0.1 <= pace.average_s < 1.0
-    assert pace.average_s == pytest.approx(0.1 + 0.9 * 0.0498, rel=0.01)  # e^-3 of the distance is left after 30 s
-
-
-def test_what_was_learnt_is_forgotten_while_nobody_asks():
-    pace = Pace()
-    pace.began(0.0)
-    pace.answered(0.0, 3.0)
-    assert pace.expected_s(3.0) == 3.0
-    assert pace.expected_s(33.0) == pytest.approx(3.0 * 0.3679, rel=0.001)
-    assert pace.average_s == 3.0
-
-
-def test_requests_that_wait_count_with_their_mean_age():
-    pace = Pace()
-    assert pace.expected_s(100.0) == 0.0
-    pace.began(90.0)
-    pace.began(98.0)
-    assert pace.expected_s(100.0) == pytest.approx(6.0)
-    pace.answered(90.0, 100.0)
-    assert pace.expected_s(100.0) == 10.0
-    pace.answered(98.0, 100.0)
-    assert pace.waiting == 0
-
-
-@pytest.mark.parametrize(("took", "expected"), [(0.001, 1.0), (5.0, 5.0)])
-def test_request_that_came_to_nothing_would_have_taken_longer(took, expected):
-    pace = Pace()
-    pace.began(0.0)
-    pace.answered(0.0, 1.0)
-    pace.began(1.0)
-    pace.gave_up(1.0, 1.0 + took)
-    assert pace.average_s == expected
-
-
-@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=50))
-def test_nothing_is_left_when_nobody_waits(requests):
-    pace = Pace()
-    for started, _ in requests:
-        pace.began(started)
-    for started, took in requests:
-        pace.answered(started, started + took)
-    assert (pace.waiting, pace._begun) == (0, 0.0)
-    assert pace.expected_s(2e6) <= 100 + 1e-6
+    for what, took, tokens in told:
+        if what == "a":
+            pace.answered(took, tokens)
+        elif what == "h":
+            pace.heard(took)
+        else:
+            pace.gave_up(took, streamed=tokens % 2 == 0, failed=tokens % 3 == 0)
+        assert 0.01 <= pace.slowness < 1e9
 
 
 def test_stream_is_measured_to_its_first_chunk_while_it_still_runs():
@@ -74,19 +137,19 @@ def test_stream_is_measured_to_its_first_chunk_while_it_still_runs():
         router = Router([Scripted(["a", "b", "c"], name="a", chunk_delay_s=1)])
         (leg,) = router.legs
         stream = router.astream(Request.of("hello"))
-        seen = [(leg.latency_s, leg.pace.waiting, leg.in_flight) async for _ in stream]
+        seen = [(leg.latency_s, leg.in_flight) async for _ in stream]
         return seen, leg.latency_s
 
     seen, latency_s = run_in_virtual_time(go())
-    assert seen[0] == (1.0, 0, 1)
+    assert seen[0] == (1.0, 1)
     assert latency_s == 1.0
 
 
+@pytest.mark.parametrize("answer", [errors.ServerError("x"), errors.BadRequestError("x"), "late"])
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("answer", [errors.ServerError("x"), "late"])
-def test_failed_and_cancelled_requests_wait_no_longer(streamed, answer):
+def test_only_failures_of_the_engine_count(streamed, answer):
     async def go():
-        router = Router([Scripted(answer, name="a", delay_s=1)], retries=0, attempt_timeout_s=5)
+        router = Router([Scripted(answer, name="a", delay_s=1)], retries=0)
         (leg,) = router.legs
 
         async def ask():
@@ -96,10 +159,32 @@ def test_failed_and_cancelled_requests_wait_no_longer(streamed, answer):
 
         task = asyncio.create_task(ask())
         await asyncio.sleep(0.5)
-        assert leg.pace.waiting == 1
         if answer == "late":
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return leg.pace.waiting, leg.latency_s
+        return leg.pace.slowness > 1.0, leg.latency_s
 
-    assert run_in_virtual_time(go()) == (0, 0.5 if answer == "late" else 1.0)
+    assert run_in_virtual_time(go()) == (isinstance(answer, errors.ServerError), 0.0)
+
+
+def test_legs_of_a_router_measure_by_the_same_and_by_the_tokens_of_their_answers():
+    async def go():
+        short = Scripted("a", name="short", delay_s=1, usage=Usage(output_tokens=10))
+        long = Scripted("a", name="long", delay_s=10, usage=Usage(output_tokens=100))
+        router = Router([short, long], strategy="round_robin")
+        for _ in range(200):
+            await router.agenerate(Request.of("hello"))
+        return router.legs
+
+    short, long = run_in_virtual_time(go())
+    assert short.pace.usual is long.pace.usual
+    assert short.pace.usual.tokens == pytest.approx(55, rel=0.02)
+    assert short.pace.slowness == pytest.approx(long.pace.slowness, abs=0.1)
+
+
+async def test_a_reload_keeps_what_is_usual():
+    router = Router([Scripted("a", name="a"), Scripted("b", name="b")])
+    await router.agenerate(Request.of("hello"))
+    usual = router.legs[0].pace.usual
+    router.reload(Router([Scripted("new", name="new"), Scripted("b", name="b")]))
+    assert [leg.pace.usual for leg in router.legs] == [usual, usual]

@@ -1,6 +1,7 @@
 """Simulated engines keep to queueing theory, and a simulation is the router itself: seeded, conserved, comparable."""
 
 import asyncio
+import bisect
 import csv
 import io
 import itertools
@@ -22,7 +23,7 @@ from llmops_sdk.costs import Price
 from llmops_sdk.engines import plan
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Usage
-from llmops_sdk.routers import EngineModel, Latency, Leg, RoundRobin, Simulation, Traffic, simulate
+from llmops_sdk.routers import EngineModel, Latency, Leg, Limit, RoundRobin, Simulation, Traffic, simulate
 from llmops_sdk.routers._simulation.batch import Batch, Job
 from llmops_sdk.routers._simulation.fit import Measured
 from llmops_sdk.routers._simulation.prefix_cache import PrefixCache
@@ -645,3 +646,45 @@ class TestEngineModel:
 
 def vars_of(row):
     return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
+
+
+class Watched:
+    """A simulated engine that writes down when it was asked, and how many it had at once."""
+
+    def __init__(self, engine):
+        self.name, self.model, self.provider, self.capabilities = engine.name, None, "simulated", engine.capabilities
+        self.engine, self.began, self.now, self.most = engine, [], 0, 0
+
+    async def agenerate(self, request, /):
+        self.began.append(asyncio.get_running_loop().time())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self.engine.agenerate(request)
+        finally:
+            self.now -= 1
+
+    def astream(self, request, /):
+        return self.engine.astream(request)
+
+
+def test_limited_router_holds_its_limits_in_virtual_time_too():
+    hold_limits(4_000)
+
+
+def hold_limits(requests):
+    watched = []
+
+    def limited(engines):
+        watched[:] = [Watched(engine) for engine in engines]
+        limit = Limit(requests_per_minute=600, concurrent=20)
+        return Router([Leg(one, limits=limit) for one in watched])
+
+    # 26 a second come, in bursts, and the three engines may take 30.
+    traffic = Traffic(rate_per_s=26, prompt_tokens=10, answer_tokens=(40, 1.0), burst=20)
+    (row,) = simulate({"limited": limited}, [EngineModel(slots=64)] * 3, traffic, requests=requests, seed=1)
+    assert (row.answered, row.attempts_per_answer) == (requests, 1.0)
+    for one in watched:
+        assert 15 < one.most <= 20
+        within_a_minute = [bisect.bisect_left(one.began, at + 60) - i for i, at in enumerate(one.began)]
+        assert 550 < max(within_a_minute) <= 600

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from llmops_sdk import errors
 from llmops_sdk.calls import Call, Routed
-from llmops_sdk.costs import PriceTable
+from llmops_sdk.costs import Ledger, PriceTable
 from llmops_sdk.engines import Scripted
 from llmops_sdk.messages import Request
 from llmops_sdk.routers import (
+    Breaker,
     Cost,
     Latency,
     LeastBusy,
@@ -27,6 +28,7 @@ from llmops_sdk.routers import (
     Weighted,
 )
 from llmops_sdk.routers._strategies import STRATEGIES
+from llmops_sdk.routers._table import take
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 NOW = 1_000.0
@@ -35,13 +37,15 @@ HELLO = Request.of("hello").bound_to(Call(clock=lambda: NOW, prices=PRICES))
 
 
 def legs(*latencies, **options):
-    made = []
-    for i, latency in enumerate(latencies):
-        leg = Leg(Scripted("a", name=f"e{i}"), **{name: values[i] for name, values in options.items()})
-        if latency:
-            leg.pace.began(NOW - latency)
-            leg.pace.answered(NOW - latency, NOW)
-        made.append(leg)
+    made = [
+        Leg(Scripted("a", name=f"e{i}"), **{name: values[i] for name, values in options.items()})
+        for i in range(len(latencies))
+    ]
+    take(tuple(made), Ledger(), None)
+    for _ in range(50):
+        for leg, latency in zip(made, latencies, strict=True):
+            if latency:
+                leg.pace.answered(latency)
     return tuple(made)
 
 
@@ -63,9 +67,7 @@ def states(draw):
         model = draw(st.sampled_from(["cheap", "dear", "unpriced", None]))
         leg = Leg(Scripted("a", name=f"e{i}", model=model), weight=draw(st.floats(0.01, 100)))
         leg.in_flight = draw(st.integers(0, 50))
-        leg.pace.average_s = draw(st.sampled_from([0.0, 1e-9, 0.1, 30.0]))
-        for _ in range(draw(st.integers(0, 3))):
-            leg.pace.began(NOW - draw(st.floats(0, 100)))
+        leg.pace.slowness = draw(st.sampled_from([0.01, 0.5, 1.0, 30.0]))
         made.append(leg)
     return tuple(made)
 
@@ -195,25 +197,102 @@ def test_least_busy_counts_what_others_ask_of_an_engine():
 # By latency
 
 
-@given(st.integers(3, 10), st.integers(0, 2**32), st.booleans())
-def test_power_of_two_never_takes_the_worst_and_takes_each_other_one_some_time(count, seed, turned):
-    among = legs(*[0.01 * (i + 1) for i in range(count)])
-    among = among[::-1] if turned else among
-    strategy = Latency(seed=seed)
-    firsts = {first(strategy, among) for _ in range(60 * count)}
-    assert firsts == {f"e{i}" for i in range(count - 1)}
+@given(st.lists(st.tuples(st.floats(0.001, 10), st.integers(0, 20)), min_size=1, max_size=16))
+def test_of_few_engines_the_best_is_taken_by_slowness_and_load(states):
+    among = legs(*[latency for latency, _ in states])
+    for leg, (_, busy) in zip(among, states, strict=True):
+        leg.in_flight = busy
+    costs = {leg.name: leg.pace.slowness * (leg.in_flight + 1) for leg in among}
+    order = names(Latency().order(among, HELLO))
+    assert costs[order[0]] == min(costs.values())
+    assert [costs[name] for name in order[1:]] == sorted(costs[name] for name in order[1:])
 
 
-@given(st.floats(0.001, 10), st.floats(0.001, 10), st.integers(0, 20), st.integers(0, 20))
-def test_of_two_the_better_one_is_always_taken(one, other, busy, busier):
-    among = legs(one, other)
-    among[0].in_flight, among[1].in_flight = busy, busier
-    costs = [leg.pace.expected_s(NOW) * (leg.in_flight + 1) for leg in among]
-    assert first(Latency(), among) == f"e{costs.index(min(costs))}"
+@given(st.integers(1, 16), st.integers(1, 5))
+def test_engines_that_are_alike_are_asked_in_turn(count, rounds):
+    strategy, among = Latency(), legs(*[0] * count)
+    assert [first(strategy, among) for _ in range(count * rounds)] == [leg.name for leg in among] * rounds
+
+
+@pytest.mark.parametrize("count", [17, 31, 32, 100, 1_000])
+def test_of_many_engines_each_is_compared_some_time_and_sixteen_each_time(count):
+    strategy, among = Latency(seed=1), legs(*[0] * count)
+    for leg in among:
+        leg.in_flight = 1
+    idle = among[count // 3]
+    idle.in_flight = 0
+    times = 40 * count // 16
+    found = [first(strategy, among) for _ in range(times)].count(idle.name)
+    assert 20 <= found <= 60  # a sixteenth of the engines is compared each time: about 40
+
+
+def test_many_engines_whose_neighbours_are_alike_are_compared_with_others():
+    strategy, among = Latency(seed=1), legs(*[0] * 400)
+    for leg in among[:200]:
+        leg.in_flight = 5
+    idle = {leg.name for leg in among[200:]}
+    assert sum(first(strategy, among) in idle for _ in range(200)) > 190
+
+
+def test_what_was_learnt_of_an_engine_fades_while_time_passes_and_others_are_asked():
+    among, now = legs(0.1, 1.0), [0.0]
+    request = Request.of("hello").bound_to(Call(clock=lambda: now[0]))
+    strategy, slow = Latency(), among[1].pace.slowness
+    first(strategy, among, request)
+    for now[0] in (9.0, -500.0, 9.0):
+        first(strategy, among, request)
+    learnt = among[1].pace.slowness
+    now[0] = 600.0
+    first(strategy, among, request)
+    assert slow > 1.3
+    assert 1.0 <= among[1].pace.slowness < learnt - 0.1
+
+
+@pytest.mark.parametrize("count", [3, 60])
+def test_engines_that_are_twice_as_quick_get_more_of_the_work(count):
+    async def go():
+        engines = [Scripted("a", name=f"e{i}", delay_s=1.0 if i % 2 else 0.5) for i in range(count)]
+        router = Router(engines, strategy=Latency(seed=1))
+
+        async def ask():
+            for _ in range(60):
+                await router.agenerate(Request.of("hello"))
+
+        await asyncio.gather(*(ask() for _ in range(count)))
+        return Counter(engine._delay_s for engine in engines for _ in engine.requests)
+
+    asked = run_in_virtual_time(go())
+    engines_of_each = (count - count // 2, count // 2)
+    assert asked[0.5] / engines_of_each[0] > 1.7 * asked[1.0] / engines_of_each[1]
+
+
+def test_length_of_an_answer_does_not_make_its_engine_slow():
+    one, other = legs(0, 0)
+    for _ in range(100):
+        one.pace.answered(10.0, tokens=1_000)
+        other.pace.answered(1.0, tokens=100)
+    assert one.pace.slowness == pytest.approx(other.pace.slowness, abs=0.1)
+
+
+def test_engine_that_fails_at_once_is_asked_less_than_those_that_answer():
+    async def go():
+        bad = Scripted([errors.ServerError("down"), "a"] * 500, name="bad", delay_s=0.001)
+        good = [Scripted("a", name=f"good {i}", delay_s=0.5) for i in range(2)]
+        router = Router([bad, *good], breaker=Breaker(failures=1_000, failure_rate=1.0))
+
+        async def ask():
+            for _ in range(50):
+                await router.agenerate(Request.of("hello"))
+
+        await asyncio.gather(*(ask() for _ in range(12)))
+        return len(bad.requests), [len(engine.requests) for engine in good]
+
+    bad, good = run_in_virtual_time(go())
+    assert bad < min(good)
 
 
 def test_seed_makes_the_draws_repeatable():
-    among = legs(*[0.1] * 20)
+    among = legs(*[0.1] * 40)
     firsts = [[first(strategy, among) for _ in range(50)] for strategy in (Latency(seed=7), Latency(seed=7))]
     assert firsts[0] == firsts[1]
     assert len(set(firsts[0])) > 10
@@ -232,7 +311,7 @@ def test_latency_says_why():
 
     assert run_in_virtual_time(go()).order == (
         ("b", "not asked yet"),
-        ("a", "250 ms to its first sign, 0 in flight"),
+        ("a", "250 ms to its first sign, slowness 1, 0 in flight"),
     )
 
 

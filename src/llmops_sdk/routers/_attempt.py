@@ -16,6 +16,7 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
+from llmops_sdk.routers._circuit import at_fault
 from llmops_sdk.routers._limits import Reservation
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ class Attempt:
         self.spent = Ledger() if leg.routes and reservation is not None else None
         leg.in_flight += 1
         self._started = started = call.clock()
-        leg.pace.began(started)
         self._ticket = leg.breaker.begin(started)
         self._number = 0
         if not leg.routes:
@@ -84,10 +84,9 @@ class Attempt:
         leg = self._leg
         self._first_at = now = self._call.clock()
         if first.cached:
-            leg.pace.dropped(self._started)
             leg.breaker.dropped(self._ticket)
         else:
-            leg.pace.answered(self._started, now)
+            leg.pace.heard(now - self._started)
             leg.breaker.heard(self._ticket, now)
         if not leg.routes:
             self._call.record(FirstChunk(now, leg.name))
@@ -192,19 +191,19 @@ class Attempt:
         if self._reservation is not None:
             self._reservation.release()
         if self._first_at is None:
-            self._leg.pace.dropped(self._started)
             self._leg.breaker.dropped(self._ticket)
 
     def _learn(self, response: Response | None, error: BaseException | None, now: float) -> None:
         leg, started, first_at = self._leg, self._started, self._first_at
         if error is None:
             if first_at is None:
-                leg.pace.answered(started, now)
+                usage = response.usage if response is not None else None
+                leg.pace.answered(now - started, None if usage is None else usage.output_tokens)
                 leg.times.add(now - started, first_chunk=False)
             else:
                 leg.times.add(first_at - started, first_chunk=True)
         elif first_at is None:
-            leg.pace.gave_up(started, now)
+            leg.pace.gave_up(now - started, streamed=self.chunks is not None, failed=at_fault(error))
         leg.breaker.ended(self._ticket, now, error)
         if response is not None and response.rate_limit is not None:
             exhausted_s = response.rate_limit.exhausted_s

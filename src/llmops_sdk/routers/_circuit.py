@@ -18,7 +18,7 @@ from llmops_sdk.errors import (
 )
 from llmops_sdk.routers._breaker import Breaker
 
-__all__ = ["Circuit"]
+__all__ = ["Circuit", "at_fault"]
 
 _SLOTS = 10  # pieces of the rolling window
 _ASKED_LAST_S = 1.0
@@ -37,6 +37,11 @@ _OF_THE_REQUEST = (
     PermissionDeniedError,
 )
 """Errors that say nothing of the engine: another request may be answered. (A wrong key fails them all.)"""
+
+
+def at_fault(error: BaseException) -> bool:
+    """Whether it was the engine's fault; it was not when it is full, the request was wrong, or nobody waited."""
+    return isinstance(error, Exception) and not isinstance(error, (RateLimitError, *_OF_THE_REQUEST))
 
 
 class Circuit:
@@ -179,12 +184,12 @@ class Circuit:
         retry_after_s = getattr(error, "retry_after_s", None)
         if isinstance(error, RateLimitError):
             self.rested(now, retry_after_s, ticket)
-        elif not isinstance(error, Exception) or isinstance(error, _OF_THE_REQUEST):
-            self.dropped(ticket)
-        else:
+        elif at_fault(error):
             self.failed(ticket, now, type(error).__name__)
             if retry_after_s is not None:
                 self.rested(now, retry_after_s)
+        else:
+            self.dropped(ticket)
 
     def heard(self, ticket: int, now: float) -> None:
         """A stream has begun: it does not hang, however long it takes from here."""

@@ -19,7 +19,7 @@ from llmops_sdk.routers._breaker import Breaker
 from llmops_sdk.routers._circuit import Circuit
 from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._limits import Adaptive, Limit, Reservation
-from llmops_sdk.routers._pace import Pace
+from llmops_sdk.routers._pace import Pace, Usual
 from llmops_sdk.routers._patience import Patience
 
 __all__ = ["Leg"]
@@ -56,7 +56,7 @@ class Leg:
         routes: Whether it is a router, which records and books its own attempts.
         holds_budget: Whether it asks the run's budget itself, as routers do, and caches, whose hits are free.
         in_flight: Requests that it is answering for us now.
-        pace: How long it takes to its first sign of an answer.
+        pace: How quick it is beside the other legs of its router.
         counts_load: Whether the engine itself says how busy it is, by `running` and, if it has that, `waiting`.
         breaker: Whether it is fit to be asked.
         times: How long its answers took.
@@ -152,10 +152,11 @@ class Leg:
         self.weight, self.tags, self.limits = other.weight, other.tags, other.limits
         self._capabilities, self._own_breaker = other._capabilities, other._own_breaker
 
-    def join(self, ledger: Ledger, peers: Times, breaker: Breaker | None) -> None:
+    def join(self, ledger: Ledger, peers: Times, usual: Usual, breaker: Breaker | None) -> None:
         """Become a leg of a router: book there, learn with its other legs, and go by its breaker unless it has one."""
         self.ledger = ledger
         self.times.peers = peers
+        self.pace.usual = usual
         policy = self._own_breaker or breaker or _DEFAULT_BREAKER
         if policy != self.breaker.policy:  # after a reload what was learnt stays, unless it was learnt by other rules
             self.breaker = Circuit(policy)
@@ -170,7 +171,7 @@ class Leg:
 
     @property
     def latency_s(self) -> float:
-        """Peak-sensitive moving average of seconds to the first sign of an answer; 0.0 while unknown."""
+        """Slow moving average of seconds to the first sign of an answer; 0.0 while unknown."""
         return self.pace.average_s
 
     @property

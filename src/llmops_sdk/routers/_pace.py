@@ -1,84 +1,134 @@
-"""How long an engine takes to its first sign of an answer. Time is passed in, never read."""
+"""How quick an engine is beside the others of its router."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "Usual"]
 
-_DECAY_S = 10.0
-_FORGET_S = 30.0
+_ANSWERS = 50  # of one engine, after which the older ones count for little
+_DOUBT = 5.0  # answers as quick as is usual, with which each engine begins
+_MOST = 4.0
+_SOFTENED = 0.7
+_FAILURES = 20
+_FORGET_S = 300.0
+_ANSWERS_OF_ALL = 200
+
+
+class Usual:
+    """What answers take in the mean, over all engines of a router.
+
+    Attributes:
+        first_s: Seconds to the first chunk of a stream; 0.0 while unknown.
+        whole_s: Seconds to the end of a whole answer; 0.0 while unknown.
+        tokens: Tokens of a whole answer, of those whose tokens were counted; 0.0 while unknown.
+    """
+
+    __slots__ = ("_counted", "_firsts", "_wholes", "first_s", "tokens", "whole_s")
+
+    def __init__(self) -> None:
+        self.first_s = self.whole_s = self.tokens = 0.0
+        self._firsts = self._wholes = self._counted = 0
+
+    def first_chunk(self, took: float) -> None:
+        """The first chunk of a stream came."""
+        if self._firsts < _ANSWERS_OF_ALL:
+            self._firsts += 1
+        self.first_s += (took - self.first_s) / self._firsts
+
+    def whole(self, took: float) -> None:
+        """A whole answer came."""
+        if self._wholes < _ANSWERS_OF_ALL:
+            self._wholes += 1
+        self.whole_s += (took - self.whole_s) / self._wholes
+
+    def length(self, tokens: int) -> float:
+        """The length of an answer, as a multiple of the mean, which takes it in."""
+        if self._counted < _ANSWERS_OF_ALL:
+            self._counted += 1
+        self.tokens += (tokens - self.tokens) / self._counted
+        return tokens / self.tokens
 
 
 class Pace:
-    """A moving average that believes bad news at once and good news slowly, and counts those that still wait.
+    """How quick an engine is, measured by what is usual among the engines of its router.
 
-    Peak EWMA, as in Finagle
-    (https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala)
-    and Linkerd's proxy. Both learn only from answers, so an engine that hangs looks as quick as it was; here the mean
-    age of the requests without a sign counts, too. It needs no list of them: a sum of the moments at which they began.
+    Times themselves say little: that of a whole answer is mostly its length, and the first chunk of a stream comes long
+    before the end of a whole answer. So each time counts as a multiple of the mean of its kind, and a whole answer is
+    due in proportion to its tokens, where they were counted. One that nobody has asked is taken to be as quick as the
+    others. How each figure here was chosen: `benchmarks/results/simulation.md`.
 
     Attributes:
-        average_s: Seconds; 0.0 while unknown.
-        waiting: Requests that have no sign of an answer yet.
+        usual: What is usual.
+        average_s: Slow moving average of seconds to the first sign of an answer (the first chunk of a stream, or all of
+            an answer); 0.0 while unknown.
+        slowness: 1.0: as quick as is usual; 2.0: to be asked half as much; `>= 0.01`, to two places, so that hardly
+            different engines are equals.
     """
 
-    __slots__ = ("_at", "_begun", "average_s", "waiting")
+    __slots__ = ("_answers", "_due", "_failing", "_late", "average_s", "slowness", "usual")
 
     def __init__(self) -> None:
+        self.usual = Usual()
         self.average_s = 0.0
-        self.waiting = 0
-        self._at = 0.0
-        self._begun = 0.0
+        self.slowness = 1.0
+        self._answers = 0
+        # Both in answers of usual length: the time that they took, and that which they would usually have taken.
+        self._late = self._due = 0.0
+        self._failing = 0.0
 
-    # Runs may bring clocks of their own, so time may also go back: nothing is forgotten then.
+    def answered(self, took: float, tokens: int | None = None) -> None:
+        """A whole answer came after `took` seconds; `tokens` is its length, where somebody counted."""
+        usual = self.usual
+        usual.whole(took)
+        due = usual.length(tokens) if tokens else 1.0
+        self._succeeded(took)
+        self._count(took / usual.whole_s if usual.whole_s > 0 else due, due)
 
-    def began(self, now: float) -> None:
-        """A request was sent."""
-        self.waiting += 1
-        self._begun += now
+    def heard(self, took: float) -> None:
+        """The first chunk of a stream came after `took` seconds."""
+        usual = self.usual
+        usual.first_chunk(took)
+        self._succeeded(took)
+        self._count(took / usual.first_s if usual.first_s > 0 else 1.0, 1.0)
 
-    def answered(self, started: float, now: float) -> None:
-        """The first sign came for a request that was sent at `started`."""
-        self._no_longer(started)
-        took = now - started
-        if took > self.average_s:
-            self.average_s = took
+    def gave_up(self, took: float, *, streamed: bool, failed: bool) -> None:
+        """No sign came within `took` seconds. `failed`: that was the engine's fault, and not the caller's will.
+
+        A quick failure is no good news; a late one says that an answer would have taken longer than this.
+        """
+        if failed:
+            self._failing += (1.0 - self._failing) / _FAILURES
+        mean = self.usual.first_s if streamed else self.usual.whole_s
+        if 0 < mean < took:
+            self._count(took / mean, 1.0)
         else:
-            kept = math.exp(min(self._at - now, 0.0) / _DECAY_S)
-            self.average_s = self.average_s * kept + took * (1 - kept)
-        self._at = now
+            self._weigh()
 
-    def gave_up(self, started: float, now: float) -> None:
-        """None came before the request failed or was cancelled: it would have taken longer than this.
+    def forget(self, seconds: float) -> None:
+        """Let what was learnt fade for so many seconds, so that one that was slow is tried again."""
+        if self._due or self._failing:
+            kept = math.exp(-seconds / _FORGET_S)
+            self._late *= kept
+            self._due *= kept
+            self._failing *= kept
+            self._weigh()
 
-        A quick failure is no good news.
-        """
-        self._no_longer(started)
-        took = now - started
-        if took > self.average_s:
-            self.average_s = took
-            self._at = now
+    def _succeeded(self, took: float) -> None:
+        if self._answers < _ANSWERS:
+            self._answers += 1
+        self.average_s += (took - self.average_s) / self._answers
+        if self._failing:
+            self._failing -= self._failing / _FAILURES
 
-    def dropped(self, started: float) -> None:
-        """The request that began at `started` was never sent: a cache has answered."""
-        self._no_longer(started)
+    def _count(self, late: float, due: float) -> None:
+        most = due * _MOST  # one that straggles says little of the next
+        self._late += min(most, late) - self._late / _ANSWERS
+        self._due += due - self._due / _ANSWERS
+        self._weigh()
 
-    def expected_s(self, now: float) -> float:
-        """Seconds that the next one will take at least, as far as one can tell; 0.0 while nothing is known.
-
-        What was learnt is forgotten while nobody asks, so that an engine that was slow is tried again.
-        """
-        average = self.average_s
-        if average:
-            average *= math.exp(min(self._at - now, 0.0) / _FORGET_S)
-        if self.waiting:
-            age = now - self._begun / self.waiting
-            if age > average:
-                return age
-        return average
-
-    def _no_longer(self, started: float) -> None:
-        self.waiting -= 1
-        # Sums of floats drift; each time that nobody waits is a new start.
-        self._begun = self._begun - started if self.waiting else 0.0
+    def _weigh(self) -> None:
+        # Softened, since requests that queue at the quick engine wait longer than the slow one takes. An engine that
+        # fails answers fewer of those that it is given: it looks idle, and would be given all the more.
+        slowness = ((self._late + _DOUBT) / (self._due + _DOUBT)) ** _SOFTENED
+        self.slowness = max(round(slowness / (1.0 - self._failing), 2), 0.01)

@@ -19,6 +19,7 @@ from llmops_sdk.routers._latencies import Times
 from llmops_sdk.routers._leg import Leg
 from llmops_sdk.routers._limits import Gate, Limit, Limits
 from llmops_sdk.routers._numbers import is_number
+from llmops_sdk.routers._pace import Usual
 from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Escalates, Strategy, strategy_of
@@ -156,8 +157,9 @@ def take(legs: tuple[Leg, ...], ledger: Ledger, breaker: Breaker | None, *, anew
                 f"the leg {leg.name!r} belongs to another router; write `Leg(engine)` once for each router"
             )
     peers = next((leg.times.peers for leg in legs if leg.times.peers is not None), None) or Times()
+    usual = next((leg.pace.usual for leg in legs if leg.ledger is ledger), None) or Usual()
     for leg in legs:
-        leg.join(ledger, peers, breaker)
+        leg.join(ledger, peers, usual, breaker)
 
 
 def _name_apart(legs: tuple[Leg, ...]) -> None:

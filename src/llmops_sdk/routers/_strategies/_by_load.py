@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import random
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ from llmops_sdk.routers._strategies._per_legs import PerLegs
 
 __all__ = ["Latency", "LeastBusy", "least_busy_first"]
 
-_UNKNOWN_S = 1e-6
+_COMPARED = 16
+_REVIEW_S = 10.0
 _IN_FLIGHT = operator.attrgetter("in_flight")
 
 
@@ -59,12 +61,13 @@ def _relative(leg: Leg) -> float:
 
 
 class Latency:
-    """The better of two that are drawn, by the time to the first sign of an answer times the load.
+    """The one with the fewest requests in flight for how quick it is beside the others; equals in turn.
 
-    Peak EWMA with the power of two choices, as in Finagle's and Linkerd's load balancers; see `Pace` for how time is
-    measured. Two draws cost the same among 3 engines and among 1,000, and routers that know the same do not all run to
-    the same engine. One that was never asked counts as quickest, so each is tried. Two engines are both drawn; among
-    equals the first one drawn is taken. `Leg(weight=)` counts as speed.
+    What is compared is (requests in flight + 1) x slowness: see `Pace` for how that is measured. Engines that are alike
+    are asked as `least_busy` asks them. One that was never asked counts as usual, one that fails counts as slow, and
+    one that hangs keeps its requests in flight. `Leg(weight=)` counts as speed.
+
+    Up to 16 engines are all compared; of more, 16 that are drawn by lot, so that a pick costs the same among 1,000.
 
     Args:
         seed: Makes the draws repeatable.
@@ -72,35 +75,56 @@ class Latency:
 
     def __init__(self, *, seed: int | None = None) -> None:
         self._random = random.Random(seed)
+        self._turn = -1
+        self._reviewed_at = -math.inf
+        self._circle = PerLegs(_circle)
 
     def order(self, legs: Sequence[Leg], request: Request, /) -> Iterator[Leg]:
         """See `Strategy.order`."""
         call = request.call
         now = CLOCK.get()() if call is None else call.clock()
-        first = self._better(legs, now)
-        yield legs[first]
-        left = [*legs[:first], *legs[first + 1 :]]
-        while left:
-            yield left.pop(self._better(left, now))
+        if not 0.0 <= now - self._reviewed_at < _REVIEW_S:
+            self._review(legs, now)
+        twice, counts_load = self._circle[legs]
+        some = self._some(twice, len(legs))
+        if counts_load:
+            costs = [*map(_cost, some)]
+        else:
+            costs = [(leg.in_flight + 1) * leg.pace.slowness / leg.weight for leg in some]
+        first = some[costs.index(min(costs))]
+        yield first
+        for leg in sorted(some if len(some) == len(legs) else legs, key=_cost):
+            if leg is not first:
+                yield leg
 
-    def _better(self, legs: Sequence[Leg], now: float) -> int:
-        count = len(legs)
-        if count == 1:
-            return 0
-        one, other = 0, 1
-        if count > 2:
-            draw = self._random.random
-            one, other = int(draw() * count), int(draw() * (count - 1))
-            other += other >= one
-        return one if _cost(legs[one], now) <= _cost(legs[other], now) else other
+    def _review(self, legs: Sequence[Leg], now: float) -> None:
+        """Let what was learnt fade, once in a while: to do it at each pick would cost more than the pick."""
+        passed_s, self._reviewed_at = now - self._reviewed_at, now
+        if 0.0 < passed_s < math.inf:  # runs may bring clocks of their own, so time may also go back
+            for leg in legs:
+                leg.pace.forget(passed_s)
+
+    def _some(self, twice: Sequence[Leg], count: int) -> Sequence[Leg]:
+        """All legs from the one on whose turn it is, or `_COMPARED` of them."""
+        if count <= _COMPARED:
+            self._turn = turn = (self._turn + 1) % count
+            return twice[turn : turn + count]
+        # From anywhere, and in steps over half of the circle to all of it: neighbours are often alike.
+        start = int(self._random.random() * count)
+        step = int((0.5 + self._random.random() / 2) * count / _COMPARED) or 1
+        return twice[start : start + _COMPARED * step : step]
 
     def reason(self, leg: Leg, /) -> str:
         """See `Strategy.reason`."""
-        expected_s = leg.pace.expected_s(CLOCK.get()())
-        if not expected_s:
-            return "not asked yet"
-        return f"{expected_s * 1000:.0f} ms to its first sign, {leg.load} in flight"
+        if not leg.latency_s:
+            return f"not asked yet, {leg.in_flight} in flight" if leg.in_flight else "not asked yet"
+        return f"{leg.latency_s * 1000:.0f} ms to its first sign, slowness {leg.pace.slowness:g}, {leg.load} in flight"
 
 
-def _cost(leg: Leg, now: float) -> float:
-    return (leg.pace.expected_s(now) or _UNKNOWN_S) * (leg.load + 1) / leg.weight
+def _circle(legs: Sequence[Leg]) -> tuple[Sequence[Leg], bool]:
+    """The legs twice, so that a stretch may go over the end; and whether any of them counts its own load."""
+    return (*legs, *legs), any(leg.counts_load for leg in legs)
+
+
+def _cost(leg: Leg) -> float:
+    return (leg.load + 1) * leg.pace.slowness / leg.weight
