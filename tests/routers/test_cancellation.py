@@ -119,7 +119,7 @@ def left_over(router, call):
     for leg in legs_of(router):
         circuit = leg.breaker
         at_work = getattr(leg.engine, "at_work", 0)
-        counts = at_work, leg.in_flight, leg.pace.waiting, len(circuit._under_way), len(circuit._late)
+        counts = at_work, leg.in_flight, len(circuit._under_way), len(circuit._late)
         if any(counts) or circuit._probe is not None:
             found.append(f"{leg.name}: {counts} {circuit._probe}")
     gate = router._table.gate

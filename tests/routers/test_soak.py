@@ -110,7 +110,6 @@ def nothing_is_under_way(router):
     table = router._table
     assert not table.runs
     assert [leg.in_flight for leg in router.legs] == [0, 0, 0]
-    assert [leg.pace.waiting for leg in router.legs] == [0, 0, 0]
     for leg in router.legs:
         assert not leg.breaker._under_way
         assert not leg.breaker._late
