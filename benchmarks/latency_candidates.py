@@ -13,7 +13,7 @@ from typing import Any
 
 from llmops_sdk.messages import Request
 from llmops_sdk.routers import EngineModel, Latency, LeastBusy, Leg, RoundRobin, Router, Simulation, Traffic, simulate
-from llmops_sdk.routers._pace import Pace, Usual
+from llmops_sdk.routers._legs.pace import Pace, Usual
 
 ROUTERS = 8
 

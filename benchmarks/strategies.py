@@ -36,7 +36,7 @@ from llmops_sdk.routers import (
     Strategy,
     Weighted,
 )
-from llmops_sdk.routers._filters import Filters
+from llmops_sdk.routers._choosing.filters import Filters
 
 COUNTS = (3, 100, 1_000)
 ROUNDS = 7

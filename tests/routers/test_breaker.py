@@ -12,7 +12,7 @@ from llmops_sdk.calls import Call, LimitWaited, Routed
 from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Request, Response
 from llmops_sdk.routers import Breaker, Leg, Router
-from llmops_sdk.routers._circuit import Circuit
+from llmops_sdk.routers._legs.circuit import Circuit
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 HELLO = Request.of("hello")
@@ -22,7 +22,7 @@ NO_JITTER = 1.0
 @pytest.fixture(autouse=True)
 def longest_open_times(request, monkeypatch):
     if "jitter" not in request.node.name:
-        monkeypatch.setattr("llmops_sdk.routers._circuit.random.random", lambda: NO_JITTER)
+        monkeypatch.setattr("llmops_sdk.routers._legs.circuit.random.random", lambda: NO_JITTER)
 
 
 def fail(circuit, now, times=1):

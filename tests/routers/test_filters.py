@@ -14,7 +14,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.messages import ImagePart, Message, Request, TextPart
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers import Leg, Router
-from llmops_sdk.routers._filters import Filters
+from llmops_sdk.routers._choosing.filters import Filters
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 HELLO = Request.of("hello")

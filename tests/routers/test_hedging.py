@@ -17,8 +17,8 @@ from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Chunk, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.routers import Hedge, Leg, Limit, Router
-from llmops_sdk.routers._hedging import HedgeBudget
-from llmops_sdk.routers._latencies import Latencies
+from llmops_sdk.routers._hedging.hedge import HedgeBudget
+from llmops_sdk.routers._legs.latencies import Latencies
 from llmops_sdk.testing import FaultServer, Hang, Reply
 from llmops_sdk.virtual_time import run_in_virtual_time
 

@@ -10,7 +10,7 @@ from llmops_sdk import errors
 from llmops_sdk.engines import Scripted
 from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers import Router
-from llmops_sdk.routers._pace import Pace, Usual
+from llmops_sdk.routers._legs.pace import Pace, Usual
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 

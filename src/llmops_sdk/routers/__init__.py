@@ -6,13 +6,13 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._hedging import Hedge
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._asking.retries import Retries
+from llmops_sdk.routers._choosing.route import Candidate, Route
+from llmops_sdk.routers._hedging.hedge import Hedge
+from llmops_sdk.routers._legs.breaker import Breaker
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._limits import Adaptive, Limit, LimitStore
 from llmops_sdk.routers._reloading import Reloaded
-from llmops_sdk.routers._retries import Retries
-from llmops_sdk.routers._route import Candidate, Route
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._strategies import (
     Cascade,

@@ -16,21 +16,21 @@ from llmops_sdk.engines import Engine
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Chunk, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._answering import answered
-from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._filters import together
-from llmops_sdk.routers._hedging import Hedge
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._asking.answers import answered
+from llmops_sdk.routers._asking.plan import Plan
+from llmops_sdk.routers._asking.retries import Retries, Rule
+from llmops_sdk.routers._asking.streams import streamed
+from llmops_sdk.routers._asking.vectors import first_that_can
+from llmops_sdk.routers._choosing.filters import together
+from llmops_sdk.routers._choosing.route import Route, route_of
+from llmops_sdk.routers._hedging.hedge import Hedge
+from llmops_sdk.routers._legs.breaker import Breaker
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._limits import Limit, Limits, LimitStore
-from llmops_sdk.routers._plan import Plan
 from llmops_sdk.routers._reloading import Match, Reloaded, Retired, made_alike
-from llmops_sdk.routers._retries import Retries, Rule
-from llmops_sdk.routers._route import Route, route_of
 from llmops_sdk.routers._runs import Run
 from llmops_sdk.routers._strategies import Strategy
-from llmops_sdk.routers._streaming import streamed
 from llmops_sdk.routers._table import OnStreamBreak, Table, take
-from llmops_sdk.routers._vectors import first_that_can
 
 if TYPE_CHECKING:
     from llmops_sdk.routers.declaration import RouterSpec

@@ -11,16 +11,16 @@ from typing import Any, Literal, TypeAlias
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._fallbacks import checked_fallbacks
-from llmops_sdk.routers._filters import Filters
-from llmops_sdk.routers._hedging import Hedge, HedgeBudget, hedge_of
-from llmops_sdk.routers._latencies import Times
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._asking.fallbacks import checked_fallbacks
+from llmops_sdk.routers._asking.retries import Retries, Rule, retries_of
+from llmops_sdk.routers._choosing.filters import Filters
+from llmops_sdk.routers._hedging.hedge import Hedge, HedgeBudget, hedge_of
+from llmops_sdk.routers._legs.breaker import Breaker
+from llmops_sdk.routers._legs.latencies import Times
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._legs.numbers import is_number
+from llmops_sdk.routers._legs.pace import Usual
 from llmops_sdk.routers._limits import Gate, Limit, Limits
-from llmops_sdk.routers._numbers import is_number
-from llmops_sdk.routers._pace import Usual
-from llmops_sdk.routers._retries import Retries, Rule, retries_of
 from llmops_sdk.routers._runs import Runs
 from llmops_sdk.routers._strategies import Escalates, Strategy, strategy_of
 

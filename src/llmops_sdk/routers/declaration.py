@@ -29,15 +29,15 @@ from llmops_sdk import errors
 from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._asking.retries import Retries
 from llmops_sdk.routers._declaring.making import made
 from llmops_sdk.routers._declaring.places import MAX_BYTES, read_yaml
 from llmops_sdk.routers._declaring.problems import Problems, did_you_mean
 from llmops_sdk.routers._declaring.secrecy import refuse_keys
 from llmops_sdk.routers._declaring.wording import tell
-from llmops_sdk.routers._hedging import Hedge
+from llmops_sdk.routers._hedging.hedge import Hedge
+from llmops_sdk.routers._legs.breaker import Breaker
 from llmops_sdk.routers._limits import Adaptive, Limit
-from llmops_sdk.routers._retries import Retries
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._strategies import STRATEGIES
 from llmops_sdk.routers._table import OnStreamBreak

@@ -16,12 +16,12 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.calls import Call, LimitsDegraded
 from llmops_sdk.errors import ConfigurationError, LimitExceeded, MissingDependencyError
+from llmops_sdk.routers._legs.numbers import is_number
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.forked import anew_in_child
 from llmops_sdk.routers._limits.meters import Blocked, Demand, Hold, Meter
 from llmops_sdk.routers._limits.session import Session
 from llmops_sdk.routers._limits.words import Answer, Away, Connection, SessionOptions
-from llmops_sdk.routers._numbers import is_number
 
 try:
     import redis.asyncio

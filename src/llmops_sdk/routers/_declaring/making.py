@@ -12,7 +12,7 @@ from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Engine
 from llmops_sdk.errors import ConfigurationError, LlmopsError
 from llmops_sdk.routers._declaring.problems import Path, Problems, place_meant
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._limits import LimitStore
 from llmops_sdk.routers._router import Router
 

@@ -14,6 +14,7 @@ from llmops_sdk.errors import (
     LimitExceeded,
 )
 from llmops_sdk.messages import RateLimit, Request, Usage
+from llmops_sdk.routers._legs.numbers import is_number
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.declared import Limit
 from llmops_sdk.routers._limits.gate import Gate, Reservation
@@ -21,10 +22,9 @@ from llmops_sdk.routers._limits.lines import Lines, Waiter
 from llmops_sdk.routers._limits.measures import Measures, measures_of
 from llmops_sdk.routers._limits.meters import Blocked, Demand, LimitStore
 from llmops_sdk.routers._limits.room import Part, Room
-from llmops_sdk.routers._numbers import is_number
 
 if TYPE_CHECKING:
-    from llmops_sdk.routers._leg import Leg
+    from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Limits"]
 

@@ -11,7 +11,7 @@ from llmops_sdk.messages import RateLimit, Request, Usage
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from llmops_sdk.routers._leg import Leg
+    from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Gate", "Reservation"]
 

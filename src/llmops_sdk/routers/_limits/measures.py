@@ -17,7 +17,7 @@ from llmops_sdk.routers._limits.estimates import Estimates
 from llmops_sdk.routers._limits.meters import CONCURRENT, REQUESTS, TOKENS, USD, Demand, Meter, Quantity
 
 if TYPE_CHECKING:
-    from llmops_sdk.routers._leg import Leg
+    from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Measures", "measures_of", "nano_usd"]
 

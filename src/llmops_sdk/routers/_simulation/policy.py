@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._router import Router
 from llmops_sdk.routers._simulation.engine import Run, SimulatedEngine
 from llmops_sdk.routers._simulation.model import EngineModel

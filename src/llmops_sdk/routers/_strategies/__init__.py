@@ -10,13 +10,13 @@ from typing import Any
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._strategies._by_load import Latency, LeastBusy
-from llmops_sdk.routers._strategies._by_prefix import PrefixAffinity
-from llmops_sdk.routers._strategies._by_price import Cost
-from llmops_sdk.routers._strategies._cascade import Cascade
-from llmops_sdk.routers._strategies._in_turn import Priority, RoundRobin, Weighted
-from llmops_sdk.routers._strategies._protocol import Escalates, Strategy
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._strategies.by_load import Latency, LeastBusy
+from llmops_sdk.routers._strategies.by_prefix import PrefixAffinity
+from llmops_sdk.routers._strategies.by_price import Cost
+from llmops_sdk.routers._strategies.cascade import Cascade
+from llmops_sdk.routers._strategies.in_turn import Priority, RoundRobin, Weighted
+from llmops_sdk.routers._strategies.protocol import Escalates, Strategy
 
 __all__ = [
     "STRATEGIES",

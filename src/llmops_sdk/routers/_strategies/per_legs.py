@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["PerLegs"]
 

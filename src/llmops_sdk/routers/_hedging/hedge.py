@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Hedge", "HedgeBudget", "hedge_of"]
 

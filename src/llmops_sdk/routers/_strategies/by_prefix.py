@@ -12,8 +12,8 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._strategies._per_legs import PerLegs
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._strategies.per_legs import PerLegs
 
 __all__ = ["PrefixAffinity"]
 

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from llmops_sdk.calls import Hedged
 from llmops_sdk.errors import BudgetExceeded, DeadlineExceeded, LlmopsError
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._hedging import Hedge, HedgeBudget
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
+from llmops_sdk.routers._asking.plan import FAILURES, Failure, Plan, Turn
+from llmops_sdk.routers._hedging.hedge import Hedge, HedgeBudget
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Answer", "Race", "put_away"]
 

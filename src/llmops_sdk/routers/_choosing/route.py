@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.calls import Call
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._arranging import parted, rested_last
-from llmops_sdk.routers._filters import Refusals
+from llmops_sdk.routers._choosing.arranging import parted, rested_last
+from llmops_sdk.routers._choosing.filters import Refusals
 from llmops_sdk.routers._strategies import ordered
 from llmops_sdk.routers._table import Table
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator
 from llmops_sdk.calls import Call
 from llmops_sdk.engines import chunks_of
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request
-from llmops_sdk.routers._answering import answered
-from llmops_sdk.routers._continuation import Broken, has_begun, time_between
-from llmops_sdk.routers._plan import FAILURES, Plan
-from llmops_sdk.routers._racing import Runner, race
+from llmops_sdk.routers._asking.answers import answered
+from llmops_sdk.routers._asking.continuation import Broken, has_begun, time_between
+from llmops_sdk.routers._asking.plan import FAILURES, Plan
+from llmops_sdk.routers._hedging.streams import Runner, race
 
 __all__ = ["streamed"]
 

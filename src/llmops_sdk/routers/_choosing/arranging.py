@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import Call
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._filters import Refusals, Refused
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._choosing.filters import Refusals, Refused
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._strategies import ordered
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from llmops_sdk.costs import Ledger, Price, budget_refusal
 from llmops_sdk.errors import BudgetExceeded, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._attempt import Attempt
-from llmops_sdk.routers._breaker import Breaker
-from llmops_sdk.routers._circuit import Circuit
-from llmops_sdk.routers._latencies import Times
+from llmops_sdk.routers._legs.attempt import Attempt
+from llmops_sdk.routers._legs.breaker import Breaker
+from llmops_sdk.routers._legs.circuit import Circuit
+from llmops_sdk.routers._legs.latencies import Times
+from llmops_sdk.routers._legs.pace import Pace, Usual
+from llmops_sdk.routers._legs.patience import Patience
 from llmops_sdk.routers._limits import Adaptive, Limit, Reservation
-from llmops_sdk.routers._pace import Pace, Usual
-from llmops_sdk.routers._patience import Patience
 
 __all__ = ["Leg"]
 

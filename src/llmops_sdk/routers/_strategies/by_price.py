@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._strategies._by_load import least_busy_first
-from llmops_sdk.routers._strategies._per_legs import PerLegs
-from llmops_sdk.routers._tokens import likely_usage
+from llmops_sdk.routers._choosing.tokens import likely_usage
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._strategies.by_load import least_busy_first
+from llmops_sdk.routers._strategies.per_legs import PerLegs
 
 __all__ = ["Cost"]
 

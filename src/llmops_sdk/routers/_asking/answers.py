@@ -5,8 +5,8 @@ from __future__ import annotations
 from llmops_sdk.calls import Call, Escalated
 from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Request, Response
-from llmops_sdk.routers._plan import FAILURES, Plan
-from llmops_sdk.routers._race import Race
+from llmops_sdk.routers._asking.plan import FAILURES, Plan
+from llmops_sdk.routers._hedging.answers import Race
 
 __all__ = ["answered"]
 

@@ -16,9 +16,9 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, StreamRestarted
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
-from llmops_sdk.routers._stitching import Ahead, Seam, Stitch
+from llmops_sdk.routers._asking.plan import FAILURES, Failure, Plan, Turn
+from llmops_sdk.routers._asking.stitching import Ahead, Seam, Stitch
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Broken", "has_begun", "time_between"]
 

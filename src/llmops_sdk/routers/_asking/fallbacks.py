@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from llmops_sdk.errors import ConfigurationError, ContentFilteredError, ContextLengthError
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["checked_fallbacks", "rearranged", "too_small"]
 

@@ -16,7 +16,7 @@ from llmops_sdk.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from llmops_sdk.routers._breaker import Breaker
+from llmops_sdk.routers._legs.breaker import Breaker
 
 __all__ = ["Circuit", "at_fault"]
 

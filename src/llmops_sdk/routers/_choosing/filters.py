@@ -12,8 +12,8 @@ from llmops_sdk.calls import Call
 from llmops_sdk.errors import BudgetExceeded, ContextLengthError, LlmopsError, UnsupportedError
 from llmops_sdk.messages import ImagePart, Request
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._tokens import fewest_tokens
+from llmops_sdk.routers._choosing.tokens import fewest_tokens
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Filters", "Refusals", "Refused", "Remedy", "nobody", "together"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._strategies._per_legs import PerLegs
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._strategies.per_legs import PerLegs
 
 __all__ = ["Priority", "RoundRobin", "Weighted"]
 

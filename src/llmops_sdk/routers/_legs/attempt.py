@@ -16,11 +16,11 @@ from llmops_sdk.errors import (
     StreamInterrupted,
 )
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response, Usage
-from llmops_sdk.routers._circuit import at_fault
+from llmops_sdk.routers._legs.circuit import at_fault
 from llmops_sdk.routers._limits import Reservation
 
 if TYPE_CHECKING:
-    from llmops_sdk.routers._leg import Leg
+    from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Attempt"]
 

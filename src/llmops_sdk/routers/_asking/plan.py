@@ -21,10 +21,10 @@ from llmops_sdk.errors import (
     LimitExceeded,
 )
 from llmops_sdk.messages import Request
-from llmops_sdk.routers._arranging import arranged
-from llmops_sdk.routers._fallbacks import rearranged, too_small
-from llmops_sdk.routers._filters import Refusals, Refused, Remedy, nobody
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._asking.fallbacks import rearranged, too_small
+from llmops_sdk.routers._choosing.arranging import arranged
+from llmops_sdk.routers._choosing.filters import Refusals, Refused, Remedy, nobody
+from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._limits import Gate, Reservation
 from llmops_sdk.routers._table import Table
 

@@ -14,7 +14,7 @@ from llmops_sdk.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from llmops_sdk.routers._leg import Leg
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["first_that_can"]
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from llmops_sdk.calls import Call, Hedged
 from llmops_sdk.errors import DeadlineExceeded
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request
-from llmops_sdk.routers._continuation import time_between
-from llmops_sdk.routers._hedging import Hedge, HedgeBudget
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._plan import FAILURES, Failure, Plan, Turn
-from llmops_sdk.routers._race import put_away
+from llmops_sdk.routers._asking.continuation import time_between
+from llmops_sdk.routers._asking.plan import FAILURES, Failure, Plan, Turn
+from llmops_sdk.routers._hedging.answers import put_away
+from llmops_sdk.routers._hedging.hedge import Hedge, HedgeBudget
+from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Runner", "race"]
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.errors import AllEnginesFailed, ConfigurationError, EngineError, LimitExceeded
 from llmops_sdk.messages import Message, Request, Response
-from llmops_sdk.routers._leg import Leg
-from llmops_sdk.routers._strategies._by_price import Cost
-from llmops_sdk.routers._strategies._in_turn import Priority
+from llmops_sdk.routers._legs.leg import Leg
+from llmops_sdk.routers._strategies.by_price import Cost
+from llmops_sdk.routers._strategies.in_turn import Priority
 
 __all__ = ["Cascade", "Judge"]
 

@@ -1,0 +1,1 @@
+"""A second engine beside a slow one."""
