@@ -16,7 +16,8 @@ from llmops_sdk.routers import Breaker, Hedge, Leg, Limit, Router
 from llmops_sdk.testing import FaultServer, Hang, Reply, Status
 
 WARM = 1_000
-CALLS = 4_000
+CALLS = 4_500
+ROUNDS = 3
 AT_ONCE = 48
 PRICES = PriceTable.default().with_prices({"m": {"input": 1, "output": 1}})
 QUICK = Reply(chunks=4)
@@ -127,17 +128,16 @@ def test_thousands_of_calls_of_every_kind_leave_nothing_behind(caplog):
         before = left()
         async with router_of(urls) as router:
             await traffic(router, WARM // 2, chance)
-            early = left()[2]
-            ended, recorded = await traffic(router, CALLS, chance)
-            late = left()[2]
+            grown, ended, recorded = [], Counter(), Counter()
+            for _ in range(ROUNDS):
+                early = left()[2]
+                some_ended, some_recorded = await traffic(router, CALLS // ROUNDS, chance)
+                grown.append(left()[2] - early)
+                ended, recorded = ended + some_ended, recorded + some_recorded
             nothing_is_under_way(router)
             booked = router.ledger.calls
-        for _ in range(100):  # the server, in a thread of its own, closes its ends when it comes to it
-            after = left()
-            if after[0] <= before[0] + 2:
-                break
-            await asyncio.sleep(0.02)
-        return before, after, late - early, ended, recorded, booked
+        after = left()
+        return before, after, min(grown), ended, recorded, booked
 
     with contextlib.ExitStack() as stack:  # in processes of their own, so that nothing of theirs is counted
         urls = [stack.enter_context(FaultServer.in_subprocess(*behaviours)) for behaviours in SERVERS]
@@ -149,5 +149,6 @@ def test_thousands_of_calls_of_every_kind_leave_nothing_behind(caplog):
     assert booked >= recorded[AttemptEnded]
     assert after[0] <= before[0] + 2
     assert after[1] == before[1] == 1
-    assert growth < CALLS / 4  # objects: less than one for every fourth call
+    # Objects: less than one for every fourth call. A leak would show in every round, what is made once only in some.
+    assert growth < CALLS / ROUNDS / 4
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
