@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llmops_sdk import Call, Engine, Request
 from llmops_sdk.costs import Price, PriceTable
 from llmops_sdk.engines import usage_of
+from llmops_sdk.engines._usage import openai_usage
 from llmops_sdk.messages import TokenClasses, Usage
 from llmops_sdk.testing import FaultServer, Reply
 
@@ -467,3 +468,16 @@ def test_a_bill_comes_before_the_built_in_prices_and_after_the_own_ones() -> Non
     assert PriceTable({"m": {"input": 3, "output": 1}}).cost("m", usage) == 3
     assert PriceTable({"m": {"input": 3, "output": 1}}).cost("unknown", usage) == 7
     assert Call().price("unknown", usage) == 7
+
+
+@given(
+    st.integers(0, 10**6), st.integers(0, 10**6), st.integers(-1, 1),
+    st.none() | st.dictionaries(st.sampled_from(["cached_tokens", "audio_tokens", "else"]), st.integers(0, 9)),
+    st.none() | st.dictionaries(st.sampled_from(["reasoning_tokens", "audio_tokens", "else"]), st.integers(0, 9)),
+)  # fmt: skip
+def test_the_shorter_way_says_what_the_longer_one_does(asked, given_, beside, asked_details, given_details):
+    said = {"prompt_tokens": asked, "completion_tokens": given_, "total_tokens": asked + given_ + beside}
+    if beside < 0 and asked + given_ == 0:
+        return  # no number of tokens
+    said |= {"prompt_tokens_details": asked_details, "completion_tokens_details": given_details}
+    assert openai_usage(said) == openai_usage({**said, "": None})  # any other name leads the longer way

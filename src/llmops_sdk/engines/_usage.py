@@ -16,6 +16,13 @@ _STANDARD = frozenset({"default", "standard", "on_demand", "auto", "global", "no
 _BESIDE_TOKENS = ("web_search_requests", "num_search_queries", "num_sources_used", "prompt_audio_seconds")
 """What Anthropic, Perplexity, xAI and Mistral count that has a price of its own."""
 _OF_RESPONSES = frozenset({"input_tokens_details", "input_token_details"})
+_PLAIN = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
+_PLAIN_INPUT = frozenset({"cached_tokens", "audio_tokens"})
+_PLAIN_OUTPUT = frozenset(
+    {"reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"}
+)
 _OF_ANTHROPIC = frozenset({"cache_creation_input_tokens", "cache_read_input_tokens"})
 _ANTHROPIC_TIERS = ("service_tier", "speed", "inference_geo")  # each has prices of its own
 
@@ -69,6 +76,8 @@ def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None 
     """
     if not said:
         return None
+    if service_tier is None and said.keys() <= _PLAIN and (usage := _plain(said)) is not None:
+        return usage
     chat = "prompt_tokens" in said
     get = said.get
     if chat:
@@ -107,6 +116,30 @@ def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None 
         service_tier=_tier(service_tier or get("service_tier")),
         billed_usd=_billed(said),
         also_charged=_also_charged(said, asked, get("server_tool_use") or _NOTHING),
+    )
+
+
+def _plain(said: Mapping[str, Any]) -> Usage | None:
+    """What nearly all answers of chat completions are: counts that add up, of parts that OpenAI names; else `None`.
+
+    It is a shorter way to what `openai_usage` would say, for it is gone with every answer.
+    """
+    asked, given = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
+    if (asked and not asked.keys() <= _PLAIN_INPUT) or (given and not given.keys() <= _PLAIN_OUTPUT):
+        return None
+    input_tokens, output = _count(said.get("prompt_tokens")), _count(said.get("completion_tokens"))
+    if said.get("total_tokens") != input_tokens + output:
+        return None
+    if not asked and not given:
+        return Usage(input_tokens=input_tokens, output_tokens=output)
+    asked, given = asked or _NOTHING, given or _NOTHING
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output,
+        cached_input_tokens=_count(asked.get("cached_tokens")),
+        reasoning_tokens=_count(given.get("reasoning_tokens")),
+        audio_input_tokens=_count(asked.get("audio_tokens")),
+        audio_output_tokens=_count(given.get("audio_tokens")),
     )
 
 

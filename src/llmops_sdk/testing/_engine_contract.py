@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, ClassVar, get_args
 
 from llmops_sdk.calls import Call
-from llmops_sdk.errors import ClosedError, EngineError
+from llmops_sdk.errors import AllEnginesFailed, ClosedError, EngineError
 from llmops_sdk.messages import Chunk, ChunkJoiner, FinishReason, Message, Request, Response, ToolCall, Usage
 from llmops_sdk.protocols import EngineLike
 from llmops_sdk.testing._contract_steps import PATIENCE_S, T, expect, run, through_pickle
@@ -229,7 +229,10 @@ class EngineContract:
         self._with_engine(use)
 
     def test_a_deadline_ends_a_request(self) -> None:
-        """A request that is over its deadline ends then, with `TimeoutError`, and the next request is answered."""
+        """A request that is over its deadline ends then, with `TimeoutError`, and the next request is answered.
+
+        A router may also say what became of its engines by then, with `AllEnginesFailed`.
+        """
 
         async def use(engine: EngineLike) -> None:
             await self._still_answers(engine, "nothing")  # a start takes its own time
@@ -240,7 +243,7 @@ class EngineContract:
                     try:
                         async with asyncio.timeout(deadline_s):
                             await attempt(request)
-                    except TimeoutError:
+                    except (TimeoutError, AllEnginesFailed):
                         pass
                     took = time.perf_counter() - began
                     expect(took < deadline_s + _REACTION_S, f"a request of {deadline_s} s ended after {took:.1f} s")
