@@ -53,6 +53,8 @@ class Hangs(Engine):
         ([Scripted("a")], {"retries": True}, "retries"),
         ([Scripted("a")], {"attempt_timeout_s": 0}, "attempt_timeout_s"),
         ([Scripted("a")], {"on_stream_break": "maybe"}, "on_stream_break"),
+        ([Scripted("a")], {"prices": {"m": 1}}, "`PriceTable`"),
+        ([Scripted("a")], {"name": 3}, "`name`"),
     ],
 )
 def test_wrong_routers_are_refused_when_they_are_built(engines, options, message):

@@ -108,6 +108,10 @@ class Router(Engine):
         prices: PriceTable | None = None,
         name: str = "router",
     ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"`name` is the router's name in the record, a text, not {name!r}")
+        if prices is not None and not isinstance(prices, PriceTable):
+            raise ConfigurationError(f"`prices` is a `PriceTable`, not {prices!r}")
         self.name = name
         self.ledger = Ledger()
         self._prices = prices or PriceTable.default()
