@@ -62,6 +62,7 @@ class VLLMServer:
             "served-model-name": "smollm2",
             "host": "127.0.0.1",
             "port": self.port,
+            "dtype": "float32",  # as the engine in this process, whatever processor this is
             "max-model-len": 2048,
             "max-num-seqs": 16,
             "tool-call-parser": "hermes",  # without one, the server refuses to require a tool

@@ -48,7 +48,9 @@ class Embedded(VLLM):
     Args:
         name: Name of the engine, `"embedded"` if not given.
         max_model_len: Tokens of prompt and answer together, at most 8,192.
-        kv_cache_gib: GiB for the KV cache; 1 holds 46,592 tokens in bfloat16, 23,296 in float32.
+        kv_cache_gib: GiB for the KV cache; 1 holds 23,296 tokens in float32, 46,592 in bfloat16.
+        dtype: As for `VLLM`. In float32 it answers the same on every processor; in bfloat16 they round differently,
+            and so small a model then says other things.
         engine_args: Other arguments of vLLM, as for `VLLM`.
         options: All other options of `VLLM`.
     """
@@ -59,11 +61,13 @@ class Embedded(VLLM):
         name: str | None = None,
         max_model_len: int = 2048,
         kv_cache_gib: float = 1.0,
+        dtype: str | None = "float32",
         engine_args: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             MODEL,
+            dtype=dtype,
             name=name or "embedded",
             max_model_len=max_model_len,
             kv_cache_gib=kv_cache_gib,
