@@ -305,6 +305,7 @@ async def test_closing_gives_all_back_and_the_next_engine_works(one_vllm: object
     steps: list[str] = []
     opened = Engine.open(
         f"vllm:{folder}",
+        dtype="float32",  # as the embedded model, whatever processor this is
         max_model_len=512,
         kv_cache_gib=0.5,
         cpu_threads=1,
