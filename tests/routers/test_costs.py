@@ -225,3 +225,22 @@ def test_a_pipeline_without_prices_goes_by_those_of_its_router(wrapped):
     assert Pipeline("Hello", router, prices=PriceTable({"m": {"input": 0, "output": 0}})).run().cost_usd == 0
     router.reload(Router([_engine("a")], prices=PriceTable({"m": {"input": "2", "output": "20"}})))
     assert Pipeline("Hello", router).run().cost_usd == 2 * COST
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        (PriceTable.default(), "0.25"),  # the built-in price is known, and the provider knows better
+        (PriceTable.default().with_prices({"gpt-5-mini": {"input": "1", "output": "10"}}), "0.002"),
+    ],
+)
+def test_what_the_provider_says_that_it_charges_is_booked_unless_the_application_has_a_price(prices, cost):
+    engine = _engine(
+        "a", model="gpt-5-mini", usage=Usage(input_tokens=1_000, output_tokens=100, billed_usd=Decimal("0.25"))
+    )
+    router = Router([engine], prices=prices)
+    assert prices.price("gpt-5-mini") is not None
+
+    result = ("hi" | router).run()
+
+    assert result.cost_usd == router.ledger.total.cost_usd == Decimal(cost)

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmops_sdk.calls import Call
 from llmops_sdk.costs._estimates import estimated_text_tokens, estimated_tokens
+from llmops_sdk.costs._prices import Price
 from llmops_sdk.errors import EngineTimeout
 from llmops_sdk.messages import Request, Response, Usage
 
-__all__ = ["Bill", "bill_of"]
+__all__ = ["Bill", "bill_of", "billed_by", "price_in"]
 
 _CUT_OFF = (asyncio.CancelledError, GeneratorExit, EngineTimeout)  # the engine was at work, and may send a bill
+
+
+def billed_by(engine: Any) -> str:
+    """Whose prices hold for an engine (or its leg): the provider's, or those of models that run in this process."""
+    return "in_process" if engine.in_process else engine.provider
+
+
+def price_in(call: Call, model: str | None, billed_by: str | None, *, asked: str | None = None) -> Price | None:
+    """What a model costs in a run, `None` where nobody knows; `asked` is the name by which it was asked for."""
+    if call.prices is None:
+        return None
+    price: Price | None = call.prices.price(model, asked=asked, provider=billed_by)
+    return price
 
 
 class Bill(NamedTuple):
@@ -52,18 +66,17 @@ def bill_of(
         return _FREE
     usage = response.usage if response is not None else None
     model = response.model if response is not None else None
-    price = call.prices.price(model, asked=asked, provider=provider) if call.prices is not None else None
-    cost = None if price is None or usage is None else price.cost(usage)
+    cost = call.price(model, usage, asked=asked, provider=provider)
     if cost is None and response is not None:
         cost = response.cost_usd  # what the engine itself says is better than not to know
     if cost is not None:
         return Bill(cost, False, False, None)
     cut_off = error is not None and isinstance(error, _CUT_OFF)
-    if not cut_off:
-        if response is None:
-            return _NOTHING
-        if price is None:
-            return _UNKNOWN
+    if response is None and not cut_off:
+        return _NOTHING
+    price = price_in(call, model, provider, asked=asked)
+    if price is None and not cut_off:
+        return _UNKNOWN
     estimated = None if price is None else price.estimate(usage or _usage_of(request, response))
     return Bill(None, cut_off, True, estimated)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from typing import Any, ClassVar, NamedTuple
 
 from llmops_sdk.calls import CacheAnswered, Call
-from llmops_sdk.costs import hold_budget
+from llmops_sdk.costs import billed_by, hold_budget, price_in
 from llmops_sdk.engines._cache.answers import Answers
 from llmops_sdk.engines._cache.entries import Entry, Kept, now_s, settled, worth_keeping
 from llmops_sdk.engines._cache.flights import Flight, Reader
@@ -299,8 +299,7 @@ class Cached(Engine):
         if call is None or call.budget_usd is None or self.routes or getattr(self.engine, "holds_budget", False):
             yield
             return
-        billed_by = "in_process" if self.in_process else self.provider
-        price = None if call.prices is None else call.prices.price(self.model, provider=billed_by)
+        price = price_in(call, self.model, billed_by(self))
         hold_budget(call, request, price, engine=self.name, holder=holder)
         try:
             yield

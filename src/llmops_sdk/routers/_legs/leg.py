@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from typing import Any
 
 from llmops_sdk.calls import Call
-from llmops_sdk.costs import Ledger, Price, budget_refusal
+from llmops_sdk.costs import Ledger, Price, billed_by, budget_refusal, price_in
 from llmops_sdk.errors import BudgetExceeded, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
@@ -131,7 +131,7 @@ class Leg:
         self.holds_budget = self.routes or bool(getattr(engine, "holds_budget", False))
         self.provider: str = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))
-        self.billed_by = "in_process" if self.in_process else self.provider
+        self.billed_by = billed_by(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was learnt of the engine was learnt in this process.
@@ -214,10 +214,7 @@ class Leg:
 
     def price(self, call: Call) -> Price | None:
         """What its model costs in this run, `None` where nobody knows."""
-        if call.prices is None:
-            return None
-        price: Price | None = call.prices.price(self.model, provider=self.billed_by)
-        return price
+        return price_in(call, self.model, self.billed_by)
 
     def over_budget(self, request: Request, call: Call) -> BudgetExceeded | None:
         """Why an attempt cannot be paid from what is left of the run's budget, `None` if it can."""
