@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import platform
 import random
-import shutil
-import socket
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
+
+from local_redis import local_redis
 
 from llmops_sdk.engines import Cached, MemoryStore, Scripted, Semantic, SQLiteStore
 from llmops_sdk.engines._cache.semantic import Asked, Index
@@ -35,28 +33,6 @@ CHUNKS = 200
 TEXT = "What does the parcel to Antwerp cost, and when does it arrive? " * 8
 
 Once = Callable[[int], Awaitable[object]]
-
-
-@contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str | None]:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        yield None
-        return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([program, *options], cwd=folder, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.02)
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
 
 
 async def timed(once: Once, calls: int, at_once: int) -> tuple[float, float]:
@@ -114,7 +90,7 @@ async def measure(stores: dict[str, object], rounds: int, calls: int) -> list[st
 def nearest(entries: int, numbers: int) -> float:
     """Milliseconds to find the nearest of so many vectors."""
     dice = random.Random(0)
-    index = Index(Semantic(embedder=Embedder(), threshold=0.99, max_entries=entries))
+    index = Index(Semantic(embedder=Scripted("Hello"), threshold=0.99, max_entries=entries))
     for number in range(entries):
         index.add(str(number), Asked("", [dice.gauss(0, 0.03) for _ in range(numbers)]))
     asked = Asked("", [dice.gauss(0, 0.03) for _ in range(numbers)])
@@ -126,11 +102,6 @@ def nearest(entries: int, numbers: int) -> float:
     return statistics.median(taken) * 1000
 
 
-class Embedder:
-    async def aembed(self, texts: list[str]) -> list[list[float]]:
-        raise NotImplementedError
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -138,10 +109,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cache.md")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, local_redis() as port:
         stores: dict[str, object] = {"memory": MemoryStore(), "SQLite": SQLiteStore(Path(folder) / "answers.db")}
-        if url is not None:
-            stores["Redis"] = RedisStore(url, timeout_s=5)
+        if port is not None:
+            stores["Redis"] = RedisStore(f"redis://127.0.0.1:{port}", timeout_s=5)
         rows = asyncio.run(measure(stores, options.rounds, options.calls))
     page = f"""# What a hit in the cache costs
 

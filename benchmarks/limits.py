@@ -14,16 +14,13 @@ import asyncio
 import itertools
 import os
 import platform
-import shutil
-import socket
 import statistics
-import subprocess
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
+
+from local_redis import local_redis
 
 from llmops_sdk.calls import Call
 from llmops_sdk.engines import Scripted
@@ -136,21 +133,6 @@ def _server_cpu_s(client) -> float:
     return info["used_cpu_user"] + info["used_cpu_sys"]
 
 
-@contextmanager
-def redis_server(program: str) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            time.sleep(0.5)
-            try:
-                yield port
-            finally:
-                process.kill()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -159,10 +141,9 @@ def main() -> None:
     options = parser.parse_args()
     load = os.getloadavg()[0]
     local = asyncio.run(in_this_process(options.rounds, options.calls))
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
     shared = "not measured: there is no redis-server here"
-    if program is not None:
-        with redis_server(program) as port:
+    with local_redis() as port:
+        if port is not None:
             shared = asyncio.run(in_redis(port, options.rounds, options.calls))
     page = f"""# What limits cost
 

@@ -33,6 +33,13 @@ def usage_of_classes(classes: TokenClasses) -> Usage:
     )
 
 
+@given(_TOKENS, _TOKENS)
+def test_classes_of_a_sum_are_the_sums_of_the_classes(one: list[int], other: list[int]) -> None:
+    first, second = (usage_of_classes(TokenClasses(*counts)) for counts in (one, other))
+    assert first.classes() == TokenClasses(*one)
+    assert (first + second).classes() == TokenClasses(*map(sum, zip(one, other, strict=True)))
+
+
 @given(tokens=_TOKENS, amounts=_AMOUNTS)
 def test_each_token_is_paid_once_at_the_rate_of_its_class(tokens: list[int], amounts: list[Decimal]) -> None:
     price = Price(**dict(zip(TokenClasses._fields, amounts, strict=True)))

@@ -12,11 +12,14 @@ from llmops_sdk.calls import Call
 from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted
 from llmops_sdk.engines._cache.keys import Identity, key_of
 from llmops_sdk.messages import (
+    Choice,
+    Chunk,
     ImagePart,
     Message,
     Origin,
     PromptRef,
     Request,
+    Response,
     TextPart,
     ToolCall,
 )
@@ -170,10 +173,10 @@ class Foreign:
     name = "foreign"
 
     async def agenerate(self, request):
-        raise NotImplementedError
+        return Response(choices=(Choice(text="foreign"),))
 
-    def astream(self, request):
-        raise NotImplementedError
+    async def astream(self, request):
+        yield Chunk(text="foreign")
 
 
 URL = "http://127.0.0.1:9/v1"

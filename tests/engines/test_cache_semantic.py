@@ -8,7 +8,7 @@ import random
 import pytest
 
 from llmops_sdk.calls import CacheAnswered, Call
-from llmops_sdk.engines import Cached, Engine, MemoryStore, Scripted, Semantic
+from llmops_sdk.engines import Cached, MemoryStore, Scripted, Semantic
 from llmops_sdk.engines._cache.semantic import Asked, Index
 from llmops_sdk.errors import ServerError
 from llmops_sdk.messages import ImagePart, Message, Request, TextPart
@@ -16,14 +16,11 @@ from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.virtual_time import run_in_virtual_time
 
 
-class Embedder(Engine):
+class Embedder:
     """Texts lie on a circle, at the angle (in degrees) that stands at their end."""
 
     def __init__(self, error=None, delay_s=0.0):
         self.asked, self.error, self.delay_s, self.closed = [], error, delay_s, 0
-
-    async def agenerate(self, request):
-        raise NotImplementedError
 
     async def aembed(self, texts):
         self.asked += texts

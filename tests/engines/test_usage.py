@@ -329,29 +329,6 @@ def test_the_tier_that_was_used_is_kept_unless_it_is_the_standard_one(
     assert usage_of(said, service_tier=beside).service_tier == tier  # type: ignore[union-attr]
 
 
-_COUNTS = st.lists(st.integers(0, 10**6), min_size=9, max_size=9)
-
-
-@given(_COUNTS, _COUNTS)
-def test_classes_of_a_sum_are_the_sums_of_the_classes(one: list[int], other: list[int]) -> None:
-    def usage(counts: list[int]) -> Usage:
-        c = TokenClasses(*counts)
-        return Usage(
-            input_tokens=c.input + c.cached_input + c.cache_write + c.cache_write_1h + c.audio_input + c.cached_audio,
-            output_tokens=c.output + c.reasoning + c.audio_output,
-            cached_input_tokens=c.cached_input + c.cached_audio,
-            cache_write_tokens=c.cache_write + c.cache_write_1h,
-            reasoning_tokens=c.reasoning,
-            cache_write_1h_tokens=c.cache_write_1h,
-            audio_input_tokens=c.audio_input,
-            cached_audio_tokens=c.cached_audio,
-            audio_output_tokens=c.audio_output,
-        )
-
-    assert usage(one).classes() == TokenClasses(*one)
-    assert (usage(one) + usage(other)).classes() == TokenClasses(*map(sum, zip(one, other, strict=True)))
-
-
 def test_the_sum_of_two_tiers_has_no_tier_that_could_be_priced() -> None:
     flex, standard = Usage(input_tokens=1, service_tier="flex"), Usage(input_tokens=1)
 
