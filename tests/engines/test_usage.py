@@ -320,6 +320,8 @@ def test_nothing_counted_is_none_and_an_unknown_form_is_refused() -> None:
         (OPENAI, None, None),
         ({"input_tokens": 1, "output_tokens": 1, "service_tier": "batch"}, None, "batch"),
         ({"input_tokens": 1, "output_tokens": 1, "service_tier": "standard", "speed": "fast"}, None, "fast"),
+        # What LiteLLM makes of it: a faster answer costs a multiple, and must not be paid as a plain one.
+        ({"prompt_tokens": 1, "completion_tokens": 1, "speed": "fast", "inference_geo": "us"}, None, "fast+us"),
         ({"input_tokens": 1, "output_tokens": 1, "inference_geo": "us"}, None, "us"),
     ],
 )

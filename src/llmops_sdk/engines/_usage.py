@@ -24,7 +24,7 @@ _PLAIN_OUTPUT = frozenset(
     {"reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"}
 )
 _OF_ANTHROPIC = frozenset({"cache_creation_input_tokens", "cache_read_input_tokens"})
-_ANTHROPIC_TIERS = ("service_tier", "speed", "inference_geo")  # each has prices of its own
+_ALSO_TIERS = ("speed", "inference_geo")  # Anthropic's, which have prices of their own
 
 
 def usage_of(said: Mapping[str, Any], /, *, service_tier: str | None = None) -> Usage | None:
@@ -113,7 +113,7 @@ def openai_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | None 
         audio_input_tokens=_beside(asked.get("audio_tokens"), cached_audio),
         cached_audio_tokens=cached_audio,
         audio_output_tokens=_count(given.get("audio_tokens")),
-        service_tier=_tier(service_tier or get("service_tier")),
+        service_tier=_tiers(said, service_tier),
         billed_usd=_billed(said),
         also_charged=_also_charged(said, asked, get("server_tool_use") or _NOTHING),
     )
@@ -162,7 +162,7 @@ def anthropic_usage(said: Mapping[str, Any] | None, /, *, service_tier: str | No
         cache_write_tokens=written,
         reasoning_tokens=_count((said.get("output_tokens_details") or _NOTHING).get("thinking_tokens")),
         cache_write_1h_tokens=hour,
-        service_tier="+".join(filter(None, map(_tier, map(said.get, _ANTHROPIC_TIERS)))) or _tier(service_tier),
+        service_tier=_tiers(said, service_tier),
         also_charged=_also_charged(said.get("server_tool_use") or _NOTHING),
     )
 
@@ -271,6 +271,12 @@ def _beside(audio: Any, cached: int) -> int:
 def _audio(said: Mapping[str, Any], name: str) -> int:
     details: Sequence[Mapping[str, Any]] = said.get(name) or ()
     return sum(_count(one.get("tokenCount")) for one in details if str(one.get("modality")).upper() == "AUDIO")
+
+
+def _tiers(said: Mapping[str, Any], service_tier: str | None) -> str | None:
+    """All that changes the price of a token, in Anthropic's form and in what LiteLLM makes of it."""
+    named = (service_tier or said.get("service_tier"), *map(said.get, _ALSO_TIERS))
+    return "+".join(filter(None, map(_tier, named))) or None
 
 
 def _tier(said: Any) -> str | None:
