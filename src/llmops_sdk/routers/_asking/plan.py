@@ -151,8 +151,9 @@ class Plan:
             UnsupportedError, ContextLengthError, BudgetExceeded: No engine can take the request.
         """
         while True:
-            if self.call.deadline_s is not None:
-                self._check_deadline(self.call.deadline_s)
+            deadline = self.call.deadline
+            if deadline is not None and self.call.clock() >= deadline:
+                self._too_late()
             self._set_aside()
             last_resort = not self._left
             if last_resort:
@@ -170,7 +171,7 @@ class Plan:
             reservation.release()  # its breaker opened while it was waited for
             self._left.appendleft(leg)
         self._asked += 1
-        share = self.attempt_timeout_s if self.call.deadline is None else self._share(leg)
+        share = self.attempt_timeout_s if deadline is None else self._share(leg, deadline)
         self._started[leg.name] = self.call.clock()
         return Turn(leg, share, reservation)
 
@@ -226,12 +227,11 @@ class Plan:
         reservation.release()
         return False
 
-    def _check_deadline(self, deadline_s: float) -> None:
-        if self.call.clock() < self.call.started + deadline_s:
-            return
+    def _too_late(self) -> NoReturn:
+        within_s = self.call.deadline_s or 0.0
         if self.attempts:
-            self._give_up(because=f" within the deadline of {deadline_s:.3g} s")
-        raise DeadlineExceeded(f"no engine could be asked within {deadline_s:.3g} s", deadline_s=deadline_s)
+            self._give_up(because=f" within the deadline of {within_s:.3g} s")
+        raise DeadlineExceeded(f"no engine could be asked within {within_s:.3g} s", deadline_s=within_s)
 
     def _set_aside(self) -> None:
         """Refuse those at the front whose breaker is open by now, or that the run cannot pay for any more."""
@@ -280,16 +280,13 @@ class Plan:
         await self._back_off(one)
         return one.leg
 
-    def _share(self, leg: Leg) -> float | None:
+    def _share(self, leg: Leg, deadline: float) -> float:
         """Seconds for this attempt, so that time is left for the engines that have not been asked.
 
         An engine that is not given the time of half of its answers would be asked in vain: it gets that in any case.
         """
         limit = self.attempt_timeout_s
-        remaining = self.call.remaining_s()
-        if remaining is None:
-            return limit
-        remaining = max(remaining, 0.0)
+        remaining = max(deadline - self.call.clock(), 0.0)
         share = remaining + _SLACK_S
         if self._left:
             share = min(max(remaining / (len(self._left) + 1), leg.usual_s(0.5) or 0.0), share)
