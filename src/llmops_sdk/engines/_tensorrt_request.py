@@ -20,6 +20,7 @@ from llmops_sdk.errors import (
     ServerError,
     UnsupportedError,
 )
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import ImagePart, Request
 
 __all__ = [
@@ -212,7 +213,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)
 
 
 def sampling_params(parts: TensorRTParts, request: Request) -> Any:

@@ -20,6 +20,7 @@ from llmops_sdk.errors import (
     ServerError,
     UnsupportedError,
 )
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import FinishReason, ImagePart, Request
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _wrong_value(request: Request) -> str | None:
             return f"{name} has to be a whole number from {low} to {high}, not {value!r}"
     for name in ("temperature", "top_p"):
         value = getattr(request, name)
-        if value is not None and not (_is_number(value) and value >= 0 and math.isfinite(value)):
+        if value is not None and not (is_number(value) and value >= 0 and math.isfinite(value)):
             return f"{name} has to be a number that is not negative, not {value!r}"
     if isinstance(request.stop, str) or not all(isinstance(text, str) and text for text in request.stop):
         return f"stop has to be a tuple of texts that are not empty, not {request.stop!r}"
@@ -145,7 +146,7 @@ def _wrong_value(request: Request) -> str | None:
     if not (_is_whole(priority) and -_INT64 <= priority < _INT64):
         return f"priority in `extra` has to be a whole number of 64 bits, not {priority!r}"
     bias = request.extra.get("logit_bias") or {}
-    if not all(_is_number(value) and math.isfinite(value) for value in bias.values()):
+    if not all(is_number(value) and math.isfinite(value) for value in bias.values()):
         return "logit_bias in `extra` has to map tokens to numbers"
     return None
 
@@ -194,10 +195,6 @@ def _tool_name(tool: Any) -> str | None:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def refuse_images(request: Request, *, engine: str, model: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from llmops_sdk import loops
 from llmops_sdk.engines._base_url import shown_url
 from llmops_sdk.errors import CacheError, ConfigurationError, MissingDependencyError
+from llmops_sdk.given import is_number
 
 try:
     import redis
@@ -54,9 +55,9 @@ class RedisStore:
     size_bytes: int | None = None
 
     def __init__(self, url_or_client: Any, *, prefix: str = "llmops:cache:", timeout_s: float = 0.25) -> None:
-        if not prefix or any(one in prefix for one in "*?[]\\"):
+        if not isinstance(prefix, str) or not prefix or any(one in prefix for one in "*?[]\\"):
             raise ConfigurationError(f"`prefix` is a text without any of * ? [ ] \\, not {prefix!r}")
-        if not 0 < timeout_s < math.inf:
+        if not (is_number(timeout_s) and 0 < timeout_s < math.inf):
             raise ConfigurationError(f"`timeout_s` is a time over 0 seconds, not {timeout_s!r}")
         self._given = url_or_client
         self._prefix = prefix

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import Request
 from llmops_sdk.routers._asking.fallbacks import checked_fallbacks
 from llmops_sdk.routers._asking.retries import Retries, Rule, retries_of
@@ -18,7 +19,6 @@ from llmops_sdk.routers._hedging.hedge import Hedge, HedgeBudget, hedge_of
 from llmops_sdk.routers._legs.breaker import Breaker
 from llmops_sdk.routers._legs.latencies import Times
 from llmops_sdk.routers._legs.leg import Leg
-from llmops_sdk.routers._legs.numbers import is_number
 from llmops_sdk.routers._legs.pace import Usual
 from llmops_sdk.routers._limits import Gate, Limit, Limits
 from llmops_sdk.routers._runs import Runs

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.calls import Call, LimitsDegraded
 from llmops_sdk.errors import ConfigurationError, LimitExceeded, MissingDependencyError
-from llmops_sdk.routers._legs.numbers import is_number
+from llmops_sdk.given import is_number
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.forked import anew_in_child
 from llmops_sdk.routers._limits.meters import Blocked, Demand, Hold, Meter

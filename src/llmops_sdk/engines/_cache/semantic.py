@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from llmops_sdk import loops
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import Request
 
 __all__ = ["Asked", "Index", "Near", "Semantic", "last_text", "without_last_text"]
@@ -59,7 +60,7 @@ class Semantic:
             raise ConfigurationError(f"`threshold` is a cosine over 0, at most 1, not {self.threshold!r}")
         if isinstance(self.max_entries, bool) or not isinstance(self.max_entries, int) or self.max_entries < 1:
             raise ConfigurationError(f"`max_entries` is a number of vectors, at least 1, not {self.max_entries!r}")
-        if not 0 < self.timeout_s < math.inf:
+        if not (is_number(self.timeout_s) and 0 < self.timeout_s < math.inf):
             raise ConfigurationError(f"`timeout_s` is a time over 0 seconds, not {self.timeout_s!r}")
 
 

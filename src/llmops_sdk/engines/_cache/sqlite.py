@@ -15,6 +15,7 @@ from llmops_sdk import loops
 from llmops_sdk.engines._cache.entries import now_s
 from llmops_sdk.engines._cache.memory import checked_bytes
 from llmops_sdk.errors import CacheError, ConfigurationError
+from llmops_sdk.given import is_number
 
 __all__ = ["SQLiteStore"]
 
@@ -73,7 +74,7 @@ class SQLiteStore:
     ) -> None:
         self.path = Path(path).absolute()
         self.max_bytes = checked_bytes(max_bytes)
-        if not 0 <= timeout_s < math.inf:
+        if not (is_number(timeout_s) and 0 <= timeout_s < math.inf):
             raise ConfigurationError(f"`timeout_s` is a time of 0 seconds or more, not {timeout_s!r}")
         self.timeout_s = timeout_s
         self.entries: int | None = None

@@ -16,7 +16,7 @@ from llmops_sdk.errors import (
     LlmopsError,
     UnsupportedError,
 )
-from llmops_sdk.routers._legs.numbers import is_number
+from llmops_sdk.given import is_number
 
 __all__ = ["Retries", "Rule", "retries_of"]
 

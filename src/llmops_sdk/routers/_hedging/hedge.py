@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.routers._legs.leg import Leg
 
 __all__ = ["Hedge", "HedgeBudget", "hedge_of"]
@@ -45,13 +46,13 @@ class Hedge:
     burst: int = 32
 
     def __post_init__(self) -> None:
-        if self.after_s is not None and not 0 < self.after_s < math.inf:
+        if self.after_s is not None and not (is_number(self.after_s) and 0 < self.after_s < math.inf):
             raise ConfigurationError(f"`hedge` is a time over 0 seconds, not {self.after_s!r}")
-        if not 0 < self.quantile < 1:
+        if not (is_number(self.quantile) and 0 < self.quantile < 1):
             raise ConfigurationError(
                 f"`quantile` of a hedge is between 0 and 1, 0.95 for example, not {self.quantile!r}"
             )
-        if not 0 < self.share <= 1:
+        if not (is_number(self.share) and 0 < self.share <= 1):
             raise ConfigurationError(f"`share` of a hedge is over 0 and at most 1, not {self.share!r}")
         if not isinstance(self.burst, int) or isinstance(self.burst, bool) or self.burst < 1:
             raise ConfigurationError(f"`burst` of a hedge is a whole number, 1 or more, not {self.burst!r}")

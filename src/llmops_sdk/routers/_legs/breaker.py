@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.routers._legs.numbers import is_number
+from llmops_sdk.given import is_number
 
 __all__ = ["Breaker"]
 

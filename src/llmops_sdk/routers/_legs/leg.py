@@ -112,6 +112,8 @@ class Leg:
             )
         if breaker is not None and not isinstance(breaker, Breaker):
             raise ConfigurationError(f"`breaker` of {self.name!r} is like `Breaker(failures=5)`, not {breaker!r}")
+        if tags is not None and not isinstance(tags, Mapping):
+            raise ConfigurationError(f"`tags` of {self.name!r} are like {{'region': 'eu'}}, not {tags!r}")
         self.tags: Mapping[str, Any] = dict(tags or {})
         self.limits = tuple(limits) if isinstance(limits, list | tuple) else (limits,)
         for limit in self.limits:

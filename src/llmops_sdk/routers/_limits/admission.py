@@ -13,8 +13,8 @@ from llmops_sdk.errors import (
     ConfigurationError,
     LimitExceeded,
 )
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import RateLimit, Request, Usage
-from llmops_sdk.routers._legs.numbers import is_number
 from llmops_sdk.routers._limits.counters import LocalLimits
 from llmops_sdk.routers._limits.declared import Limit
 from llmops_sdk.routers._limits.gate import Gate, Reservation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from llmops_sdk.costs import Price
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.routers._simulation.fit import Fit, Measured, fit, measure, planned
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class EngineModel:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in (*_NUMBERS, *_NUMBERS_OR_NONE):
+            given = getattr(self, name)
+            _require(self, name, is_number(given) or (given is None and name in _NUMBERS_OR_NONE), "a number")
         for name in (*_TIMES, "cache_tokens"):
             _require(self, name, 0 <= getattr(self, name) < math.inf, "0 or more")
         _require(self, "step_s", self.step_s + self.step_per_request_s > 0, "over 0, or each request costs time")
@@ -103,7 +107,12 @@ class EngineModel:
         for name in ("requests_per_minute", "tokens_per_minute"):
             given = getattr(self, name)
             _require(self, name, given is None or given > 0, "over 0, or None")
-        outages = tuple(sorted(Outage(*one) for one in self.outages))
+        try:
+            outages = tuple(sorted(Outage(*one) for one in self.outages))
+        except TypeError:
+            raise ConfigurationError(
+                f"`outages` of an EngineModel are like [(60.0, 90.0, 'hang')], not {self.outages!r}"
+            ) from None
         for one in outages:
             if not 0 <= one.start_s < one.end_s < math.inf or one.kind not in ("refuse", "hang"):
                 raise ConfigurationError(f"an outage is `(start_s, end_s, 'refuse' or 'hang')`, not {tuple(one)!r}")
@@ -228,6 +237,8 @@ class EngineModel:
 
 
 _TIMES = ("step_s", "step_per_request_s", "step_per_token_s", "overhead_s", "jitter", "cold_start_s")
+_NUMBERS = (*_TIMES, "cache_tokens", "cache_block", "prefill_tokens_per_s", "error_rate")
+_NUMBERS_OR_NONE = ("slots", "tail", "requests_per_minute", "tokens_per_minute")
 
 
 def _require(model: EngineModel, name: str, holds: bool, should: str) -> None:

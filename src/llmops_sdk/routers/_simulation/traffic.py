@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.routers._simulation.arrival import NO_TAGS, Arrival
 from llmops_sdk.routers._simulation.traffic_log import arrivals, arrivals_of_calls
 
@@ -22,6 +23,9 @@ __all__ = ["Lengths", "Traffic"]
 Lengths: TypeAlias = "int | tuple[float, float]"
 """Tokens: always the same number; or the mean of a gamma distribution and its coefficient of variation (standard
 deviation / mean), where 1 is the exponential distribution."""
+_NUMBERS = (
+    "rate_per_s", "tenants", "tenant_skew", "shared_tokens", "turns", "think_s", "swing", "period_s", "burst",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,9 @@ class Traffic:
     _recorded: tuple[Arrival, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        for name in _NUMBERS:
+            if not is_number(getattr(self, name)):
+                raise ConfigurationError(f"`{name}` of a Traffic has to be a number, not {getattr(self, name)!r}")
         checks = {
             "rate_per_s": (0 < self.rate_per_s < math.inf, "over 0"),
             "tenants": (self.tenants >= 0, "0 or more"),
@@ -210,7 +217,7 @@ def _zipf(traffic: Traffic, rng: random.Random) -> Any:
 def _lengths(name: str, lengths: Lengths, rng: random.Random) -> Any:
     """A function that draws a number of tokens, 1 at least."""
     mean, spread = lengths if isinstance(lengths, tuple) and len(lengths) == 2 else (lengths, 0.0)
-    if not isinstance(mean, int | float) or not (1 <= mean < math.inf and 0 <= spread < math.inf):
+    if not (is_number(mean) and is_number(spread) and 1 <= mean < math.inf and 0 <= spread < math.inf):
         raise ConfigurationError(
             f"`{name}` is a number of tokens, 1 or more, or `(mean, coefficient of variation)`, not {lengths!r}"
         )

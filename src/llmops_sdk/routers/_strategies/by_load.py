@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from llmops_sdk.calls import CLOCK
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request
 from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._strategies.per_legs import PerLegs
@@ -74,6 +75,8 @@ class Latency:
     """
 
     def __init__(self, *, seed: int | None = None) -> None:
+        if seed is not None and not isinstance(seed, int):
+            raise ConfigurationError(f"`seed` is a whole number, or None, not {seed!r}")
         self._random = random.Random(seed)
         self._turn = -1
         self._reviewed_at = -math.inf

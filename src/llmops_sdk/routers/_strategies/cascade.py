@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.errors import AllEnginesFailed, ConfigurationError, EngineError, LimitExceeded
+from llmops_sdk.given import is_number
 from llmops_sdk.messages import Message, Request, Response
 from llmops_sdk.routers._legs.leg import Leg
 from llmops_sdk.routers._strategies.by_price import Cost
@@ -57,13 +58,17 @@ class Cascade:
         escalate_on: Collection[str] = ("length", "content_filter", "error"),
         by: Literal["given", "price"] = "given",
     ) -> None:
-        if min_logprob is not None and (isinstance(min_logprob, bool) or not -math.inf < min_logprob <= 0):
+        if min_logprob is not None and not (is_number(min_logprob) and -math.inf < min_logprob <= 0):
             raise ConfigurationError(f"`min_logprob` is the logarithm of a probability, 0 at most, not {min_logprob!r}")
-        if isinstance(escalate_on, str) or not set(escalate_on) <= set(_REASONS):
+        if (
+            isinstance(escalate_on, str)
+            or not isinstance(escalate_on, Collection)
+            or not set(escalate_on) <= set(_REASONS)
+        ):
             raise ConfigurationError(f"`escalate_on` holds some of {', '.join(_REASONS)}, not {escalate_on!r}")
         if by not in ("given", "price"):
             raise ConfigurationError(f"`by` is 'given' or 'price', not {by!r}")
-        if not question.strip():
+        if not isinstance(question, str) or not question.strip():
             raise ConfigurationError("`question` is what the judge is asked; write one that asks for YES or NO")
         is_engine = hasattr(judge, "agenerate") or isinstance(judge, Leg)
         if judge is not None and not is_engine and not callable(judge):
