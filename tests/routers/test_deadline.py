@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmops_sdk import errors
 from llmops_sdk.calls import AttemptStarted, Call
-from llmops_sdk.engines import Engine
+from llmops_sdk.engines import Engine, Scripted
 from llmops_sdk.messages import Choice, Request, Response
 from llmops_sdk.routers import Breaker, Router
 from llmops_sdk.testing import FaultServer, Hang
@@ -145,3 +145,15 @@ async def test_a_server_that_hangs_before_its_headers_is_left_for_one_that_answe
         async with Router(engines, strategy="priority", attempt_timeout_s=0.1) as router:
             assert (await router.agenerate(asked(deadline_s=10.0))).text == "fine"
             await hung.auntil(lambda: hung.answering == 0)
+
+
+def test_work_for_others_goes_by_the_deadline_that_it_was_given():
+    async def main():
+        engine = Scripted("late")
+        call = Call(deadline_s=4)
+        await asyncio.sleep(5)
+        with pytest.raises(errors.DeadlineExceeded):
+            await Router([engine]).agenerate(Request.of("hello").bound_to(call.apart(lambda event, call: None)))
+        return engine.requests
+
+    assert run_in_virtual_time(main()) == []
