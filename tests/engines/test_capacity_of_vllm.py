@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_sdk.engines import plan
+from llmops_sdk.engines import Plan, plan
 from llmops_sdk.engines.embedded import checkpoint
 from llmops_sdk.engines.vllm import VLLM
 
@@ -24,8 +24,13 @@ def own_memory(pid: int) -> int:
     return int(status.partition("RssAnon:")[2].split()[0]) * 1024
 
 
+def planned_for(engine: VLLM) -> Plan:
+    dtype = str(engine._core.model_config.dtype).removeprefix("torch.")
+    return plan(checkpoint(), context=engine.context_window or 0, concurrency=1, kv_cache_gib=1.0, dtype=dtype)
+
+
 async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
-    made = plan(checkpoint(), context=engine.context_window or 0, concurrency=1, kv_cache_gib=1.0)
+    made = planned_for(engine)
     width = engine._core.model_config.dtype.itemsize
     cache = engine._core.vllm_config.cache_config
     assert cache.num_gpu_blocks * cache.block_size == made.kv_cache_tokens
@@ -36,7 +41,7 @@ async def test_a_plan_is_what_the_engine_allocates(engine: VLLM) -> None:
 
 
 async def test_the_core_takes_no_more_memory_than_planned(engine: VLLM) -> None:
-    made = plan(checkpoint(), context=2048, concurrency=1, kv_cache_gib=1.0)
+    made = planned_for(engine)
     (core,) = engine._core.engine_core.resources.engine_manager.processes
     own = own_memory(core.pid)
     planned = made.weights + made.activations_per_device + made.overhead_per_device + made.kv_cache_per_device

@@ -1,0 +1,225 @@
+"""A `Call` is one run of a pipeline: its deadline, its budget, and the record of all that happened.
+
+The record is a list of typed events, always kept and cheap (a tuple each, and two clock reads). Everything that
+people see of a run (`explain()`, traces, logs, metrics) is made from it, after the run and off the hot path.
+
+All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` turns one into seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from llmops_sdk.errors import BudgetExceeded
+from llmops_sdk.messages import PromptRef, Request, Response, Usage
+from llmops_sdk.usage import EXACT
+from llmops_sdk.verdicts import Stage, Verdict
+
+if TYPE_CHECKING:
+    from llmops_sdk.protocols import Hook
+
+__all__ = [
+    "CLOCK",
+    "EXACT",
+    "AttemptEnded",
+    "AttemptStarted",
+    "CacheAnswered",
+    "Call",
+    "Ended",
+    "Escalated",
+    "Event",
+    "FirstChunk",
+    "GuardChecked",
+    "Hedged",
+    "LimitWaited",
+    "LimitsDegraded",
+    "Outcome",
+    "Prices",
+    "Rendered",
+    "Retried",
+    "Routed",
+    "Started",
+    "StreamResumed",
+]
+
+log = logging.getLogger("llmops_sdk")
+
+CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
+"""What tells the time of new calls, in seconds; something else than the default where time is virtual."""
+
+
+_NO_MONEY = Decimal(0)
+
+
+class Prices(Protocol):
+    """Knows what models cost, such as a `costs.PriceTable`. Keyword arguments as there."""
+
+    def price(self, model: str | None, *, asked: str | None = None, provider: str | None = None) -> Any:
+        """The price of a model, `None` where it is not known."""
+        ...
+
+    def cost(
+        self, model: str | None, usage: Usage, *, asked: str | None = None, provider: str | None = None
+    ) -> Decimal | None:
+        """US dollars for `usage`, `None` where they are not known."""
+        ...
+
+
+class Call:
+    """One run, carried from station to station.
+
+    Attributes:
+        id: 32 hexadecimal digits, unique to the run.
+        tags: Whatever the caller wants to find the run by.
+        deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
+        budget_usd: US dollars that the run may spend, `None` for no limit.
+        spent_usd: US dollars spent so far on attempts with a known price.
+        estimated_usd: US dollars that attempts have cost, as estimated, which ended before anybody had counted.
+        prices: What tells the prices of models, `None` where none are known.
+        attempts: How often an engine was asked so far.
+        events: The record, oldest first.
+        traceparent: W3C trace context of the run, which engines send on; a tracing hook sets it when it traces the run.
+        state: What stations keep for the length of the run, by station (a guard's vault, say); emptied at the end.
+    """
+
+    __slots__ = (
+        "_held",
+        "_hooks",
+        "_started_wall",
+        "attempts",
+        "budget_usd",
+        "clock",
+        "deadline",
+        "deadline_s",
+        "estimated_usd",
+        "events",
+        "id",
+        "prices",
+        "spent_usd",
+        "started",
+        "state",
+        "tags",
+        "traceparent",
+    )
+
+    def __init__(
+        self,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: tuple[Hook, ...] = (),
+        prices: Prices | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.id = f"{random.getrandbits(128):032x}"
+        self.tags: Mapping[str, Any] = tags or {}
+        self.deadline_s = deadline_s
+        self.budget_usd = budget_usd
+        self.spent_usd = self.estimated_usd = _NO_MONEY
+        self.attempts = 0
+        self.events: list[Event] = []
+        self.state: dict[Any, Any] = {}
+        self.clock = clock or CLOCK.get()
+        self.started = self.clock()
+        self.deadline = None if deadline_s is None else self.started + deadline_s
+        self._started_wall = time.time()
+        self.traceparent: str | None = None
+        self._hooks = hooks
+        self.prices = prices
+        self._held: dict[object, Decimal] = {}
+
+    def record(self, event: Event) -> None:
+        """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
+        self.events.append(event)
+        if self._hooks:
+            for hook in self._hooks:
+                try:
+                    hook(event, self)
+                except Exception:
+                    log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
+
+    def apart(self, hook: Hook) -> Call:
+        """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""
+        apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
+        apart.id, apart.traceparent = self.id, self.traceparent
+        apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
+        apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
+        apart._held = dict(self._held)
+        return apart
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline (negative when it is over), `None` without one."""
+        return None if self.deadline is None else self.deadline - self.clock()
+
+    def wall_time(self, moment: float) -> float:
+        """Seconds since the epoch of a `time.perf_counter()` moment of this run."""
+        return self._started_wall + (moment - self.started)
+
+    def price(
+        self, model: str | None, usage: Usage | None, *, asked: str | None = None, provider: str | None = None
+    ) -> Decimal | None:
+        """US dollars for `usage` of `model`; `None` where the price is not known: it is never guessed.
+
+        `asked` is the model's name as it was asked for, `provider` the one who bills.
+        """
+        if usage is None:
+            return None
+        if self.prices is None:
+            return usage.billed_usd
+        return self.prices.cost(model, usage, asked=asked, provider=provider)
+
+    def spend(self, cost_usd: Decimal | None, estimated_usd: Decimal | None = None) -> None:
+        """Book the cost of an attempt, or what it may have cost."""
+        if cost_usd is not None:
+            self.spent_usd = EXACT.add(self.spent_usd, cost_usd)
+        elif estimated_usd is not None:
+            self.estimated_usd = EXACT.add(self.estimated_usd, estimated_usd)
+
+    def hold(self, holder: object, most_usd: Decimal) -> None:
+        """Keep this much of the budget for what is under way: for an attempt, say."""
+        self._held[holder] = most_usd
+
+    def let_go(self, holder: object) -> None:
+        """It has ended: what was held for it is free again."""
+        self._held.pop(holder, None)
+
+    @property
+    def left_usd(self) -> Decimal | None:
+        """What is left of the budget beside the attempts under way; may be negative; `None` without a budget."""
+        if self.budget_usd is None:
+            return None
+        left = EXACT.subtract(EXACT.subtract(self.budget_usd, self.spent_usd), self.estimated_usd)
+        for held in self._held.values():
+            left = EXACT.subtract(left, held)
+        return left
+
+    def check_budget(self) -> None:
+        """Refuse to go on when the budget is spent.
+
+        Raises:
+            BudgetExceeded: Nothing is left of `budget_usd`.
+        """
+        left = self.left_usd
+        if left is not None and left <= 0:
+            raise BudgetExceeded(
+                f"the run's budget of {self.budget_usd} USD is spent ({self.spent_usd} USD{self._and_about()}); "
+                "raise `budget_usd` or allow fewer attempts",
+                budget_usd=self.budget_usd,
+                spent_usd=self.spent_usd,
+            )
+
+    def _and_about(self) -> str:
+        held = sum(self._held.values(), _NO_MONEY)
+        about = f", and about {self.estimated_usd} USD of what was cut off" if self.estimated_usd else ""
+        return f"{about}, and {held} USD held for what is under way" if held else about
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id[:8]} {len(self.events)} events>"
