@@ -15,25 +15,29 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rich.console import Console
 
 from llmops_sdk.calls import (
+    Aside,
     AttemptEnded,
     AttemptStarted,
     CacheAnswered,
     Call,
     Ended,
     Escalated,
+    Evaluated,
     FirstChunk,
     GuardChecked,
     Hedged,
     LimitsDegraded,
     LimitWaited,
+    OutputValidated,
     Rendered,
     Retried,
     Routed,
     Started,
     StreamResumed,
+    ToolExecuted,
 )
 from llmops_sdk.errors import EngineError
-from llmops_sdk.messages import Choice, PromptRef, Request, Response, Usage
+from llmops_sdk.messages import Choice, PromptRef, Request, Response, ToolCall, Usage
 from llmops_sdk.tracing import OpenTelemetry, explain, to_json
 from llmops_sdk.verdicts import Finding, Verdict
 
@@ -57,17 +61,25 @@ responses = st.none() | st.builds(
     Response, choices=st.builds(Choice, text=texts).map(lambda one: (one,)), model=st.none() | texts
 )
 prompts = st.none() | st.builds(PromptRef, name=texts, version=st.none() | texts)
+attempts = st.builds(
+    AttemptEnded, moments, moments, texts, texts, st.integers(0, 3), requests, responses, usages, costs, errors,
+    st.booleans(), st.none() | moments, st.integers(0, 9), st.none() | texts, st.booleans(),
+)  # fmt: skip
 any_event = st.one_of(
     st.builds(Started, moments, texts, st.booleans()),
-    st.builds(Rendered, moments, moments, prompts, requests),
+    st.builds(Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts)),
     st.builds(GuardChecked, moments, moments, texts, st.sampled_from(["input", "output"]), verdicts, moments),
     st.builds(Routed, moments, texts, st.lists(texts).map(tuple), st.lists(st.tuples(texts, texts)).map(tuple)),
     st.builds(AttemptStarted, moments, texts, st.integers(0, 3)),
     st.builds(FirstChunk, moments, texts),
+    attempts,
+    st.builds(Aside, moments, texts, attempts),
+    st.builds(OutputValidated, moments, moments, st.none() | texts),
     st.builds(
-        AttemptEnded, moments, moments, texts, texts, st.integers(0, 3), requests, responses, usages, costs, errors,
-        st.booleans(), st.none() | moments, st.integers(0, 9), st.none() | texts, st.booleans(),
+        ToolExecuted, moments, moments, st.builds(ToolCall, id=texts, name=texts, arguments=texts), texts, errors
     ),
+    st.builds(Evaluated, moments, texts, st.none() | moments, st.none() | texts, st.none() | texts,
+              st.sampled_from(["code", "llm", "human"]), errors),
     st.builds(Retried, moments, texts, moments, errors.filter(lambda error: error is not None)),
     st.builds(StreamResumed, moments, texts, st.sampled_from(["resume", "restart", "?"]), st.integers(0, 9)),
     st.builds(Hedged, moments, texts, moments),
@@ -75,7 +87,9 @@ any_event = st.one_of(
     st.builds(LimitWaited, moments, moments, texts),
     st.builds(LimitsDegraded, moments, texts, texts, errors.filter(lambda error: error is not None)),
     st.builds(CacheAnswered, moments, texts, st.sampled_from(["exact", "shared", "semantic", "?"]), moments),
-    st.builds(Ended, moments, st.sampled_from(["ok", "blocked", "cancelled", "EngineError"]) | texts, errors),
+    st.builds(
+        Ended, moments, st.sampled_from(["ok", "blocked", "cancelled", "EngineError"]) | texts, errors, responses
+    ),
 )  # fmt: skip
 
 

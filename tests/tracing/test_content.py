@@ -6,14 +6,14 @@ import pytest
 
 from llmops_sdk.calls import Call, StreamResumed
 from llmops_sdk.messages import Choice, ImagePart, Message, Request, Response, TextPart, ToolCall
-from llmops_sdk.tracing._content import shown_content
+from llmops_sdk.tracing._content import content_of
 from llmops_sdk.verdicts import Finding, Verdict
 
 FOUND = (Finding(kind="secret", start=0, end=3),)
 
 
 def text_of(call: Call) -> str:
-    return json.dumps(shown_content(call))
+    return json.dumps(content_of(call).attempts)
 
 
 def test_what_a_guard_of_the_output_rewrote_is_shown_rewritten(runs):
@@ -24,7 +24,7 @@ def test_what_a_guard_of_the_output_rewrote_is_shown_rewritten(runs):
         runs.attempt(call, 0.1, 0.2, request=runs.request("Hello")),
         runs.guard(call, 0.3, "secrets", "output", verdict),
     )
-    (shown,) = shown_content(call)
+    (shown,) = content_of(call).attempts
     assert shown.output is not None
     assert shown.output[0]["parts"] == [{"type": "text", "content": "It is <secret>"}]
     assert runs.planted not in text_of(call)
@@ -50,11 +50,11 @@ def test_what_a_guard_found_and_let_stay_is_withheld(runs, verdict):
 def test_an_answer_that_the_application_did_not_get_is_not_shown(runs, outcome):
     call = Call()
     runs.record(call, runs.attempt(call, 0.1, 0.2, request=runs.request("Hello")), outcome=outcome)
-    assert shown_content(call)[0].output is None
+    assert content_of(call).attempts[0].output is None
 
 
 def test_the_answer_of_a_failed_attempt_is_not_shown(runs):
-    first, second = shown_content(runs.failed_over(Call()))
+    first, second = content_of(runs.failed_over(Call())).attempts
     assert first.output is None
     assert second.output is not None
 
@@ -79,7 +79,7 @@ def test_which_of_several_answers_was_rewritten_is_not_known_so_all_are_withheld
         runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
         runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
     )
-    (shown,) = shown_content(call)
+    (shown,) = content_of(call).attempts
     assert shown.output is not None
     assert len(shown.output) == 2
     assert runs.planted not in text_of(call)
@@ -93,7 +93,7 @@ def test_whether_the_text_or_the_reasoning_was_rewritten_is_not_known_so_both_ar
         runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
         runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
     )
-    assert shown_content(call)[0].output is not None
+    assert content_of(call).attempts[0].output is not None
     assert runs.planted not in text_of(call)
 
 
@@ -110,7 +110,7 @@ def test_messages_have_the_parts_of_the_conventions(runs):
     call = Call()
     response = Response(choices=(Choice(tool_calls=calls, finish_reason="tool_calls", reasoning="Let me look."),))
     runs.record(call, runs.attempt(call, 0.1, 0.2, request=request, response=response))
-    (shown,) = shown_content(call)
+    (shown,) = content_of(call).attempts
     user, assistant, tool = shown.input
     assert user["parts"] == [
         {"type": "text", "content": "What is it?"},
@@ -134,4 +134,4 @@ def test_messages_have_the_parts_of_the_conventions(runs):
 def test_a_run_that_has_not_ended_shows_no_answer(runs):
     call = Call()
     call.record(runs.attempt(call, 0.1, 0.2))
-    assert shown_content(call)[0].output is None
+    assert content_of(call).attempts[0].output is None

@@ -17,7 +17,8 @@ from llmops_sdk import loops, tracing
 from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import AllEnginesFailed, Attempt, RateLimitError
 from llmops_sdk.messages import Choice, PromptRef, Request, Response
-from llmops_sdk.tracing import _semconv, _span_events, _span_usage, opentelemetry
+from llmops_sdk.tracing._dialects import gen_ai, moments, names, usage
+from llmops_sdk.tracing.opentelemetry import _hook, _writer
 from llmops_sdk.verdicts import Finding, Verdict
 
 
@@ -394,9 +395,9 @@ def test_an_end_without_a_start_is_let_pass(provider, exporter):
 
 
 def test_every_name_of_the_conventions_is_used_and_no_other_is_written():
-    values = {key: value for key, value in vars(_semconv).items() if key.isupper() and isinstance(value, str)}
+    values = {key: value for key, value in vars(names).items() if key.isupper() and isinstance(value, str)}
     assert len(set(values.values())) == len(values)
-    source = "".join(map(inspect.getsource, (opentelemetry, _span_events, _span_usage)))
+    source = "".join(map(inspect.getsource, (_hook, _writer, gen_ai, moments, usage)))
     assert [key for key in values if key != "SCHEMA_VERSION" and f"names.{key}" not in source] == []
     assert '"gen_ai.' not in source
     assert '"llmops.' not in source

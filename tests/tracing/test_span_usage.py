@@ -8,7 +8,7 @@ from typing import Any
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Started
 from llmops_sdk.messages import Choice, Request, Response, Usage
 from llmops_sdk.tracing import explain, to_json
-from llmops_sdk.tracing._span_usage import usage_attributes
+from llmops_sdk.tracing._dialects.usage import usage_attributes
 
 USAGE = Usage(
     input_tokens=100,

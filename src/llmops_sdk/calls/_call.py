@@ -1,10 +1,4 @@
-"""A `Call` is one run of a pipeline: its deadline, its budget, and the record of all that happened.
-
-The record is a list of typed events, always kept and cheap (a tuple each, and two clock reads). Everything that
-people see of a run (`explain()`, traces, logs, metrics) is made from it, after the run and off the hot path.
-
-All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` turns one into seconds since the epoch.
-"""
+"""One run: its deadline, its budget, and the record of all that happened."""
 
 from __future__ import annotations
 
@@ -14,45 +8,22 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
+from llmops_sdk.calls._events import Event
 from llmops_sdk.errors import BudgetExceeded
-from llmops_sdk.messages import PromptRef, Request, Response, Usage
+from llmops_sdk.messages import Usage
 from llmops_sdk.usage import EXACT
-from llmops_sdk.verdicts import Stage, Verdict
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
 
-__all__ = [
-    "CLOCK",
-    "EXACT",
-    "AttemptEnded",
-    "AttemptStarted",
-    "CacheAnswered",
-    "Call",
-    "Ended",
-    "Escalated",
-    "Event",
-    "FirstChunk",
-    "GuardChecked",
-    "Hedged",
-    "LimitWaited",
-    "LimitsDegraded",
-    "Outcome",
-    "Prices",
-    "Rendered",
-    "Retried",
-    "Routed",
-    "Started",
-    "StreamResumed",
-]
+__all__ = ["CLOCK", "Call", "Prices"]
 
 log = logging.getLogger("llmops_sdk")
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
-
 
 _NO_MONEY = Decimal(0)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from decimal import ROUND_FLOOR, Decimal
 
-from llmops_sdk.calls import EXACT, Call
+from llmops_sdk.calls import Call
 from llmops_sdk.costs._estimates import estimated_tokens
 from llmops_sdk.costs._prices import Price
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import Request
+from llmops_sdk.usage import EXACT
 
 __all__ = ["budget_refusal", "hold_budget", "most_it_can_cost"]
 

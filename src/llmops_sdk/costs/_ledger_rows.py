@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Literal
 
-from llmops_sdk.calls import EXACT
 from llmops_sdk.messages import Usage
+from llmops_sdk.usage import EXACT
 
 __all__ = ["LedgerRow", "Sums"]
 

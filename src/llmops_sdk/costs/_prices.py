@@ -9,9 +9,9 @@ from decimal import Decimal, InvalidOperation
 from operator import mul
 from typing import Any
 
-from llmops_sdk.calls import EXACT
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import TokenClasses, Usage
+from llmops_sdk.usage import EXACT
 
 __all__ = ["AMOUNTS", "Price", "price_from"]
 

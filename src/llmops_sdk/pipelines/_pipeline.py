@@ -15,7 +15,7 @@ from llmops_sdk import loops
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
-from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request
+from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
 from llmops_sdk.pipelines._beside import Beside
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
@@ -475,7 +475,7 @@ class Pipeline(loops.Closing, Station):
                 verdicts += read
                 if blocked:
                     return self._blocked(call, verdicts)
-            self._end(call, "ok")
+            self._end(call, "ok", response=response)
             return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -521,8 +521,8 @@ class Pipeline(loops.Closing, Station):
                 if guarded.blocked_by is not None:
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
-            self._end(call, "ok")
             response = joiner.response(self._leg.name)
+            self._end(call, "ok", response=response)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -532,12 +532,13 @@ class Pipeline(loops.Closing, Station):
         started = call.clock()
         if self.prompt is None:
             return _asked(given).bound_to(call)
-        request: Request = self.prompt.render(**_variables(given, self.prompt))
+        variables = _variables(given, self.prompt)
+        request: Request = self.prompt.render(**variables)
         if self._own_prompt:
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request))
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
@@ -558,8 +559,10 @@ class Pipeline(loops.Closing, Station):
             blocked=True, verdicts=ordered, response=None, call=call, refusal=self._refusal, partial_text=partial_text
         )
 
-    def _end(self, call: Call, outcome: str, error: BaseException | None = None) -> None:
-        call.record(Ended(call.clock(), outcome, error))
+    def _end(
+        self, call: Call, outcome: str, error: BaseException | None = None, response: Response | None = None
+    ) -> None:
+        call.record(Ended(call.clock(), outcome, error, response))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):
@@ -567,7 +570,8 @@ class Pipeline(loops.Closing, Station):
 
     def _fail(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
-            self._end(call, "cancelled", exc)
+            late = call.deadline is not None and call.clock() >= call.deadline
+            self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from llmops_sdk.calls import EXACT, AttemptEnded, CacheAnswered, Call, Rendered
+from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Rendered
 from llmops_sdk.errors import GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
+from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["Result"]

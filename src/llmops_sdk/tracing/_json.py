@@ -8,27 +8,31 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from llmops_sdk.calls import (
+    Aside,
     AttemptEnded,
     AttemptStarted,
     CacheAnswered,
     Call,
     Ended,
     Escalated,
+    Evaluated,
     Event,
     FirstChunk,
     GuardChecked,
     Hedged,
     LimitsDegraded,
     LimitWaited,
+    OutputValidated,
     Rendered,
     Retried,
     Routed,
     Started,
     StreamResumed,
+    ToolExecuted,
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import PromptRef, Usage
-from llmops_sdk.tracing._content import Shown, shown_content
+from llmops_sdk.tracing._content import Shown, content_of
 from llmops_sdk.tracing._text import valid
 from llmops_sdk.verdicts import Verdict
 
@@ -63,7 +67,7 @@ def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
     events = list(call.events)
     ended = next((event for event in reversed(events) if isinstance(event, Ended)), None)
     started = next((event for event in events if isinstance(event, Started)), None)
-    shown = iter(shown_content(call) if content else ())
+    shown = iter(content_of(call).attempts if content else ())
     return {
         "version": VERSION,
         "id": call.id,
@@ -104,9 +108,40 @@ def _event(call: Call, event: Event, shown: Iterator[Shown]) -> dict[str, Any]:
         }
     if isinstance(event, AttemptEnded):
         return _attempt(call, event, next(shown, None))
+    if isinstance(event, Aside):
+        return {**_attempt(call, event.attempt, None), "event": "aside", "asker": valid(event.asker)}
+    if isinstance(event, OutputValidated | ToolExecuted | Evaluated):
+        return _about_the_answer(call, event, at)
     if isinstance(event, AttemptStarted):
         return {"event": "attempt_started", "at": at, "engine": valid(event.engine), "number": event.number}
     return _routing(call, event, at)
+
+
+def _about_the_answer(
+    call: Call, event: OutputValidated | ToolExecuted | Evaluated, at: float | None
+) -> dict[str, Any]:
+    """What was done with it."""
+    if isinstance(event, OutputValidated):
+        error = None if event.error is None else valid(event.error)
+        return {"event": "output_validated", "started": _since(call, event.started), "at": at, "error": error}
+    if isinstance(event, ToolExecuted):
+        return {
+            "event": "tool_executed",
+            "started": _since(call, event.started),
+            "at": at,
+            "name": valid(event.tool_call.name),
+            "id": valid(event.tool_call.id),
+            "error": _error(event.error),
+        }
+    return {
+        "event": "evaluated",
+        "at": at,
+        "name": valid(event.name),
+        "score": _number(event.score),
+        "label": None if event.label is None else valid(event.label),
+        "by": event.by,
+        "error": _error(event.error),
+    }
 
 
 def _routing(call: Call, event: _Routing, at: float | None) -> dict[str, Any]:

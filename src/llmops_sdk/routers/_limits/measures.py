@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmops_sdk.calls import EXACT, Call
+from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Request, Usage
 from llmops_sdk.routers._limits.adaptive import Adapting
 from llmops_sdk.routers._limits.declared import Adaptive, Limit
 from llmops_sdk.routers._limits.estimates import Estimates
 from llmops_sdk.routers._limits.meters import CONCURRENT, REQUESTS, TOKENS, USD, Demand, Meter, Quantity
+from llmops_sdk.usage import EXACT
 
 if TYPE_CHECKING:
     from llmops_sdk.routers._legs.leg import Leg

@@ -15,7 +15,7 @@ from llmops_sdk.calls import (
     Routed,
     StreamResumed,
 )
-from llmops_sdk.tracing._steps import SHORT, Step
+from llmops_sdk.tracing._explain.steps import SHORT, Step
 from llmops_sdk.tracing._text import printable
 
 __all__ = ["routing_step"]

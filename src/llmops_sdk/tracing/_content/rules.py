@@ -16,7 +16,7 @@ Their form is that of `gen_ai.input.messages` and `gen_ai.output.messages`: obje
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, StreamResumed
@@ -24,7 +24,7 @@ from llmops_sdk.messages import Choice, ImagePart, Message, ToolCall
 from llmops_sdk.tracing._text import valid
 from llmops_sdk.verdicts import Stage, Verdict
 
-__all__ = ["MOST_CHARACTERS", "Shown", "shown_content"]
+__all__ = ["MOST_CHARACTERS", "Content", "Shown", "content_of"]
 
 MOST_CHARACTERS = 65_536
 """Of the texts of one list of messages; later texts are cut."""
@@ -39,8 +39,38 @@ class Shown(NamedTuple):
     output: list[dict[str, Any]] | None
 
 
-def shown_content(call: Call) -> list[Shown]:
-    """One entry for each `AttemptEnded` of the record, in order."""
+class Content(NamedTuple):
+    """What may be shown of one run.
+
+    Attributes:
+        attempts: One entry for each `AttemptEnded` of the record, in order.
+        question: The text that the user asked, so of the last message that was sent; `None` where it is withheld.
+        answer: The text that the application got; `None` where there is none, or it is withheld.
+        variables: What the prompt was rendered with, as JSON text; `None` where it is withheld.
+    """
+
+    attempts: list[Shown]
+    question: str | None = None
+    answer: str | None = None
+    variables: str | None = None
+
+
+def content_of(call: Call) -> Content:
+    """What may be shown of `call`."""
+    attempts = _attempts(call)
+    question = answer = None
+    if attempts:
+        question = _joined(attempts[-1].input[-1:])
+        answer = next((_joined(shown.output) for shown in reversed(attempts) if shown.output), None)
+    return Content(attempts, question, answer)
+
+
+def _joined(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    texts = [part["content"] for message in messages for part in message["parts"] if part["type"] == "text"]
+    return None if not texts or _WITHHELD in texts else "\n".join(texts)
+
+
+def _attempts(call: Call) -> list[Shown]:
     events = list(call.events)
     verdicts = {stage: _verdicts(events, stage) for stage in ("input", "output")}
     stays = {stage: any(_stays(verdict) for verdict in those) for stage, those in verdicts.items()}

@@ -12,7 +12,7 @@ from llmops_sdk.calls import (
     Retried,
     StreamResumed,
 )
-from llmops_sdk.tracing import _semconv as names
+from llmops_sdk.tracing._dialects import names
 from llmops_sdk.tracing._text import name_of
 
 __all__ = ["span_event"]

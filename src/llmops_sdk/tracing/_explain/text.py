@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from llmops_sdk.tracing._explain import Explanation, Step
+    from llmops_sdk.tracing._explain.explanation import Explanation, Step
 
 __all__ = ["Line", "column_ms", "lines", "money", "ms", "step_money", "total_cell", "total_money"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmops_sdk.calls import AttemptEnded
 from llmops_sdk.messages import Usage
-from llmops_sdk.tracing import _semconv as names
+from llmops_sdk.tracing._dialects import names
 from llmops_sdk.tracing._text import valid
 
 __all__ = ["usage_attributes"]

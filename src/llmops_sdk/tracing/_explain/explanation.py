@@ -26,9 +26,9 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import Usage
-from llmops_sdk.tracing import _explain_html, _explain_text
-from llmops_sdk.tracing._explain_routing import routing_step
-from llmops_sdk.tracing._steps import SHORT, Step, Tone
+from llmops_sdk.tracing._explain import html, text
+from llmops_sdk.tracing._explain.routing import routing_step
+from llmops_sdk.tracing._explain.steps import SHORT, Step, Tone
 from llmops_sdk.tracing._text import error_name, printable
 
 if TYPE_CHECKING:
@@ -77,19 +77,19 @@ class Explanation:
     facts: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = _explain_text.lines(self)
-        return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
+        lines = text.lines(self)
+        return "\n".join("".join(piece for piece, _ in line).rstrip() for line in lines)
 
     __repr__ = __str__
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text  # noqa: PLC0415  (rich calls this, so it is there; nobody else pays for it)
 
-        for line in _explain_text.lines(self, options.max_width):
+        for line in text.lines(self, options.max_width):
             yield Text.assemble(*line, no_wrap=True, overflow="ellipsis")
 
     def _repr_html_(self) -> str:
-        return _explain_html.page(self)
+        return html.page(self)
 
 
 def explain(call: Call) -> Explanation:
@@ -168,7 +168,7 @@ class _Reader:
             yield f"{count}, {failed} failed" if failed else count
         first = [event.first_chunk_at for event in attempts if event.first_chunk_at is not None]
         if first:
-            yield f"first chunk after {_explain_text.ms(self._ms(min(first)))} ms"
+            yield f"first chunk after {text.ms(self._ms(min(first)))} ms"
         if self._call.deadline_s is not None:
             yield f"deadline {self._call.deadline_s:g} s"
         if self._call.budget_usd is not None:
@@ -244,9 +244,7 @@ class _Reader:
         if model is not None and model != event.engine:
             notes.append(printable(model, 60))
         if event.first_chunk_at is not None:
-            notes.append(
-                f"first chunk after {_explain_text.ms(self._ms(event.first_chunk_at) - self._ms(event.started))} ms"
-            )
+            notes.append(f"first chunk after {text.ms(self._ms(event.first_chunk_at) - self._ms(event.started))} ms")
         if event.streamed:
             notes.append(f"{event.chunks} chunk{'s' * (event.chunks != 1)}")
         if isinstance(event.error, Exception):
@@ -256,7 +254,7 @@ class _Reader:
             notes.extend(_parts(usage))
         estimated = _known(event.estimated_usd)
         if estimated is not None:
-            notes.append(f"may have cost about {_explain_text.money(estimated)} USD")
+            notes.append(f"may have cost about {text.money(estimated)} USD")
         result, tone = self._answer(event)
         step = Step(
             name=f"attempt {event.number} · {printable(event.engine, 60)}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from llmops_sdk.tracing._explain_text import column_ms, ms, step_money, total_cell, total_money
+from llmops_sdk.tracing._explain.text import column_ms, ms, step_money, total_cell, total_money
 
 if TYPE_CHECKING:
-    from llmops_sdk.tracing._explain import Explanation, Step
+    from llmops_sdk.tracing._explain.explanation import Explanation, Step
 
 __all__ = ["page"]
 

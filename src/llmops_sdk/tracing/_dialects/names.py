@@ -19,6 +19,7 @@ SCHEMA_VERSION: Final = "gen-ai v0.1.0"
 INVOKE_WORKFLOW: Final = "invoke_workflow"
 APPLY_GUARDRAIL: Final = "apply_guardrail"
 CHAT: Final = "chat"
+EXECUTE_TOOL: Final = "execute_tool"
 RENDER_PROMPT: Final = "render_prompt"
 """Our own operation: the conventions have none for rendering."""
 
@@ -63,6 +64,15 @@ GUARDRAIL_RESULT_TYPE: Final = "gen_ai.guardrail.result.type"
 GUARDRAIL_RESULT_VALUE: Final = "gen_ai.guardrail.result.value"
 GUARDRAIL_RESULT_REASON: Final = "gen_ai.guardrail.result.reason"
 GUARDRAIL_RISK_CATEGORY: Final = "gen_ai.guardrail.risk.category"
+
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+
+EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 
 ERROR_TYPE: Final = "error.type"
 HTTP_STATUS_CODE: Final = "http.response.status_code"

@@ -1,0 +1,61 @@
+"""A `Call` is one run of a pipeline: its deadline, its budget, and the record of all that happened.
+
+The record is a list of typed events, always kept and cheap (a tuple each, and two clock reads). Everything that
+people see of a run (`explain()`, traces, logs, metrics) is made from it, after the run and off the hot path.
+
+All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` turns one into seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from llmops_sdk.calls._call import CLOCK, Call, Prices
+from llmops_sdk.calls._events import (
+    Aside,
+    AttemptEnded,
+    AttemptStarted,
+    CacheAnswered,
+    Ended,
+    Escalated,
+    Evaluated,
+    Event,
+    FirstChunk,
+    GuardChecked,
+    Hedged,
+    LimitsDegraded,
+    LimitWaited,
+    Outcome,
+    OutputValidated,
+    Rendered,
+    Retried,
+    Routed,
+    Started,
+    StreamResumed,
+    ToolExecuted,
+)
+
+__all__ = [
+    "CLOCK",
+    "Aside",
+    "AttemptEnded",
+    "AttemptStarted",
+    "CacheAnswered",
+    "Call",
+    "Ended",
+    "Escalated",
+    "Evaluated",
+    "Event",
+    "FirstChunk",
+    "GuardChecked",
+    "Hedged",
+    "LimitWaited",
+    "LimitsDegraded",
+    "Outcome",
+    "OutputValidated",
+    "Prices",
+    "Rendered",
+    "Retried",
+    "Routed",
+    "Started",
+    "StreamResumed",
+    "ToolExecuted",
+]

@@ -1,0 +1,67 @@
+"""What a dialect is given, and what it has to give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from llmops_sdk.calls import AttemptEnded, Call, Ended, Evaluated, GuardChecked, Rendered, ToolExecuted
+from llmops_sdk.tracing._content import Content, Shown
+
+__all__ = ["Attributes", "Dialect", "Run"]
+
+Attributes: TypeAlias = "dict[str, str | bool | int | float | Sequence[str]]"
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that has ended, as the dialects read it.
+
+    Attributes:
+        call: The run; its record does not change any more.
+        ended: How it ended.
+        content: What may be shown of its texts; `None` where content is off.
+    """
+
+    call: Call
+    ended: Ended
+    content: Content | None = None
+    _shown: dict[int, Shown] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.content is not None:
+            attempts = [event for event in self.call.events if isinstance(event, AttemptEnded)]
+            self._shown = {id(event): shown for event, shown in zip(attempts, self.content.attempts, strict=False)}
+
+    def shown(self, event: AttemptEnded) -> Shown | None:
+        """The messages of an attempt that may be shown."""
+        return self._shown.get(id(event))
+
+
+class Dialect(Protocol):
+    """Attributes of each kind of span."""
+
+    def workflow(self, run: Run, /) -> Attributes:
+        """Of the root, when the run has ended."""
+        ...
+
+    def prompt(self, event: Rendered, run: Run, /) -> Attributes:
+        """Of the rendering of the prompt."""
+        ...
+
+    def guard(self, event: GuardChecked, run: Run, /) -> Attributes:
+        """Of a guard that has read."""
+        ...
+
+    def attempt(self, event: AttemptEnded, run: Run, /) -> Attributes:
+        """Of an engine that was asked."""
+        ...
+
+    def tool(self, event: ToolExecuted, run: Run, /) -> Attributes:
+        """Of a tool that was executed."""
+        ...
+
+    def evaluation(self, event: Evaluated, run: Run, /) -> Attributes:
+        """Of a judgement about the run."""
+        ...
