@@ -7,7 +7,7 @@ the big one (vLLM, LiteLLM) is made once for `demo`, `tests` and `bench`.
 from __future__ import annotations
 
 import ast
-import contextlib
+import concurrent.futures
 import hashlib
 import os
 import shutil
@@ -48,23 +48,25 @@ def demo(session):
 
 @nox.session
 def tests(session):
-    """Light tests on every Python that is here, then those with vLLM, with coverage; with arguments: those, on 3.11."""
+    """Light tests on every Python that is here beside those with vLLM, with coverage; with arguments: those, on 3.11."""
     python = environment(session, "light")
     if session.posargs:
         run(session, python, "-m", "pytest", *session.posargs)
         return
     run(session, python, "-m", "coverage", "erase")
-    covered = ("-m", "coverage", "run", "--parallel-mode", "-m", "pytest")
-    closing, others = {}, {}
+    covered = ["-m", "coverage", "run", "--parallel-mode", "-m", "pytest"]
+    light = ["-m", "not heavy"]
+    pythons = {PYTHON: [str(python), *covered, *light]}
+    missing = {}
     for version in OTHER_PYTHONS:
         if find_python(version) is None:
-            closing[f"Python {version}"] = "not installed here: not tested"
+            missing[f"Python {version}"] = "not installed here: not tested"
         else:
-            others[f"Python {version}"] = environment(session, f"light-{version}", version, locks=("light",))
-    light = ("-m", "pytest", "-m", "not heavy")
-    closing |= run_together(session, {name: [str(other), *light] for name, other in others.items()})
-    closing["with vLLM"] = run(session, heavy_environment(session), *covered, "-m", "heavy", "--timeout=600")
-    closing[f"Python {PYTHON}"] = run(session, python, *covered, "-m", "not heavy")
+            other = environment(session, f"light-{version}", version, locks=("light",))
+            pythons[version] = [str(other), "-m", "pytest", *light]
+    heavy = [str(heavy_environment(session)), *covered, "-m", "heavy", "--timeout=600"]
+    lanes = [{"with vLLM": heavy}, {f"Python {version}": command for version, command in pythons.items()}]
+    closing = run_in_lanes(session, lanes) | missing
     run(session, python, "-m", "coverage", "combine", "--quiet")
     run(session, python, "-m", "coverage", "report")
     for name, line in closing.items():
@@ -231,7 +233,9 @@ def run(session, python, *arguments, cwd=ROOT, hide=None):
     if sys.stdout.isatty():
         os.environ.setdefault("FORCE_COLOR", "1")
     command = [str(python), *arguments]
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    ) as process:
         for line in process.stdout:
             if hide is None or hide not in line:
                 print(line, end="", flush=True)
@@ -241,26 +245,28 @@ def run(session, python, *arguments, cwd=ROOT, hide=None):
     return last
 
 
-def run_together(session, commands):
-    """Run several commands at the same time, show what each printed when all are done, and return their last lines."""
-    if commands:
-        print(f"Running on {' and '.join(commands)} at the same time; they print when all are done ...", flush=True)
-    with contextlib.ExitStack() as stack:
-        logs = {name: stack.enter_context(tempfile.TemporaryFile("w+")) for name in commands}
-        started = {
-            name: subprocess.Popen(command, cwd=ROOT, stdout=logs[name], stderr=subprocess.STDOUT)
-            for name, command in commands.items()
-        }
-        codes = {name: process.wait() for name, process in started.items()}
-        last = {}
-        for name, log in logs.items():
-            log.seek(0)
-            printed = log.read()
-            print(f"--- {name}\n{printed}", end="", flush=True)
-            last[name] = next((line for line in reversed(printed.splitlines()) if line.strip()), "")
+def run_in_lanes(session, lanes):
+    """Run each lane's commands one after another, the lanes at the same time; return the last line of each command.
+
+    A model that starts or waits leaves a core free. What a command prints is shown when it has ended.
+    """
+    codes, last = {}, {}
+
+    def drive(lane):
+        for name, command in lane.items():
+            print(f"Running: {name} ...", flush=True)
+            done = subprocess.run(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
+            print(f"--- {name}\n{done.stdout}", end="", flush=True)
+            codes[name] = done.returncode
+            last[name] = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(drive, lanes))
     for name, code in codes.items():
         if code:
-            session.error(f"the tests on {name} ended with {code}")
+            session.error(f"the tests: {name} ended with {code}")
     return last
 
 
