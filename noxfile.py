@@ -48,7 +48,7 @@ def demo(session):
 
 @nox.session
 def tests(session):
-    """Light tests on every Python that is here beside those with vLLM, with coverage; with arguments: those, on 3.11."""
+    """The light tests on every Python that is here, beside those with vLLM; with arguments: those, on 3.11."""
     python = environment(session, "light")
     if session.posargs:
         run(session, python, "-m", "pytest", *session.posargs)
