@@ -385,6 +385,8 @@ def test_a_huge_text_is_cut_and_stays_json(runs, provider, exporter, named):
 class Broken:
     """A dialect that cannot say anything of guards."""
 
+    __name__ = "broken"
+
     def __getattr__(self, kind: str):
         def say(*_: object) -> dict[str, str]:
             if kind == "guard":
