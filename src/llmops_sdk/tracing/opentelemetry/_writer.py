@@ -40,7 +40,8 @@ class Begun:
         root: The span of the run.
         context: That with the root as the parent.
         start_ns: When the root began, in nanoseconds since the epoch.
-        attempts: Of each attempt that was begun and has no end yet, by number: its span, when that began, its name.
+        attempts: Of each attempt that was begun and has no end yet, by number: its span, when that began, its name
+            and what it was begun with.
     """
 
     __slots__ = ("attempts", "context", "root", "start_ns")
@@ -49,7 +50,7 @@ class Begun:
         self.root = root
         self.context = context_of(root)
         self.start_ns = start_ns
-        self.attempts: dict[int, tuple[Span, int, str]] = {}
+        self.attempts: dict[int, tuple[Span, int, str, Attributes]] = {}
 
 
 class Writer:
@@ -68,7 +69,7 @@ class Writer:
         self._zero = call.started
         self._zero_ns = int(call.wall_time(call.started) * 1e9)
         self._start_ns = begun.start_ns
-        latest = max((start_ns for _, start_ns, _ in begun.attempts.values()), default=begun.start_ns)
+        latest = max((start_ns for _, start_ns, *_ in begun.attempts.values()), default=begun.start_ns)
         self._end_ns = latest  # until `_inside` can be asked
         ended_at = run.ended.at
         if math.isfinite(ended_at):
@@ -84,7 +85,7 @@ class Writer:
                 self._alone(self._take, event)
             for aside in self._asides:
                 self._alone(self._aside, aside, self._begun.context, self._start_ns, self._end_ns)
-            for span, _, _ in self._begun.attempts.values():
+            for span, *_ in self._begun.attempts.values():
                 self._alone(self._unfinished, span)
             self._alone(self._finish)
         finally:
@@ -152,8 +153,9 @@ class Writer:
             start_ns = self._inside(event.started)
             span = self._pen.begin(name, self._begun.context, attributes, start_ns, kind_of(event.in_process))
         else:
-            span, start_ns, named = begun
-            span.set_attributes(attributes)
+            span, start_ns, named, known = begun
+            # What it was begun with is not set again: each costs the SDK as much as the making of several.
+            span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
             if name != named:
                 span.update_name(name)
         self._end_attempt(event, span, max(self._inside(event.at), start_ns))
