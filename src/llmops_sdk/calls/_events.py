@@ -55,6 +55,8 @@ class Rendered(NamedTuple):
     request: Request
     variables: Mapping[str, Any] | None = None
     """What the prompt was rendered with."""
+    template: Sequence[tuple[Any, ...]] = ()
+    """The messages of the prompt as written, each (role, text, ...)."""
 
 
 class GuardChecked(NamedTuple):
