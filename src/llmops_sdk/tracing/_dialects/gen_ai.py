@@ -128,7 +128,8 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
         _add_error(attributes, event.error)
     shown = run.shown(event)
     if shown is not None:
-        attributes[names.INPUT_MESSAGES] = _json(shown.input)
+        if shown.input:
+            attributes[names.INPUT_MESSAGES] = _json(shown.input)
         if shown.output is not None:
             attributes[names.OUTPUT_MESSAGES] = _json(shown.output)
     return attributes

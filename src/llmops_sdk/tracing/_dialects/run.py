@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Evaluated, GuardChecked, Rendered, ToolExecuted
@@ -27,16 +27,10 @@ class Run:
     call: Call
     ended: Ended
     content: Content | None = None
-    _shown: dict[int, Shown] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.content is not None:
-            attempts = [event for event in self.call.events if isinstance(event, AttemptEnded)]
-            self._shown = {id(event): shown for event, shown in zip(attempts, self.content.attempts, strict=False)}
 
     def shown(self, event: AttemptEnded) -> Shown | None:
         """The messages of an attempt that may be shown."""
-        return self._shown.get(id(event))
+        return None if self.content is None else self.content.attempt(event)
 
 
 class Dialect(Protocol):

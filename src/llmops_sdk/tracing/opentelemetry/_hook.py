@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from opentelemetry import trace
 from opentelemetry.trace import TracerProvider
 
-from llmops_sdk import environment
 from llmops_sdk.calls import Call, Ended, Event, Started
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._writer import Writer
@@ -33,8 +32,9 @@ class OpenTelemetry:
     Args:
         tracer_provider: Where spans go; the global provider by default.
         dialects: In which words the spans speak, beside `"gen_ai"`, which is always spoken.
-        content: Whether the spans hold the messages, as far as the guards let them pass (`_content/rules.py` has the
-            rules). By default `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, else they do not.
+        content: Whether the spans hold texts, as far as the guards let them pass, or a `tracing.ContentPolicy` that
+            says which, and who redacts them. By default
+            `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, else they do not.
 
     Example:
         >>> from llmops_sdk.calls import Call, Started
@@ -50,14 +50,14 @@ class OpenTelemetry:
         tracer_provider: TracerProvider | None = None,
         *,
         dialects: Sequence[str] = ("gen_ai",),
-        content: bool | None = None,
+        content: bool | ContentPolicy | None = None,
     ) -> None:
         unknown = [name for name in dialects if name not in DIALECTS]
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
         self._dialects = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
         self._tracer = trace.get_tracer("llmops_sdk", tracer_provider=tracer_provider)
-        self._content = environment.traces_content() if content is None else content
+        self._content = policy_of(content)
 
     def __call__(self, event: Event, call: Call, /) -> None:
         """Take the next event of a run."""
@@ -67,7 +67,7 @@ class OpenTelemetry:
             kept = call.state.pop(self, None)
             if kept is not None:
                 root, start_ns = kept
-                run = Run(call, event, content_of(call) if self._content else None)
+                run = Run(call, event, content_of(call, self._content) if self._content is not None else None)
                 Writer(self._tracer, self._dialects, root, start_ns, run).write()
 
     def _start(self, event: Started, call: Call) -> None:
