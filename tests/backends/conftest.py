@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,8 +25,11 @@ from llmops_sdk.engines._orphans import EndWithMe
 
 ROOT = Path(__file__).parents[2]
 ALL = ("gen_ai", "openinference", "langfuse")
-_PR_SET_PDEATHSIG = 1
-_C = ctypes.CDLL(None)
+_LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the tests, however those end
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,13 +64,12 @@ class Server:
         log = self.folder / "server.log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                arguments,
+                [sys.executable, "-c", _LAUNCH, *arguments],
                 cwd=self.folder,
                 env={**os.environ, "DO_NOT_TRACK": "true", **settings},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # it ends with the tests, however
             )
         end = time.monotonic() + 120
         while not self._is_ready():
@@ -227,7 +229,8 @@ def sender(git_prompts: Path) -> Sender:
 
 def runs_of_every_kind(hook: Any, prompts: Path) -> dict[str, str]:
     """Run pipelines in every way, and give the id of each trace."""
-    from llmops_sdk import Pipeline, Prompt, Router, Scripted, Usage, guards
+    from llmops_sdk import Document, Pipeline, Prompt, Router, Scripted, Usage, guards
+    from llmops_sdk.calls import Evaluated, ToolExecuted
     from llmops_sdk.costs import PriceTable
     from llmops_sdk.errors import LlmopsError, ServerError
     from llmops_sdk.messages import Message, Request, ToolCall
@@ -274,4 +277,19 @@ def runs_of_every_kind(hook: Any, prompts: Path) -> dict[str, str]:
     with pytest.raises(LlmopsError):
         line.run(question="Where?")
     calls["failed"] = seen[-1]
+
+    line = Pipeline(
+        Prompt.from_string("Answer from these:\n{{ sources }}\n\n{{ question }}", name="with-sources"),
+        Scripted("Two days.", name="cloud", **known),
+        name="support",
+        hooks=[hook],
+    )
+    sources = [Document(id="faq-7", text="Parcels take two days."), Document(id="mail-3", text="Returns are free.")]
+    calls["documents"] = line.run(sources=sources, question="How long?").call
+
+    judged = calls["judged"] = Pipeline(prompt, answer, name="support", hooks=[hook]).run(question="Where?").call
+    now = judged.clock()
+    judged.record(Evaluated(now, "relevance", 0.9, "relevant", "It answers the question.", "llm"))
+    executed = calls["tool call"]
+    executed.record(ToolExecuted(now, executed.clock(), called, "shipped", None))
     return {kind: call.traceparent.split("-")[1] for kind, call in calls.items()}

@@ -32,9 +32,11 @@ from llmops_sdk.calls._events import (
     StreamResumed,
     ToolExecuted,
 )
+from llmops_sdk.calls._found import HIDDEN, Found
 
 __all__ = [
     "CLOCK",
+    "HIDDEN",
     "Aside",
     "AttemptEnded",
     "AttemptStarted",
@@ -45,6 +47,7 @@ __all__ = [
     "Evaluated",
     "Event",
     "FirstChunk",
+    "Found",
     "GuardChecked",
     "Hedged",
     "LimitWaited",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_sdk.calls._events import Event
+from llmops_sdk.calls._found import Found
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import Usage
 from llmops_sdk.usage import EXACT
+from llmops_sdk.verdicts import Finding
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
@@ -56,6 +58,7 @@ class Call:
         prices: What tells the prices of models, `None` where none are known.
         attempts: How often an engine was asked so far.
         events: The record, oldest first.
+        found: The very texts that guards found, so that nothing shows them; `None` while there are none.
         traceparent: W3C trace context of the run; a tracing hook sets it when it traces the run.
         tracestate: What goes with it, `None` for nothing.
         attempt_traceparent: That of the attempt which is beginning. A tracing hook sets it when it gets
@@ -75,6 +78,7 @@ class Call:
         "deadline_s",
         "estimated_usd",
         "events",
+        "found",
         "id",
         "prices",
         "spent_usd",
@@ -102,6 +106,7 @@ class Call:
         self.spent_usd = self.estimated_usd = _NO_MONEY
         self.attempts = 0
         self.events: list[Event] = []
+        self.found: Found | None = None
         self.state: dict[Any, Any] = {}
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
@@ -121,7 +126,8 @@ class Call:
             for hook in self._hooks:
                 try:
                     hook(event, self)
-                except Exception:
+                except Exception as exc:
+                    self.hide_in_error(exc)
                     log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
 
     def apart(self, hook: Hook) -> Call:
@@ -131,7 +137,23 @@ class Call:
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
         apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
         apart._held = dict(self._held)
+        apart.found = self.found
         return apart
+
+    def found_in(self, text: str, findings: Iterable[Finding]) -> None:
+        """A guard found something in `text`: what it was is shown nowhere from now on."""
+        if self.found is None:
+            self.found = Found()
+        self.found.add(text, findings)
+
+    def hidden(self, text: str) -> str:
+        """`text` without what guards found in this run, for whatever leaves the process."""
+        return text if self.found is None else self.found.hidden(text)
+
+    def hide_in_error(self, error: BaseException) -> None:
+        """Take what guards found in this run out of the messages of `error`, in place."""
+        if self.found is not None:
+            self.found.hide_in_error(error)
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline (negative when it is over), `None` without one."""

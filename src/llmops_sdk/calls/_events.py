@@ -69,6 +69,8 @@ class GuardChecked(NamedTuple):
     verdict: Verdict
     busy_s: float
     """Seconds that the guard itself worked; in a stream less than `at - started`."""
+    let_stay: bool = False
+    """Whether it let something stay that it had found in one of the texts; `verdict` is that of the worst text."""
 
 
 class Routed(NamedTuple):
@@ -231,6 +233,8 @@ class Ended(NamedTuple):
     error: BaseException | None
     response: Response | None = None
     """What the caller got, so after the guards; `None` for a run that was blocked, failed or cancelled."""
+    unrestored: Response | None = None
+    """`response` as it was before guards put true values back (`PII(restore=True)`); `None` where none were."""
 
 
 class ToolExecuted(NamedTuple):

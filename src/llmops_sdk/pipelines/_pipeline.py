@@ -470,12 +470,14 @@ class Pipeline(loops.Closing, Station):
                 response = answered
             else:
                 response = await self._leg.generate(request, call, None)
+            unrestored = None
             if self._outputs or self._restoring:
-                response, read, blocked = await guard_output(self._outputs, self._restoring, request, response, call)
-                verdicts += read
-                if blocked:
+                guarded = await guard_output(self._outputs, self._restoring, request, response, call)
+                response, unrestored = guarded.response, guarded.unrestored
+                verdicts += guarded.verdicts
+                if guarded.blocked:
                     return self._blocked(call, verdicts)
-            self._end(call, "ok", response=response)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -522,7 +524,8 @@ class Pipeline(loops.Closing, Station):
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
             response = joiner.response(self._leg.name)
-            self._end(call, "ok", response=response)
+            unrestored = None if guarded is None else guarded.unrestored(response, joiner)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -560,9 +563,14 @@ class Pipeline(loops.Closing, Station):
         )
 
     def _end(
-        self, call: Call, outcome: str, error: BaseException | None = None, response: Response | None = None
+        self,
+        call: Call,
+        outcome: str,
+        error: BaseException | None = None,
+        response: Response | None = None,
+        unrestored: Response | None = None,
     ) -> None:
-        call.record(Ended(call.clock(), outcome, error, response))
+        call.record(Ended(call.clock(), outcome, error, response, unrestored))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):
@@ -573,6 +581,7 @@ class Pipeline(loops.Closing, Station):
             late = call.deadline is not None and call.clock() >= call.deadline
             self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
+            call.hide_in_error(exc)
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)
 

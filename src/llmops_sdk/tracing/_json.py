@@ -32,7 +32,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import PromptRef, Usage
-from llmops_sdk.tracing._content import Shown, content_of
+from llmops_sdk.tracing._content import ContentPolicy, Shown, content_of, policy_of
 from llmops_sdk.tracing._text import valid
 from llmops_sdk.verdicts import Verdict
 
@@ -46,7 +46,7 @@ _Helping: TypeAlias = Hedged | Escalated | LimitWaited | LimitsDegraded | CacheA
 _Routing: TypeAlias = FirstChunk | Routed | Retried | StreamResumed | Ended | _Helping
 
 
-def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
+def to_json(call: Call, *, content: bool | ContentPolicy = False) -> dict[str, Any]:
     """The record of a run as a dict that `json.dumps` takes.
 
     Times are seconds: `started_at` since the epoch, all others since the start of the run. Money is decimal text, so
@@ -55,7 +55,8 @@ def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
 
     Args:
         call: The run; it may still be running.
-        content: Add the messages of each attempt, as far as the guards let them pass (`input`, `output`).
+        content: Add the messages of each attempt, as far as the guards let them pass (`input`, `output`); a
+            `ContentPolicy` says which, and who redacts them: that may take time.
 
     Example:
         >>> from llmops_sdk.calls import Call, Started
@@ -67,7 +68,8 @@ def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
     events = list(call.events)
     ended = next((event for event in reversed(events) if isinstance(event, Ended)), None)
     started = next((event for event in events if isinstance(event, Started)), None)
-    shown = iter(content_of(call).attempts if content else ())
+    policy = policy_of(content)
+    shown = iter(() if policy is None else content_of(call, policy).attempts)
     return {
         "version": VERSION,
         "id": call.id,

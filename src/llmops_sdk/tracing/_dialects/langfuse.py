@@ -76,9 +76,7 @@ def prompt(event: Rendered, run: Run, /) -> Attributes:
     if run.content is not None:
         _add(attributes, "metadata.template", texts.template(event, run))
         _add(attributes, "input", run.content.variables)
-        first = next((one for one in run.call.events if isinstance(one, AttemptEnded)), None)
-        if first is not None:  # as it was sent, so after the guards
-            _add(attributes, "output", texts.input_json(first, run))
+        _add(attributes, "output", texts.sent(run))
     return attributes
 
 
@@ -87,7 +85,7 @@ def guard(event: GuardChecked, run: Run, /) -> Attributes:
     attributes: Attributes = {TYPE: "guardrail", **_everywhere(run)}
     _add(attributes, "output", texts.verdict_json(event, run))
     if run.content is not None:
-        _add(attributes, "input", run.content.question if event.stage == "input" else run.content.answer)
+        _add(attributes, "input", run.content.guard(event).before)
     if event.verdict.action in ("block", "flag"):
         attributes[LEVEL] = "WARNING"
         if event.verdict.reason:
@@ -119,9 +117,14 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     return attributes
 
 
-def tool(_event: ToolExecuted, run: Run, /) -> Attributes:
+def tool(event: ToolExecuted, run: Run, /) -> Attributes:
     """Of a tool that was executed."""
-    return {TYPE: "tool", **_everywhere(run)}
+    attributes: Attributes = {TYPE: "tool", **_everywhere(run)}
+    if run.content is not None:
+        shown = run.content.tool(event)
+        _add(attributes, "input", shown.arguments)
+        _add(attributes, "output", shown.result)
+    return attributes
 
 
 def evaluation(event: Evaluated, run: Run, /) -> Attributes:

@@ -29,17 +29,11 @@ class Run:
     call: Call
     ended: Ended
     content: Content | None = None
-    _shown: dict[int, Shown] = field(default_factory=dict)
     _made: dict[Hashable, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.content is not None:
-            attempts = [event for event in self.call.events if isinstance(event, AttemptEnded)]
-            self._shown = {id(event): shown for event, shown in zip(attempts, self.content.attempts, strict=False)}
 
     def shown(self, event: AttemptEnded) -> Shown | None:
         """The messages of an attempt that may be shown."""
-        return self._shown.get(id(event))
+        return None if self.content is None else self.content.attempt(event)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for all dialects."""
