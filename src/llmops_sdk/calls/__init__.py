@@ -32,7 +32,7 @@ from llmops_sdk.calls._events import (
     StreamResumed,
     ToolExecuted,
 )
-from llmops_sdk.calls._found import HIDDEN, Found
+from llmops_sdk.calls._found import HIDDEN, Found, made_of
 
 __all__ = [
     "CLOCK",
@@ -61,4 +61,5 @@ __all__ = [
     "Started",
     "StreamResumed",
     "ToolExecuted",
+    "made_of",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmops_sdk.verdicts import Finding
 
-__all__ = ["HIDDEN", "Found"]
+__all__ = ["HIDDEN", "Found", "made_of"]
 
 HIDDEN = "[found by a guard]"
 _SHORTEST = 4
@@ -77,12 +77,12 @@ class Found:
 
     def hide_in_error(self, error: BaseException) -> None:
         """Take what was found out of the messages of `error`, and of all errors that it was made of."""
-        for one in _made_of(error):
+        for one in made_of(error):
             one.args = tuple(self._plain(argument) for argument in one.args)
             for name, value in vars(one).items():
                 if name != "partial_text":  # that is no message: it is the text which the application had
                     vars(one)[name] = self._notes(value) if name == "__notes__" else self._plain(value)
-        for one in _made_of(error):
+        for one in made_of(error):
             for link in ("__cause__", "__context__"):
                 cause = getattr(one, link)
                 if cause is not None and self._is_in(f"{cause!r} {cause}"):
@@ -117,7 +117,7 @@ def _forms(text: str) -> set[str]:
     return forms
 
 
-def _made_of(error: BaseException) -> list[BaseException]:
+def made_of(error: BaseException) -> list[BaseException]:
     """`error`, what caused it, and the errors of a group."""
     found: list[BaseException] = []
     ahead = [error]

@@ -23,6 +23,7 @@ __all__ = [
     "let_stay",
     "restored",
     "skip",
+    "unquoting",
     "with_origin",
 ]
 
@@ -283,10 +284,18 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
             rewritten = True
     if rewritten:
         texts.refresh()
-    merged = guard.merged(found)
+    merged = unquoting(guard.merged(found), call)
     now = call.clock()
     call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started, let_stay(found)))
     return merged
+
+
+def unquoting(verdict: Verdict, call: Call) -> Verdict:
+    """`verdict`, with a reason and an error that do not quote what was found, whatever the guard has written there."""
+    if call.found is None or not (verdict.reason or verdict.error):
+        return verdict
+    error = None if verdict.error is None else call.hidden(verdict.error)
+    return replace(verdict, reason=call.hidden(verdict.reason), error=error)
 
 
 def let_stay(verdicts: Sequence[Verdict]) -> bool:

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
+from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, made_of
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
@@ -485,6 +485,7 @@ class Pipeline(loops.Closing, Station):
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
+        joiner = ChunkJoiner()
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -493,7 +494,6 @@ class Pipeline(loops.Closing, Station):
                 if blocked:
                     stream.result = self._blocked(call, verdicts)
                     return
-            joiner = ChunkJoiner()
             beside = Beside(self._beside, self._behind, self._leg, request, call) if self._beside else None
             chunks = self._leg.stream(request, call, None) if beside is None else beside.stream()
             if self._outputs or self._restoring:
@@ -528,7 +528,7 @@ class Pipeline(loops.Closing, Station):
             self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
-            self._fail(call, exc)
+            self._fail(call, exc, joiner.text())
             raise
 
     def _render(self, call: Call, given: Any) -> Request:
@@ -576,14 +576,32 @@ class Pipeline(loops.Closing, Station):
             if isinstance(event, (Rendered, AttemptEnded)):
                 event.request.unbind()
 
-    def _fail(self, call: Call, exc: BaseException) -> None:
+    def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:
+        self._note_unread(call)
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
             late = call.deadline is not None and call.clock() >= call.deadline
             self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
             call.hide_in_error(exc)
+            self._guard_partial_text(exc, emitted)
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)
+
+    def _note_unread(self, call: Call) -> None:
+        """Record which guards beside the engine have not come to a verdict on what it was sent."""
+        if self._beside and call.attempts:
+            read = {event.guard for event in call.events if isinstance(event, GuardChecked)}
+            for guard in self._beside:
+                if guard.name not in read:
+                    now = call.clock()
+                    unread = skip(guard, "the run ended before it had read")
+                    call.record(GuardChecked(now, now, guard.name, guard.stage, unread, 0.0))
+
+    def _guard_partial_text(self, exc: BaseException, emitted: str) -> None:
+        """Let an error hold no text of an answer that the guards had not let pass."""
+        for one in made_of(exc) if self._outputs else ():
+            if getattr(one, "partial_text", ""):
+                one.partial_text = emitted  # type: ignore[attr-defined]
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {
