@@ -541,7 +541,7 @@ class Pipeline(loops.Closing, Station):
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request, variables))
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self.prompt.sections))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
