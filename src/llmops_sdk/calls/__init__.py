@@ -8,7 +8,7 @@ All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` tur
 
 from __future__ import annotations
 
-from llmops_sdk.calls._call import CLOCK, Call, Prices
+from llmops_sdk.calls._call import ASKER, CLOCK, Call, Prices
 from llmops_sdk.calls._events import (
     Aside,
     AttemptEnded,
@@ -34,6 +34,7 @@ from llmops_sdk.calls._events import (
 )
 
 __all__ = [
+    "ASKER",
     "CLOCK",
     "Aside",
     "AttemptEnded",

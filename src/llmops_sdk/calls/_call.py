@@ -18,12 +18,15 @@ from llmops_sdk.usage import EXACT
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
 
-__all__ = ["CLOCK", "Call", "Prices"]
+__all__ = ["ASKER", "CLOCK", "Call", "Prices"]
 
 log = logging.getLogger("llmops_sdk")
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
+
+ASKER: ContextVar[str] = ContextVar("llmops_sdk_asker", default="")
+"""Name of the guard that is at work, as its pipeline calls it; set only for guards that take their time."""
 
 _NO_MONEY = Decimal(0)
 

@@ -128,12 +128,17 @@ class AttemptEnded(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts."""
+    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts.
+
+    The run pays for it, so its cost is part of the run's. `attempt` is numbered within its asking.
+    """
 
     at: float
     asker: str
-    """Name of the station."""
+    """Name of the station in its pipeline: the `guard` of its `GuardChecked`, or the name of a cache."""
     attempt: AttemptEnded
+    operation: Literal["chat", "embeddings", "moderation"] = "chat"
+    """What was asked for. Of the last two the attempt's request holds the texts, and there is no answer to show."""
 
 
 class Retried(NamedTuple):

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
+from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, Rendered, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
@@ -567,6 +567,8 @@ class Pipeline(loops.Closing, Station):
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):
                 event.request.unbind()
+            elif isinstance(event, Aside):
+                event.attempt.request.unbind()
 
     def _fail(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):

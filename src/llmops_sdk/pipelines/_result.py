@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Rendered
+from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Rendered
 from llmops_sdk.errors import GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -75,23 +76,23 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none."""
+        """Tokens of all attempts and asides of the run, as far as engines counted them; a cache's answer took none."""
         total = Usage()
-        for attempt in self._attempts():
+        for attempt in self._paid():
             if attempt.usage is not None:
                 total += attempt.usage
         return total
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """US dollars for all attempts; `None` as soon as nobody knows what one of them cost.
+        """US dollars for all attempts and asides, such as a guard's judge; `None` where one's cost is not known.
 
         That is also so where an attempt was cut off, such as the slower one of two that were asked beside each other:
         `call.spent_usd` is what is known then, and `call.estimated_usd` what the others may have cost. Attempts that an
         engine refused cost nothing, and what a cache answered costs 0. `None`, too, where no engine was asked.
         """
         total: Decimal | None = None
-        for attempt in self._attempts():
+        for attempt in self._paid():
             if attempt.unpriced:
                 return None
             if attempt.cost_usd is not None:
@@ -102,7 +103,7 @@ class Result:
 
     @property
     def route(self) -> tuple[str, ...]:
-        """Names of the engines that were asked, in order; the last one answered."""
+        """Names of the engines that were asked for the answer, in order; the last one gave it. No asides."""
         # Of two that were asked beside each other the one that answered may have been asked first, and ended first.
         attempts = sorted(self._attempts(), key=lambda attempt: (attempt.error is None, attempt.number))
         return tuple(attempt.engine for attempt in attempts)
@@ -128,6 +129,14 @@ class Result:
 
     def _attempts(self) -> list[AttemptEnded]:
         return [event for event in self.call.events if isinstance(event, AttemptEnded)]
+
+    def _paid(self) -> Iterator[AttemptEnded]:
+        """What the run pays for."""
+        for event in self.call.events:
+            if isinstance(event, AttemptEnded):
+                yield event
+            elif isinstance(event, Aside):
+                yield event.attempt
 
     def _repr_html_(self) -> str:
         shown = html.escape(self.text if self.error is None else repr(self.error))
