@@ -11,6 +11,7 @@ from __future__ import annotations
 from llmops_sdk.calls._call import ASKER, CLOCK, Call, Prices
 from llmops_sdk.calls._events import (
     Aside,
+    Assessor,
     AttemptEnded,
     AttemptStarted,
     CacheAnswered,
@@ -32,11 +33,15 @@ from llmops_sdk.calls._events import (
     StreamResumed,
     ToolExecuted,
 )
+from llmops_sdk.calls._executing import Execution
+from llmops_sdk.calls._hook_failures import hook_failures
+from llmops_sdk.calls._json import event_json, record_schema
 
 __all__ = [
     "ASKER",
     "CLOCK",
     "Aside",
+    "Assessor",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -45,6 +50,7 @@ __all__ = [
     "Escalated",
     "Evaluated",
     "Event",
+    "Execution",
     "FirstChunk",
     "GuardChecked",
     "Hedged",
@@ -59,4 +65,7 @@ __all__ = [
     "Started",
     "StreamResumed",
     "ToolExecuted",
+    "event_json",
+    "hook_failures",
+    "record_schema",
 ]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_sdk.calls._events import Event
+from llmops_sdk.calls._executing import Execution, executing
+from llmops_sdk.calls._hook_failures import hook_failed
+from llmops_sdk.calls._json import record_json
 from llmops_sdk.errors import BudgetExceeded
-from llmops_sdk.messages import Usage
+from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
 
 __all__ = ["ASKER", "CLOCK", "Call", "Prices"]
-
-log = logging.getLogger("llmops_sdk")
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
@@ -111,14 +112,44 @@ class Call:
         self._held: dict[object, Decimal] = {}
 
     def record(self, event: Event) -> None:
-        """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
+        """Add `event` to the record and hand it to the hooks. A hook that raises is logged once, and breaks nothing."""
         self.events.append(event)
         if self._hooks:
             for hook in self._hooks:
                 try:
                     hook(event, self)
-                except Exception:
-                    log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
+                except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
+                    hook_failed(hook, event, exc)
+
+    def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
+        """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.
+
+        The run has ended by then; its hooks are called all the same.
+
+        Raises:
+            ConfigurationError: It is no `ToolCall`.
+
+        Example:
+            >>> call = Call()
+            >>> with call.executing(ToolCall(id="1", name="add", arguments='{"a": 1, "b": 2}')) as execution:
+            ...     execution.result = 1 + 2
+            >>> call.events[-1].result
+            3
+        """
+        return executing(self, tool_call)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a dict that `json.dumps` takes, at any time; stable, versioned, and without what was said.
+
+        Times are seconds: `started_at` since the epoch, all others since the start of the run. Money is decimal text,
+        so that nothing is lost; `None` where the price is not known. The messages of errors are left out, since they
+        may quote what was sent. `calls.record_schema()` is its JSON Schema; `tracing.to_json` adds what was said.
+
+        Example:
+            >>> Call().to_json()["version"]
+            1
+        """
+        return record_json(self)
 
     def apart(self, hook: Hook) -> Call:
         """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""

@@ -15,6 +15,7 @@ from llmops_sdk.verdicts import Stage, Verdict
 
 __all__ = [
     "Aside",
+    "Assessor",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -240,6 +241,10 @@ class ToolExecuted(NamedTuple):
     error: BaseException | None
 
 
+Assessor: TypeAlias = Literal["code", "llm", "human"]
+"""Who judged a run."""
+
+
 class Evaluated(NamedTuple):
     """Somebody judged the run: a metric, a model or a person."""
 
@@ -249,7 +254,7 @@ class Evaluated(NamedTuple):
     score: float | None
     label: str | None = None
     explanation: str | None = None
-    by: Literal["code", "llm", "human"] = "code"
+    by: Assessor = "code"
     error: BaseException | None = None
     """Why there is no score."""
 

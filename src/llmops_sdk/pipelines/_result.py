@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Rendered
-from llmops_sdk.errors import GuardBlocked
+from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, Rendered
+from llmops_sdk.errors import ConfigurationError, GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
 from llmops_sdk.usage import EXACT
@@ -111,6 +112,51 @@ class Result:
     def explain(self) -> Explanation:
         """Where each millisecond and each cent went: a tree in a terminal, a table in a notebook."""
         return explain(self.call)
+
+    def feedback(
+        self,
+        score: float | None = None,
+        *,
+        comment: str | None = None,
+        name: str = "feedback",
+        label: str | None = None,
+        by: Assessor = "human",
+    ) -> Evaluated:
+        """Say how good the answer was; the run's hooks get it, and so do traces and monitors. From any thread.
+
+        Args:
+            score: Any finite number; `True` and `False` (a thumb up or down) are 1 and 0.
+            comment: In words.
+            name: What was judged, where there is more than one thing: `"helpful"`.
+            label: A class in place of a number, or beside it: `"off topic"`.
+            by: Who judged.
+
+        Returns:
+            The event as recorded.
+
+        Raises:
+            ConfigurationError: Nothing was said, or something that makes no sense.
+
+        Example:
+            >>> from llmops_sdk import Scripted
+            >>> result = ("Hello" | Scripted("Hi!")).run()
+            >>> result.feedback(score=True, comment="friendly").score
+            1.0
+        """
+        if score is None and comment is None and label is None:
+            raise ConfigurationError("say something: `feedback(score=1)`, `feedback(comment='...')` or `label='...'`")
+        if score is not None and not (isinstance(score, bool | int | float) and math.isfinite(score)):
+            raise ConfigurationError(f"`score` is a finite number, True or False, not {score!r}")
+        for what, given in (("comment", comment), ("label", label)):
+            if given is not None and not isinstance(given, str):
+                raise ConfigurationError(f"`{what}` is a text, not {given!r}")
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"`name` says what was judged, such as 'helpful'; it is not {name!r}")
+        if by not in get_args(Assessor):
+            raise ConfigurationError(f"`by` is 'human', 'llm' or 'code', not {by!r}")
+        event = Evaluated(self.call.clock(), name, None if score is None else float(score), label, comment, by)
+        self.call.record(event)
+        return event
 
     def raise_for_verdict(self) -> Self:
         """Raise when the run was blocked; otherwise return this result, for chaining.
