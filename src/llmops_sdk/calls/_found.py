@@ -8,6 +8,7 @@ a net below the rules of tracing, which show no text that a guard has not let pa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,13 +17,14 @@ from llmops_sdk.verdicts import Finding
 __all__ = ["HIDDEN", "Found", "made_of"]
 
 HIDDEN = "[found by a guard]"
-_SHORTEST = 4
+_SHORTEST = 2
 """Fewest characters of a text that is taken out: what is shorter stands everywhere."""
+_LONG = 8
+"""From here on a text is told from words, and its beginning is known at the end of a text that was cut."""
 _MOST = 1000
 _MOST_CHARACTERS = 1_000_000
 _LONG_LINE = 16
-_SHORTEST_END, _LONGEST_END = 7, 256
-"""Of the beginning of a found text at the end of another one, in characters."""
+_LONGEST_END = 256
 _MOST_ERRORS = 100
 
 
@@ -62,18 +64,38 @@ class Found:
 
     def hidden(self, text: str) -> str:
         """`text` without what was found, and without the beginning of it at its end, where a text has been cut."""
+        return self._hidden(text, words=True)
+
+    def _hidden(self, text: str, *, words: bool) -> str:
         if self._full:
             return HIDDEN
         if self._ordered is None:  # the longest first: one may be a part of another
             self._ordered = tuple(sorted(self._texts, key=len, reverse=True))
         for one in self._ordered:
+            short = len(one) < _LONG and one.isalpha()
+            if short and not words:
+                continue
             if one in text:
-                text = text.replace(one, HIDDEN)
-            for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _SHORTEST_END, -1):
+                # A short word stands inside of others, too.
+                text = re.sub(rf"(?<!\w){re.escape(one)}(?!\w)", HIDDEN, text) if short else text.replace(one, HIDDEN)
+            for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _LONG - 1, -1):
                 if text.endswith(one[:length]):
                     text = text[:-length] + HIDDEN
                     break
         return text
+
+    def hidden_in(self, value: Any) -> Any:
+        """`value`, made of dicts, lists and texts, with every text hidden.
+
+        Words of less than 8 letters stay: here are names that readers know, such as `"chat"`, and no sentences.
+        """
+        if isinstance(value, str):
+            return self._hidden(value, words=False)
+        if isinstance(value, dict):
+            return {self.hidden_in(key): self.hidden_in(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.hidden_in(one) for one in value)
+        return HIDDEN if type(value) is int and str(value) in self._texts else value
 
     def hide_in_error(self, error: BaseException) -> None:
         """Take what was found out of the messages of `error`, and of all errors that it was made of."""

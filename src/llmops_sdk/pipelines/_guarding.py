@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
-from llmops_sdk.calls import Call, GuardChecked
+from llmops_sdk.calls import ASKER, Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
 from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
@@ -116,12 +116,16 @@ class Stationed:
         if self.leaves_out(context):
             return ALLOW
         arguments = (text, context) if self._with_context else (text,)
+        before = ASKER.get()
+        ASKER.set(self.name)
         try:
             verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
             if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
                 verdict = await verdict
         except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
+        finally:
+            ASKER.set(before)
         return self._decided(verdict, context)
 
     def _decided(self, verdict: object, context: GuardContext) -> Verdict:

@@ -87,7 +87,7 @@ def guard(event: GuardChecked, run: Run, /) -> Attributes:
     attributes: Attributes = {TYPE: "guardrail", **_everywhere(run)}
     _add(attributes, "output", texts.verdict_json(event, run))
     if run.content is not None:
-        _add(attributes, "input", run.content.question if event.stage == "input" else run.content.answer)
+        _add(attributes, "input", run.content.guard(event).before)
     if event.verdict.action in ("block", "flag"):
         attributes[LEVEL] = "WARNING"
         if event.verdict.reason:

@@ -69,7 +69,7 @@ def guard(event: GuardChecked, run: Run, /) -> Attributes:
     attributes: Attributes = {KIND: "GUARDRAIL", **texts.of_whom(run)}
     _json(attributes, OUTPUT, texts.verdict_json(event, run))
     if run.content is not None:
-        _text(attributes, INPUT, run.content.question if event.stage == "input" else run.content.answer)
+        _text(attributes, INPUT, run.content.guard(event).before)
     return attributes
 
 
@@ -122,8 +122,9 @@ def evaluation(event: Evaluated, run: Run, /) -> Attributes:
         attributes[f"{of}score"] = event.score
     if event.label is not None:
         attributes[f"{of}label"] = name_of(event.label)
-    if event.explanation is not None and run.content is not None:
-        attributes[f"{of}explanation"] = shortened(event.explanation, MOST_CHARACTERS)
+    explanation = None if run.content is None else run.content.evaluation(event)
+    if explanation is not None:
+        attributes[f"{of}explanation"] = shortened(explanation, MOST_CHARACTERS)
     _json(attributes, OUTPUT, texts.judgement_json(event, run))
     return attributes
 

@@ -48,7 +48,7 @@ def as_json(value: object) -> str:
 
 def of_whom(run: Run) -> Attributes:
     """Session and user, which every span has: backends filter single spans by them, too."""
-    return run.once("of whom", lambda: _of_whom(run.call.tags))
+    return run.once("of whom", lambda: _of_whom(run.call.shown_tags))
 
 
 def _of_whom(given: Mapping[str, Any]) -> Attributes:
@@ -59,7 +59,7 @@ def _of_whom(given: Mapping[str, Any]) -> Attributes:
 
 def tags(run: Run) -> dict[str, str | bool | int | float]:
     """The other tags, as far as they are texts, numbers and truth values."""
-    return run.once("tags", lambda: _tags(run.call.tags))
+    return run.once("tags", lambda: _tags(run.call.shown_tags))
 
 
 def _tags(given: Mapping[str, Any]) -> dict[str, str | bool | int | float]:
@@ -137,8 +137,9 @@ def judgement_json(event: Evaluated, run: Run) -> str:
         said["score"] = event.score
     if event.label is not None:
         said["label"] = name_of(event.label)
-    if event.explanation is not None and run.content is not None:
-        said["explanation"] = shortened(event.explanation, MOST_CHARACTERS)
+    explanation = None if run.content is None else run.content.evaluation(event)
+    if explanation is not None:
+        said["explanation"] = shortened(explanation, MOST_CHARACTERS)
     return as_json(said)
 
 

@@ -118,7 +118,9 @@ class OpenTelemetry:
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:
-        Writer(self._pen, begun, Run(call, ended, content_of(call) if self._content else None)).write()
+        Writer(
+            self._pen, begun, Run(call, ended, None if self._content is None else content_of(call, self._content))
+        ).write()
 
     def _afterwards(self, event: ToolExecuted | Evaluated, call: Call) -> None:
         if self in call.state or call.traceparent is None:
