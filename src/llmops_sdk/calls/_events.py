@@ -15,6 +15,7 @@ from llmops_sdk.verdicts import Stage, Verdict
 
 __all__ = [
     "Aside",
+    "Assessor",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -139,12 +140,17 @@ class AttemptEnded(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts."""
+    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts.
+
+    The run pays for it, so its cost is part of the run's. `attempt` is numbered within its asking.
+    """
 
     at: float
     asker: str
-    """Name of the station."""
+    """Name of the station in its pipeline: the `guard` of its `GuardChecked`, or the name of a cache."""
     attempt: AttemptEnded
+    operation: Literal["chat", "embeddings", "moderation"] = "chat"
+    """What was asked for. Of the last two the attempt's request holds the texts, and there is no answer to show."""
 
 
 class Retried(NamedTuple):
@@ -248,6 +254,10 @@ class ToolExecuted(NamedTuple):
     error: BaseException | None
 
 
+Assessor: TypeAlias = Literal["code", "llm", "human"]
+"""Who judged a run."""
+
+
 class Evaluated(NamedTuple):
     """Somebody judged the run: a metric, a model or a person."""
 
@@ -257,7 +267,7 @@ class Evaluated(NamedTuple):
     score: float | None
     label: str | None = None
     explanation: str | None = None
-    by: Literal["code", "llm", "human"] = "code"
+    by: Assessor = "code"
     error: BaseException | None = None
     """Why there is no score."""
 

@@ -8,21 +8,23 @@ a net below the rules of tracing, which show no text that a guard has not let pa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from llmops_sdk.verdicts import Finding
 
-__all__ = ["HIDDEN", "Found"]
+__all__ = ["HIDDEN", "Found", "made_of"]
 
 HIDDEN = "[found by a guard]"
-_SHORTEST = 4
+_SHORTEST = 2
 """Fewest characters of a text that is taken out: what is shorter stands everywhere."""
+_LONG = 8
+"""From here on a text is told from words, and its beginning is known at the end of a text that was cut."""
 _MOST = 1000
 _MOST_CHARACTERS = 1_000_000
 _LONG_LINE = 16
-_SHORTEST_END, _LONGEST_END = 7, 256
-"""Of the beginning of a found text at the end of another one, in characters."""
+_LONGEST_END = 256
 _MOST_ERRORS = 100
 
 
@@ -62,27 +64,47 @@ class Found:
 
     def hidden(self, text: str) -> str:
         """`text` without what was found, and without the beginning of it at its end, where a text has been cut."""
+        return self._hidden(text, words=True)
+
+    def _hidden(self, text: str, *, words: bool) -> str:
         if self._full:
             return HIDDEN
         if self._ordered is None:  # the longest first: one may be a part of another
             self._ordered = tuple(sorted(self._texts, key=len, reverse=True))
         for one in self._ordered:
+            short = len(one) < _LONG and one.isalpha()
+            if short and not words:
+                continue
             if one in text:
-                text = text.replace(one, HIDDEN)
-            for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _SHORTEST_END, -1):
+                # A short word stands inside of others, too.
+                text = re.sub(rf"(?<!\w){re.escape(one)}(?!\w)", HIDDEN, text) if short else text.replace(one, HIDDEN)
+            for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _LONG - 1, -1):
                 if text.endswith(one[:length]):
                     text = text[:-length] + HIDDEN
                     break
         return text
 
+    def hidden_in(self, value: Any) -> Any:
+        """`value`, made of dicts, lists and texts, with every text hidden.
+
+        Words of less than 8 letters stay: here are names that readers know, such as `"chat"`, and no sentences.
+        """
+        if isinstance(value, str):
+            return self._hidden(value, words=False)
+        if isinstance(value, dict):
+            return {self.hidden_in(key): self.hidden_in(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.hidden_in(one) for one in value)
+        return HIDDEN if type(value) is int and str(value) in self._texts else value
+
     def hide_in_error(self, error: BaseException) -> None:
         """Take what was found out of the messages of `error`, and of all errors that it was made of."""
-        for one in _made_of(error):
+        for one in made_of(error):
             one.args = tuple(self._plain(argument) for argument in one.args)
             for name, value in vars(one).items():
                 if name != "partial_text":  # that is no message: it is the text which the application had
                     vars(one)[name] = self._notes(value) if name == "__notes__" else self._plain(value)
-        for one in _made_of(error):
+        for one in made_of(error):
             for link in ("__cause__", "__context__"):
                 cause = getattr(one, link)
                 if cause is not None and self._is_in(f"{cause!r} {cause}"):
@@ -117,7 +139,7 @@ def _forms(text: str) -> set[str]:
     return forms
 
 
-def _made_of(error: BaseException) -> list[BaseException]:
+def made_of(error: BaseException) -> list[BaseException]:
     """`error`, what caused it, and the errors of a group."""
     found: list[BaseException] = []
     ahead = [error]

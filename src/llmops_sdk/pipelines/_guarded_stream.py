@@ -10,7 +10,7 @@ from typing import Any
 from llmops_sdk.calls import Call, GuardChecked
 from llmops_sdk.messages import Choice, Chunk, ChunkJoiner, Request, Response, StreamRestarted
 from llmops_sdk.pipelines._chain import Chain
-from llmops_sdk.pipelines._guarding import Stationed, let_stay, skip
+from llmops_sdk.pipelines._guarding import Stationed, let_stay, skip, unquoting
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import Verdict
 
@@ -152,7 +152,7 @@ class GuardedChunks:
                 verdicts.append(skip(guard, "streams are waived for it by name"))
                 continue
             every = [found for part, _, _ in parts for found in part]
-            verdict = guard.merged(every)
+            verdict = unquoting(guard.merged(every), self._call)
             started = min((began for _, began, _ in parts), default=now)
             busy = sum(took for _, _, took in parts)
             self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy, let_stay(every)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
-from llmops_sdk.calls import Call, GuardChecked
+from llmops_sdk.calls import ASKER, Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
 from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
@@ -23,6 +23,7 @@ __all__ = [
     "let_stay",
     "restored",
     "skip",
+    "unquoting",
     "with_origin",
 ]
 
@@ -115,12 +116,16 @@ class Stationed:
         if self.leaves_out(context):
             return ALLOW
         arguments = (text, context) if self._with_context else (text,)
+        before = ASKER.get()
+        ASKER.set(self.name)
         try:
             verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
             if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
                 verdict = await verdict
         except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
+        finally:
+            ASKER.set(before)
         return self._decided(verdict, context)
 
     def _decided(self, verdict: object, context: GuardContext) -> Verdict:
@@ -283,10 +288,18 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
             rewritten = True
     if rewritten:
         texts.refresh()
-    merged = guard.merged(found)
+    merged = unquoting(guard.merged(found), call)
     now = call.clock()
     call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started, let_stay(found)))
     return merged
+
+
+def unquoting(verdict: Verdict, call: Call) -> Verdict:
+    """`verdict`, with a reason and an error that do not quote what was found, whatever the guard has written there."""
+    if call.found is None or not (verdict.reason or verdict.error):
+        return verdict
+    error = None if verdict.error is None else call.hidden(verdict.error)
+    return replace(verdict, reason=call.hidden(verdict.reason), error=error)
 
 
 def let_stay(verdicts: Sequence[Verdict]) -> bool:

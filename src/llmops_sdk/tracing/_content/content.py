@@ -55,10 +55,12 @@ class Content:
         self._shown: dict[int, Shown] = {}
 
     def attempt(self, event: AttemptEnded) -> Shown:
-        """The messages of an attempt."""
+        """The messages of an attempt: one of the run's own, or one that a station asked for itself."""
         shown = self._shown.get(id(event))
         if shown is None:
-            shown = self._shown[id(event)] = Shown(self._input(event), self._output(event))
+            own = any(one is event for one in self._rules.events)
+            shown = Shown(self._input(event), self._output(event)) if own else self._aside(event)
+            self._shown[id(event)] = shown
         return shown
 
     def _input(self, event: AttemptEnded) -> list[dict[str, Any]]:
@@ -75,12 +77,15 @@ class Content:
         return [self.attempt(event) for event in self._rules.events if isinstance(event, AttemptEnded)]
 
     def aside(self, event: Aside) -> Shown:
-        """The messages of an engine that a station asked for itself. They quote what it read."""
+        """The messages of an engine that a station asked for itself."""
+        return self.attempt(event.attempt)
+
+    def _aside(self, event: AttemptEnded) -> Shown:
+        # They quote what the station had to read.
         if "judgements" not in self._policy.show or not self._rules.shows_quotes(self._policy.redacting):
             return Shown([], None)
-        response = event.attempt.response
-        written = None if response is None else self._writing.answers(response)
-        return Shown(self._writing.messages(event.attempt.request.messages), written)
+        written = None if event.response is None else self._writing.answers(event.response)
+        return Shown(self._writing.messages(event.request.messages), written)
 
     @functools.cached_property
     def input(self) -> list[dict[str, Any]] | None:

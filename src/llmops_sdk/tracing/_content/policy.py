@@ -72,9 +72,9 @@ class ContentPolicy:
         store: str | None = None,
         store_over: int = 4096,
     ) -> None:
-        asked: frozenset[Part] = frozenset((show,) if isinstance(show, str) else show)
-        if not asked <= PARTS:
-            raise ConfigurationError(f"`show` knows no {sorted(asked - PARTS)}; there are {sorted(PARTS)}")
+        asked = frozenset(show)
+        if isinstance(show, str) or not asked <= PARTS:
+            raise ConfigurationError(f"`show` is a set of some of {', '.join(sorted(PARTS))}, not {show!r}")
         if max_characters < 1 or store_over < 0:
             raise ConfigurationError(
                 f"`max_characters` is a number from 1 on, and `store_over` one from 0 on, not {max_characters!r} and "

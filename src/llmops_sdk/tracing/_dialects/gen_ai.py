@@ -32,6 +32,7 @@ __all__ = [
     "routed",
     "skipped",
     "started",
+    "tags",
     "tool",
     "workflow",
 ]
@@ -64,7 +65,22 @@ def started(event: Started, call: Call) -> Attributes:
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
     if call.tags:
-        _add_tags(attributes, call)
+        attributes.update(tags(call))
+    return attributes
+
+
+def tags(call: Call) -> Attributes:
+    """The tags of the run, as they may be shown by now."""
+    attributes: Attributes = {}
+    for key, value in call.shown_tags.items():
+        name = _TAGS.get(key)
+        if name is not None:
+            attributes[name] = shortened(str(value), MOST_CHARACTERS)
+        elif isinstance(value, str):
+            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
+        elif isinstance(value, bool | int | float):
+            fits = not isinstance(value, int) or abs(value) < 2**63  # else no exporter could write it
+            attributes[names.TAG_PREFIX + valid(str(key))] = value if fits else str(value)
     return attributes
 
 
@@ -168,7 +184,7 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     }
     if event.model is not None:
         attributes[names.REQUEST_MODEL] = name_of(event.model)
-    session = run.call.tags.get("session_id")
+    session = run.call.shown_tags.get("session_id")
     if session is not None:
         attributes[names.CONVERSATION_ID] = shortened(str(session), MOST_CHARACTERS)
     _add_parameters(attributes, event)
@@ -230,18 +246,6 @@ def routed(event: Routed) -> Attributes:
             f"{name_of(engine)}: {shortened(why, MOST_CHARACTERS)}" for engine, why in event.refused
         ]
     return attributes
-
-
-def _add_tags(attributes: Attributes, call: Call) -> None:
-    for key, value in call.tags.items():
-        name = _TAGS.get(key)
-        if name is not None:
-            attributes[name] = shortened(str(value), MOST_CHARACTERS)
-        elif isinstance(value, str):
-            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
-        elif isinstance(value, bool | int | float):
-            fits = not isinstance(value, int) or abs(value) < 2**63  # else no exporter could write it
-            attributes[names.TAG_PREFIX + valid(str(key))] = value if fits else str(value)
 
 
 def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:

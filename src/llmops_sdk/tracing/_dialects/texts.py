@@ -49,7 +49,7 @@ def as_json(value: object) -> str:
 
 def of_whom(run: Run) -> Attributes:
     """Session and user, which every span has: backends filter single spans by them, too."""
-    return run.once("of whom", lambda: _of_whom(run.call.tags))
+    return run.once("of whom", lambda: _of_whom(run.call.shown_tags))
 
 
 def _of_whom(given: Mapping[str, Any]) -> Attributes:
@@ -60,7 +60,7 @@ def _of_whom(given: Mapping[str, Any]) -> Attributes:
 
 def tags(run: Run) -> dict[str, str | bool | int | float]:
     """The other tags, as far as they are texts, numbers and truth values."""
-    return run.once("tags", lambda: _tags(run.call.tags))
+    return run.once("tags", lambda: _tags(run.call.shown_tags))
 
 
 def _tags(given: Mapping[str, Any]) -> dict[str, str | bool | int | float]:

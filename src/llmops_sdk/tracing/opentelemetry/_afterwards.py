@@ -48,7 +48,9 @@ def write_tool(pen: Pen, event: ToolExecuted, run: Run, context: Context, place:
     """Write the span of a tool that was executed."""
     attributes = pen.attributes("tool", event, run)
     start_ns = place(event.started)
-    span = pen.begin(f"{names.EXECUTE_TOOL} {name_of(event.tool_call.name)}", context, attributes, start_ns)
+    span = pen.begin(
+        f"{names.EXECUTE_TOOL} {name_of(run.call.hidden(event.tool_call.name))}", context, attributes, start_ns
+    )
     failure = error_name(event.error) if event.error is not None else None
     pen.end(span, max(place(event.at), start_ns), failure)
 
