@@ -59,7 +59,8 @@ def workflow(run: Run, /) -> Attributes:
     for key, value in texts.tags(run).items():
         attributes[f"langfuse.trace.metadata.{key}"] = value
     if run.content is not None:
-        for name, text in (("input", run.content.question), ("output", run.content.answer)):
+        answer = texts.answer_json(run) or run.content.answer
+        for name, text in (("input", run.content.question), ("output", answer)):
             if text is not None:
                 attributes[f"langfuse.trace.{name}"] = attributes[f"langfuse.observation.{name}"] = text
     if run.ended.outcome == "blocked":

@@ -49,6 +49,7 @@ def workflow(run: Run, /) -> Attributes:
     if run.content is not None:
         _text(attributes, INPUT, run.content.question)
         _text(attributes, OUTPUT, run.content.answer)
+        _json(attributes, OUTPUT, texts.answer_json(run))
     return attributes
 
 

@@ -15,6 +15,7 @@ from llmops_sdk.usage import EXACT
 
 __all__ = [
     "Money",
+    "answer_json",
     "as_json",
     "finding_of",
     "input_json",
@@ -83,6 +84,14 @@ def output_json(event: AttemptEnded, run: Run) -> str | None:
     return (
         run.once(("output", id(event)), lambda: as_json(shown.output)) if shown is not None and shown.output else None
     )
+
+
+def answer_json(run: Run) -> str | None:
+    """The answer as messages, where it is no text alone: it calls tools."""
+    content = run.content
+    if content is None or content.answer or not content.output:
+        return None
+    return run.once("answer", lambda: as_json(content.output))
 
 
 def sent(run: Run) -> str | None:
