@@ -75,10 +75,14 @@ class Runs:
         """A guard that worked for a millisecond until `at`."""
         return GuardChecked(call.started + at - 0.001, call.started + at, guard, stage, verdict, 0.001)
 
-    def record(self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None) -> Call:
-        """Start, `events`, end at one second."""
+    def record(
+        self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None, **end: Any
+    ) -> Call:
+        """Start, `events`, end at one second; the application gets the last answer unless `end` says another."""
         t = call.started
-        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error)):
+        answers = [e.response for e in events if isinstance(e, AttemptEnded) and e.error is None]
+        end.setdefault("response", answers[-1] if answers and outcome == "ok" else None)
+        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error, **end)):
             call.record(event)
         return call
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from llmops_sdk.tracing._content import ContentPolicy
 from llmops_sdk.tracing._explain import Explanation, Step, explain
 from llmops_sdk.tracing._json import to_json
 from llmops_sdk.tracing._memory import Memory, memory
@@ -16,7 +17,7 @@ from llmops_sdk.tracing._memory import Memory, memory
 if TYPE_CHECKING:
     from llmops_sdk.tracing.opentelemetry import OpenTelemetry
 
-__all__ = ["Explanation", "Memory", "OpenTelemetry", "Step", "explain", "memory", "to_json"]
+__all__ = ["ContentPolicy", "Explanation", "Memory", "OpenTelemetry", "Step", "explain", "memory", "to_json"]
 
 
 def __getattr__(name: str) -> object:

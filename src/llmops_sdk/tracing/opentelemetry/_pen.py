@@ -45,6 +45,7 @@ class Pen:
                 attributes.update(say(run) if event is None else say(event, run))
             except Exception as exc:  # noqa: BLE001  (one dialect must not take the words of the others away)
                 FAULTS.note(f"{getattr(dialect, '__name__', type(dialect).__name__)}.{kind}", exc)
+        attributes = run.call.hidden_in(attributes)
         for name, value in attributes.items():
             if type(value) is int and not -_INT64 <= value < _INT64:
                 attributes[name] = str(value)  # no exporter can write it, and the whole batch would be lost

@@ -205,6 +205,8 @@ class Writer:
             failure = error_name(ended.error) if ended.error is not None else None
             self._root.set_status(Status(StatusCode.ERROR, failure))
         self._root.set_attributes(self._pen.attributes("workflow", None, self._run))
+        if self._run.call.found is not None:  # the tags are on the root since before the guards have read
+            self._root.set_attributes(gen_ai.tags(self._run.call))
 
     _TAKES: ClassVar[Mapping[type, Callable[[Writer, Any], None]]] = MappingProxyType(
         {
