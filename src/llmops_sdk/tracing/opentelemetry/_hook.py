@@ -12,9 +12,9 @@ from llmops_sdk.calls import AttemptStarted, Call, Ended, Evaluated, Event, Star
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
-from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of

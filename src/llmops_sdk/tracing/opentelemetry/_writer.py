@@ -17,8 +17,7 @@ from llmops_sdk.tracing._dialects import Attributes, Run, gen_ai, names
 from llmops_sdk.tracing._dialects.moments import span_event
 from llmops_sdk.tracing._text import error_name, name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_judgement, write_tool
-from llmops_sdk.tracing.opentelemetry._faults import FAULTS
-from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 
 __all__ = ["Begun", "Writer", "chat_name", "kind_of"]
 
