@@ -33,7 +33,7 @@ from llmops_sdk.messages import Choice, Response, ToolCall, Usage
 from llmops_sdk.tracing._dialects import names
 from llmops_sdk.verdicts import Finding, Verdict
 
-REGISTRY = json.loads((Path(__file__).parent / "data" / "gen_ai_names.json").read_text())
+REGISTRY = json.loads(Path(__file__).with_name("gen_ai_names.json").read_text())
 TOOL = ToolCall(id="call-1", name="order", arguments='{"id": 7}')
 USAGE = Usage(
     input_tokens=100,
@@ -63,6 +63,8 @@ def rich(call: Call, runs: Any) -> Call:
         call,
         Rendered(t + 0.001, t + 0.003, runs.prompt, request),
         Aside(t + 0.0045, "pii", runs.attempt(call, 0.0042, 0.0045)),
+        Aside(t + 0.0048, "pii", runs.attempt(call, 0.0045, 0.0048), "moderation"),
+        Aside(t + 0.0195, "cache", runs.attempt(call, 0.019, 0.0195), "embeddings"),
         runs.guard(call, 0.005, "pii", "input", Verdict.rewrite("x", (email,), reason="found")),
         runs.guard(call, 0.006, "later", "input", Verdict(action="allow", skipped="blocked before it")),
         runs.guard(call, 0.007, "broken", "input", Verdict(action="allow", error="KeyError: x")),

@@ -18,7 +18,7 @@ from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
-from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, chat_name, kind_of
+from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
 __all__ = ["OpenTelemetry"]
 
@@ -107,7 +107,7 @@ class OpenTelemetry:
         begun: Begun | None = call.state.get(self)
         if begun is None:
             return
-        name = chat_name(event.model)
+        name = attempt_name(event.model)
         attributes = gen_ai.attempt_started(event)
         start_ns = max(int(call.wall_time(event.at) * 1e9), begun.start_ns)
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
