@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 from opentelemetry.context import Context
 
-from llmops_sdk.calls import Call, Ended, Evaluated, ToolExecuted
-from llmops_sdk.tracing._content import ContentPolicy, content_of
+from llmops_sdk.calls import Evaluated, ToolExecuted
 from llmops_sdk.tracing._dialects import Run, gen_ai, names
 from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened
 from llmops_sdk.tracing.opentelemetry._pen import Pen
@@ -19,18 +18,10 @@ Place: TypeAlias = "Callable[[float], int]"
 """From a moment of the run to nanoseconds since the epoch."""
 
 
-def write_afterwards(
-    pen: Pen,
-    event: ToolExecuted | Evaluated,
-    call: Call,
-    ended: Ended,
-    context: Context,
-    *,
-    content: ContentPolicy | None,
-) -> None:
+def write_afterwards(pen: Pen, event: ToolExecuted | Evaluated, run: Run, context: Context) -> None:
     """Write the span of something that was done after the run had ended; the root of the run is in `context`."""
-    run = Run(call, ended, None if content is None else content_of(call, content))
-    end_ns = int(call.wall_time(ended.at) * 1e9)
+    call = run.call
+    end_ns = int(call.wall_time(run.ended.at) * 1e9)
 
     def place(moment: float) -> int:
         try:

@@ -16,7 +16,7 @@ from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
-from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
 from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
@@ -120,9 +120,16 @@ class OpenTelemetry:
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:
-        Writer(
-            self._pen, begun, Run(call, ended, None if self._content is None else content_of(call, self._content))
-        ).write()
+        Writer(self._pen, begun, self._run(call, ended)).write()
+
+    def _run(self, call: Call, ended: Ended) -> Run:
+        content = None
+        if self._content is not None:
+            try:
+                content = content_of(call, self._content)
+            except Exception as exc:  # noqa: BLE001  (then nothing of it is shown, and the spans are written)
+                FAULTS.note("what may be shown of a run", exc)
+        return Run(call, ended, content)
 
     def _afterwards(self, event: ToolExecuted | Evaluated, call: Call) -> None:
         if self in call.state or call.traceparent is None:
@@ -133,4 +140,4 @@ class OpenTelemetry:
             LATER.do(self._write_afterwards, event, ended, call, root)
 
     def _write_afterwards(self, event: ToolExecuted | Evaluated, ended: Ended, call: Call, root: Span) -> None:
-        write_afterwards(self._pen, event, call, ended, context_of(root), content=self._content)
+        write_afterwards(self._pen, event, self._run(call, ended), context_of(root))
