@@ -43,7 +43,11 @@ OTHER = {
     "extra": {"top_k": 5},
 }
 """For each field of a request that an engine sees, a value that is not its default."""
-UNSEEN = {"prompt": PromptRef(name="support"), "call": Call()}
+UNSEEN = {
+    "traceparent": "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01",
+    "prompt": PromptRef(name="support"),
+    "call": Call(),
+}
 
 CALL = ToolCall(id="1", name="look", arguments="{}")
 IMAGE = ImagePart(url="https://example.org/a.png")
