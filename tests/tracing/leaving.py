@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import logging
 import sys
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -23,8 +24,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import BadRequestError, ServerError, StreamInterrupted
 from llmops_sdk.guards import PII, Secrets
 from llmops_sdk.messages import Choice, Document, Message, Request, Response, ToolCall
-from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.prompts import Prompt
+from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.routers import Router
 from llmops_sdk.tracing._dialects import DIALECTS
 from llmops_sdk.tracing.opentelemetry._later import LATER
@@ -43,6 +43,16 @@ PLACES = ("variable", "document", "tool result", "tool arguments", "answer", "re
 """Where a secret may be planted; what is in a tag or an error alone is found by no guard."""
 
 ENDINGS = ("ok", "fails", "breaks", "fails over", "breaks and goes on", "hedged", "cancelled", "over its deadline")
+
+
+class Planted(NamedTuple):
+    """Where a secret was planted, which guards stand before and behind the engine, and how the run goes."""
+
+    secret: str
+    places: frozenset[str]
+    guards: tuple[str, str]
+    how: str
+    ending: str
 
 
 class Own(Guard):
@@ -84,10 +94,10 @@ class Judge(Guard):
 def guards_of(kind: str, secret: str) -> list[Any]:
     """Guards by name."""
     made = {
-        "secrets": lambda: Secrets(),
+        "secrets": Secrets,
         "secrets flag": lambda: Secrets(action="flag"),
         "secrets block": lambda: Secrets(action="block"),
-        "pii": lambda: PII(),
+        "pii": PII,
         "pii flag": lambda: PII(action="flag"),
         "pii restore": lambda: PII(restore=True),
         "rewrite": lambda: Own(secret, "rewrite"),
@@ -185,19 +195,19 @@ class Left:
 
 def _breaks(event: Any, call: Call) -> None:
     """A hook that breaks, and whose error quotes the run."""
-    raise ValueError(f"{type(event).__name__} {[message.text for message in getattr(event, 'request', _NONE).messages]}")
+    raise ValueError(
+        f"{type(event).__name__} {[message.text for message in getattr(event, 'request', _NONE).messages]}"
+    )
 
 
 _NONE = Request(messages=())
 
 
-def _engine(secret: str, places: set[str], ending: str) -> Any:
+def _engine(secret: str, places: frozenset[str], ending: str) -> Any:
     told = secret if "answer" in places else "nothing"
 
     def whole(request: Request) -> Response:
-        calls = (
-            (ToolCall(id="c9", name="look", arguments=json.dumps({"at": secret})),) if "call" in places else ()
-        )
+        calls = (ToolCall(id="c9", name="look", arguments=json.dumps({"at": secret})),) if "call" in places else ()
         choice = Choice(
             text=f"You said: {request.messages[-1].text} I say: {told} and no more",
             finish_reason="stop",
@@ -217,7 +227,9 @@ def _engine(secret: str, places: set[str], ending: str) -> Any:
         error = StreamInterrupted(f"broke behind {said[-40:]}", partial_text=said, engine="first")
         return [said[:9], said[9:], " and ", error]
 
-    first: Any = {"fails": fails, "fails over": fails, "breaks": broken, "breaks and goes on": broken}.get(ending, whole)
+    first: Any = {"fails": fails, "fails over": fails, "breaks": broken, "breaks and goes on": broken}.get(
+        ending, whole
+    )
     slow = 5.0 if ending in ("hedged", "cancelled", "over its deadline") else 0.0
     engine = Scripted(first, name="first", delay_s=slow)
     if ending in ("fails over", "breaks and goes on", "hedged"):
@@ -225,18 +237,13 @@ def _engine(secret: str, places: set[str], ending: str) -> Any:
     return engine
 
 
-def messages_of(secret: str, places: set[str]) -> Prompt:
-    """A prompt with a variable and a document."""
-    return Prompt("Answer by {{ document }}.\n\nThe question: {{ question }}")
-
-
-async def one(left: Left, secret: str, places: set[str], guards: tuple[str, str], how: str, ending: str, contents: list[Any]) -> Call:
+async def one(left: Left, planted: Planted, contents: list[Any]) -> Call:
     """One run; gives its call."""
+    secret, places, ending = planted.secret, planted.places, planted.ending
     question = f"Is {secret} known?" if "variable" in places else "What is known?"
     document = Document(id="d1", text=f"It stands: {secret} here." if "document" in places else "Nothing.")
-    line = [Judge(), *guards_of(guards[0], secret), _engine(secret, places, ending)]
-    line += [*(guard for guard in guards_of(guards[1], secret) if not guard.overlap), Judge(name="judge2")]
     given: Any = {"question": question, "document": document}
+    prompt: list[Any] = ["Answer by {{ document }}.\n\nThe question: {{ question }}"]
     if places & {"tool result", "tool arguments"}:
         asked = json.dumps({"of": secret}) if "tool arguments" in places else "{}"
         given = [
@@ -245,61 +252,65 @@ async def one(left: Left, secret: str, places: set[str], guards: tuple[str, str]
             Message.tool(f"found {secret}" if "tool result" in places else "none", tool_call_id="c1", name="find"),
             Message.user("So?"),
         ]
-    else:
-        line.insert(0, messages_of(secret, places))
+        prompt = []
+    inputs = [Judge(), *guards_of(planted.guards[0], secret)]
+    outputs = [guard for guard in guards_of(planted.guards[1], secret) if not guard.overlap]
+    line = [*prompt, *inputs, _engine(secret, places, ending), *outputs, Judge(name="judge2")]
     pipeline = Pipeline(*line, name="leaving", hooks=left.hooks(contents))
     options: dict[str, Any] = {"tags": {"who": f"for {secret}" if "tag" in places else "nobody", "n": 3}}
     if ending == "over its deadline":
         options["deadline_s"] = 1.0
-    result = None
     try:
-        if how == "run":
-            work = asyncio.ensure_future(pipeline.arun(given, **options))
-        else:
-            work = asyncio.ensure_future(_streamed(pipeline.astream(given, **options)))
+        whole = planted.how == "run"
+        work = asyncio.ensure_future(pipeline.arun(given, **options) if whole else _streamed(pipeline, given, options))
         if ending == "cancelled":
             await asyncio.sleep(1.0)
             work.cancel()
-        result = await work
-        if result.blocked:
-            result.raise_for_verdict()
-        for call in result.response.choices[0].tool_calls:
-            with result.call.executing(call) as execution:
-                execution.result = {"of": call.arguments, "is": result.text}
-        result.feedback(score=1, comment=f"well said: {result.text}")
-    except (Exception, asyncio.CancelledError) as exc:
+        _use(await work)
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  (whatever the application is shown)
         left.error(exc)
     finally:
         await pipeline.aclose()
     return left.seen.calls[-1]
 
 
-async def _streamed(stream: Any) -> Any:
-    async with stream:
+def _use(result: Result) -> None:
+    """Execute the tools that were called, and judge the answer in words that quote it."""
+    result.raise_for_verdict()
+    for call in result.response.choices[0].tool_calls:
+        with result.call.executing(call) as execution:
+            execution.result = {"of": call.arguments, "is": result.text}
+    result.feedback(score=1, comment=f"well said: {result.text}")
+
+
+async def _streamed(pipeline: Pipeline, given: Any, options: dict[str, Any]) -> Result:
+    async with pipeline.astream(given, **options) as stream:
         async for _ in stream:
             pass
     return stream.result
 
 
-def leave(secret: str, places: set[str], guards: tuple[str, str], how: str, ending: str) -> tuple[Call, Left]:
+def leave(planted: Planted) -> tuple[Call, Left]:
     """One run, and all that has left of it."""
     left = Left()
-    redact = [guard for kind in guards for guard in guards_of(kind, secret)]
+    redact = [guard for kind in planted.guards for guard in guards_of(kind, planted.secret)]
     contents: list[Any] = [True, tracing.ContentPolicy(redact=redact, max_characters=400)]
     with left.logging():
-        call = run_in_virtual_time(one(left, secret, places, guards, how, ending, contents))
+        call = run_in_virtual_time(one(left, planted, contents))
         left.take(contents)
     left.close()
     return call, left
 
 
 def main() -> None:
-    """Run some of everything, and write all that leaves to standard output."""
+    """Run some of everything, and write all that is written of it to standard output."""
     logging.basicConfig(level=logging.DEBUG)
-    for number, secret in enumerate(SECRETS.values()):
+    everywhere = frozenset(PLACES) - {"tool result", "tool arguments"}
+    kinds = itertools.cycle(GUARDS[1:])
+    for secret in SECRETS.values():
         for ending in ENDINGS:
-            kind = GUARDS[1 + number % (len(GUARDS) - 1)]
-            _, left = leave(secret, set(PLACES) - {"tool result", "tool arguments"}, (kind, "flag"), "run", ending)
+            # The second one finds every secret, so that nothing of the first kind may leave either.
+            _, left = leave(Planted(secret, everywhere, (next(kinds), "flag"), "run", ending))
             sys.stdout.write("\n".join(left.texts.values()))
 
 

@@ -490,6 +490,7 @@ class Pipeline(loops.Closing, Station):
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
         joiner = ChunkJoiner()
+        guarded: GuardedChunks | None = None
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -511,8 +512,6 @@ class Pipeline(loops.Closing, Station):
                     joiner.text,
                 )
                 chunks = guarded.chunks()
-            else:
-                guarded = None
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     joiner.add(chunk)
@@ -534,6 +533,8 @@ class Pipeline(loops.Closing, Station):
             self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
+            if guarded is not None:
+                guarded.note_found()
             self._fail(call, exc, joiner.text())
             raise
 
