@@ -27,7 +27,7 @@ from llmops_sdk.messages import Choice, Document, Message, Request, Response, To
 from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.routers import Router
 from llmops_sdk.tracing._dialects import DIALECTS
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.verdicts import Finding
 from llmops_sdk.virtual_time import run_in_virtual_time
 

@@ -54,7 +54,7 @@ support · ok · 1,000.0 ms · 1,312 tokens in, 158 out · 0.000213 USD + 1 atte
 │  └─ attempt 2 · cloud  stop                       250.00    650.00       █████████████        1,312  158    0.000213
 │       gpt-5-mini · first chunk after 150.0 ms · 41 chunks · 1,024 tokens cached
 ├─ between the steps                                          105.00
-└─ total                                                    1,000.00                            1,312  158  ≥ 0.000213"""
+└─ total                                                    1,000.00                            1,312  158  ≥ 0.000213"""  # noqa: E501
 
 BLOCKED = """\
 support · blocked · 1,000.0 ms · tokens not counted · 0.0000 USD

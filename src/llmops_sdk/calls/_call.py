@@ -132,7 +132,7 @@ class Call:
                     hook(event, self)
                 except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
                     self.hide_in_error(exc)
-                    hook_failed(hook, event, exc)
+                    hook_failed(hook, exc)
 
     def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
         """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.
