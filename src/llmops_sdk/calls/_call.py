@@ -53,6 +53,7 @@ class Call:
         id: 32 hexadecimal digits, unique to the run.
         tags: Whatever the caller wants to find the run by.
         deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        overdue: Whether whoever waits for the run has stopped it because its deadline was over.
         clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
         budget_usd: US dollars that the run may spend, `None` for no limit.
         spent_usd: US dollars spent so far on attempts with a known price.
@@ -76,6 +77,7 @@ class Call:
         "estimated_usd",
         "events",
         "id",
+        "overdue",
         "prices",
         "spent_usd",
         "started",
@@ -105,6 +107,7 @@ class Call:
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
         self.deadline = None if deadline_s is None else self.started + deadline_s
+        self.overdue = False
         self._started_wall = time.time()
         self.traceparent: str | None = None
         self._hooks = hooks
