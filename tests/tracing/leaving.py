@@ -9,7 +9,9 @@ import itertools
 import json
 import logging
 import sys
+import tempfile
 import traceback
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk._logs import LoggerProvider
@@ -118,6 +120,13 @@ GUARDS = (
 )  # fmt: skip
 
 
+class _Everything(logging.Formatter):
+    """Lines with all that a record of the log holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{super().format(record)} {vars(record)}"
+
+
 class Left:
     """All that has left the process, as text."""
 
@@ -130,6 +139,7 @@ class Left:
         self.logs.add_log_record_processor(SimpleLogRecordProcessor(self.records))
         self.log = io.StringIO()
         self.seen = tracing.memory()
+        self.folder = tempfile.TemporaryDirectory()
         self.texts: dict[str, str] = {}
 
     def hooks(self, contents: list[Any]) -> list[Any]:
@@ -138,14 +148,16 @@ class Left:
             tracing.OpenTelemetry(self.provider, dialects=tuple(DIALECTS), content=content, logger_provider=self.logs)
             for content in contents
         ]
-        return [self.seen, _breaks, *spans]
+        lines = [tracing.Logs(content=content) for content in contents]
+        files = [tracing.JSONL(f"{self.folder.name}/{n}.jsonl", content=content) for n, content in enumerate(contents)]
+        return [self.seen, _breaks, *spans, *lines, *files]
 
     @contextlib.contextmanager
     def logging(self):
         """Take the log of the library with all that it says."""
         logger = logging.getLogger("llmops_sdk")
         handler = logging.StreamHandler(self.log)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        handler.setFormatter(_Everything())
         before = logger.level
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
@@ -163,6 +175,8 @@ class Left:
             repr((one.log_record.event_name, one.log_record.body, one.log_record.attributes))
             for one in self.records.get_finished_logs()
         )
+        for file in Path(self.folder.name).iterdir():
+            self.texts[file.name] = file.read_text()
         self.texts["log"] = self.log.getvalue()
         self.texts["reprs"] = repr(self.seen)
         for number, call in enumerate(self.seen.calls):
@@ -176,6 +190,7 @@ class Left:
         self.texts["error"] = "".join(traceback.format_exception(error)) + repr(error) + str(error)
 
     def close(self) -> None:
+        self.folder.cleanup()
         self.provider.shutdown()
         self.logs.shutdown()
 

@@ -55,6 +55,7 @@ class Call:
         id: 32 hexadecimal digits, unique to the run.
         tags: Whatever the caller wants to find the run by.
         deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        overdue: Whether whoever waits for the run has stopped it because its deadline was over.
         clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
         budget_usd: US dollars that the run may spend, `None` for no limit.
         spent_usd: US dollars spent so far on attempts with a known price.
@@ -84,6 +85,7 @@ class Call:
         "events",
         "found",
         "id",
+        "overdue",
         "prices",
         "spent_usd",
         "started",
@@ -115,6 +117,7 @@ class Call:
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
         self.deadline = None if deadline_s is None else self.started + deadline_s
+        self.overdue = False
         self._started_wall = time.time()
         self.traceparent: str | None = None
         self.tracestate: str | None = None
