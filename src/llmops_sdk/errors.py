@@ -225,10 +225,15 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
     def __init__(self, message: str, attempts: Sequence[Attempt]) -> None:
         """See `__new__`, which makes the group."""
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What happened, with the message of each attempt."""
         # Made when it is read: what a guard found may have to be taken out of an attempt's message later.
         lines = "; ".join(f"{a.engine}: {type(a.error).__name__}: {a.error}" for a in self.attempts)
         return f"{self._summary} ({lines})"
+
+    def __str__(self) -> str:
+        return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AllEnginesFailed, (self._summary, self.attempts), self.__dict__.copy()

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, event_json
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import error_name, printable
 
 __all__ = ["Logs"]
@@ -35,7 +36,9 @@ class Logs:
         logger: A logger of `logging`, which gets the fields as `extra`, or of structlog (or whatever has its methods),
             which gets them as keyword arguments. By default the logger `"llmops_sdk.runs"` of `logging`.
         slow_s: Seconds from which on a run is slow, over 0.
-        content: Add `question` and `answer`, as far as the guards let them pass.
+        content: Add `question` and `answer`, as far as the guards let them pass; a `ContentPolicy` says who redacts
+            them, and then the line is written soon after. By default
+            `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, where it speaks of events.
 
     Raises:
         ConfigurationError: `logger` is none, or `slow_s` makes no sense.
@@ -45,7 +48,9 @@ class Logs:
         >>> pipeline = Pipeline("Hello", Scripted("Hi!"), hooks=[Logs(slow_s=10)])
     """
 
-    def __init__(self, logger: Any = None, *, slow_s: float | None = None, content: bool = False) -> None:
+    def __init__(
+        self, logger: Any = None, *, slow_s: float | None = None, content: bool | ContentPolicy | None = None
+    ) -> None:
         logger = logging.getLogger("llmops_sdk.runs") if logger is None else logger
         if isinstance(logger, type) or not all(callable(getattr(logger, name, None)) for name in set(_LEVELS.values())):
             raise ConfigurationError(
@@ -55,7 +60,7 @@ class Logs:
             raise ConfigurationError(f"`slow_s` is a time over 0 seconds, not {slow_s!r}")
         self._logger = logger
         self._slow_s = slow_s
-        self._content = content
+        self._content = policy_of(content, where="event")
         self._is_stdlib = isinstance(logger, logging.Logger | logging.LoggerAdapter)
         asked = getattr(logger, "isEnabledFor", None) or getattr(logger, "is_enabled_for", None)
         self._enabled: Callable[[int], bool] = asked or (lambda level: True)
@@ -77,11 +82,20 @@ class Logs:
         if not self._enabled(logging.getLevelNamesMapping()[level.upper()]):
             return
         fields = _fields(event, call, seconds)
-        if self._content:
-            shown = content_of(call)
-            fields |= {"question": shown.question, "answer": shown.answer}
         message = f"{fields['pipeline']}: {printable(event.outcome)} after {seconds:.3g} s"
-        self._write(level, f"{message}, slow" if slow else message, fields)
+        message = f"{message}, slow" if slow else message
+        if self._content is None:
+            self._write(level, message, fields)
+        elif self._content.takes_time:
+            LATER.do(self._write_with, self._content, call, level, message, fields)
+        else:
+            self._write_with(self._content, call, level, message, fields)
+
+    def _write_with(
+        self, content: ContentPolicy, call: Call, level: _Level, message: str, fields: dict[str, Any]
+    ) -> None:
+        shown = content_of(call, content)
+        self._write(level, message, {**fields, "question": shown.question, "answer": shown.answer})
 
     def _write(self, level: _Level, message: str, fields: dict[str, Any]) -> None:
         write = getattr(self._logger, level)
@@ -120,7 +134,7 @@ def _fields(event: Ended, call: Call, seconds: float) -> dict[str, Any]:
         "prompt_version": None if prompt is None or prompt.version is None else printable(prompt.version),
         "blocked_by": next(map(printable, blocked), None) if event.outcome == "blocked" else None,
         "error": None if event.error is None else error_name(event.error),
-        "tags": {printable(str(key)): printable(str(value)) for key, value in call.tags.items()} or None,
+        "tags": {printable(str(key)): printable(str(value)) for key, value in call.shown_tags.items()} or None,
     }
 
 
