@@ -61,14 +61,22 @@ def tests(session):
             closing[f"Python {version}"] = "not installed here: not tested"
         else:
             others[f"Python {version}"] = environment(session, f"light-{version}", version, locks=("light",))
-    light = ("-m", "pytest", "-m", "not heavy")
+    light = ("-m", "pytest", "-m", "not heavy and not backends")
     closing |= run_together(session, {name: [str(other), *light] for name, other in others.items()})
     closing["with vLLM"] = run(session, heavy_environment(session), *covered, "-m", "heavy", "--timeout=600")
-    closing[f"Python {PYTHON}"] = run(session, python, *covered, "-m", "not heavy")
+    closing[f"Python {PYTHON}"] = run(session, python, *covered, "-m", "not heavy and not backends")
     run(session, python, "-m", "coverage", "combine", "--quiet")
     run(session, python, "-m", "coverage", "report")
     for name, line in closing.items():
         print(f"{name:<12} {line}")
+
+
+@nox.session
+def tests_backends(session):
+    """Send traces to a real Phoenix and a real MLflow; not among the default sessions: 2 GB and some minutes."""
+    for name in ("phoenix", "mlflow"):
+        environment(session, name, alone=True)
+    run(session, environment(session, "light"), "-m", "pytest", *(session.posargs or ("tests/backends",)))
 
 
 @nox.session
@@ -166,14 +174,15 @@ def heavy_environment(session):
     return environment(session, "full", proof=proof)
 
 
-def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), proof=""):
+def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), proof="", alone=False):
     """The Python of the environment `name`, which is made when it is not there or its locks have changed.
 
-    The file `ready` is written last, so an environment whose making was interrupted is made again.
+    The project is in it, unless what is in the lock is to be `alone`. The file `ready` is written last, so an
+    environment whose making was interrupted is made again.
     """
     files = [ROOT / "locks" / f"{one}.txt" for one in locks or (name,)]
     key = f"{version} {digest(*files)}"
-    whole = f"{key} {digest(ROOT / 'pyproject.toml')}"
+    whole = key if alone else f"{key} {digest(ROOT / 'pyproject.toml')}"
     folder = ROOT / ".nox" / name
     ready = folder / "ready"
     python = folder / "bin" / "python"
@@ -187,7 +196,8 @@ def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), pro
         pip(session, python, "install", "--no-deps", *(part for path in files for part in ("-r", str(path))))
         if proof:
             run(session, python, "-c", proof)
-    pip(session, python, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    if not alone:
+        pip(session, python, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     ready.write_text(whole)
     print(f"Made .nox/{name} in {time.monotonic() - started:.0f} s", flush=True)
     return python
