@@ -180,7 +180,7 @@ class Sender:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
         from llmops_sdk import tracing
-        from llmops_sdk.tracing.opentelemetry._later import LATER
+        from llmops_sdk.tracing._later import LATER
 
         results = []
         real = exporters.OTLPSpanExporter(endpoint=endpoint, headers=dict(headers), timeout=20)

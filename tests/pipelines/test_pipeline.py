@@ -662,7 +662,7 @@ def test_record_holds_what_happened_in_order(run):
     assert result.call.state == {}
 
 
-def test_hooks_get_every_event_and_break_nothing(run, caplog):
+def test_hooks_get_every_event_and_break_nothing(run):
     seen, more = [], []
 
     def broken(event, call):
@@ -672,7 +672,6 @@ def test_hooks_get_every_event_and_break_nothing(run, caplog):
     result = run(pipeline, hooks=[lambda event: more.append(type(event))])
     assert result.text == "a"
     assert seen == more == [Started, Rendered, *[type(e) for e in result.call.events[2:-1]], Ended]
-    assert "broken" in caplog.text
     with pytest.raises(errors.ConfigurationError, match="no hook"):
         pipeline.with_hooks("print")
 

@@ -26,7 +26,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Message, PromptRef, Request, Response, Usage
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 PLANTED = "xyzzy-4711"

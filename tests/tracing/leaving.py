@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import logging
 import sys
+import tempfile
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -23,11 +26,10 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import BadRequestError, ServerError, StreamInterrupted
 from llmops_sdk.guards import PII, Secrets
 from llmops_sdk.messages import Choice, Document, Message, Request, Response, ToolCall
-from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.prompts import Prompt
+from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.routers import Router
 from llmops_sdk.tracing._dialects import DIALECTS
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.verdicts import Finding
 from llmops_sdk.virtual_time import run_in_virtual_time
 
@@ -43,6 +45,16 @@ PLACES = ("variable", "document", "tool result", "tool arguments", "answer", "re
 """Where a secret may be planted; what is in a tag or an error alone is found by no guard."""
 
 ENDINGS = ("ok", "fails", "breaks", "fails over", "breaks and goes on", "hedged", "cancelled", "over its deadline")
+
+
+class Planted(NamedTuple):
+    """Where a secret was planted, which guards stand before and behind the engine, and how the run goes."""
+
+    secret: str
+    places: frozenset[str]
+    guards: tuple[str, str]
+    how: str
+    ending: str
 
 
 class Own(Guard):
@@ -84,10 +96,10 @@ class Judge(Guard):
 def guards_of(kind: str, secret: str) -> list[Any]:
     """Guards by name."""
     made = {
-        "secrets": lambda: Secrets(),
+        "secrets": Secrets,
         "secrets flag": lambda: Secrets(action="flag"),
         "secrets block": lambda: Secrets(action="block"),
-        "pii": lambda: PII(),
+        "pii": PII,
         "pii flag": lambda: PII(action="flag"),
         "pii restore": lambda: PII(restore=True),
         "rewrite": lambda: Own(secret, "rewrite"),
@@ -108,6 +120,13 @@ GUARDS = (
 )  # fmt: skip
 
 
+class _Everything(logging.Formatter):
+    """Lines with all that a record of the log holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{super().format(record)} {vars(record)}"
+
+
 class Left:
     """All that has left the process, as text."""
 
@@ -120,6 +139,7 @@ class Left:
         self.logs.add_log_record_processor(SimpleLogRecordProcessor(self.records))
         self.log = io.StringIO()
         self.seen = tracing.memory()
+        self.folder = tempfile.TemporaryDirectory()
         self.texts: dict[str, str] = {}
 
     def hooks(self, contents: list[Any]) -> list[Any]:
@@ -128,14 +148,16 @@ class Left:
             tracing.OpenTelemetry(self.provider, dialects=tuple(DIALECTS), content=content, logger_provider=self.logs)
             for content in contents
         ]
-        return [self.seen, _breaks, *spans]
+        lines = [tracing.Logs(content=content) for content in contents]
+        files = [tracing.JSONL(f"{self.folder.name}/{n}.jsonl", content=content) for n, content in enumerate(contents)]
+        return [self.seen, _breaks, *spans, *lines, *files]
 
     @contextlib.contextmanager
     def logging(self):
         """Take the log of the library with all that it says."""
         logger = logging.getLogger("llmops_sdk")
         handler = logging.StreamHandler(self.log)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        handler.setFormatter(_Everything())
         before = logger.level
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
@@ -153,6 +175,8 @@ class Left:
             repr((one.log_record.event_name, one.log_record.body, one.log_record.attributes))
             for one in self.records.get_finished_logs()
         )
+        for file in Path(self.folder.name).iterdir():
+            self.texts[file.name] = file.read_text()
         self.texts["log"] = self.log.getvalue()
         self.texts["reprs"] = repr(self.seen)
         for number, call in enumerate(self.seen.calls):
@@ -166,6 +190,7 @@ class Left:
         self.texts["error"] = "".join(traceback.format_exception(error)) + repr(error) + str(error)
 
     def close(self) -> None:
+        self.folder.cleanup()
         self.provider.shutdown()
         self.logs.shutdown()
 
@@ -193,7 +218,7 @@ def _breaks(event: Any, call: Call) -> None:
 _NONE = Request(messages=())
 
 
-def _engine(secret: str, places: set[str], ending: str) -> Any:
+def _engine(secret: str, places: frozenset[str], ending: str) -> Any:
     told = secret if "answer" in places else "nothing"
 
     def whole(request: Request) -> Response:
@@ -227,20 +252,13 @@ def _engine(secret: str, places: set[str], ending: str) -> Any:
     return engine
 
 
-def messages_of(secret: str, places: set[str]) -> Prompt:
-    """A prompt with a variable and a document."""
-    return Prompt("Answer by {{ document }}.\n\nThe question: {{ question }}")
-
-
-async def one(
-    left: Left, secret: str, places: set[str], guards: tuple[str, str], how: str, ending: str, contents: list[Any]
-) -> Call:
+async def one(left: Left, planted: Planted, contents: list[Any]) -> Call:
     """One run; gives its call."""
+    secret, places, ending = planted.secret, planted.places, planted.ending
     question = f"Is {secret} known?" if "variable" in places else "What is known?"
     document = Document(id="d1", text=f"It stands: {secret} here." if "document" in places else "Nothing.")
-    line = [Judge(), *guards_of(guards[0], secret), _engine(secret, places, ending)]
-    line += [*(guard for guard in guards_of(guards[1], secret) if not guard.overlap), Judge(name="judge2")]
     given: Any = {"question": question, "document": document}
+    prompt: list[Any] = ["Answer by {{ document }}.\n\nThe question: {{ question }}"]
     if places & {"tool result", "tool arguments"}:
         asked = json.dumps({"of": secret}) if "tool arguments" in places else "{}"
         given = [
@@ -249,62 +267,65 @@ async def one(
             Message.tool(f"found {secret}" if "tool result" in places else "none", tool_call_id="c1", name="find"),
             Message.user("So?"),
         ]
-    else:
-        line.insert(0, messages_of(secret, places))
+        prompt = []
+    inputs = [Judge(), *guards_of(planted.guards[0], secret)]
+    outputs = [guard for guard in guards_of(planted.guards[1], secret) if not guard.overlap]
+    line = [*prompt, *inputs, _engine(secret, places, ending), *outputs, Judge(name="judge2")]
     pipeline = Pipeline(*line, name="leaving", hooks=left.hooks(contents))
     options: dict[str, Any] = {"tags": {"who": f"for {secret}" if "tag" in places else "nobody", "n": 3}}
     if ending == "over its deadline":
         options["deadline_s"] = 1.0
-    result = None
     try:
-        if how == "run":
-            work = asyncio.ensure_future(pipeline.arun(given, **options))
-        else:
-            work = asyncio.ensure_future(_streamed(pipeline.astream(given, **options)))
+        whole = planted.how == "run"
+        work = asyncio.ensure_future(pipeline.arun(given, **options) if whole else _streamed(pipeline, given, options))
         if ending == "cancelled":
             await asyncio.sleep(1.0)
             work.cancel()
-        result = await work
-        if result.blocked:
-            result.raise_for_verdict()
-        for call in result.response.choices[0].tool_calls:
-            with result.call.executing(call) as execution:
-                execution.result = {"of": call.arguments, "is": result.text}
-        result.feedback(score=1, comment=f"well said: {result.text}")
-    except (Exception, asyncio.CancelledError) as exc:
+        _use(await work)
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  (whatever the application is shown)
         left.error(exc)
     finally:
         await pipeline.aclose()
     return left.seen.calls[-1]
 
 
-async def _streamed(stream: Any) -> Any:
-    async with stream:
+def _use(result: Result) -> None:
+    """Execute the tools that were called, and judge the answer in words that quote it."""
+    result.raise_for_verdict()
+    for call in result.response.choices[0].tool_calls:
+        with result.call.executing(call) as execution:
+            execution.result = {"of": call.arguments, "is": result.text}
+    result.feedback(score=1, comment=f"well said: {result.text}")
+
+
+async def _streamed(pipeline: Pipeline, given: Any, options: dict[str, Any]) -> Result:
+    async with pipeline.astream(given, **options) as stream:
         async for _ in stream:
             pass
     return stream.result
 
 
-def leave(secret: str, places: set[str], guards: tuple[str, str], how: str, ending: str) -> tuple[Call, Left]:
+def leave(planted: Planted) -> tuple[Call, Left]:
     """One run, and all that has left of it."""
     left = Left()
-    redact = [guard for kind in guards for guard in guards_of(kind, secret)]
+    redact = [guard for kind in planted.guards for guard in guards_of(kind, planted.secret)]
     contents: list[Any] = [True, tracing.ContentPolicy(redact=redact, max_characters=400)]
     with left.logging():
-        call = run_in_virtual_time(one(left, secret, places, guards, how, ending, contents))
+        call = run_in_virtual_time(one(left, planted, contents))
         left.take(contents)
     left.close()
     return call, left
 
 
 def main() -> None:
-    """Run some of everything, and write all that leaves to standard output."""
+    """Run some of everything, and write all that is written of it to standard output."""
     logging.basicConfig(level=logging.DEBUG)
-    for number, secret in enumerate(SECRETS.values()):
-        for ending in ENDINGS:
-            kind = GUARDS[1 + number % (len(GUARDS) - 1)]
-            _, left = leave(secret, set(PLACES) - {"tool result", "tool arguments"}, (kind, "flag"), "run", ending)
-            sys.stdout.write("\n".join(left.texts.values()))
+    everywhere = frozenset(PLACES) - {"tool result", "tool arguments"}
+    secrets, kinds = itertools.cycle(SECRETS.values()), itertools.cycle(GUARDS[1:])
+    for ending in ENDINGS:
+        # The first guard finds every secret, so that nothing may leave whatever the second one knows.
+        _, left = leave(Planted(next(secrets), everywhere, ("flag", next(kinds)), "run", ending))
+        sys.stdout.write("\n".join(left.texts.values()))
 
 
 if __name__ == "__main__":

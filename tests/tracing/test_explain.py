@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 from decimal import Decimal
 
@@ -8,18 +9,22 @@ import pytest
 from rich.console import Console
 
 from llmops_sdk.calls import (
+    Aside,
     AttemptStarted,
     Call,
     Ended,
+    Evaluated,
     GuardChecked,
+    OutputValidated,
     Rendered,
     Retried,
     Routed,
     Started,
     StreamResumed,
+    ToolExecuted,
 )
 from llmops_sdk.errors import EngineError, RateLimitError
-from llmops_sdk.messages import PromptRef, Request
+from llmops_sdk.messages import PromptRef, Request, ToolCall
 from llmops_sdk.tracing import explain
 from llmops_sdk.verdicts import Finding, Verdict
 
@@ -54,7 +59,7 @@ support · ok · 1,000.0 ms · 1,312 tokens in, 158 out · 0.000213 USD + 1 atte
 │  └─ attempt 2 · cloud  stop                       250.00    650.00       █████████████        1,312  158    0.000213
 │       gpt-5-mini · first chunk after 150.0 ms · 41 chunks · 1,024 tokens cached
 ├─ between the steps                                          105.00
-└─ total                                                    1,000.00                            1,312  158  ≥ 0.000213"""
+└─ total                                                    1,000.00                            1,312  158  ≥ 0.000213"""  # noqa: E501
 
 BLOCKED = """\
 support · blocked · 1,000.0 ms · tokens not counted · 0.0000 USD
@@ -222,6 +227,114 @@ def test_a_narrow_terminal_loses_the_time_line_first(runs):
     assert attempt.rstrip().endswith("0.000213")
     assert "█" not in attempt
     assert len(attempt) <= 100
+
+
+def tree(steps, depth=0):
+    """The names of a tree of steps, indented."""
+    lines = []
+    for step in steps:
+        lines += ["  " * depth + step.name, *tree(step.inner, depth + 1)]
+    return lines
+
+
+def nested(runs, call):
+    """Nested routers, a judge and a cache that ask engines of their own, an answer against its schema."""
+    t = call.started
+    ask = functools.partial(runs.attempt, call, engine="small", model="small", usage=None, cost_usd=Decimal("0.000001"))
+    return runs.record(
+        call,
+        Aside(t + 0.004, "judge", ask(0.003, 0.004)),
+        runs.guard(call, 0.005, "judge", "input", Verdict.allow()),
+        Aside(t + 0.006, "world", ask(0.0055, 0.006), "embeddings"),
+        Routed(t + 0.01, "world", ("eu", "us"), ()),
+        Routed(t + 0.011, "eu", ("eu-1", "eu-2"), ()),
+        AttemptStarted(t + 0.02, "eu-1", 1),
+        runs.attempt(call, 0.02, 0.1, engine="eu-1", error=EngineError("x"), response=None, usage=None, cost_usd=None),
+        AttemptStarted(t + 0.1, "us", 2),
+        runs.attempt(call, 0.1, 0.5, engine="us", number=2, chunk_times=[t + 0.2, t + 0.21, t + 0.29]),
+        Aside(t + 0.6, "late", ask(0.6, 0.61, error=asyncio.CancelledError(), response=None)),
+        OutputValidated(t + 0.7, t + 0.71, "not json"),
+    )
+
+
+def test_steps_stand_below_what_they_belong_to(runs):
+    explanation = explain(nested(runs, Call()))
+    assert tree(explanation.steps) == [
+        "guard judge · input",
+        "  asks small",
+        "world embeds by small",
+        "route world",
+        "  route eu",
+        "    attempt 1 · eu-1",
+        "  attempt 2 · us",
+        "late asks small",
+        "answer against its schema",
+    ]
+    assert explanation.steps[-1].result == "not json"
+
+
+def test_the_column_of_costs_adds_up(runs):
+    explanation = explain(nested(runs, Call()))
+    column = [line.split()[-1] for line in str(explanation).splitlines() if line.split() and "0.0" in line.split()[-1]]
+    *costs, total = [Decimal(cost) for cost in column]
+    assert len(costs) == 4
+    assert sum(costs) == total
+    assert explanation.cost_usd == Decimal("0.00021625")
+    assert "0.00000300 USD of it beside the answer" in explanation.facts
+
+
+def test_the_longest_pause_between_chunks_is_told(runs):
+    assert "longest pause 80.0 ms" in str(explain(nested(runs, Call())))
+
+
+def test_what_came_after_the_end_stands_apart(runs):
+    call = nested(runs, Call())
+    tool = ToolCall(id="1", name="weather", arguments=runs.planted)
+    call.record(ToolExecuted(call.started + 2, call.started + 2.5, tool, runs.planted, None))
+    call.record(ToolExecuted(call.started + 3, call.started + 3, tool, None, KeyError(runs.planted)))
+    call.record(Evaluated(call.started + 4, "feedback", 0.5, "late", runs.planted, "human"))
+    call.record(Evaluated(call.started + 4, "faithful", None, error=ValueError(runs.planted), by="llm"))
+    explanation = explain(call)
+    assert [(step.name, step.result) for step in explanation.afterwards] == [
+        ("tool weather", "returned"),
+        ("tool weather", "KeyError"),
+        ("feedback", "0.5 · late"),
+        ("score faithful", "ValueError"),
+    ]
+    assert explanation.total_ms == 1000
+    text = str(explanation)
+    assert text.index("total") < text.index("afterwards") < text.index("tool weather")
+    for shown in (text, explanation._repr_html_()):
+        assert runs.planted not in shown
+    assert "afterwards" not in str(explain(nested(runs, Call())))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
+def test_every_line_fits_and_costs_are_there_at_any_width(runs, width):
+    call = nested(runs, made(deadline_s=8))
+    call.record(Evaluated(call.started + 4, "feedback", 0.5))
+    out = io.StringIO()
+    Console(file=out, width=width).print(explain(call))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert all(len(line) <= width for line in lines)
+    (total,) = [line for line in lines if line.startswith("└─ total")]
+    assert total.endswith("0.00021625")
+    assert ("█" in out.getvalue()) == (width >= 100)
+
+
+def test_a_run_under_way_shows_what_runs_where_it_belongs(runs):
+    call = Call()
+    call.record(Started(call.started, "support", streamed=False))
+    call.record(Routed(call.started, "world", ("us",), ()))
+    call.record(AttemptStarted(call.started, "us", 1))
+    assert tree(explain(call).steps) == ["route world", "  attempt 1 · us"]
+
+
+def test_html_knows_light_and_dark(runs):
+    page = explain(nested(runs, Call()))._repr_html_()
+    assert "prefers-color-scheme:dark" in page
+    assert 'data-jp-theme-light="false"' in page
+    assert page.count("└ ") == 4
 
 
 def test_html_escapes_every_name(runs):

@@ -15,10 +15,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from llmops_sdk import loops, tracing
 from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import AllEnginesFailed, Attempt, RateLimitError
+from llmops_sdk.faults import Faults
 from llmops_sdk.messages import Choice, PromptRef, Request, Response
 from llmops_sdk.tracing._dialects import gen_ai, moments, names, usage
 from llmops_sdk.tracing.opentelemetry import _afterwards, _hook, _pen, _writer
-from llmops_sdk.tracing.opentelemetry._faults import Faults
 from llmops_sdk.verdicts import Finding, Verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from decimal import Decimal
@@ -18,7 +18,7 @@ from llmops_sdk.calls._json import record_json
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
-from llmops_sdk.verdicts import Finding
+from llmops_sdk.verdicts import Verdict
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
@@ -55,6 +55,7 @@ class Call:
         id: 32 hexadecimal digits, unique to the run.
         tags: Whatever the caller wants to find the run by.
         deadline_s: Seconds that the caller gave the run, `None` for no limit.
+        overdue: Whether whoever waits for the run has stopped it because its deadline was over.
         clock: What tells the time of this run, in seconds; `time.perf_counter` unless time is simulated.
         budget_usd: US dollars that the run may spend, `None` for no limit.
         spent_usd: US dollars spent so far on attempts with a known price.
@@ -84,6 +85,7 @@ class Call:
         "events",
         "found",
         "id",
+        "overdue",
         "prices",
         "spent_usd",
         "started",
@@ -115,6 +117,7 @@ class Call:
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
         self.deadline = None if deadline_s is None else self.started + deadline_s
+        self.overdue = False
         self._started_wall = time.time()
         self.traceparent: str | None = None
         self.tracestate: str | None = None
@@ -132,7 +135,7 @@ class Call:
                     hook(event, self)
                 except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
                     self.hide_in_error(exc)
-                    hook_failed(hook, event, exc)
+                    hook_failed(hook, exc)
 
     def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
         """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.
@@ -175,11 +178,14 @@ class Call:
         apart.found = self.found
         return apart
 
-    def found_in(self, text: str, findings: Iterable[Finding]) -> None:
-        """A guard found something in `text`: what it was is shown nowhere from now on."""
+    def note_found(self, text: str, verdict: Verdict) -> bool:
+        """A guard decided so about `text`: what it found is shown nowhere from now on.
+
+        Gives whether it said what that was. For one that did not, no free text of the run can be cleaned.
+        """
         if self.found is None:
             self.found = Found()
-        self.found.add(text, findings)
+        return self.found.note(text, verdict)
 
     def hidden(self, text: str) -> str:
         """`text` without what guards found in this run, for whatever leaves the process."""
@@ -191,10 +197,7 @@ class Call:
         found = self.found
         if found is None:
             return self.tags
-        return {
-            found.hidden(str(key)): found.hidden(value) if isinstance(value, str) else found.hidden_in(value)
-            for key, value in self.tags.items()
-        }
+        return {found.hidden_in(str(key)): found.hidden_tag(value) for key, value in self.tags.items()}
 
     def hidden_in(self, value: Any) -> Any:
         """`hidden`, for all texts in dicts and lists."""

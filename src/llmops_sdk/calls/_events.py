@@ -72,6 +72,8 @@ class GuardChecked(NamedTuple):
     """Seconds that the guard itself worked; in a stream less than `at - started`."""
     let_stay: bool = False
     """Whether it let something stay that it had found in one of the texts; `verdict` is that of the worst text."""
+    untold: bool = False
+    """Whether it acted on a text without saying where it had found something."""
 
 
 class Routed(NamedTuple):

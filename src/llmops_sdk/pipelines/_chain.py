@@ -82,10 +82,21 @@ class Chain:
     Attributes:
         blocked_by: The guard that blocked, once one has. What it and those before it had not let pass is gone; what
             it had let pass has gone on through those behind it, and so has been emitted, whatever the cuts.
+        untold: Names of the guards that acted without saying where they had found something.
         put_back: Names and arguments of tools with true values in them, and what they were before.
     """
 
-    __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by", "put_back")
+    __slots__ = (
+        "_context",
+        "_guards",
+        "_links",
+        "_restoring",
+        "_started",
+        "_tool_verdicts",
+        "blocked_by",
+        "put_back",
+        "untold",
+    )
 
     def __init__(self, guards: Sequence[Stationed], restoring: Sequence[Stationed], context: GuardContext) -> None:
         self._context = context
@@ -104,6 +115,7 @@ class Chain:
         self._tool_verdicts: dict[str, list[Verdict]] = {}
         self.blocked_by: Stationed | None = None
         self.put_back: dict[str, str] = {}
+        self.untold: set[str] = set()
 
     @property
     def holds(self) -> bool:
@@ -197,8 +209,7 @@ class Chain:
         """What may go on of a tool's name or arguments, `None` when a guard blocks it."""
         for guard in self._guards:
             verdict = with_origin(await guard.check(text, context), context)
-            if verdict.findings:
-                context.call.found_in(text, verdict.findings)
+            self._note(guard, text, verdict)
             self._tool_verdicts.setdefault(guard.name, []).append(verdict)
             if verdict.blocked:
                 self.blocked_by = guard
@@ -215,6 +226,10 @@ class Chain:
         first = next((link for link in self._links if link.guard is None), None)
         return None if first is None else "".join(first.read)
 
+    def _note(self, guard: Stationed, text: str, verdict: Verdict) -> None:
+        if (verdict.findings or verdict.action != "allow") and not self._context.call.note_found(text, verdict):
+            self.untold.add(guard.name)
+
     def verdicts(self) -> dict[str, tuple[list[Verdict], float, float]]:
         """For each guard: its verdicts on this choice, when it began, and how long it was busy."""
         read: dict[str, tuple[list[Verdict], float, float]] = {}
@@ -222,8 +237,8 @@ class Chain:
         for guard in self._guards:
             link = by_name.get(guard.name)
             found = [] if link is None else [with_origin(link.stream.verdict, self._context)]
-            if link is not None and link.stream.verdict.findings:
-                self._context.call.found_in("".join(link.read), link.stream.verdict.findings)
+            if link is not None:
+                self._note(guard, "".join(link.read), link.stream.verdict)
             found += self._tool_verdicts.get(guard.name, [])
             read[guard.name] = (found, self._started, 0.0 if link is None else link.busy_s)
         return read

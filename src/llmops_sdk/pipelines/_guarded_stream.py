@@ -135,11 +135,17 @@ class GuardedChunks:
             self.blocked_by = chain.blocked_by.name
             self._blocking = chain
 
+    def note_found(self) -> None:
+        """The stream broke: what guards have found so far is not to be quoted, although they give no verdict."""
+        for chain in self._chains.values():
+            chain.verdicts()
+
     def verdicts(self) -> list[Verdict]:
         """The verdict of each guard of the output, recorded."""
         chains = [chain for _, chain in sorted(self._chains.items(), key=_place)]
         # How far the other texts had been read when one was blocked depends on how they were cut, too.
-        read = [chain.verdicts() for chain in (chains if self._blocking is None else [self._blocking])]
+        chains = chains if self._blocking is None else [self._blocking]
+        read = [chain.verdicts() for chain in chains]
         verdicts = []
         now = self._call.clock()
         for guard in self._guards:
@@ -155,7 +161,8 @@ class GuardedChunks:
             verdict = unquoting(guard.merged(every), self._call)
             started = min((began for _, began, _ in parts), default=now)
             busy = sum(took for _, _, took in parts)
-            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy, let_stay(every)))
+            untold = any(guard.name in chain.untold for chain in chains)
+            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy, let_stay(every), untold))
             verdicts.append(verdict)
         return verdicts
 

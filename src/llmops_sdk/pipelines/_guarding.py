@@ -278,10 +278,11 @@ async def _read(guards: Sequence[Stationed], texts: Texts, call: Call) -> tuple[
 
 def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, started: float) -> Verdict:
     """Apply what a guard decided about each text; record its verdict."""
-    rewritten = False
+    rewritten, told = False, True
     for index, verdict in enumerate(found):
+        if verdict.findings or verdict.action != "allow":
+            told = call.note_found(texts.texts[index], verdict) and told
         if verdict.findings:
-            call.found_in(texts.texts[index], verdict.findings)
             found[index] = with_origin(verdict, texts.contexts[index])
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
             texts.rewrite(index, verdict.text)
@@ -290,7 +291,7 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
         texts.refresh()
     merged = unquoting(guard.merged(found), call)
     now = call.clock()
-    call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started, let_stay(found)))
+    call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started, let_stay(found), not told))
     return merged
 
 
@@ -298,8 +299,9 @@ def unquoting(verdict: Verdict, call: Call) -> Verdict:
     """`verdict`, with a reason and an error that do not quote what was found, whatever the guard has written there."""
     if call.found is None or not (verdict.reason or verdict.error):
         return verdict
-    error = None if verdict.error is None else call.hidden(verdict.error)
-    return replace(verdict, reason=call.hidden(verdict.reason), error=error)
+    unquoting = call.found.unquoting
+    error = None if verdict.error is None else unquoting(verdict.error)
+    return replace(verdict, reason=unquoting(verdict.reason), error=error)
 
 
 def let_stay(verdicts: Sequence[Verdict]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn
 from llmops_sdk import loops
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, made_of
 from llmops_sdk.costs import PriceTable
-from llmops_sdk.errors import ClosedError, ConfigurationError
+from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
 from llmops_sdk.pipelines._beside import Beside
 from llmops_sdk.pipelines._checkpoint import Checkpoint
@@ -205,7 +205,7 @@ class Pipeline(loops.Closing, Station):
         A run that is blocked before anything was emitted gives no chunk; `result.text` is the refusal.
         """
         call = self._call(deadline_s, budget_usd, tags, hooks)
-        return PipelineStream(lambda stream: self._stream(call, _merged(variables, more), stream), call)
+        return self._streaming(call, _merged(variables, more))
 
     def stream(
         self,
@@ -221,7 +221,7 @@ class Pipeline(loops.Closing, Station):
         """`astream`, for code without an event loop."""
         call = self._call(deadline_s, budget_usd, tags, hooks)
         given = _merged(variables, more)
-        return SyncStream(lambda: PipelineStream(lambda stream: self._stream(call, given, stream), call), call)
+        return SyncStream(lambda: self._streaming(call, given), call)
 
     def map(
         self,
@@ -452,7 +452,16 @@ class Pipeline(loops.Closing, Station):
         if call.deadline is None:
             return await self._answer(call, given)
         work = asyncio.get_running_loop().create_task(self._answer(call, given))
-        return await within_deadline(call, work)
+        try:
+            return await within_deadline(call, work)
+        except DeadlineExceeded as exc:
+            self._end_overdue(call, exc)
+            raise
+
+    def _streaming(self, call: Call, given: Any) -> PipelineStream:
+        return PipelineStream(
+            lambda stream: self._stream(call, given, stream), call, lambda exc: self._end_overdue(call, exc)
+        )
 
     async def _answer(self, call: Call, given: Any) -> Result:
         call.record(Started(call.started, self.name, False))
@@ -490,6 +499,7 @@ class Pipeline(loops.Closing, Station):
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
         joiner = ChunkJoiner()
+        guarded: GuardedChunks | None = None
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -511,8 +521,6 @@ class Pipeline(loops.Closing, Station):
                     joiner.text,
                 )
                 chunks = guarded.chunks()
-            else:
-                guarded = None
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     joiner.add(chunk)
@@ -534,6 +542,8 @@ class Pipeline(loops.Closing, Station):
             self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
+            if guarded is not None:
+                guarded.note_found()
             self._fail(call, exc, joiner.text())
             raise
 
@@ -576,6 +586,8 @@ class Pipeline(loops.Closing, Station):
         response: Response | None = None,
         unrestored: Response | None = None,
     ) -> None:
+        if call.overdue and _has_ended(call):  # this work would not be stopped, and nobody waits for it any more
+            return
         call.record(Ended(call.clock(), outcome, error, response, unrestored))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
@@ -584,10 +596,17 @@ class Pipeline(loops.Closing, Station):
             elif isinstance(event, Aside):
                 event.attempt.request.unbind()
 
+    def _end_overdue(self, call: Call, exc: DeadlineExceeded) -> None:
+        """Whoever waited has given up; what ignores its cancellation has not said so itself."""
+        if not _has_ended(call):
+            call.overdue = True
+            self._end(call, "DeadlineExceeded", exc)
+
     def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:
         self._note_unread(call)
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
-            late = call.deadline is not None and call.clock() >= call.deadline
+            # A loop's timer may be a hair early, so that the clock alone does not tell.
+            late = call.overdue or (call.deadline is not None and call.clock() >= call.deadline)
             self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
             call.hide_in_error(exc)
@@ -668,6 +687,10 @@ def _short(station: Any) -> str:
 
 def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipeline:
     return Pipeline(*stations, **options)
+
+
+def _has_ended(call: Call) -> bool:
+    return any(isinstance(event, Ended) for event in call.events)
 
 
 class _OneArgument:

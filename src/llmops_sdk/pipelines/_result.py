@@ -77,9 +77,12 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts and asides of the run, as far as engines counted them; a cache's answer took none."""
+        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none.
+
+        Those of asides are not among them: they are tokens of another question.
+        """
         total = Usage()
-        for attempt in self._paid():
+        for attempt in self._attempts():
             if attempt.usage is not None:
                 total += attempt.usage
         return total

@@ -46,6 +46,7 @@ async def within_deadline(call: Call, work: asyncio.Task[Result]) -> Result:
         raise
     if done:
         return work.result()
+    call.overdue = True
     await stop(work)
     raise deadline_error(call)
 
@@ -63,9 +64,12 @@ class _Pump:
 
     _MOST = 256
 
-    def __init__(self, chunks: AsyncGenerator[Chunk, None], call: Call) -> None:
+    def __init__(
+        self, chunks: AsyncGenerator[Chunk, None], call: Call, on_overdue: Callable[[DeadlineExceeded], None]
+    ) -> None:
         self._chunks = chunks
         self._call = call
+        self._on_overdue = on_overdue
         self._waiting: collections.deque[Chunk] = collections.deque()
         self._wake: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
@@ -119,8 +123,11 @@ class _Pump:
 
     async def _over(self) -> NoReturn:
         assert self._task is not None
+        self._call.overdue = True
         await stop(self._task)
-        raise deadline_error(self._call, "".join(self._text))
+        error = deadline_error(self._call, "".join(self._text))
+        self._on_overdue(error)
+        raise error
 
     async def aclose(self) -> None:
         if self._task is None:
@@ -137,11 +144,16 @@ class PipelineStream(AsyncIterator[Chunk]):
         call: The run.
     """
 
-    def __init__(self, make: Callable[[PipelineStream], AsyncGenerator[Chunk, None]], call: Call) -> None:
+    def __init__(
+        self,
+        make: Callable[[PipelineStream], AsyncGenerator[Chunk, None]],
+        call: Call,
+        on_overdue: Callable[[DeadlineExceeded], None],
+    ) -> None:
         self.call = call
         self.result: Result | None = None
         self._chunks = make(self)
-        self._pump = None if call.deadline is None else _Pump(self._chunks, call)
+        self._pump = None if call.deadline is None else _Pump(self._chunks, call, on_overdue)
         self._next = self._chunks.__anext__ if self._pump is None else self._pump.next
 
     def __aiter__(self) -> Self:

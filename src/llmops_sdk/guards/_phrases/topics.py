@@ -89,6 +89,7 @@ class Topics(PhraseGuard):
         self._engine = engine
         self._examples = _Examples(engine, phrases) if engine is not None else None
         if engine is not None:
+            self.waits = True
             cosine = 0.6 if threshold is None else threshold
             if not 0 < cosine <= 1:
                 raise ConfigurationError(f"threshold={threshold!r} is not in 0 < threshold <= 1")

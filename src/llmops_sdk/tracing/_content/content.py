@@ -92,7 +92,7 @@ class Content:
         """The messages of the run: as they were sent last, or rendered, where a cache has answered."""
         last = self._last
         if last is not None:
-            return self.attempt(last).input or None
+            return self._input(last) or None
         rendered = self._rules.rendered()
         if rendered is None or "inputs" not in self._policy.show or not self._rules.shows_rendered():
             return None

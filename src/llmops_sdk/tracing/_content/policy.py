@@ -101,6 +101,11 @@ class ContentPolicy:
         return self._store is not None
 
     @property
+    def takes_time(self) -> bool:
+        """Whether others have to be waited for: guards that redact, or a store."""
+        return self._redaction is not None or self._store is not None
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Texts that were `"withheld"` by redaction, `"cut"` or `"stored"`; `"redactor_failed"`, `"store_failed"`."""
         with self._lock:

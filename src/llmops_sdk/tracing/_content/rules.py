@@ -41,7 +41,8 @@ class Rules:
         ended = next((one for one in self.events if isinstance(one, Ended)), None)
         self._well = ended is not None and ended.outcome == "ok"
         self.restored = ended is not None and ended.unrestored is not None
-        self._everything = any(_silent(one) for _, one in self._checks)
+        untold = call.found is not None and call.found.untold
+        self._everything = untold or any(one.untold for _, one in self._checks)
         self.exported: Response | None = None
         if ended is not None and self._well and not self._everything and not self._stays("output"):
             self.exported = ended.unrestored or ended.response
@@ -113,11 +114,3 @@ def _found(check: GuardChecked) -> bool:
 def _stays(check: GuardChecked) -> bool:
     """Whether something was found that is still in a text."""
     return check.let_stay or (check.verdict.action != "rewrite" and _found(check))
-
-
-def _silent(check: GuardChecked) -> bool:
-    """Whether it acted without saying where, so that the same may stand in texts that it did not clean."""
-    verdict = check.verdict
-    if not _found(check) or verdict.error is not None or not (_stays(check) or check.stage == "output"):
-        return False
-    return not verdict.findings or any(finding.end <= finding.start for finding in verdict.findings)

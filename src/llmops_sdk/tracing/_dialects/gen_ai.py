@@ -43,10 +43,10 @@ STOPPED = ("ok", "blocked", "cancelled")
 _TAGS = {"session_id": names.CONVERSATION_ID, "user_id": names.USER_ID}
 """Tags for which the conventions have a name."""
 
-_EXTRA: Mapping[str, tuple[Any, str]] = {
+_EXTRA: Mapping[str, tuple[type, str]] = {
     "top_k": (int, names.REQUEST_TOP_K),
-    "frequency_penalty": (int | float, names.REQUEST_FREQUENCY_PENALTY),
-    "presence_penalty": (int | float, names.REQUEST_PRESENCE_PENALTY),
+    "frequency_penalty": (float, names.REQUEST_FREQUENCY_PENALTY),
+    "presence_penalty": (float, names.REQUEST_PRESENCE_PENALTY),
     "reasoning_effort": (str, names.REQUEST_REASONING_LEVEL),
 }
 """Parameters of some engines only for which the conventions have a name, and their types."""
@@ -257,9 +257,9 @@ def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:
 def _add_parameters(attributes: Attributes, event: AttemptEnded) -> None:
     request = event.request
     if request.temperature is not None:
-        attributes[names.REQUEST_TEMPERATURE] = request.temperature
+        attributes[names.REQUEST_TEMPERATURE] = float(request.temperature)
     if request.top_p is not None:
-        attributes[names.REQUEST_TOP_P] = request.top_p
+        attributes[names.REQUEST_TOP_P] = float(request.top_p)
     if request.max_tokens is not None:
         attributes[names.REQUEST_MAX_TOKENS] = request.max_tokens
     if request.stop:
@@ -289,8 +289,12 @@ def _add_asked(attributes: Attributes, request: Request) -> None:
 def _add_extra(attributes: Attributes, extra: Mapping[str, Any]) -> None:
     for key, (kind, name) in _EXTRA.items():
         value = extra.get(key)
-        if isinstance(value, kind) and not isinstance(value, bool):
-            attributes[name] = shortened(value, MOST_CHARACTERS) if isinstance(value, str) else value
+        if isinstance(value, str) and kind is str:
+            attributes[name] = shortened(value, MOST_CHARACTERS)
+        elif isinstance(value, int | float) and kind is float:
+            attributes[name] = float(value)
+        elif isinstance(value, int) and kind is int:
+            attributes[name] = value
 
 
 def _add_response(attributes: Attributes, event: AttemptEnded) -> None:

@@ -62,7 +62,7 @@ def _guard(event: GuardChecked, ms: Milliseconds) -> Step:
         result = f"{result}: {found}"
     elif found:
         notes.append(f"found {found}")
-    if verdict.reason and verdict.error is None:
+    if verdict.reason and verdict.error is None and verdict.reason != f"found {found}":
         notes.append(printable(verdict.reason, 100))
     tone = _TONES.get(verdict.action, "good")
     if verdict.error is not None:

@@ -22,7 +22,7 @@ _HEAD = ("step", "result", "start ms", "took ms", "", "tokens in", "out", "USD")
 _STEP, _RESULT, _START, _TOOK, _BAR, _IN, _OUT, _USD = range(8)
 _BAR_WIDTH = 20
 _LEAST_BAR = 6
-_LEAST = {_RESULT: 12, _STEP: 18}
+_LEAST = {_RESULT: 8, _STEP: 16}
 """Least widths of the columns that may be cut."""
 
 _STYLES = {
@@ -108,6 +108,8 @@ def _fitted(widths: list[int], most: int | None) -> list[int]:
             widths[column] = 0
     for column, least in _LEAST.items():
         widths[column] = max(widths[column] - max(too_much(), 0), min(least, widths[column]))
+    if too_much() > 0:
+        widths[_TOOK] = 0
     return widths
 
 
