@@ -55,7 +55,7 @@ def tests(session):
         return
     run(session, python, "-m", "coverage", "erase")
     covered = ["-m", "coverage", "run", "--parallel-mode", "-m", "pytest"]
-    light = ["-m", "not heavy"]
+    light = ["-m", "not heavy and not backends"]
     pythons = {PYTHON: [str(python), *covered, *light]}
     missing = {}
     for version in OTHER_PYTHONS:
@@ -71,6 +71,14 @@ def tests(session):
     run(session, python, "-m", "coverage", "report")
     for name, line in closing.items():
         print(f"{name:<12} {line}")
+
+
+@nox.session
+def tests_backends(session):
+    """Send traces to a real Phoenix and a real MLflow; not among the default sessions: 2 GB and some minutes."""
+    for name in ("phoenix", "mlflow"):
+        environment(session, name, alone=True)
+    run(session, environment(session, "light"), "-m", "pytest", *(session.posargs or ("tests/backends",)))
 
 
 @nox.session
@@ -168,14 +176,15 @@ def heavy_environment(session):
     return environment(session, "full", proof=proof)
 
 
-def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), proof=""):
+def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), proof="", alone=False):
     """The Python of the environment `name`, which is made when it is not there or its locks have changed.
 
-    The file `ready` is written last, so an environment whose making was interrupted is made again.
+    The project is in it, unless what is in the lock is to be `alone`. The file `ready` is written last, so an
+    environment whose making was interrupted is made again.
     """
     files = [ROOT / "locks" / f"{one}.txt" for one in locks or (name,)]
     key = f"{version} {digest(*files)}"
-    whole = f"{key} {digest(ROOT / 'pyproject.toml')}"
+    whole = key if alone else f"{key} {digest(ROOT / 'pyproject.toml')}"
     folder = ROOT / ".nox" / name
     ready = folder / "ready"
     python = folder / "bin" / "python"
@@ -189,7 +198,8 @@ def environment(session, name, version=PYTHON, *, locks: Iterable[str] = (), pro
         pip(session, python, "install", "--no-deps", *(part for path in files for part in ("-r", str(path))))
         if proof:
             run(session, python, "-c", proof)
-    pip(session, python, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    if not alone:
+        pip(session, python, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     ready.write_text(whole)
     print(f"Made .nox/{name} in {time.monotonic() - started:.0f} s", flush=True)
     return python

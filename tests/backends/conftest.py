@@ -174,7 +174,7 @@ class Sender:
         self._run = run_every_kind
 
     def send(self, endpoint: str, place: str, dialects: Sequence[str], headers: Mapping[str, str]) -> Sent:
-        exporters = pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -183,7 +183,7 @@ class Sender:
         from llmops_sdk.tracing._later import LATER
 
         results = []
-        real = exporters.OTLPSpanExporter(endpoint=endpoint, headers=dict(headers), timeout=20)
+        real = OTLPSpanExporter(endpoint=endpoint, headers=dict(headers), timeout=20)
 
         class Checked(SpanExporter):
             def export(self, spans: Any) -> Any:

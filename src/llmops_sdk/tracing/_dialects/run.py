@@ -13,6 +13,8 @@ __all__ = ["Attributes", "Dialect", "Run"]
 
 T = TypeVar("T")
 
+_NOT_YET: Any = object()
+
 Attributes: TypeAlias = "dict[str, str | bool | int | float | Sequence[str]]"
 
 
@@ -37,11 +39,10 @@ class Run:
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for all dialects."""
-        try:
-            return self._made[key]  # type: ignore[no-any-return]
-        except KeyError:
+        made = self._made.get(key, _NOT_YET)
+        if made is _NOT_YET:
             made = self._made[key] = make()
-            return made
+        return made  # type: ignore[no-any-return]
 
 
 class Dialect(Protocol):

@@ -35,6 +35,10 @@ _WHOM = {"session_id": "session.id", "user_id": "user.id"}
 """Tags that backends group by. Phoenix, Langfuse and MLflow all read these two names."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+"""`json.dumps` would make one for each text."""
+
+
 class Money(NamedTuple):
     """US dollars of an attempt; what was read and what was written are `None` where only the whole is known."""
 
@@ -45,7 +49,7 @@ class Money(NamedTuple):
 
 def as_json(value: object) -> str:
     """JSON text that any exporter can encode."""
-    return valid(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    return valid(_ENCODER.encode(value))
 
 
 def of_whom(run: Run) -> Attributes:
