@@ -11,6 +11,7 @@ from llmops_sdk import Guard, Pipeline, Scripted, Verdict
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError, RateLimitError
 from llmops_sdk.tracing import Logs
+from llmops_sdk.tracing._later import LATER
 
 PLANTED = "xyzzy-4711"
 
@@ -104,6 +105,7 @@ def test_content_is_in_the_line_only_where_it_is_asked_for(runs):
     for content in (False, True):
         logger = Structured(logging.INFO)
         runs.failed_over(Call(hooks=(Logs(logger, content=content),)))
+        assert LATER.flush(10)
         assert (PLANTED in str(logger.lines)) == content
 
 

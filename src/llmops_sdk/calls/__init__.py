@@ -34,12 +34,14 @@ from llmops_sdk.calls._events import (
     ToolExecuted,
 )
 from llmops_sdk.calls._executing import Execution
+from llmops_sdk.calls._found import HIDDEN, Found, made_of
 from llmops_sdk.calls._hook_failures import hook_failures
 from llmops_sdk.calls._json import event_json, record_schema
 
 __all__ = [
     "ASKER",
     "CLOCK",
+    "HIDDEN",
     "Aside",
     "Assessor",
     "AttemptEnded",
@@ -52,6 +54,7 @@ __all__ = [
     "Event",
     "Execution",
     "FirstChunk",
+    "Found",
     "GuardChecked",
     "Hedged",
     "LimitWaited",
@@ -67,5 +70,6 @@ __all__ = [
     "ToolExecuted",
     "event_json",
     "hook_failures",
+    "made_of",
     "record_schema",
 ]

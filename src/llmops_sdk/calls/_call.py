@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_sdk.calls._events import Event
 from llmops_sdk.calls._executing import Execution, executing
+from llmops_sdk.calls._found import Found
 from llmops_sdk.calls._hook_failures import hook_failed
 from llmops_sdk.calls._json import record_json
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
+from llmops_sdk.verdicts import Verdict
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
@@ -61,7 +63,11 @@ class Call:
         prices: What tells the prices of models, `None` where none are known.
         attempts: How often an engine was asked so far.
         events: The record, oldest first.
-        traceparent: W3C trace context of the run, which engines send on; a tracing hook sets it when it traces the run.
+        found: The very texts that guards found, so that nothing shows them; `None` while there are none.
+        traceparent: W3C trace context of the run; a tracing hook sets it when it traces the run.
+        tracestate: What goes with it, `None` for nothing.
+        attempt_traceparent: That of the attempt which is beginning. A tracing hook sets it when it gets
+            `AttemptStarted`, and who begins the attempt takes it at once; see `Request.trace_headers`.
         state: What stations keep for the length of the run, by station (a guard's vault, say); emptied at the end.
     """
 
@@ -69,6 +75,7 @@ class Call:
         "_held",
         "_hooks",
         "_started_wall",
+        "attempt_traceparent",
         "attempts",
         "budget_usd",
         "clock",
@@ -76,6 +83,7 @@ class Call:
         "deadline_s",
         "estimated_usd",
         "events",
+        "found",
         "id",
         "overdue",
         "prices",
@@ -84,6 +92,7 @@ class Call:
         "state",
         "tags",
         "traceparent",
+        "tracestate",
     )
 
     def __init__(
@@ -103,6 +112,7 @@ class Call:
         self.spent_usd = self.estimated_usd = _NO_MONEY
         self.attempts = 0
         self.events: list[Event] = []
+        self.found: Found | None = None
         self.state: dict[Any, Any] = {}
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
@@ -110,6 +120,8 @@ class Call:
         self.overdue = False
         self._started_wall = time.time()
         self.traceparent: str | None = None
+        self.tracestate: str | None = None
+        self.attempt_traceparent: str | None = None
         self._hooks = hooks
         self.prices = prices
         self._held: dict[object, Decimal] = {}
@@ -122,6 +134,7 @@ class Call:
                 try:
                     hook(event, self)
                 except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
+                    self.hide_in_error(exc)
                     hook_failed(hook, exc)
 
     def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
@@ -152,16 +165,48 @@ class Call:
             >>> Call().to_json()["version"]
             1
         """
-        return record_json(self)
+        written: dict[str, Any] = self.hidden_in(record_json(self))
+        return written
 
     def apart(self, hook: Hook) -> Call:
         """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""
         apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
-        apart.id, apart.traceparent = self.id, self.traceparent
+        apart.id, apart.traceparent, apart.tracestate = self.id, self.traceparent, self.tracestate
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
         apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
         apart._held = dict(self._held)
+        apart.found = self.found
         return apart
+
+    def note_found(self, text: str, verdict: Verdict) -> bool:
+        """A guard decided so about `text`: what it found is shown nowhere from now on.
+
+        Gives whether it said what that was. For one that did not, no free text of the run can be cleaned.
+        """
+        if self.found is None:
+            self.found = Found()
+        return self.found.note(text, verdict)
+
+    def hidden(self, text: str) -> str:
+        """`text` without what guards found in this run, for whatever leaves the process."""
+        return text if self.found is None else self.found.hidden(text)
+
+    @property
+    def shown_tags(self) -> Mapping[str, Any]:
+        """The tags without what guards found in this run, for whatever leaves the process."""
+        found = self.found
+        if found is None:
+            return self.tags
+        return {found.hidden_in(str(key)): found.hidden_tag(value) for key, value in self.tags.items()}
+
+    def hidden_in(self, value: Any) -> Any:
+        """`hidden`, for all texts in dicts and lists."""
+        return value if self.found is None else self.found.hidden_in(value)
+
+    def hide_in_error(self, error: BaseException) -> None:
+        """Take what guards found in this run out of the messages of `error`, in place."""
+        if self.found is not None:
+            self.found.hide_in_error(error)
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline (negative when it is over), `None` without one."""

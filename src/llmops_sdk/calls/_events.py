@@ -56,6 +56,8 @@ class Rendered(NamedTuple):
     request: Request
     variables: Mapping[str, Any] | None = None
     """What the prompt was rendered with."""
+    template: Sequence[tuple[Any, ...]] = ()
+    """The messages of the prompt as written, each (role, text, ...)."""
 
 
 class GuardChecked(NamedTuple):
@@ -68,6 +70,10 @@ class GuardChecked(NamedTuple):
     verdict: Verdict
     busy_s: float
     """Seconds that the guard itself worked; in a stream less than `at - started`."""
+    let_stay: bool = False
+    """Whether it let something stay that it had found in one of the texts; `verdict` is that of the worst text."""
+    untold: bool = False
+    """Whether it acted on a text without saying where it had found something."""
 
 
 class Routed(NamedTuple):
@@ -86,6 +92,13 @@ class AttemptStarted(NamedTuple):
     engine: str
     number: int
     """1 for the first attempt of the call."""
+    provider: str | None = None
+    model: str | None = None
+    """The model that is asked for."""
+    in_process: bool = False
+    """Whether the model runs in this process."""
+    server: tuple[str, int] | None = None
+    """Host and port of the server that is asked, where the engine says so."""
 
 
 class FirstChunk(NamedTuple):
@@ -228,6 +241,8 @@ class Ended(NamedTuple):
     error: BaseException | None
     response: Response | None = None
     """What the caller got, so after the guards; `None` for a run that was blocked, failed or cancelled."""
+    unrestored: Response | None = None
+    """`response` as it was before guards put true values back (`PII(restore=True)`); `None` where none were."""
 
 
 class ToolExecuted(NamedTuple):

@@ -56,13 +56,14 @@ class _Audited(_WholeText):
 
 
 class _Link:
-    """One guard (or restorer) in the chain of one text."""
+    """One guard (or restorer) in the chain of one text; `read` is the text that it was given, in pieces."""
 
-    __slots__ = ("busy_s", "guard", "stream")
+    __slots__ = ("busy_s", "guard", "read", "stream")
 
     def __init__(self, guard: Stationed | None, stream: GuardStream | _WholeText) -> None:
         self.guard = guard
         self.stream = stream
+        self.read: list[str] = []
         self.busy_s = 0.0
 
     async def named(self, work: Awaitable[str]) -> str:
@@ -81,9 +82,21 @@ class Chain:
     Attributes:
         blocked_by: The guard that blocked, once one has. What it and those before it had not let pass is gone; what
             it had let pass has gone on through those behind it, and so has been emitted, whatever the cuts.
+        untold: Names of the guards that acted without saying where they had found something.
+        put_back: Names and arguments of tools with true values in them, and what they were before.
     """
 
-    __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by")
+    __slots__ = (
+        "_context",
+        "_guards",
+        "_links",
+        "_restoring",
+        "_started",
+        "_tool_verdicts",
+        "blocked_by",
+        "put_back",
+        "untold",
+    )
 
     def __init__(self, guards: Sequence[Stationed], restoring: Sequence[Stationed], context: GuardContext) -> None:
         self._context = context
@@ -101,6 +114,8 @@ class Chain:
         self._started = context.call.clock()
         self._tool_verdicts: dict[str, list[Verdict]] = {}
         self.blocked_by: Stationed | None = None
+        self.put_back: dict[str, str] = {}
+        self.untold: set[str] = set()
 
     @property
     def holds(self) -> bool:
@@ -152,6 +167,7 @@ class Chain:
         return await self._finish(position + 1, text)
 
     async def _feed(self, link: _Link, text: str) -> str:
+        link.read.append(text)
         try:
             fed = link.stream.feed(text)
             return fed if isinstance(fed, str) else await link.named(fed)
@@ -193,13 +209,26 @@ class Chain:
         """What may go on of a tool's name or arguments, `None` when a guard blocks it."""
         for guard in self._guards:
             verdict = with_origin(await guard.check(text, context), context)
+            self._note(guard, text, verdict)
             self._tool_verdicts.setdefault(guard.name, []).append(verdict)
             if verdict.blocked:
                 self.blocked_by = guard
                 return None
             if verdict.action == "rewrite" and verdict.text is not None:
                 text = verdict.text
-        return restored(self._restoring, text, context)
+        whole = restored(self._restoring, text, context)
+        if whole != text:
+            self.put_back[whole] = text
+        return whole
+
+    def unrestored(self) -> str | None:
+        """The text before true values were put back; `None` where there is nobody to put any back."""
+        first = next((link for link in self._links if link.guard is None), None)
+        return None if first is None else "".join(first.read)
+
+    def _note(self, guard: Stationed, text: str, verdict: Verdict) -> None:
+        if (verdict.findings or verdict.action != "allow") and not self._context.call.note_found(text, verdict):
+            self.untold.add(guard.name)
 
     def verdicts(self) -> dict[str, tuple[list[Verdict], float, float]]:
         """For each guard: its verdicts on this choice, when it began, and how long it was busy."""
@@ -208,6 +237,8 @@ class Chain:
         for guard in self._guards:
             link = by_name.get(guard.name)
             found = [] if link is None else [with_origin(link.stream.verdict, self._context)]
+            if link is not None:
+                self._note(guard, "".join(link.read), link.stream.verdict)
             found += self._tool_verdicts.get(guard.name, [])
             read[guard.name] = (found, self._started, 0.0 if link is None else link.busy_s)
         return read

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, Rendered, Started
+from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, made_of
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
@@ -481,14 +481,16 @@ class Pipeline(loops.Closing, Station):
                 response = answered
             else:
                 response = await self._leg.generate(request, call, None)
+            unrestored = None
             if self._outputs or self._restoring:
-                response, read, blocked = await guard_output(self._outputs, self._restoring, request, response, call)
-                verdicts += read
-                if blocked:
+                guarded = await guard_output(self._outputs, self._restoring, request, response, call)
+                response, unrestored = guarded.response, guarded.unrestored
+                verdicts += guarded.verdicts
+                if guarded.blocked:
                     return self._blocked(call, verdicts)
             if request.response_schema is not None:
                 await validate_output(request, response, call)
-            self._end(call, "ok", response=response)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -496,6 +498,8 @@ class Pipeline(loops.Closing, Station):
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
+        joiner = ChunkJoiner()
+        guarded: GuardedChunks | None = None
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -504,7 +508,6 @@ class Pipeline(loops.Closing, Station):
                 if blocked:
                     stream.result = self._blocked(call, verdicts)
                     return
-            joiner = ChunkJoiner()
             beside = Beside(self._beside, self._behind, self._leg, request, call) if self._beside else None
             chunks = self._leg.stream(request, call, None) if beside is None else beside.stream()
             if self._outputs or self._restoring:
@@ -518,8 +521,6 @@ class Pipeline(loops.Closing, Station):
                     joiner.text,
                 )
                 chunks = guarded.chunks()
-            else:
-                guarded = None
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     joiner.add(chunk)
@@ -537,10 +538,13 @@ class Pipeline(loops.Closing, Station):
             response = joiner.response(self._leg.name)
             if request.response_schema is not None:
                 await validate_output(request, response, call)
-            self._end(call, "ok", response=response)
+            unrestored = None if guarded is None else guarded.unrestored(response, joiner)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
-            self._fail(call, exc)
+            if guarded is not None:
+                guarded.note_found()
+            self._fail(call, exc, joiner.text())
             raise
 
     def _render(self, call: Call, given: Any) -> Request:
@@ -553,7 +557,7 @@ class Pipeline(loops.Closing, Station):
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request, variables))
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self.prompt.sections))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
@@ -575,11 +579,16 @@ class Pipeline(loops.Closing, Station):
         )
 
     def _end(
-        self, call: Call, outcome: str, error: BaseException | None = None, response: Response | None = None
+        self,
+        call: Call,
+        outcome: str,
+        error: BaseException | None = None,
+        response: Response | None = None,
+        unrestored: Response | None = None,
     ) -> None:
         if call.overdue and _has_ended(call):  # this work would not be stopped, and nobody waits for it any more
             return
-        call.record(Ended(call.clock(), outcome, error, response))
+        call.record(Ended(call.clock(), outcome, error, response, unrestored))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):
@@ -591,16 +600,36 @@ class Pipeline(loops.Closing, Station):
         """Whoever waited has given up; what ignores its cancellation has not said so itself."""
         if not _has_ended(call):
             call.overdue = True
+            self._note_unread(call)
             self._end(call, "DeadlineExceeded", exc)
 
-    def _fail(self, call: Call, exc: BaseException) -> None:
+    def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:
+        self._note_unread(call)
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
             # A loop's timer may be a hair early, so that the clock alone does not tell.
             late = call.overdue or (call.deadline is not None and call.clock() >= call.deadline)
             self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
+            call.hide_in_error(exc)
+            self._guard_partial_text(exc, emitted)
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)
+
+    def _note_unread(self, call: Call) -> None:
+        """Record which guards beside the engine have not come to a verdict on what it was sent."""
+        if self._beside and call.attempts:
+            read = {event.guard for event in call.events if isinstance(event, GuardChecked)}
+            for guard in self._beside:
+                if guard.name not in read:
+                    now = call.clock()
+                    unread = skip(guard, "the run ended before it had read")
+                    call.record(GuardChecked(now, now, guard.name, guard.stage, unread, 0.0))
+
+    def _guard_partial_text(self, exc: BaseException, emitted: str) -> None:
+        """Let an error hold no text of an answer that the guards had not let pass."""
+        for one in made_of(exc) if self._outputs else ():
+            if getattr(one, "partial_text", ""):
+                one.partial_text = emitted  # type: ignore[attr-defined]
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {

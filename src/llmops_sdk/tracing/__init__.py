@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from llmops_sdk.tracing._content import ContentPolicy
 from llmops_sdk.tracing._explain import Explanation, Step, explain
 from llmops_sdk.tracing._json import to_json
 from llmops_sdk.tracing._jsonl import JSONL, read_jsonl
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JSONL",
+    "ContentPolicy",
     "Explanation",
     "Logs",
     "Memory",

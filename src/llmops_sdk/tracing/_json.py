@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from llmops_sdk.calls import Call
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 
 __all__ = ["to_json"]
 
 
-def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
+def to_json(call: Call, *, content: bool | ContentPolicy = False) -> dict[str, Any]:
     """The record of a run as a dict that `json.dumps` takes; see `Call.to_json`.
 
     Args:
         call: The run; it may still be running.
-        content: Add the messages of each attempt, as far as the guards let them pass (`input`, `output`).
+        content: Add the messages of each attempt, as far as the guards let them pass (`input`, `output`); a
+            `ContentPolicy` says which, and who redacts them: that may take time.
 
     Example:
         >>> from llmops_sdk.calls import Call, Started
@@ -24,10 +25,11 @@ def to_json(call: Call, *, content: bool = False) -> dict[str, Any]:
         >>> to_json(call)["events"]
         [{'event': 'started', 'at': 0.0, 'pipeline': 'support', 'streamed': False}]
     """
+    policy = policy_of(content)
     written = call.to_json()
-    if content:
+    if policy is not None:
         attempts = [event for event in written["events"] if event["event"] == "attempt_ended"]
         # A run that goes on may have come to another attempt in the meantime.
-        for event, shown in zip(attempts, content_of(call).attempts, strict=False):
+        for event, shown in zip(attempts, content_of(call, policy).attempts, strict=False):
             event["input"], event["output"] = shown.input, shown.output
     return written

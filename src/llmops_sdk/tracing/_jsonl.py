@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from llmops_sdk.calls import Call, Ended, Evaluated, Event, ToolExecuted, event_json
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.faults import Faults
+from llmops_sdk.tracing._content import ContentPolicy, policy_of
 from llmops_sdk.tracing._json import to_json
 from llmops_sdk.tracing._later import LATER
 
@@ -35,7 +36,8 @@ class JSONL:
 
     Args:
         path: The file; its folder exists. It holds what people have said only with `content`.
-        content: Add the messages of each attempt, as far as the guards let them pass.
+        content: Add the messages of each attempt, as far as the guards let them pass; a `ContentPolicy` says which,
+            and who redacts them.
 
     Raises:
         ConfigurationError: The folder is not there, or `path` is a folder.
@@ -55,13 +57,13 @@ class JSONL:
     _turn: ClassVar = threading.Lock()
     """One thread of the process writes at a time; between processes there is a lock on the file."""
 
-    def __init__(self, path: str | os.PathLike[str], *, content: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, content: bool | ContentPolicy = False) -> None:
         self._path = Path(path).absolute()
         if self._path.is_dir():
             raise ConfigurationError(f"`path` is the folder {str(path)!r}; write the name of a file")
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"there is no folder {str(self._path.parent)!r} for {self._path.name!r}; make it")
-        self._content = content
+        self._policy = policy_of(content)
         self._faults = Faults()
 
     def __call__(self, event: Event, call: Call, /) -> None:
@@ -81,7 +83,7 @@ class JSONL:
         return LATER.flush(timeout_s)
 
     def _write_run(self, call: Call) -> None:
-        record = to_json(call, content=self._content)
+        record = to_json(call, content=self._policy or False)
         until_end = takewhile(lambda event: event["event"] != "ended", record["events"])
         end = next(event for event in record["events"] if event["event"] == "ended")
         self._write({**record, "events": [*until_end, end]})

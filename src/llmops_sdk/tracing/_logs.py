@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, event_json
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import error_name, printable
 
 __all__ = ["Logs"]
@@ -35,7 +36,8 @@ class Logs:
         logger: A logger of `logging`, which gets the fields as `extra`, or of structlog (or whatever has its methods),
             which gets them as keyword arguments. By default the logger `"llmops_sdk.runs"` of `logging`.
         slow_s: Seconds from which on a run is slow, over 0.
-        content: Add `question` and `answer`, as far as the guards let them pass.
+        content: Add `question` and `answer`, as far as the guards let them pass; a `ContentPolicy` says who redacts
+            them. Since that may take time, such a line is written soon after, by another thread.
 
     Raises:
         ConfigurationError: `logger` is none, or `slow_s` makes no sense.
@@ -45,7 +47,9 @@ class Logs:
         >>> pipeline = Pipeline("Hello", Scripted("Hi!"), hooks=[Logs(slow_s=10)])
     """
 
-    def __init__(self, logger: Any = None, *, slow_s: float | None = None, content: bool = False) -> None:
+    def __init__(
+        self, logger: Any = None, *, slow_s: float | None = None, content: bool | ContentPolicy = False
+    ) -> None:
         logger = logging.getLogger("llmops_sdk.runs") if logger is None else logger
         if isinstance(logger, type) or not all(callable(getattr(logger, name, None)) for name in set(_LEVELS.values())):
             raise ConfigurationError(
@@ -55,7 +59,7 @@ class Logs:
             raise ConfigurationError(f"`slow_s` is a time over 0 seconds, not {slow_s!r}")
         self._logger = logger
         self._slow_s = slow_s
-        self._content = content
+        self._policy = policy_of(content)
         self._is_stdlib = isinstance(logger, logging.Logger | logging.LoggerAdapter)
         asked = getattr(logger, "isEnabledFor", None) or getattr(logger, "is_enabled_for", None)
         self._enabled: Callable[[int], bool] = asked or (lambda level: True)
@@ -63,7 +67,10 @@ class Logs:
     def __call__(self, event: Event, call: Call, /) -> None:
         """Log `event`."""
         if isinstance(event, Ended):
-            self._ended(event, call)
+            if self._policy is None:
+                self._ended(event, call)
+            else:
+                LATER.do(self._ended, event, call)
         elif self._enabled(logging.DEBUG):
             record = event_json(call, event)
             self._write("debug", f"{record['event']} in run {call.id[:8]}", {"run": call.id, "record": record})
@@ -77,8 +84,8 @@ class Logs:
         if not self._enabled(logging.getLevelNamesMapping()[level.upper()]):
             return
         fields = _fields(event, call, seconds)
-        if self._content:
-            shown = content_of(call)
+        if self._policy is not None:
+            shown = content_of(call, self._policy)
             fields |= {"question": shown.question, "answer": shown.answer}
         message = f"{fields['pipeline']}: {printable(event.outcome)} after {seconds:.3g} s"
         self._write(level, f"{message}, slow" if slow else message, fields)

@@ -143,6 +143,7 @@ class Flight:
             paid = event if isinstance(event, AttemptEnded) else event.attempt
             payer.spend(paid.cost_usd, paid.estimated_usd)
         payer.record(event)
+        call.attempt_traceparent, payer.attempt_traceparent = payer.attempt_traceparent, None
 
     # Waiting for each other.
 

@@ -99,7 +99,8 @@ async def ask(
     own = Call(
         deadline_s=left, budget_usd=call.left_usd, tags=call.tags, hooks=(hook,), prices=call.prices, clock=call.clock
     )
-    own.traceparent = call.traceparent
+    own.traceparent, own.tracestate = call.traceparent, call.tracestate
+    own.found = call.found
     bound = request.bound_to(own)
     try:
         if getattr(engine, "routes", False):  # it records and books each attempt by itself
