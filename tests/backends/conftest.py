@@ -6,27 +6,30 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmops_sdk.calls import Call
 from llmops_sdk.engines._orphans import EndWithMe
 
 ROOT = Path(__file__).parents[2]
-ALL = ("gen_ai", "openinference", "langfuse")
-_PR_SET_PDEATHSIG = 1
-_C = ctypes.CDLL(None)
+_LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the tests, however those end
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,13 +64,12 @@ class Server:
         log = self.folder / "server.log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                arguments,
+                [sys.executable, "-c", _LAUNCH, *arguments],
                 cwd=self.folder,
                 env={**os.environ, "DO_NOT_TRACK": "true", **settings},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # it ends with the tests, however
             )
         end = time.monotonic() + 120
         while not self._is_ready():
@@ -157,23 +159,6 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from _running(MLflow(tmp_path_factory.mktemp("mlflow")))
 
 
-@pytest.fixture(scope="session")
-def git_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one prompt, at the tag `7`."""
-    root = tmp_path_factory.mktemp("application")
-    file = root / "prompts" / "support" / "answer.prompt.md"
-    file.parent.mkdir(parents=True)
-    file.write_text(
-        "---\nparameters: {temperature: 0, max_tokens: 48}\nvariables:\n  question: str\n---\n"
-        "[system]\nYou are a support agent.\n\n[user]\n{{ question }}\n"
-    )
-    settings = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    who = ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.org"]
-    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], [*who, "commit", "-q", "-m", "First"], ["tag", "7"]):
-        subprocess.run(["git", *arguments], cwd=root, env=settings, check=True)
-    return root
-
-
 class Sent:
     """The runs of every kind as they were sent to one server in some dialects: trace ids by kind."""
 
@@ -185,8 +170,8 @@ class Sent:
 class Sender:
     """Sends a trace of each kind of run through a real exporter, and fails where a batch is refused."""
 
-    def __init__(self, prompts: Path) -> None:
-        self._prompts = prompts
+    def __init__(self, run_every_kind: Callable[[Any], dict[str, Call]]) -> None:
+        self._run = run_every_kind
 
     def send(self, endpoint: str, place: str, dialects: Sequence[str], headers: Mapping[str, str]) -> Sent:
         exporters = pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter")
@@ -212,66 +197,20 @@ class Sender:
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(Checked()))
         hook = tracing.OpenTelemetry(provider, dialects=dialects, content=True)
-        traces = runs_of_every_kind(hook, self._prompts)
+        calls = self._run(hook)
         assert LATER.flush(10)
         provider.shutdown()
         assert results
         assert set(results) == {SpanExportResult.SUCCESS}
-        return Sent(traces, place)
+        return Sent({kind: trace_of(call) for kind, call in calls.items()}, place)
 
 
 @pytest.fixture(scope="session")
-def sender(git_prompts: Path) -> Sender:
-    return Sender(git_prompts)
+def sender(run_every_kind: Callable[[Any], dict[str, Call]]) -> Sender:
+    return Sender(run_every_kind)
 
 
-def runs_of_every_kind(hook: Any, prompts: Path) -> dict[str, str]:
-    """Run pipelines in every way, and give the id of each trace."""
-    from llmops_sdk import Pipeline, Prompt, Router, Scripted, Usage, guards
-    from llmops_sdk.costs import PriceTable
-    from llmops_sdk.errors import LlmopsError, ServerError
-    from llmops_sdk.messages import Message, Request, ToolCall
-    from llmops_sdk.prompts import PromptRepository
-
-    usage = Usage(input_tokens=1000, output_tokens=500, cached_input_tokens=200, reasoning_tokens=100)
-    known = {"model": "gpt-4o-mini", "usage": usage}
-    prompt = Prompt.load("support/answer@7", repository=PromptRepository(prompts))
-    tags = {"session_id": "chat-1", "user_id": "ada", "tenant": "acme"}
-    question = "Mail ada@example.org about order 1042"
-    calls: dict[str, Any] = {}
-
-    answer = Scripted("Order 1042 ships tomorrow.", name="cloud", **known)
-    line = Pipeline(prompt, guards.PII(), answer, guards.Secrets(), name="support", hooks=[hook])
-    calls["plain"] = line.run(question=question, tags=tags).call
-
-    own = PriceTable.default().with_prices({"house-7b": {"input": "1", "output": "4"}})
-    house = Scripted("Order 1042 ships tomorrow.", name="house", model="house-7b", usage=usage)
-    calls["own prices"] = Pipeline(prompt, house, name="support", hooks=[hook], prices=own).run(question="Where?").call
-
-    streamed = Scripted(["Order ", "1042 ", "ships."], name="cloud", **known)
-    with Pipeline(prompt, streamed, guards.Secrets(), name="support", hooks=[hook]).stream(question="Where?") as stream:
-        list(stream)
-    calls["stream"] = stream.result.call
-
-    called = ToolCall(id="call_1", name="order_status", arguments='{"order": 1042}')
-    schema = {"type": "object", "properties": {"order": {"type": "integer"}}}
-    tools = ({"type": "function", "function": {"name": "order_status", "parameters": schema}},)
-    asked = Request(messages=(Message.user("Where is order 1042?"),), tools=tools)
-    line = Pipeline(Scripted(called, "It ships tomorrow.", name="cloud", **known), name="agent", hooks=[hook])
-    calls["tool call"] = line.run(asked, tags=tags).call
-    more = (Message.assistant(tool_calls=(called,)), Message.tool("shipped", tool_call_id="call_1"))
-    calls["tool result"] = line.run(asked.with_messages([*asked.messages, *more]), tags=tags).call
-
-    line = Pipeline(prompt, guards.PII(action="block"), answer, name="support", hooks=[hook])
-    calls["blocked"] = line.run(question=question, tags=tags).call
-
-    broken = Scripted(ServerError("broke", engine="broken", status_code=503), name="broken", **known)
-    line = Pipeline(prompt, Router([broken, answer]), name="support", hooks=[hook])
-    calls["failed over"] = line.run(question="Where?").call
-
-    seen: list[Any] = []
-    line = Pipeline(prompt, broken, name="support", hooks=[hook, lambda _event, call: seen.append(call)])
-    with pytest.raises(LlmopsError):
-        line.run(question="Where?")
-    calls["failed"] = seen[-1]
-    return {kind: call.traceparent.split("-")[1] for kind, call in calls.items()}
+def trace_of(call: Call) -> str:
+    """The id of its trace."""
+    assert call.traceparent is not None
+    return call.traceparent.split("-")[1]

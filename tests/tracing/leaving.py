@@ -306,12 +306,11 @@ def main() -> None:
     """Run some of everything, and write all that is written of it to standard output."""
     logging.basicConfig(level=logging.DEBUG)
     everywhere = frozenset(PLACES) - {"tool result", "tool arguments"}
-    kinds = itertools.cycle(GUARDS[1:])
-    for secret in SECRETS.values():
-        for ending in ENDINGS:
-            # The second one finds every secret, so that nothing of the first kind may leave either.
-            _, left = leave(Planted(secret, everywhere, (next(kinds), "flag"), "run", ending))
-            sys.stdout.write("\n".join(left.texts.values()))
+    secrets, kinds = itertools.cycle(SECRETS.values()), itertools.cycle(GUARDS[1:])
+    for ending in ENDINGS:
+        # The first guard finds every secret, so that nothing may leave whatever the second one knows.
+        _, left = leave(Planted(next(secrets), everywhere, ("flag", next(kinds)), "run", ending))
+        sys.stdout.write("\n".join(left.texts.values()))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_the_rest_of_the_run_is_shown(guards, how):
     assert (secret in spans) is (guards == ("none", "none"))  # nobody found it, so it was no secret
     if guards[0] == "pii restore":
         assert "[EMAIL_1]" in spans
-        assert secret in call.events[-2].explanation  # the application got the address itself
+        assert secret in call.events[-1].explanation  # the application got the address itself
 
 
 def test_the_rules_hold_without_the_net(monkeypatch):
@@ -81,7 +81,7 @@ def test_the_rules_hold_without_the_net(monkeypatch):
     ):
         for ending in ("ok", "hedged", "breaks and goes on"):
             for how in ("run", "stream"):
-                planted = Planted(leaving.SECRETS["phrase"], places, guards, how, ending)
+                planted = Planted(leaving.SECRETS["token"], places, guards, how, ending)
                 _, left = leaving.leave(planted)
                 known = {name for name in left.leaks(planted.secret) if name != "log"}
                 # The first of two guards has let the input pass, which only the second found to hold it.

@@ -45,6 +45,7 @@ class Found:
         untold: Whether a guard has acted without saying where, or found too much: no free text can be cleaned then.
 
     Example:
+        >>> from llmops_sdk.verdicts import Finding
         >>> found = Found()
         >>> found.note("my pin is 4711-0815", Verdict.flag("a pin", [Finding(kind="pin", start=10, end=19)]))
         True

@@ -83,7 +83,7 @@ class Logs:
             level = "warning"
         if not self._enabled(logging.getLevelNamesMapping()[level.upper()]):
             return
-        fields = _fields(event, call, seconds)
+        fields = call.hidden_in(_fields(event, call, seconds))
         if self._policy is not None:
             shown = content_of(call, self._policy)
             fields |= {"question": shown.question, "answer": shown.answer}
@@ -127,7 +127,7 @@ def _fields(event: Ended, call: Call, seconds: float) -> dict[str, Any]:
         "prompt_version": None if prompt is None or prompt.version is None else printable(prompt.version),
         "blocked_by": next(map(printable, blocked), None) if event.outcome == "blocked" else None,
         "error": None if event.error is None else error_name(event.error),
-        "tags": {printable(str(key)): printable(str(value)) for key, value in call.tags.items()} or None,
+        "tags": {printable(str(key)): printable(str(value)) for key, value in call.shown_tags.items()} or None,
     }
 
 

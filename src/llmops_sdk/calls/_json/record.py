@@ -70,7 +70,8 @@ def record_json(call: Call) -> _Fields:
 
 def event_json(call: Call, event: Event) -> _Fields:
     """One event as it stands in `record_json`."""
-    return _WRITERS[type(event)](event, _since(call))
+    written: _Fields = call.hidden_in(_WRITERS[type(event)](event, _since(call)))
+    return written
 
 
 def record_schema() -> _Fields:

@@ -59,7 +59,8 @@ def workflow(run: Run, /) -> Attributes:
     for key, value in texts.tags(run).items():
         attributes[f"langfuse.trace.metadata.{key}"] = value
     if run.content is not None:
-        for name, text in (("input", run.content.question), ("output", run.content.answer)):
+        answer = texts.answer_json(run) or run.content.answer
+        for name, text in (("input", run.content.question), ("output", answer)):
             if text is not None:
                 attributes[f"langfuse.trace.{name}"] = attributes[f"langfuse.observation.{name}"] = text
     if run.ended.outcome == "blocked":
@@ -76,9 +77,7 @@ def prompt(event: Rendered, run: Run, /) -> Attributes:
     if run.content is not None:
         _add(attributes, "metadata.template", texts.template(event, run))
         _add(attributes, "input", run.content.variables)
-        first = next((one for one in run.call.events if isinstance(one, AttemptEnded)), None)
-        if first is not None:  # as it was sent, so after the guards
-            _add(attributes, "output", texts.input_json(first, run))
+        _add(attributes, "output", texts.sent(run))
     return attributes
 
 
@@ -119,9 +118,14 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     return attributes
 
 
-def tool(_event: ToolExecuted, run: Run, /) -> Attributes:
+def tool(event: ToolExecuted, run: Run, /) -> Attributes:
     """Of a tool that was executed."""
-    return {TYPE: "tool", **_everywhere(run)}
+    attributes: Attributes = {TYPE: "tool", **_everywhere(run)}
+    if run.content is not None:
+        shown = run.content.tool(event)
+        _add(attributes, "input", shown.arguments)
+        _add(attributes, "output", shown.result)
+    return attributes
 
 
 def evaluation(event: Evaluated, run: Run, /) -> Attributes:

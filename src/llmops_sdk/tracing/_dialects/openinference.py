@@ -49,6 +49,7 @@ def workflow(run: Run, /) -> Attributes:
     if run.content is not None:
         _text(attributes, INPUT, run.content.question)
         _text(attributes, OUTPUT, run.content.answer)
+        _json(attributes, OUTPUT, texts.answer_json(run))
     return attributes
 
 
@@ -58,9 +59,7 @@ def prompt(event: Rendered, run: Run, /) -> Attributes:
     _add_template(attributes, event, run)
     if run.content is not None:
         _json(attributes, INPUT, run.content.variables)
-        first = next((one for one in run.call.events if isinstance(one, AttemptEnded)), None)
-        if first is not None:  # as it was sent, so after the guards
-            _json(attributes, OUTPUT, texts.input_json(first, run))
+        _text(attributes, OUTPUT, texts.sent(run))
     return attributes
 
 
@@ -92,21 +91,25 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     if shown is not None:
         _add_tools(attributes, event.request.tools)
         _add_messages(attributes, "llm.input_messages", shown.input)
+        _add_messages(attributes, "llm.output_messages", shown.output or ())
         _json(attributes, INPUT, texts.input_json(event, run))
-        if shown.output is not None:
-            _add_messages(attributes, "llm.output_messages", shown.output)
-            _json(attributes, OUTPUT, texts.output_json(event, run))
+        _json(attributes, OUTPUT, texts.output_json(event, run))
     return attributes
 
 
 def tool(event: ToolExecuted, run: Run, /) -> Attributes:
     """Of a tool that was executed."""
-    return {
+    attributes: Attributes = {
         KIND: "TOOL",
         "tool.name": name_of(event.tool_call.name),
         "tool.id": shortened(event.tool_call.id, MOST_CHARACTERS),
         **texts.of_whom(run),
     }
+    if run.content is not None:
+        shown = run.content.tool(event)
+        _json(attributes, INPUT, shown.arguments)
+        _text(attributes, OUTPUT, shown.result)
+    return attributes
 
 
 def evaluation(event: Evaluated, run: Run, /) -> Attributes:
@@ -122,9 +125,9 @@ def evaluation(event: Evaluated, run: Run, /) -> Attributes:
         attributes[f"{of}score"] = event.score
     if event.label is not None:
         attributes[f"{of}label"] = name_of(event.label)
-    explanation = None if run.content is None else run.content.evaluation(event)
-    if explanation is not None:
-        attributes[f"{of}explanation"] = shortened(explanation, MOST_CHARACTERS)
+    why = None if run.content is None else run.content.evaluation(event)
+    if why is not None:
+        attributes[f"{of}explanation"] = why
     _json(attributes, OUTPUT, texts.judgement_json(event, run))
     return attributes
 

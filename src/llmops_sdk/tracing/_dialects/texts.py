@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from llmops_sdk.usage import EXACT
 
 __all__ = [
     "Money",
+    "answer_json",
     "as_json",
     "finding_of",
     "input_json",
@@ -24,6 +25,7 @@ __all__ = [
     "output_json",
     "parameters_json",
     "rendered",
+    "sent",
     "tags",
     "template",
     "verdict_json",
@@ -73,15 +75,38 @@ def _tags(given: Mapping[str, Any]) -> dict[str, str | bool | int | float]:
 def input_json(event: AttemptEnded, run: Run) -> str | None:
     """The messages that were sent, in the form of `gen_ai.input.messages`."""
     shown = run.shown(event)
-    return None if shown is None else run.once(("input", id(event)), lambda: as_json(shown.input))
+    return run.once(("input", id(event)), lambda: as_json(shown.input)) if shown is not None and shown.input else None
 
 
 def output_json(event: AttemptEnded, run: Run) -> str | None:
     """The messages that came back, in the form of `gen_ai.output.messages`."""
     shown = run.shown(event)
-    if shown is None or shown.output is None:
+    return (
+        run.once(("output", id(event)), lambda: as_json(shown.output)) if shown is not None and shown.output else None
+    )
+
+
+def answer_json(run: Run) -> str | None:
+    """The answer as messages, where it is no text alone: it calls tools."""
+    content = run.content
+    if content is None or content.answer or not content.output:
         return None
-    return run.once(("output", id(event)), lambda: as_json(shown.output))
+    return run.once("answer", lambda: as_json(content.output))
+
+
+def sent(run: Run) -> str | None:
+    """The prompt as it was sent, so after the guards, in the form of its file; `None` where it may not be shown."""
+    messages = None if run.content is None else run.content.input
+    return run.once("sent", lambda: _sent(messages)) if messages else None
+
+
+def _sent(messages: Sequence[Mapping[str, Any]]) -> str:
+    written = ((message["role"], _words(message["parts"])) for message in messages)
+    return "\n\n".join(f"[{role}]\n{text}" for role, text in written)
+
+
+def _words(parts: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(part["content"] if part["type"] == "text" else f"({part['type']})" for part in parts)
 
 
 def parameters_json(event: AttemptEnded, run: Run) -> str | None:
@@ -137,9 +162,9 @@ def judgement_json(event: Evaluated, run: Run) -> str:
         said["score"] = event.score
     if event.label is not None:
         said["label"] = name_of(event.label)
-    explanation = None if run.content is None else run.content.evaluation(event)
-    if explanation is not None:
-        said["explanation"] = shortened(explanation, MOST_CHARACTERS)
+    why = None if run.content is None else run.content.evaluation(event)
+    if why is not None:
+        said["explanation"] = why
     return as_json(said)
 
 
@@ -149,7 +174,7 @@ def rendered(run: Run) -> Rendered | None:
 
 
 def template(event: Rendered, run: Run) -> str | None:
-    """The prompt as written, as its file has it; `None` where content is off or there is no prompt."""
+    """The prompt as written, in the form of its file; `None` where content is off or there is no prompt."""
     if run.content is None or not event.template:
         return None
     return run.once("template", lambda: _template(event.template))

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 
 from llmops_sdk.calls import Call, Ended, Evaluated, ToolExecuted
 from llmops_sdk.tracing._content import ContentPolicy, content_of
-from llmops_sdk.tracing._dialects import Run, names
+from llmops_sdk.tracing._dialects import Run, gen_ai, names
 from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened
 from llmops_sdk.tracing.opentelemetry._pen import Pen
 
@@ -65,10 +65,11 @@ def write_judgement(pen: Pen, event: Evaluated, run: Run, context: Context, plac
         {names.OPERATION_NAME: names.EVALUATE, **attributes},
         at_ns,
     )
+    said = gen_ai.evaluation(event, run)  # of the event, the conventions alone tell the names
     response = run.ended.response
     if response is not None and response.id is not None:
-        attributes[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
-    span.add_event(names.EVENT_EVALUATION_RESULT, attributes, at_ns)
+        said[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
+    span.add_event(names.EVENT_EVALUATION_RESULT, said, at_ns)
     if pen.events.wanted:
-        pen.events.emit(names.EVENT_EVALUATION_RESULT, attributes, at_ns, context)
+        pen.events.emit(names.EVENT_EVALUATION_RESULT, said, at_ns, context)
     pen.end(span, at_ns, error_name(event.error) if event.error is not None else None)

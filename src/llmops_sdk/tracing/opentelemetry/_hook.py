@@ -18,7 +18,7 @@ from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
-from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, chat_name, kind_of
+from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
 __all__ = ["OpenTelemetry"]
 
@@ -95,7 +95,8 @@ class OpenTelemetry:
         context = root.get_span_context()
         if context.is_valid:  # also when not sampled: what comes behind us has to know that it is not
             call.traceparent = traceparent_of(context)
-            call.tracestate = context.trace_state.to_header() or None
+            if context.trace_state:
+                call.tracestate = context.trace_state.to_header()
         if root.is_recording():
             call.state[self] = Begun(root, start_ns)
             if not self._recorded:
@@ -106,10 +107,11 @@ class OpenTelemetry:
         begun: Begun | None = call.state.get(self)
         if begun is None:
             return
-        name = chat_name(event.model)
+        name = attempt_name(event.model)
+        attributes = gen_ai.attempt_started(event)
         start_ns = max(int(call.wall_time(event.at) * 1e9), begun.start_ns)
-        span = self._pen.begin(name, begun.context, gen_ai.attempt_started(event), start_ns, kind_of(event.in_process))
-        begun.attempts[event.number] = (span, start_ns, name)
+        span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
+        begun.attempts[event.number] = (span, start_ns, name, attributes)
         call.attempt_traceparent = traceparent_of(span.get_span_context())
 
     def _end(self, event: Ended, call: Call) -> None:

@@ -17,15 +17,14 @@ from llmops_sdk.tracing._dialects import Attributes, Run, gen_ai, names
 from llmops_sdk.tracing._dialects.moments import span_event
 from llmops_sdk.tracing._text import error_name, name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_judgement, write_tool
-from llmops_sdk.tracing.opentelemetry._faults import FAULTS
-from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 
-__all__ = ["Begun", "Writer", "chat_name", "kind_of"]
+__all__ = ["Begun", "Writer", "attempt_name", "kind_of"]
 
 
-def chat_name(model: str | None) -> str:
+def attempt_name(model: str | None, operation: str = names.CHAT) -> str:
     """Name of the span of an attempt."""
-    return names.CHAT if model is None else f"{names.CHAT} {name_of(model)}"
+    return operation if model is None else f"{operation} {name_of(model)}"
 
 
 def kind_of(in_process: bool) -> SpanKind:
@@ -40,7 +39,8 @@ class Begun:
         root: The span of the run.
         context: That with the root as the parent.
         start_ns: When the root began, in nanoseconds since the epoch.
-        attempts: Of each attempt that was begun and has no end yet, by number: its span, when that began, its name.
+        attempts: Of each attempt that was begun and has no end yet, by number: its span, when that began, its name
+            and what it was begun with.
     """
 
     __slots__ = ("attempts", "context", "root", "start_ns")
@@ -49,7 +49,7 @@ class Begun:
         self.root = root
         self.context = context_of(root)
         self.start_ns = start_ns
-        self.attempts: dict[int, tuple[Span, int, str]] = {}
+        self.attempts: dict[int, tuple[Span, int, str, Attributes]] = {}
 
 
 class Writer:
@@ -68,7 +68,7 @@ class Writer:
         self._zero = call.started
         self._zero_ns = int(call.wall_time(call.started) * 1e9)
         self._start_ns = begun.start_ns
-        latest = max((start_ns for _, start_ns, _ in begun.attempts.values()), default=begun.start_ns)
+        latest = max((start_ns for _, start_ns, *_ in begun.attempts.values()), default=begun.start_ns)
         self._end_ns = latest  # until `_inside` can be asked
         ended_at = run.ended.at
         if math.isfinite(ended_at):
@@ -84,7 +84,7 @@ class Writer:
                 self._alone(self._take, event)
             for aside in self._asides:
                 self._alone(self._aside, aside, self._begun.context, self._start_ns, self._end_ns)
-            for span, _, _ in self._begun.attempts.values():
+            for span, *_ in self._begun.attempts.values():
                 self._alone(self._unfinished, span)
             self._alone(self._finish)
         finally:
@@ -147,13 +147,14 @@ class Writer:
     def _attempt(self, event: AttemptEnded) -> None:
         attributes = self._pen.attributes("attempt", event, self._run)
         begun = self._begun.attempts.pop(event.number, None)
-        name = chat_name(event.model)
+        name = attempt_name(event.model)
         if begun is None:
             start_ns = self._inside(event.started)
             span = self._pen.begin(name, self._begun.context, attributes, start_ns, kind_of(event.in_process))
         else:
-            span, start_ns, named = begun
-            span.set_attributes(attributes)
+            span, start_ns, named, known = begun
+            # What it was begun with is not set again: each costs the SDK as much as the making of several.
+            span.set_attributes({key: value for key, value in attributes.items() if known.get(key) != value})
             if name != named:
                 span.update_name(name)
         self._end_attempt(event, span, max(self._inside(event.at), start_ns))
@@ -162,8 +163,10 @@ class Writer:
         event = aside.attempt
         start_ns = min(max(self._inside(event.started), from_ns), until_ns)
         attributes = self._pen.attributes("attempt", event, self._run)
+        attributes[names.OPERATION_NAME] = aside.operation
         attributes[names.ASKED_BY] = name_of(aside.asker)
-        span = self._pen.begin(chat_name(event.model), context, attributes, start_ns, kind_of(event.in_process))
+        name = attempt_name(event.model, aside.operation)
+        span = self._pen.begin(name, context, attributes, start_ns, kind_of(event.in_process))
         self._end_attempt(event, span, min(max(self._inside(event.at), start_ns), until_ns))
 
     def _end_attempt(self, event: AttemptEnded, span: Span, end_ns: int) -> None:
