@@ -116,7 +116,7 @@ any_event = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(any_event, max_size=8))
 def test_any_record_can_be_explained(events):
     call = Call()
@@ -131,7 +131,7 @@ def test_any_record_can_be_explained(events):
     Console(file=io.StringIO(), width=60).print(explanation)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(any_event, max_size=8), st.booleans())
 def test_any_record_can_be_written(events, content):
     call = Call()

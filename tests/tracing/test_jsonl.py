@@ -122,6 +122,7 @@ def test_a_full_disk_breaks_nothing_and_leaves_no_torn_line(tmp_path):
     assert done.stdout.strip() == "['y', 'y', 'y'] True 2"
     assert done.stderr.count("writing a run to") == 1
     assert len(lines(path)) == 1
+    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_folder_that_goes_away_is_counted_and_said_once(tmp_path, caplog):

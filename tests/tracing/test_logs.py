@@ -10,7 +10,9 @@ import pytest
 from llmops_sdk import Guard, Pipeline, Scripted, Verdict
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError, RateLimitError
+from llmops_sdk.guards import PII
 from llmops_sdk.tracing import Logs
+from llmops_sdk.tracing._later import LATER
 
 PLANTED = "xyzzy-4711"
 
@@ -104,6 +106,7 @@ def test_content_is_in_the_line_only_where_it_is_asked_for(runs):
     for content in (False, True):
         logger = Structured(logging.INFO)
         runs.failed_over(Call(hooks=(Logs(logger, content=content),)))
+        assert LATER.flush(10)
         assert (PLANTED in str(logger.lines)) == content
 
 
@@ -129,3 +132,11 @@ def test_an_adapter_of_logging_will_do(caplog):
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(ConfigurationError):
         Logs(**wrong)
+
+
+def test_what_a_guard_found_is_in_no_field_of_a_line(caplog):
+    address = "ada" + "@" + "example.com"
+    with caplog.at_level(logging.DEBUG, logger="llmops_sdk.runs"):
+        Pipeline("Hello {{ who }}", PII(), Scripted("a"), hooks=[Logs()]).run(who=address, tags={"user": address})
+    assert len(caplog.records) > 3
+    assert address not in str([record.__dict__ for record in caplog.records])

@@ -600,6 +600,7 @@ class Pipeline(loops.Closing, Station):
         """Whoever waited has given up; what ignores its cancellation has not said so itself."""
         if not _has_ended(call):
             call.overdue = True
+            self._note_unread(call)
             self._end(call, "DeadlineExceeded", exc)
 
     def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:

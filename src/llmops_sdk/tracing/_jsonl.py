@@ -36,7 +36,8 @@ class JSONL:
 
     Args:
         path: The file; its folder exists. It holds what people have said only with `content`.
-        content: Add the messages of each attempt, as far as the guards let them pass; a `ContentPolicy` says which.
+        content: Add the messages of each attempt, as far as the guards let them pass; a `ContentPolicy` says which,
+            and who redacts them.
 
     Raises:
         ConfigurationError: The folder is not there, or `path` is a folder.
@@ -62,7 +63,7 @@ class JSONL:
             raise ConfigurationError(f"`path` is the folder {str(path)!r}; write the name of a file")
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"there is no folder {str(self._path.parent)!r} for {self._path.name!r}; make it")
-        self._content = policy_of(content) or False
+        self._policy = policy_of(content)
         self._faults = Faults()
 
     def __call__(self, event: Event, call: Call, /) -> None:
@@ -82,7 +83,7 @@ class JSONL:
         return LATER.flush(timeout_s)
 
     def _write_run(self, call: Call) -> None:
-        record = to_json(call, content=self._content)
+        record = to_json(call, content=self._policy or False)
         until_end = takewhile(lambda event: event["event"] != "ended", record["events"])
         end = next(event for event in record["events"] if event["event"] == "ended")
         self._write({**record, "events": [*until_end, end]})

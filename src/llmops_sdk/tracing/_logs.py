@@ -37,7 +37,7 @@ class Logs:
             which gets them as keyword arguments. By default the logger `"llmops_sdk.runs"` of `logging`.
         slow_s: Seconds from which on a run is slow, over 0.
         content: Add `question` and `answer`, as far as the guards let them pass; a `ContentPolicy` says who redacts
-            them, and then the line is written soon after. By default
+            them. Since that may take time, such a line is written soon after, by another thread. By default
             `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, where it speaks of events.
 
     Raises:
@@ -60,7 +60,7 @@ class Logs:
             raise ConfigurationError(f"`slow_s` is a time over 0 seconds, not {slow_s!r}")
         self._logger = logger
         self._slow_s = slow_s
-        self._content = policy_of(content, where="event")
+        self._policy = policy_of(content, where="event")
         self._is_stdlib = isinstance(logger, logging.Logger | logging.LoggerAdapter)
         asked = getattr(logger, "isEnabledFor", None) or getattr(logger, "is_enabled_for", None)
         self._enabled: Callable[[int], bool] = asked or (lambda level: True)
@@ -68,7 +68,10 @@ class Logs:
     def __call__(self, event: Event, call: Call, /) -> None:
         """Log `event`."""
         if isinstance(event, Ended):
-            self._ended(event, call)
+            if self._policy is None:
+                self._ended(event, call)
+            else:
+                LATER.do(self._ended, event, call)
         elif self._enabled(logging.DEBUG):
             record = event_json(call, event)
             self._write("debug", f"{record['event']} in run {call.id[:8]}", {"run": call.id, "record": record})
@@ -81,21 +84,12 @@ class Logs:
             level = "warning"
         if not self._enabled(logging.getLevelNamesMapping()[level.upper()]):
             return
-        fields = _fields(event, call, seconds)
+        fields = call.hidden_in(_fields(event, call, seconds))
+        if self._policy is not None:
+            shown = content_of(call, self._policy)
+            fields |= {"question": shown.question, "answer": shown.answer}
         message = f"{fields['pipeline']}: {printable(event.outcome)} after {seconds:.3g} s"
-        message = f"{message}, slow" if slow else message
-        if self._content is None:
-            self._write(level, message, fields)
-        elif self._content.takes_time:
-            LATER.do(self._write_with, self._content, call, level, message, fields)
-        else:
-            self._write_with(self._content, call, level, message, fields)
-
-    def _write_with(
-        self, content: ContentPolicy, call: Call, level: _Level, message: str, fields: dict[str, Any]
-    ) -> None:
-        shown = content_of(call, content)
-        self._write(level, message, {**fields, "question": shown.question, "answer": shown.answer})
+        self._write(level, f"{message}, slow" if slow else message, fields)
 
     def _write(self, level: _Level, message: str, fields: dict[str, Any]) -> None:
         write = getattr(self._logger, level)
