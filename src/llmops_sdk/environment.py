@@ -17,6 +17,7 @@ __all__ = [
     "named",
     "openai_api_key",
     "openai_base_url",
+    "semconv_opt_in",
     "tiktoken_cache",
     "traces_content",
 ]
@@ -66,6 +67,12 @@ def traces_content() -> bool:
     """Whether `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for the text of messages in spans."""
     asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
     return asked.strip().upper() in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
+
+
+def semconv_opt_in() -> frozenset[str]:
+    """What `OTEL_SEMCONV_STABILITY_OPT_IN` names: generations of OpenTelemetry's conventions, with commas between."""
+    asked = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")
+    return frozenset(name.strip() for name in asked.split(",") if name.strip())
 
 
 def credentials() -> list[str]:
