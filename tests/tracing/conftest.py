@@ -117,7 +117,7 @@ class Runs:
         )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runs() -> Runs:
     return Runs()
 

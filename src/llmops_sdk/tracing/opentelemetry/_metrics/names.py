@@ -1,9 +1,9 @@
 """Every name of a metric, and of an attribute that only metrics have.
 
 `gen_ai.*` follows the GenAI conventions of OpenTelemetry. Their next release renames what released packages and
-dashboards know (https://github.com/open-telemetry/semantic-conventions-genai, `docs/gen-ai/non-normative/migration.md`),
-so both generations stand here, and `conventions.py` says which one is written. The metrics for workflows and tools are
-new, and have one name.
+dashboards know (`docs/gen-ai/non-normative/migration.md` of
+https://github.com/open-telemetry/semantic-conventions-genai), so both generations stand here, and `conventions.py` says
+which one is written. The metrics for workflows and tools are new, and have one name.
 
 `llmops.*` is our own: what the conventions have no name for.
 """
@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import Final
 
 # Semantic conventions v1.41.0, the last release before the GenAI conventions got a repository of their own.
-CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+CLIENT_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  (tokens are what models read)
 CLIENT_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 CLIENT_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 CLIENT_TIME_PER_OUTPUT_CHUNK: Final = "gen_ai.client.operation.time_per_output_chunk"
-TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  (tokens are what models read)
 
 # The same in the newest GenAI conventions.
 INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
@@ -30,7 +30,7 @@ INFERENCE_CACHE_WRITE_TOKENS: Final = "gen_ai.client.inference.usage.cache_write
 INFERENCE_REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 INFERENCE_OPERATION_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
 INFERENCE_OPERATION_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
-TOKEN_MODALITY: Final = "gen_ai.token.modality"
+TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105  (tokens are what models read)
 
 # New in the GenAI conventions v0.1.0.
 INVOKE_AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from llmops_sdk.calls import (
@@ -243,7 +244,7 @@ def _failovers(record: Sequence[Event]) -> Iterator[tuple[AttemptEnded, AttemptS
 
 
 def _intervals(times: Sequence[float]) -> list[float]:
-    return [max(after - before, 0.0) for before, after in zip(times, times[1:], strict=False)]
+    return [max(after - before, 0.0) for before, after in pairwise(times)]
 
 
 def _spread(intervals: Sequence[float]) -> Sequence[float]:
