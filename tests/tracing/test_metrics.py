@@ -29,7 +29,7 @@ from llmops_sdk.calls import (
 from llmops_sdk.engines import Cached
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, ServerError
 from llmops_sdk.messages import Choice, Response, ToolCall, Usage
-from llmops_sdk.routers import Priority
+from llmops_sdk.routers import Limit, Priority
 from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.tracing.opentelemetry._metrics import names
 from llmops_sdk.verdicts import Verdict
@@ -382,16 +382,30 @@ def test_waits_degraded_limits_and_outputs_that_break_their_schema_are_told(read
     t = call.started
     runs.record(
         call,
-        LimitWaited(t, t + 0.5, "10 requests a minute"),
-        LimitWaited(t, t + 0.25, "of the tenant acme"),
+        LimitWaited(t, t + 0.5, "10 requests per minute of user ada"),
+        LimitWaited(t, t + 0.5, "12 requests per minute of user bob"),
+        LimitWaited(t, t + 0.25, "Retry-After of cloud"),
         CacheAnswered(t, "cloud", "semantic", 1.0, 0.97),
         OutputValidated(t, t + 0.1, None),
         OutputValidated(t, t + 0.1, "no `name`"),
     )
-    assert read.value("llmops.limit.wait.duration", llmops__limit="10 requests a minute") == (1, 0.5)
-    assert read.value("llmops.limit.wait.duration", llmops__limit="other") == (1, 0.25)
+    assert read.value("llmops.limit.wait.duration", llmops__limit__kind="requests per minute") == (2, 1.0)
+    assert read.value("llmops.limit.wait.duration", llmops__limit__kind="other") == (1, 0.25)
     assert read.value("llmops.output.validations", llmops__output__valid=False) == 1
     assert read.value("llmops.output.validations", llmops__output__valid=True) == 1
+
+
+def test_a_wait_for_a_real_limit_is_told_by_its_kind_and_not_by_whom_it_holds_back(read):
+    async def main():
+        router = Router([Scripted("x")], limits=[Limit(requests_per_minute=1, per="tag:user")])
+        pipeline = ("Say {{ a }}" | router).with_hooks(read.hook())
+        for _ in range(2):
+            await pipeline.arun(a="b", tags={"user": "ada"})
+
+    run_in_virtual_time(main())
+    (point,) = read.points("llmops.limit.wait.duration")
+    assert dict(point.attributes) == {"gen_ai.agent.name": "pipeline", "llmops.limit.kind": "requests per minute"}
+    assert point.count == 1
 
 
 def test_a_guard_that_broke_and_one_that_was_skipped_are_told_apart(read, runs):

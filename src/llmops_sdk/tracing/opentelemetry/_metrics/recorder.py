@@ -208,7 +208,7 @@ class Recorder:
         self._to.streams_resumed.add(1, {**self._pipeline(call), **told})
 
     def _waited(self, event: LimitWaited, call: Call) -> None:
-        told = {attributes.LIMIT: self._value(attributes.LIMIT, event.limit)}  # may have a tag's value in it
+        told = {names.LIMIT_KIND: self._value(names.LIMIT_KIND, _kind(event.limit))}
         self._to.limit_wait.record(max(event.at - event.started, 0.0), {**self._pipeline(call), **told})
 
     def _degraded(self, event: LimitsDegraded, call: Call) -> None:
@@ -228,6 +228,11 @@ def _unsent(event: AttemptEnded) -> bool:
     if event.response is not None:
         return event.response.cached
     return isinstance(event.error, BudgetExceeded) or bool(getattr(event.error, "shared", False))
+
+
+def _kind(limit: str) -> str:
+    """`"tokens per minute"` of `"9,000 tokens per minute of user ada"`: numbers may adapt, and tags are not for all."""
+    return limit.partition(" of ")[0].lstrip("0123456789,.e+- ") or limit
 
 
 def _failovers(record: Sequence[Event]) -> Iterator[tuple[AttemptEnded, AttemptStarted]]:
