@@ -1,8 +1,11 @@
 """Metrics: what is recorded of which run, in which names, and that nothing drifts, leaks or is counted twice."""
 
 import asyncio
+import json
 import os
 import pathlib
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -449,6 +452,49 @@ def test_the_record_is_taken_as_it_was_when_the_run_ended(read, runs):
         call.record(runs.attempt(call, 0.0, 2.0))
     (point,) = read.points("gen_ai.client.operation.duration")
     assert point.count == 20
+
+
+_EXITS = """
+import os, sys
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+from llmops_sdk import Scripted, tracing
+
+class Printer(MetricExporter):
+    def export(self, metrics_data, timeout_millis=10_000, **_):
+        os.write(1, metrics_data.to_json().encode())
+        return MetricExportResult.SUCCESS
+    def force_flush(self, timeout_millis=10_000):
+        return True
+    def shutdown(self, timeout_millis=30_000, **_):
+        pass
+
+def set_provider():
+    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(Printer(), 1e9)]))
+
+if sys.argv[1] == "before":
+    set_provider()
+pipeline = ("Say {{ a }}" | Scripted("x")).with_hooks(tracing.Metrics())
+if sys.argv[1] == "after":
+    set_provider()
+pipeline.run(a="b")
+"""
+
+
+@pytest.mark.parametrize("provider_is_set", ["before", "after"])
+def test_the_last_run_before_the_exit_reaches_the_global_provider(provider_is_set):
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(llmops_sdk.__file__).parents[1])}
+    command = [sys.executable, "-c", _EXITS, provider_is_set]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=True)
+    exported = json.loads(done.stdout)
+    found = {
+        metric["name"]: metric["data"]["data_points"][0]
+        for one in exported["resource_metrics"]
+        for scope in one["scope_metrics"]
+        for metric in scope["metrics"]
+    }
+    assert found["llmops.runs"]["value"] == 1
 
 
 @pytest.mark.parametrize("tags", ["tenant", [""], [1], 5, None, [None]], ids=repr)

@@ -66,6 +66,7 @@ class Metrics:
         opted_in = environment.semconv_opt_in()
         self._recorder = Recorder(instruments, generations(meter, opted_in), bounded, tuple(dict.fromkeys(tags)))
         self._in_flight = InFlight(meter)
+        LATER.empty_first_at_exit()
         self._taken: Mapping[type[Any], Callable[[Any, Call], None]] = {
             Started: self._started,
             AttemptStarted: self._asked,
