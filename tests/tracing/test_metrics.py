@@ -433,6 +433,18 @@ def test_no_attribute_holds_what_was_said(read, runs):
     assert runs.planted not in read.reader.get_metrics_data().to_json()
 
 
+def test_a_measurement_leads_to_the_trace_of_its_run(read, runs, provider, exporter):
+    hooks = (tracing.OpenTelemetry(provider), read.hook())
+    runs.plain(Call(hooks=hooks))
+    (run,) = read.points("gen_ai.invoke_agent.duration")
+    (root,) = [span for span in exporter.get_finished_spans() if span.parent is None]
+    assert [(one.trace_id, one.span_id) for one in run.exemplars] == [(root.context.trace_id, root.context.span_id)]
+    runs.plain(Call(hooks=hooks[1:]))
+    (run,) = read.points("gen_ai.invoke_agent.duration")
+    assert run.count == 2
+    assert run.exemplars == []
+
+
 def test_an_answer_with_strange_names_is_recorded_all_the_same(read, runs):
     call = Call(hooks=(read.hook(),))
     strange = "m" * 1000 + chr(0xD800)
@@ -501,6 +513,12 @@ def test_the_last_run_before_the_exit_reaches_the_global_provider(provider_is_se
 def test_tags_that_are_no_names_are_refused(tags):
     with pytest.raises(ConfigurationError, match="'tenant',"):
         tracing.Metrics(tags=tags)
+
+
+@pytest.mark.parametrize("provider", ["x", 0, ...], ids=repr)
+def test_a_provider_that_is_none_is_refused(provider):
+    with pytest.raises(ConfigurationError, match="MeterProvider"):
+        tracing.Metrics(provider)
 
 
 @pytest.mark.parametrize("most", [0, -1, True, "9", 1.5, None], ids=repr)

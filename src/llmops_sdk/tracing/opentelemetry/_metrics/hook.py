@@ -16,6 +16,7 @@ from llmops_sdk.tracing.opentelemetry._metrics import names
 from llmops_sdk.tracing.opentelemetry._metrics.bounded import Bounded
 from llmops_sdk.tracing.opentelemetry._metrics.conventions import generations
 from llmops_sdk.tracing.opentelemetry._metrics.in_flight import InFlight
+from llmops_sdk.tracing.opentelemetry._metrics.in_trace import in_trace
 from llmops_sdk.tracing.opentelemetry._metrics.instruments import Instruments
 from llmops_sdk.tracing.opentelemetry._metrics.recorder import Recorder
 
@@ -40,7 +41,7 @@ class Metrics:
             `llmops.metrics.values_folded` counts them.
 
     Raises:
-        ConfigurationError: `tags` are no names, or `most_values` is less than 1.
+        ConfigurationError: `meter_provider` is none, `tags` are no names, or `most_values` is less than 1.
 
     Example:
         >>> from llmops_sdk import Scripted
@@ -60,6 +61,8 @@ class Metrics:
             raise ConfigurationError(f"`tags` is a list of names of tags, like ('tenant',), not {tags!r}")
         if not isinstance(most_values, int) or isinstance(most_values, bool) or most_values < 1:
             raise ConfigurationError(f"`most_values` is a number of values, 1 or more, not {most_values!r}")
+        if not (meter_provider is None or isinstance(meter_provider, MeterProvider)):
+            raise ConfigurationError(f"`meter_provider` is a MeterProvider of OpenTelemetry, not {meter_provider!r}")
         meter = metrics.get_meter("llmops_sdk", meter_provider=meter_provider)
         instruments = Instruments(meter)
         bounded = Bounded(most_values, lambda attribute: instruments.values_folded.add(1, {names.FOLDED: attribute}))
@@ -72,8 +75,8 @@ class Metrics:
             AttemptStarted: self._asked,
             AttemptEnded: self._answered,
             Ended: self._ended,
-            ToolExecuted: lambda event, call: LATER.do(self._recorder.tool, event, call),
-            Evaluated: lambda event, call: LATER.do(self._recorder.evaluation, event, call),
+            ToolExecuted: lambda event, call: LATER.do(_recorded, self._recorder.tool, event, call),
+            Evaluated: lambda event, call: LATER.do(_recorded, self._recorder.evaluation, event, call),
         }
 
     def __call__(self, event: Event, call: Call, /) -> None:
@@ -90,8 +93,13 @@ class Metrics:
 
     def _answered(self, event: AttemptEnded, call: Call) -> None:
         if not self._in_flight.answered(call.id, event.engine):  # the run did not wait for it, or there is no run
-            LATER.do(self._recorder.attempt, event, call)
+            LATER.do(_recorded, self._recorder.attempt, event, call)
 
     def _ended(self, _: Ended, call: Call) -> None:
         self._in_flight.ended(call.id)
-        LATER.do(self._recorder.run, call, len(call.events))
+        LATER.do(_recorded, self._recorder.run, len(call.events), call)
+
+
+def _recorded(record: Callable[[Any, Call], None], what: Any, call: Call) -> None:
+    with in_trace(call):
+        record(what, call)

@@ -75,7 +75,7 @@ class Recorder:
             OutputValidated: self._validated,
         }
 
-    def run(self, call: Call, events: int) -> None:
+    def run(self, events: int, call: Call) -> None:
         """A run that has ended: the first `events` of its record, so the last of them is its end."""
         record = call.events[:events]
         for event in record:
