@@ -26,6 +26,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Message, PromptRef, Request, Response, Usage
+from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 PLANTED = "xyzzy-4711"
@@ -74,10 +75,14 @@ class Runs:
         """A guard that worked for a millisecond until `at`."""
         return GuardChecked(call.started + at - 0.001, call.started + at, guard, stage, verdict, 0.001)
 
-    def record(self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None) -> Call:
-        """Start, `events`, end at one second."""
+    def record(
+        self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None, **end: Any
+    ) -> Call:
+        """Start, `events`, end at one second; the application gets the last answer unless `end` says another."""
         t = call.started
-        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error)):
+        answers = [e.response for e in events if isinstance(e, AttemptEnded) and e.error is None]
+        end.setdefault("response", answers[-1] if answers and outcome == "ok" else None)
+        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error, **end)):
             call.record(event)
         return call
 
@@ -104,7 +109,7 @@ class Runs:
         return self.record(
             call,
             Routed(t + 0.005, "latency", ("local", "cloud"), ()),
-            AttemptStarted(t + 0.005, "local", 1),
+            AttemptStarted(t + 0.005, "local", 1, "vllm", "SmolLM2", in_process=True),
             FirstChunk(t + 0.09, "local"),
             self.attempt(
                 call, 0.005, 0.2, engine="local", provider="vllm", model="SmolLM2", in_process=True, streamed=True,
@@ -122,9 +127,17 @@ def runs() -> Runs:
     return Runs()
 
 
+class Written(InMemorySpanExporter):
+    """Keeps spans; who asks for them waits until they are written, which is done later."""
+
+    def get_finished_spans(self) -> tuple[Any, ...]:
+        assert LATER.flush(timeout_s=30)
+        return super().get_finished_spans()
+
+
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    return InMemorySpanExporter()
+    return Written()
 
 
 @pytest.fixture

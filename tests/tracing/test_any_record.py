@@ -39,6 +39,8 @@ from llmops_sdk.calls import (
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import Choice, PromptRef, Request, Response, ToolCall, Usage
 from llmops_sdk.tracing import OpenTelemetry, explain, to_json
+from llmops_sdk.tracing._dialects import DIALECTS
+from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 moments = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 10)
@@ -67,10 +69,13 @@ attempts = st.builds(
 )  # fmt: skip
 any_event = st.one_of(
     st.builds(Started, moments, texts, st.booleans()),
-    st.builds(Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts)),
+    st.builds(
+        Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts),
+        st.lists(st.tuples(st.sampled_from(["system", "user"]), texts), max_size=2),
+    ),
     st.builds(GuardChecked, moments, moments, texts, st.sampled_from(["input", "output"]), verdicts, moments),
     st.builds(Routed, moments, texts, st.lists(texts).map(tuple), st.lists(st.tuples(texts, texts)).map(tuple)),
-    st.builds(AttemptStarted, moments, texts, st.integers(0, 3)),
+    st.builds(AttemptStarted, moments, texts, st.integers(0, 3), st.none() | texts, st.none() | texts, st.booleans()),
     st.builds(FirstChunk, moments, texts),
     attempts,
     st.builds(Aside, moments, texts, attempts),
@@ -122,12 +127,13 @@ def test_any_record_gives_spans_that_can_be_sent(events, content):
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    call = Call(hooks=(OpenTelemetry(provider, content=content),))
+    call = Call(hooks=(OpenTelemetry(provider, dialects=tuple(DIALECTS), content=content),))
     call.record(Started(call.started, "support", streamed=False))
     for event in events:
         if not isinstance(event, Started | Ended):
             call.record(event)
     call.record(Ended(call.started + 1, "ok", None))
+    assert LATER.flush(timeout_s=30)
     *children, root = exporter.get_finished_spans()
     assert root.name == "invoke_workflow support"
     for span in children:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from llmops_sdk.tracing._content import ContentPolicy
 from llmops_sdk.tracing._explain import Explanation, Step, explain
 from llmops_sdk.tracing._grafana import grafana_dashboard
 from llmops_sdk.tracing._json import to_json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from llmops_sdk.tracing.opentelemetry import Metrics, OpenTelemetry
 
 __all__ = [
+    "ContentPolicy",
     "Explanation",
     "Memory",
     "Metrics",

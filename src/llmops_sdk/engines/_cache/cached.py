@@ -95,6 +95,7 @@ class Cached(Engine):
         self.model = getattr(engine, "model", None)
         self.provider = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))  # type: ignore[misc]  # that of the one within
+        self.server = getattr(engine, "server", None)
         self.routes = bool(getattr(engine, "routes", False))
         self._answers = Answers(
             engine,
@@ -268,7 +269,7 @@ class Cached(Engine):
     async def _fetch(self, flight: Flight, place: _Place, *, whole: bool) -> None:
         """The work of a flight: look, ask, keep."""
         request = flight.request
-        kept, asked = await self._answers.find(place.key, request)
+        kept, asked = await self._answers.find(place.key, request, asker=self.name)
         if kept is not None:
             flight.answer(kept)
             return

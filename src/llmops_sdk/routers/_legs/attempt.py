@@ -53,6 +53,7 @@ class Attempt:
         "_started",
         "_task",
         "_ticket",
+        "asked",
         "chunk_times",
         "chunks",
         "spent",
@@ -67,7 +68,7 @@ class Attempt:
                     reservation.release()
                 raise
         self._leg = leg
-        self._request = request
+        self._request = self.asked = request
         self._call = call
         self._reservation = reservation
         self._task = task = _current_task()
@@ -83,7 +84,12 @@ class Attempt:
         if not leg.routes:
             call.attempts += 1
             self._number = call.attempts
-            call.record(AttemptStarted(started, leg.name, call.attempts))
+            call.record(
+                AttemptStarted(started, leg.name, call.attempts, leg.provider, leg.model, leg.in_process, leg.server)
+            )
+            if call.attempt_traceparent is not None:  # of this attempt: another one may begin beside it
+                self.asked = request.asked_by(call.attempt_traceparent, call)
+                call.attempt_traceparent = None
 
     def heard(self, first: Chunk) -> None:
         """The first chunk of a stream came."""
@@ -105,6 +111,8 @@ class Attempt:
         leg, call = self._leg, self._call
         now = call.clock()
         leg.in_flight -= 1
+        if error is not None:
+            call.hide_in_error(error)  # providers like to quote what they were sent
         cached = response.cached if response is not None else isinstance(error, LlmopsError) and error.shared
         unsent = cached or (isinstance(error, BudgetExceeded) and not leg.routes)
         if unsent:

@@ -54,6 +54,7 @@ class Leg:
         provider: Whose service it is, as the engine says.
         billed_by: Whose prices hold: the provider's, or `"in_process"`.
         in_process: Whether the model runs in this process.
+        server: Host and port of the server that it asks, where it says so.
         routes: Whether it is a router, which records and books its own attempts.
         holds_budget: Whether it asks the run's budget itself, as routers do, and caches, whose hits are free.
         in_flight: Requests that it is answering for us now.
@@ -84,6 +85,7 @@ class Leg:
         "pace",
         "provider",
         "routes",
+        "server",
         "tags",
         "times",
         "weight",
@@ -134,6 +136,7 @@ class Leg:
         self.holds_budget = self.routes or bool(getattr(engine, "holds_budget", False))
         self.provider: str = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))
+        self.server: tuple[str, int] | None = getattr(engine, "server", None)
         self.billed_by = billed_by(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -238,11 +241,11 @@ class Leg:
         error: BaseException | None = None
         try:
             if timeout_s is None and not self.routes:
-                response = await self.engine.agenerate(request)
+                response = await self.engine.agenerate(attempt.asked)
             else:
                 with self._booked_here(attempt.spent):
                     async with asyncio.timeout(timeout_s):
-                        response = await self.engine.agenerate(request)
+                        response = await self.engine.agenerate(attempt.asked)
             if not isinstance(response, Response):
                 kind, response = type(response).__name__, None
                 raise ConfigurationError(f"the engine {self.name!r} returned {kind}, no Response")
@@ -288,7 +291,8 @@ class Leg:
         error: BaseException | None = None
         chunks: AsyncIterator[Chunk] | None = None
         try:
-            chunks = self.engine.astream(request) if not self.routes else self._booked(attempt.spent, request)
+            asked = attempt.asked
+            chunks = self.engine.astream(asked) if not self.routes else self._booked(attempt.spent, asked)
             chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             if chunk is not None:
                 attempt.heard(chunk)
@@ -318,6 +322,7 @@ class Leg:
                 except Exception as exc:
                     if error is None:
                         raise attempt.typed(exc, None, joiner) from exc
+                    call.hide_in_error(exc)
                     log.warning("the stream of %r broke, and then could not be closed", self.name, exc_info=exc)
 
     @contextlib.contextmanager
