@@ -66,7 +66,6 @@ FAILED_OVER_TO: Final = "llmops.failover.to"
 LIMIT_KIND: Final = "llmops.limit.kind"
 """What is limited, not of whom: `"tokens per minute"`."""
 OUTPUT_VALID: Final = "llmops.output.valid"
-EVALUATED_BY: Final = "llmops.evaluation.by"
 FOLDED: Final = "llmops.metrics.attribute"
 """The attribute of which a value became `OTHER`."""
 

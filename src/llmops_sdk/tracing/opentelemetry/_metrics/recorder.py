@@ -108,7 +108,7 @@ class Recorder:
         """Somebody judged the run."""
         told = self._pipeline(call)
         told[attributes.EVALUATION_NAME] = self._value(attributes.EVALUATION_NAME, event.name)
-        told[names.EVALUATED_BY] = event.by
+        told[attributes.EVALUATION_BY] = event.by
         if event.score is not None and math.isfinite(event.score):  # one NaN would make the sum one for ever
             self._to.evaluation_score.record(event.score, told)
         if event.label is not None:
