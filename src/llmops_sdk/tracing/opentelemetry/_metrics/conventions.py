@@ -15,7 +15,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 from llmops_sdk.messages import Usage
 from llmops_sdk.tracing.opentelemetry._metrics import names
 
-__all__ = ["SECONDS", "Attributes", "Generation", "generations"]
+__all__ = ["SECONDS", "Attributes", "Generation", "generations", "histogram"]
 
 Attributes: TypeAlias = "dict[str, str | bool | int | float]"
 
@@ -55,9 +55,9 @@ def generations(meter: Meter, opted_in: Collection[str]) -> Sequence[Generation]
 
 class _Timed:
     def __init__(self, meter: Meter, duration: str, first_chunk: str, per_chunk: str) -> None:
-        self._duration = _histogram(meter, duration, "s", SECONDS, "How long an engine took for its answer")
-        self._first_chunk = _histogram(meter, first_chunk, "s", SECONDS, "Time until a stream's first chunk came")
-        self._per_chunk = _histogram(meter, per_chunk, "s", SECONDS, "Time from one chunk of a stream to the next")
+        self._duration = histogram(meter, duration, "s", SECONDS, "How long an engine took for its answer")
+        self._first_chunk = histogram(meter, first_chunk, "s", SECONDS, "Time until a stream's first chunk came")
+        self._per_chunk = histogram(meter, per_chunk, "s", SECONDS, "Time from one chunk of a stream to the next")
 
     def duration(self, seconds: float, attributes: Attributes, /) -> None:
         self._duration.record(seconds, attributes)
@@ -79,7 +79,7 @@ class _Released(_Timed):
             names.CLIENT_TIME_TO_FIRST_CHUNK,
             names.CLIENT_TIME_PER_OUTPUT_CHUNK,
         )
-        self._tokens = _histogram(
+        self._tokens = histogram(
             meter, names.CLIENT_TOKEN_USAGE, "{token}", _TOKENS, "Tokens of input and of output, as they were counted"
         )
 
@@ -102,10 +102,10 @@ class _Latest(_Timed):
         self._cache_read = _counter(meter, names.INFERENCE_CACHE_READ_TOKENS, "Those read from the provider's cache")
         self._cache_write = _counter(meter, names.INFERENCE_CACHE_WRITE_TOKENS, "Those written to it")
         self._reasoning = _counter(meter, names.INFERENCE_REASONING_TOKENS, "Those that the model thought with")
-        self._each_input = _histogram(
+        self._each_input = histogram(
             meter, names.INFERENCE_OPERATION_INPUT_TOKENS, "{token}", _TOKENS, "Tokens of input of one answer"
         )
-        self._each_output = _histogram(
+        self._each_output = histogram(
             meter, names.INFERENCE_OPERATION_OUTPUT_TOKENS, "{token}", _TOKENS, "Tokens of output of one answer"
         )
 
@@ -129,7 +129,8 @@ class _Latest(_Timed):
                 instrument.add(all_tokens - audio_tokens, rest)
 
 
-def _histogram(meter: Meter, name: str, unit: str, boundaries: Sequence[float], description: str) -> Histogram:
+def histogram(meter: Meter, name: str, unit: str, boundaries: Sequence[float], description: str) -> Histogram:
+    """A histogram with these boundaries, where no view of the application has others."""
     return meter.create_histogram(
         name, unit=unit, description=description, explicit_bucket_boundaries_advisory=boundaries
     )

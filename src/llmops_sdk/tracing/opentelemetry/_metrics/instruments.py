@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from llmops_sdk.tracing.opentelemetry._metrics import names
-from llmops_sdk.tracing.opentelemetry._metrics.conventions import SECONDS
+from llmops_sdk.tracing.opentelemetry._metrics.conventions import SECONDS, histogram
 
 __all__ = ["Instruments"]
 
@@ -30,9 +30,7 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         def seconds(name: str, boundaries: Sequence[float], description: str) -> Histogram:
-            return meter.create_histogram(
-                name, unit="s", description=description, explicit_bucket_boundaries_advisory=boundaries
-            )
+            return histogram(meter, name, "s", boundaries, description)
 
         def counter(name: str, unit: str, description: str) -> Counter:
             return meter.create_counter(name, unit=unit, description=description)
@@ -58,12 +56,7 @@ class Instruments:
         self.cache_answers = counter(names.CACHE_ANSWERS, "{answer}", "Answers that a cache gave")
         self.output_validations = counter(names.OUTPUT_VALIDATIONS, "{answer}", "Answers held against their schema")
         self.evaluations = counter(names.EVALUATIONS, "{evaluation}", "Evaluations of runs, by label")
-        self.evaluation_score = meter.create_histogram(
-            names.EVALUATION_SCORE,
-            unit="1",
-            description="Scores of runs",
-            explicit_bucket_boundaries_advisory=_SCORES,
-        )
+        self.evaluation_score = histogram(meter, names.EVALUATION_SCORE, "1", _SCORES, "Scores of runs")
         self.values_folded = counter(
             names.VALUES_FOLDED, "{value}", "Values of attributes that became `other`, since there are too many"
         )
