@@ -1,129 +1,263 @@
-"""What tracing adds to a call: CPU microseconds, for a record of a render, two guards, a route and an attempt.
+"""What hooks add to a call of four steps: CPU while the caller waits, and CPU in all.
 
-`nox -s bench -- tracing.py`. The record itself is made in every row; the first row is its cost alone. Each figure is
-the median of seven rounds of CPU time, all threads together, so the batch processor and a null exporter are in it.
+The call is a real one on an event loop: a prompt, a guard, a router of one scripted engine, a guard. The first column
+is the CPU of the loop's thread; the second that of the whole process, with our own worker and a batch processor whose
+exporter encodes to protobuf (where `opentelemetry-exporter-otlp-proto-common` is installed) and throws away. Beside it
+stand as many OpenTelemetry spans with the same names and attributes, made one by one by the same process.
+
+All rows take turns, in reversed order every other round. What a row adds is taken from the row without hooks round by
+round; medians over the rounds.
+
+    python benchmarks/tracing.py [--rounds 9] [--calls 1500] [--chunks 1000] [--out benchmarks/results/tracing.md]
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import importlib.metadata
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
-from functools import partial
+from pathlib import Path
 
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from llmops_sdk import tracing
-from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Ended, GuardChecked, Rendered, Routed, Started
-from llmops_sdk.messages import Choice, PromptRef, Request, Response, Usage
+from llmops_sdk import Router, Scripted, tracing
+from llmops_sdk.guards import Regex
+from llmops_sdk.messages import Usage
+from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.protocols import Hook
-from llmops_sdk.verdicts import Finding, Verdict
+from llmops_sdk.tracing._dialects import DIALECTS
+from llmops_sdk.tracing._later import LATER
 
-_PROMPT = PromptRef(name="support/answer", version="prod", commit="9f31c02ab7e1d", hash="c0ffee")
-_REQUEST = Request(messages=Request.of("Where is my parcel?").messages, temperature=0.2, max_tokens=200, prompt=_PROMPT)
-_USAGE = Usage(input_tokens=1312, output_tokens=158)
-_RESPONSE = Response(
-    choices=(Choice(text="On its way.", finish_reason="stop"),), usage=_USAGE, model="gpt-5-mini-2026", id="resp-1"
-)
-_REWRITE = Verdict.rewrite("Where is <it>?", (Finding(kind="email", start=0, end=5),))
-_COST = Decimal("0.00021")
+try:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+except ImportError:
+    encode_spans = None
+
+Once = Callable[[], Awaitable[object]]
 
 
-class _Nowhere(SpanExporter):
+class Encoder(SpanExporter):
+    """Does what an exporter does before it sends."""
+
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if encode_spans is not None:
+            encode_spans(spans).SerializeToString()
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         pass
 
 
-def run(hooks: tuple[Hook, ...]) -> Call:
-    """Record one typical call."""
-    call = Call(hooks=hooks)
-    t = call.started
-    call.record(Started(t, "support", streamed=False))
-    call.record(Rendered(t, t + 0.0001, _PROMPT, _REQUEST))
-    call.record(GuardChecked(t + 0.0001, t + 0.0002, "prompt_injection", "input", Verdict.allow(), 0.0001))
-    call.record(Routed(t + 0.0002, "latency", ("vllm", "openai"), ()))
-    call.record(AttemptStarted(t + 0.0002, "openai", 1))
-    call.record(
-        AttemptEnded(
-            t + 0.0002, t + 0.5, "openai", "openai", 1, _REQUEST, _RESPONSE, _USAGE, _COST, None,
-            streamed=False, first_chunk_at=None, chunks=0, model="gpt-5-mini",
-        )
-    )  # fmt: skip
-    call.record(GuardChecked(t + 0.5, t + 0.5001, "pii", "output", _REWRITE, 0.0001))
-    call.record(Ended(t + 0.5002, "ok", None))
-    return call
+@dataclass
+class Row:
+    """One way to make the call; CPU microseconds of each round: the loop's thread, and the process."""
+
+    name: str
+    once: Once
+    seen: list[tuple[float, float]] = field(default_factory=list)
+
+    def added(self, floor: Row, column: int) -> float:
+        """Median of what it adds to `floor`."""
+        pairs = zip(self.seen, floor.seen, strict=True)
+        return statistics.median(own[column] - without[column] for own, without in pairs)
+
+    def median(self, column: int) -> float:
+        return statistics.median(one[column] for one in self.seen)
 
 
-def measure(act: Callable[[], object], calls: int = 2_000, rounds: int = 7) -> float:
-    """Median CPU microseconds of one `act()`."""
-    spent = []
-    for _ in range(rounds):
-        before = time.process_time()
-        for _ in range(calls):
-            act()
-        spent.append((time.process_time() - before) / calls * 1e6)
-    return statistics.median(spent)
+def provider_with(processor_of: Callable[[], object], sampler: sampling.Sampler = sampling.ALWAYS_ON) -> TracerProvider:
+    provider = TracerProvider(sampler=sampler, resource=Resource.get_empty(), shutdown_on_exit=False)
+    provider.add_span_processor(processor_of())
+    return provider
 
 
-def sdk_alone(provider: TracerProvider, attributes: int) -> Callable[[], None]:
-    """The same tree of five spans made by hand, with so many attributes in all: what no hook can do without."""
+def batch() -> BatchSpanProcessor:
+    return BatchSpanProcessor(Encoder(), max_queue_size=200_000, schedule_delay_millis=100)
+
+
+def pipeline(hooks: Sequence[Hook], answer: object = "It is on its way, and comes on Friday.") -> Pipeline:
+    engine = Scripted(answer, model="gpt-5-mini", usage=Usage(input_tokens=1312, output_tokens=158), name="openai")
+    return Pipeline(
+        "You help customers of a shop. Answer in one sentence: {{ question }}",
+        Regex({"ticket": r"ticket-\d{4}"}, action="rewrite", name="tickets"),
+        Router([engine]),
+        Regex([r"damn"], name="swearing"),
+        name="support",
+        hooks=hooks,
+    )
+
+
+def call(hooks: Sequence[Hook]) -> Once:
+    made = pipeline(hooks)
+    return lambda: made.arun(question="Where is my parcel of ticket-1234?", tags={"tenant": "acme"})
+
+
+def stream(hooks: Sequence[Hook], chunks: int) -> Once:
+    made = pipeline(hooks, [" word"] * chunks)
+
+    async def read() -> None:
+        async for _ in made.astream(question="Where is it?"):
+            pass
+
+    return read
+
+
+async def by_hand(provider: TracerProvider, dialects: Sequence[str]) -> tuple[Once, int, int]:
+    """The spans of one call again, made one by one; how many they are, and how many attributes they have."""
+    seen = InMemorySpanExporter()
+    once = TracerProvider(shutdown_on_exit=False)
+    once.add_span_processor(SimpleSpanProcessor(seen))
+    await call([tracing.OpenTelemetry(once, dialects=dialects)])()
+    LATER.flush(10.0)
+    once.force_flush()
+    spans = [(span.name, span.kind, dict(span.attributes or {}), span.parent) for span in seen.get_finished_spans()]
+    root = next((name, kind, given) for name, kind, given, parent in spans if parent is None)
+    children = [(name, kind, given) for name, kind, given, parent in spans if parent is not None]
     tracer = provider.get_tracer("benchmark")
-    each = [{f"key{n}": "value" for n in range(attributes // 5 + (span < attributes % 5))} for span in range(5)]
 
-    def make() -> None:
-        root = tracer.start_span("root", attributes=each[0])
-        context = trace.set_span_in_context(root)
-        for given in each[1:]:
-            tracer.start_span("child", context=context, attributes=given).end()
-        root.end()
+    async def make() -> None:
+        first = tracer.start_span(root[0], kind=root[1], attributes=root[2])
+        context = trace.set_span_in_context(first)
+        for name, kind, given in children:
+            tracer.start_span(name, context=context, kind=kind, attributes=given).end()
+        first.end()
 
-    return make
+    return make, len(spans), sum(len(given) for _, _, given, _ in spans)
+
+
+async def rows_of_calls(recorded: TracerProvider, dropped: TracerProvider, meters: MeterProvider) -> list[Row]:
+    every = tuple(DIALECTS)
+    metrics = tracing.Metrics(meters, tags=("tenant",))
+    spans = tracing.OpenTelemetry(recorded, dialects=every)
+    hooks: dict[str, list[Hook]] = {
+        "no hook": [],
+        "`memory()`": [tracing.memory(maxlen=1_000)],
+        "`OpenTelemetry()`, sampled out": [tracing.OpenTelemetry(dropped, dialects=every)],
+        "`OpenTelemetry()`, recorded, gen_ai": [tracing.OpenTelemetry(recorded)],
+        f"`OpenTelemetry()`, recorded, {len(every)} dialects": [spans],
+        f"the same with content, {len(every)} dialects": [
+            tracing.OpenTelemetry(recorded, dialects=every, content=True)
+        ],
+        "`Metrics()`": [metrics],
+        f"`memory()`, {len(every)} dialects and `Metrics()`": [tracing.memory(maxlen=1_000), spans, metrics],
+    }
+    rows = [Row(name, call(given)) for name, given in hooks.items()]
+    for dialects in dict.fromkeys((("gen_ai",), every)):
+        make, number, attributes = await by_hand(recorded, dialects)
+        rows.append(Row(f"{number} spans by hand, {attributes} attributes ({len(dialects)} dialects)", make))
+    return rows
+
+
+async def measure(rows: Sequence[Row], rounds: int, times: int, settle: Callable[[], None]) -> None:
+    """Fill the rows; a first round warms up and does not count."""
+    for number in range(rounds + 1):
+        for row in rows if number % 2 else reversed(rows):
+            settle()
+            process, thread = time.process_time(), time.thread_time()
+            for _ in range(times):
+                await row.once()
+            of_thread = time.thread_time() - thread
+            settle()
+            of_process = time.process_time() - process
+            if number:
+                row.seen.append((of_thread / times * 1e6, of_process / times * 1e6))
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    floor, by_hand = rows[0], rows[-1]
+    lines = [
+        "| what | added at the time of the call | of the spans by hand | added in all | of the spans by hand |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = []
+        for column in (0, 1):
+            alone = "by hand" in row.name or row is floor  # these are no addition to anything
+            added = row.median(column) if alone else row.added(floor, column)
+            cells += [f"{added:,.1f}", "" if row is floor else f"{added / by_hand.median(column):.2f}"]
+        name = f"{row.name} (the call itself)" if row is floor else row.name
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def chunk_table(rows: Sequence[Row], chunks: int) -> list[str]:
+    floor = rows[0]
+    lines = ["| what | ns a chunk at the time of the call | ns a chunk in all |", "|---|---:|---:|"]
+    for row in rows:
+        cells = [row.median(column) if row is floor else row.added(floor, column) for column in (0, 1)]
+        name = f"{row.name} (the stream itself, with the times of its chunks)" if row is floor else row.name
+        lines.append(f"| {name} | {' | '.join(f'{cell / chunks * 1000:,.0f}' for cell in cells)} |")
+    return lines
+
+
+async def everything(rounds: int, calls: int, chunks: int) -> tuple[list[str], list[str]]:
+    recorded = provider_with(batch)
+    dropped = provider_with(batch, sampling.ALWAYS_OFF)
+    meters = MeterProvider(metric_readers=[InMemoryMetricReader()], shutdown_on_exit=False)
+
+    def settle() -> None:
+        LATER.flush(60.0)
+        recorded.force_flush()
+
+    rows = await rows_of_calls(recorded, dropped, meters)
+    await measure(rows, rounds, calls, settle)
+    hooks = [tracing.OpenTelemetry(recorded, dialects=tuple(DIALECTS)), tracing.Metrics(meters)]
+    streams = [
+        Row("no hook", stream([], chunks)),
+        Row(f"{len(DIALECTS)} dialects and `Metrics()`", stream(hooks, chunks)),
+    ]
+    await measure(streams, rounds, max(calls // 100, 1), settle)
+    recorded.shutdown()
+    dropped.shutdown()
+    meters.shutdown()
+    return table(rows), chunk_table(streams, chunks)
 
 
 def main() -> None:
-    """Print the table."""
-    batch = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
-    batch.add_span_processor(BatchSpanProcessor(_Nowhere(), max_queue_size=100_000, schedule_delay_millis=100))
-    out = TracerProvider(sampler=sampling.ALWAYS_OFF, resource=Resource.get_empty(), shutdown_on_exit=False)
-    counted = InMemorySpanExporter()
-    once = TracerProvider(shutdown_on_exit=False)
-    once.add_span_processor(SimpleSpanProcessor(counted))
-    run((tracing.OpenTelemetry(once),))
-    attributes = sum(len(span.attributes or ()) for span in counted.get_finished_spans())
-    floor = measure(partial(run, ()))
-    print(f"{date.today()}, {os.cpu_count()} cores, no GPU, Python {platform.python_version()}, ", end="")
-    print(f"opentelemetry-sdk {importlib.metadata.version('opentelemetry-sdk')}, load {os.getloadavg()[0]:.1f}\n")
-    print("| what | CPU µs per call | added to the record |")
-    print("|---|---:|---:|")
-    print(f"| the record alone | {floor:.1f} | |")
-    rows: tuple[tuple[str, tuple[Hook, ...]], ...] = (
-        ("`memory()`", (tracing.memory(maxlen=1_000),)),
-        ("`OpenTelemetry()`, no SDK", (tracing.OpenTelemetry(),)),
-        ("`OpenTelemetry()`, sampled out", (tracing.OpenTelemetry(out),)),
-        (f"`OpenTelemetry()`, recorded: 5 spans, {attributes} attributes", (tracing.OpenTelemetry(batch),)),
-        ("the same with content", (tracing.OpenTelemetry(batch, content=True),)),
-    )
-    for name, hooks in rows:
-        spent = measure(partial(run, hooks))
-        print(f"| {name} | {spent:.1f} | {spent - floor:.1f} |")
-    for number in (0, 24, attributes):
-        print(f"| the SDK alone: 5 spans, {number} texts as attributes | {measure(sdk_alone(batch, number)):.1f} | |")
-    call = run(())
-    print(f"| after the run: `to_json(call)` | {measure(partial(tracing.to_json, call), 500):.1f} | |")
-    print(f"| after the run: `str(explain(call))` | {measure(lambda: str(tracing.explain(call)), 200):.1f} | |")
-    batch.shutdown()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=1500)
+    parser.add_argument("--chunks", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tracing.md")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    calls, streams = asyncio.run(everything(options.rounds, options.calls, options.chunks))
+    encoded = "encoded to protobuf and thrown away" if encode_spans is not None else "thrown away, and not encoded"
+    page = f"""# What tracing adds to a call
+
+{date.today()}; {os.cpu_count()} cores; Python {platform.python_version()}; opentelemetry-sdk
+{importlib.metadata.version("opentelemetry-sdk")}; load average of the machine when it began: {load:.1f}. Medians of
+{options.rounds} rounds in turns, {options.calls:,} calls each; microseconds of CPU for each call. Dialects:
+{", ".join(DIALECTS)}. Spans are {encoded}.
+
+The call is a prompt, a guard, a router of one engine, a guard. "At the time of the call" is the CPU of the event
+loop's thread; "in all" is that of the process, after all has been delivered. The ratios are to the last row: the same
+spans with the same attributes, made one by one.
+
+{chr(10).join(calls)}
+
+A stream of {options.chunks:,} chunks through the same stations; nanoseconds of CPU for each chunk:
+
+{chr(10).join(streams)}
+
+Made by `python benchmarks/tracing.py`.
+"""
+    print(page)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

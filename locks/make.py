@@ -21,8 +21,9 @@ _ROOT = Path(__file__).parent.parent
 
 _BUILD = ("editables", "hatchling")
 _TESTS = (
-    *_BUILD, "coverage", "fsspec", "httpx2", "hypothesis", "ipykernel", "nbclient", "pytest>=9", "pytest-asyncio",
-    "pytest-randomly", "pytest-timeout", "redis", "structlog", "sybil",
+    *_BUILD, "coverage", "fsspec", "httpx2", "hypothesis", "ipykernel", "nbclient",
+    "opentelemetry-exporter-prometheus", "pytest>=9", "pytest-asyncio", "pytest-randomly", "pytest-timeout", "redis",
+    "structlog", "sybil",
 )  # fmt: skip
 _LINT = ("build", "import-linter", "mypy", "pyright[nodejs]", "ruff", "types-PyYAML")
 _PEERS = ("aiohttp", "dspy", "httpx", "httpx2", "langchain-core", "litellm==1.106.2", "openai")

@@ -20,6 +20,7 @@ __all__ = [
     "openai_api_key",
     "openai_base_url",
     "openinference_hides",
+    "semconv_opt_in",
     "tiktoken_cache",
 ]
 
@@ -92,6 +93,12 @@ def openinference_hides() -> frozenset[str]:
         for name, value in os.environ.items()
         if name.startswith(_HIDE) and value.strip().lower() in {"true", "1", "yes", "on"}
     )
+
+
+def semconv_opt_in() -> frozenset[str]:
+    """What `OTEL_SEMCONV_STABILITY_OPT_IN` names: generations of OpenTelemetry's conventions, with commas between."""
+    asked = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")
+    return frozenset(name.strip() for name in asked.split(",") if name.strip())
 
 
 def credentials() -> list[str]:

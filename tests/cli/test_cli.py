@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 import llmops_sdk
+from llmops_sdk import tracing
 from llmops_sdk.cli import main
 
 SOURCES = str(Path(llmops_sdk.__file__).parents[1])
@@ -164,3 +165,9 @@ def test_bench_prints_costs_and_quality(llmops, tmp_path):
     assert "1.000 [" in done.stdout
     shown = json.loads(llmops("guard", "bench", "--guards", "secrets", "--format", "json").stdout)
     assert set(shown["microseconds"]["secrets"]) == {"200", "1000", "100000"}
+
+
+def test_dashboard_prints_json_that_grafana_imports(process):
+    done = process("dashboard")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == tracing.grafana_dashboard()

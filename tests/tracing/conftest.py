@@ -122,7 +122,7 @@ class Runs:
         )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runs() -> Runs:
     return Runs()
 

@@ -133,7 +133,7 @@ class AttemptEnded(NamedTuple):
     estimated_usd: Decimal | None = None
     """What it may have cost, where it is `unpriced` and there is a price to estimate by."""
     chunk_times: Sequence[float] = ()
-    """When each chunk of a stream came, the first one included."""
+    """When each chunk of a stream came, the first one included; of more than 16,384 chunks those of the beginning."""
 
     @property
     def unpriced(self) -> bool:

@@ -1,4 +1,4 @@
-"""The command `llmops`: guards on files, from a terminal or a CI job."""
+"""The command `llmops`: guards on files, from a terminal or a CI job, and the dashboard for the metrics."""
 
 from llmops_sdk.cli._main import main
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.errors import LlmopsError
+from llmops_sdk.tracing import grafana_dashboard
 
 __all__ = ["main"]
 
@@ -58,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = guard.add_parser("list", help="name the guards that there are")
     command.set_defaults(run=lambda given: describe())
+
+    command = rooms.add_parser(
+        "dashboard",
+        help="print the dashboard for Grafana",
+        description="Print the dashboard for the metrics of `tracing.Metrics`, as JSON that Grafana imports.",
+    )
+    command.set_defaults(run=lambda given: _dashboard())
     return parser
 
 
@@ -72,3 +81,8 @@ def _guards(command: argparse.ArgumentParser) -> None:
 
 def _scan(given: argparse.Namespace) -> int:
     return scan(given.paths, Options(guards=given.guards, shape=given.format, fail_on=given.fail_on))
+
+
+def _dashboard() -> int:
+    print(json.dumps(grafana_dashboard(), indent=2))
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -22,7 +23,10 @@ from llmops_sdk.routers._limits import Reservation
 if TYPE_CHECKING:
     from llmops_sdk.routers._legs.leg import Leg
 
-__all__ = ["Attempt"]
+__all__ = ["MOST_CHUNK_TIMES", "Attempt"]
+
+MOST_CHUNK_TIMES = 16_384
+"""Times of one stream's chunks that are kept, 8 bytes each; of a longer stream those of its beginning."""
 
 _DEEPEST = 32  # errors that were made of errors; a chain may be a circle
 
@@ -50,6 +54,7 @@ class Attempt:
         "_task",
         "_ticket",
         "asked",
+        "chunk_times",
         "chunks",
         "spent",
     )
@@ -70,6 +75,7 @@ class Attempt:
         self._cancelling = 0 if task is None else task.cancelling()
         self._first_at: float | None = None
         self.chunks: int | None = None
+        self.chunk_times: array[float] | None = None
         self.spent = Ledger() if leg.routes and reservation is not None else None
         leg.in_flight += 1
         self._started = started = call.clock()
@@ -89,6 +95,9 @@ class Attempt:
         """The first chunk of a stream came."""
         leg = self._leg
         self._first_at = now = self._call.clock()
+        self.chunks = 1
+        if self.chunk_times is not None:
+            self.chunk_times.append(now)
         if first.cached:
             leg.breaker.dropped(self._ticket)
         else:
@@ -141,6 +150,7 @@ class Attempt:
                 leg.in_process,
                 bill.cut_off,
                 bill.estimated_usd,
+                self.chunk_times or (),
             )
         )
 

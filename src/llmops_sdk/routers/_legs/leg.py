@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from llmops_sdk.costs import Ledger, Price, billed_by, budget_refusal, price_in
 from llmops_sdk.errors import BudgetExceeded, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
 from llmops_sdk.protocols import Capabilities
-from llmops_sdk.routers._legs.attempt import Attempt
+from llmops_sdk.routers._legs.attempt import MOST_CHUNK_TIMES, Attempt
 from llmops_sdk.routers._legs.breaker import Breaker
 from llmops_sdk.routers._legs.circuit import Circuit
 from llmops_sdk.routers._legs.latencies import Times
@@ -282,6 +283,7 @@ class Leg:
         """
         attempt = Attempt(self, request, call, reservation)
         attempt.chunks = 0
+        attempt.chunk_times = times = array("d")
         joiner = ChunkJoiner() if joiner is None else joiner
         patience = None
         if timeout_s is not None or chunk_timeout_s is not None:
@@ -294,11 +296,15 @@ class Leg:
             chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             if chunk is not None:
                 attempt.heard(chunk)
+            clock = call.clock
             while chunk is not None:
-                attempt.chunks += 1
                 joiner.add(chunk)
                 yield chunk
                 chunk = await (anext(chunks, None) if patience is None else patience.next(chunks))
+                if chunk is not None:
+                    attempt.chunks += 1
+                    if attempt.chunks <= MOST_CHUNK_TIMES:
+                        times.append(clock())
         except BaseException as exc:
             limit_s = None if patience is None else patience.limit_s
             error = attempt.typed(exc, limit_s, joiner if attempt.chunks else None)

@@ -13,5 +13,6 @@ except ImportError as exc:
     raise MissingDependencyError("tracing with OpenTelemetry", package="opentelemetry-api", extra="otlp") from exc
 
 from llmops_sdk.tracing.opentelemetry._hook import OpenTelemetry
+from llmops_sdk.tracing.opentelemetry._metrics import Metrics
 
-__all__ = ["OpenTelemetry"]
+__all__ = ["Metrics", "OpenTelemetry"]
