@@ -1,7 +1,7 @@
 """Tracing: people see a run through its record, as a tree, as JSON, or as spans of OpenTelemetry.
 
-`explain(call)` shows where the milliseconds and the money went, `to_json(call)` is stable and versioned, `memory()`
-and `OpenTelemetry()` are hooks. `OpenTelemetry` is loaded when it is first asked for, since it needs its library.
+`explain(call)` shows where the milliseconds and the money went, `to_json(call)` is stable and versioned, `memory()`,
+`OpenTelemetry()` and what `setup()` returns are hooks. What needs OpenTelemetry is loaded when it is first asked for.
 """
 
 from __future__ import annotations
@@ -14,12 +14,25 @@ from llmops_sdk.tracing._json import to_json
 from llmops_sdk.tracing._memory import Memory, memory
 
 if TYPE_CHECKING:
-    from llmops_sdk.tracing.opentelemetry import OpenTelemetry
+    from llmops_sdk.tracing.opentelemetry import OpenTelemetry, SpanCounts, Tracing, setup
 
-__all__ = ["Explanation", "Memory", "OpenTelemetry", "Step", "explain", "memory", "to_json"]
+__all__ = [
+    "Explanation",
+    "Memory",
+    "OpenTelemetry",
+    "SpanCounts",
+    "Step",
+    "Tracing",
+    "explain",
+    "memory",
+    "setup",
+    "to_json",
+]
+
+_NEED_OPENTELEMETRY = {"OpenTelemetry", "SpanCounts", "Tracing", "setup"}
 
 
 def __getattr__(name: str) -> object:
-    if name == "OpenTelemetry":
-        return importlib.import_module("llmops_sdk.tracing.opentelemetry").OpenTelemetry
+    if name in _NEED_OPENTELEMETRY:
+        return getattr(importlib.import_module("llmops_sdk.tracing.opentelemetry"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

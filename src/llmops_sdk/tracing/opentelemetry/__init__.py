@@ -12,6 +12,8 @@ try:
 except ImportError as exc:
     raise MissingDependencyError("tracing with OpenTelemetry", package="opentelemetry-api", extra="otlp") from exc
 
+from llmops_sdk.tracing.opentelemetry._delivery import SpanCounts
 from llmops_sdk.tracing.opentelemetry._hook import OpenTelemetry
+from llmops_sdk.tracing.opentelemetry._setup import Tracing, setup
 
-__all__ = ["OpenTelemetry"]
+__all__ = ["OpenTelemetry", "SpanCounts", "Tracing", "setup"]
