@@ -82,9 +82,10 @@ class Tracing(OpenTelemetry):
         until = time.monotonic() + _number("timeout_s", timeout_s)
         if self._delivery is None:
             return self.flush(timeout_s)
-        forget(self)
         written = LATER.flush(timeout_s)
-        return self._delivery.close(max(until - time.monotonic(), 0.0)) and written
+        done = self._delivery.close(max(until - time.monotonic(), 0.0))
+        forget(self)  # last: SIGTERM may come in between
+        return done and written
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, detach, set_value
@@ -27,6 +28,9 @@ collectors often takes no more than 1 MiB (nginx, unless told)."""
 
 _SPAN_BYTES: Final = 4096
 """What a span of twenty short attributes holds of memory, measured."""
+
+_FORK_S: Final = 0.2
+"""How long a fork waits for a request that is under way."""
 
 
 class Delivery(SpanProcessor):
@@ -53,8 +57,11 @@ class Delivery(SpanProcessor):
         self._closed = False
         self._trouble = Trouble()
         self._begin_anew(carrier)
-        own = weakref.WeakMethod(self._begin_anew)
-        os.register_at_fork(after_in_child=lambda: begin() if (begin := own()) is not None else None)
+        os.register_at_fork(
+            before=_if_there(self._let_it_end),
+            after_in_parent=_if_there(self._go_on),
+            after_in_child=_if_there(self._begin_anew),
+        )
 
     def _begin_anew(self, carrier: Carrier | None = None) -> None:
         # Of the locks, threads and connections of a parent nothing can be used in a forked child.
@@ -63,11 +70,23 @@ class Delivery(SpanProcessor):
         self._trouble.begin()
         self._carrier = carrier
         self._carrying = threading.RLock()
+        self._forking: list[int] = []  # threads that hold `_carrying` while they fork
         self._thread: threading.Thread | None = None
         self._queue: collections.deque[tuple[ReadableSpan, int]] = collections.deque()
         self._texts = self._under_way = 0
         self._put = self._gone = self._hurried = 0  # places in the order of the queue, counted from the first span
         self._made = self._delivered = self._rejected = self._dropped = 0
+
+    def _let_it_end(self) -> None:
+        # A request holds locks of libraries for moments: pools of connections, modules that are imported with the first
+        # one. A child would find them held for ever. While it waits for an answer it holds none, so that is not long.
+        if self._carrying.acquire(timeout=_FORK_S):
+            self._forking.append(threading.get_ident())
+
+    def _go_on(self) -> None:
+        if threading.get_ident() in self._forking:
+            self._forking.remove(threading.get_ident())
+            self._carrying.release()
 
     @property
     def counts(self) -> SpanCounts:
@@ -219,3 +238,9 @@ def _size(span: ReadableSpan) -> int:
             elif isinstance(value, tuple):
                 size += sum(len(one) if isinstance(one, str | bytes) else 8 for one in value)
     return size
+
+
+def _if_there(method: Callable[[], None]) -> Callable[[], None]:
+    """Call `method` as long as what it belongs to is used: what is done at a fork is never unregistered."""
+    weak = weakref.WeakMethod(method)
+    return lambda: own() if (own := weak()) is not None else None
