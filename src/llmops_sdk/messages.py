@@ -180,6 +180,8 @@ class Request:
         prompt: Which prompt this was rendered from.
         call: The run that this request belongs to: its deadline, its record; `None` when it has ended. Not part of
             what is asked: it takes no part in comparisons and pickles.
+        traceparent: W3C trace context of the attempt that asks it; `None` where nothing is traced. No part of what is
+            asked, either.
     """
 
     messages: tuple[Message, ...]
@@ -198,6 +200,7 @@ class Request:
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt: PromptRef | None = None
     call: Call | None = field(default=None, compare=False, repr=False)
+    traceparent: str | None = field(default=None, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A call holds hooks and live state of this process; the question itself travels without it.
@@ -244,9 +247,35 @@ class Request:
         bound.extra = self.extra
         bound.prompt = self.prompt
         bound.call = call
+        bound.traceparent = self.traceparent
         bound.__class__ = Request
         request: Request = bound
         return request
+
+    def asked_by(self, attempt: str, call: Call) -> Request:
+        """The same request of `call`, as it is asked by the attempt whose W3C trace context is `attempt`."""
+        request = self.bound_to(call)
+        object.__setattr__(request, "traceparent", attempt)
+        return request
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """What an engine sends on, so that what others trace of their work hangs below ours; empty without a trace.
+
+        The names are those of W3C, <https://www.w3.org/TR/trace-context/>: `traceparent`, and `tracestate` where the
+        trace has one. The parent is the attempt; else, for who asks beside the run's attempts, the run.
+        """
+        call = self.call
+        if call is None:
+            return {} if self.traceparent is None else {"traceparent": self.traceparent}
+        parent = self.traceparent or call.traceparent
+        if parent is None:
+            return {}
+        return (
+            {"traceparent": parent}
+            if call.tracestate is None
+            else {"traceparent": parent, "tracestate": call.tracestate}
+        )
 
     def unbind(self) -> None:
         """Let go of the run, which has ended."""
@@ -264,7 +293,7 @@ class _Unfrozen:
     __slots__ = Request.__slots__
 
 
-_REQUEST_FIELDS = tuple(one.name for one in fields(Request) if one.name != "call")
+_REQUEST_FIELDS = tuple(one.name for one in fields(Request) if one.name not in {"call", "traceparent"})
 
 
 def _rebuild_request(values: dict[str, Any]) -> Request:

@@ -26,6 +26,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Message, PromptRef, Request, Response, Usage
+from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 PLANTED = "xyzzy-4711"
@@ -104,7 +105,7 @@ class Runs:
         return self.record(
             call,
             Routed(t + 0.005, "latency", ("local", "cloud"), ()),
-            AttemptStarted(t + 0.005, "local", 1),
+            AttemptStarted(t + 0.005, "local", 1, "vllm", "SmolLM2", in_process=True),
             FirstChunk(t + 0.09, "local"),
             self.attempt(
                 call, 0.005, 0.2, engine="local", provider="vllm", model="SmolLM2", in_process=True, streamed=True,
@@ -122,9 +123,17 @@ def runs() -> Runs:
     return Runs()
 
 
+class Written(InMemorySpanExporter):
+    """Keeps spans; who asks for them waits until they are written, which is done later."""
+
+    def get_finished_spans(self) -> tuple[Any, ...]:
+        assert LATER.flush(timeout_s=30)
+        return super().get_finished_spans()
+
+
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    return InMemorySpanExporter()
+    return Written()
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from llmops_sdk.calls import (
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import Choice, PromptRef, Request, Response, ToolCall, Usage
 from llmops_sdk.tracing import OpenTelemetry, explain, to_json
+from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 moments = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 10)
@@ -70,7 +71,7 @@ any_event = st.one_of(
     st.builds(Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts)),
     st.builds(GuardChecked, moments, moments, texts, st.sampled_from(["input", "output"]), verdicts, moments),
     st.builds(Routed, moments, texts, st.lists(texts).map(tuple), st.lists(st.tuples(texts, texts)).map(tuple)),
-    st.builds(AttemptStarted, moments, texts, st.integers(0, 3)),
+    st.builds(AttemptStarted, moments, texts, st.integers(0, 3), st.none() | texts, st.none() | texts, st.booleans()),
     st.builds(FirstChunk, moments, texts),
     attempts,
     st.builds(Aside, moments, texts, attempts),
@@ -128,6 +129,7 @@ def test_any_record_gives_spans_that_can_be_sent(events, content):
         if not isinstance(event, Started | Ended):
             call.record(event)
     call.record(Ended(call.started + 1, "ok", None))
+    assert LATER.flush(timeout_s=30)
     *children, root = exporter.get_finished_spans()
     assert root.name == "invoke_workflow support"
     for span in children:

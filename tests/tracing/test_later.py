@@ -67,7 +67,7 @@ def test_what_fails_is_logged_once_and_stops_nothing(caplog, error):
     later.do(done.append, "after")
     assert later.flush(FLUSH_S)
     assert done == ["after"]
-    assert later.failed == 3
+    assert later.faults.count == 3
     assert len(caplog.records) == 1
     assert "fail failed" in caplog.text
 

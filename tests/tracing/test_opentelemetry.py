@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import math
 import subprocess
 import sys
 from typing import Any
@@ -18,7 +17,8 @@ from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import AllEnginesFailed, Attempt, RateLimitError
 from llmops_sdk.messages import Choice, PromptRef, Request, Response
 from llmops_sdk.tracing._dialects import gen_ai, moments, names, usage
-from llmops_sdk.tracing.opentelemetry import _hook, _writer
+from llmops_sdk.tracing.opentelemetry import _afterwards, _hook, _pen, _writer
+from llmops_sdk.tracing.opentelemetry._faults import Faults
 from llmops_sdk.verdicts import Finding, Verdict
 
 
@@ -382,10 +382,45 @@ def test_a_huge_text_is_cut_and_stays_json(runs, provider, exporter, named):
     assert second["parts"][0]["content"] == "… [8 more characters]"
 
 
-def test_the_root_ends_even_when_a_child_cannot_be_built(runs, provider, exporter):
+class Broken:
+    """A dialect that cannot say anything of guards."""
+
+    __name__ = "broken"
+
+    def __getattr__(self, kind: str):
+        def say(*_: object) -> dict[str, str]:
+            if kind == "guard":
+                raise LookupError(kind)
+            return {f"broken.{kind}": "said"}
+
+        return say
+
+
+def test_a_dialect_that_fails_takes_no_words_of_the_others_away(runs, provider, exporter, named, monkeypatch, caplog):
+    monkeypatch.setattr(_hook, "DIALECTS", {"gen_ai": lambda: gen_ai, "broken": Broken})
+    monkeypatch.setattr(_pen, "FAULTS", faults := Faults())
+    runs.plain(Call(hooks=(tracing.OpenTelemetry(provider, dialects=["broken"]),)))
+    spans = exporter.get_finished_spans()
+    guard = named(spans, "apply_guardrail pii").attributes
+    assert guard["gen_ai.guardrail.component.name"] == "pii"
+    assert named(spans, "chat").attributes["broken.attempt"] == "said"
+    assert faults.count == 2  # two guards
+    assert len(caplog.records) == 1
+
+
+def test_an_event_that_cannot_be_written_takes_no_other_away(runs, provider, exporter, monkeypatch, caplog):
     call = Call(hooks=(tracing.OpenTelemetry(provider),))
-    runs.record(call, runs.attempt(call, math.nan, 0.2))
-    assert [span.name for span in exporter.get_finished_spans()] == ["invoke_workflow support"]
+    odd = runs.guard(call, 0.3, ["no", "name"], "input", Verdict.allow())
+    runs.record(call, odd, runs.attempt(call, 0.1, 0.2))
+    assert [span.name for span in exporter.get_finished_spans()] == ["chat gpt-5-mini", "invoke_workflow support"]
+
+
+def test_numbers_that_no_exporter_can_write_become_texts(runs, provider, exporter, named):
+    call = Call(hooks=(tracing.OpenTelemetry(provider),), tags={"n": 2**63})
+    runs.record(call, runs.attempt(call, 0.1, 0.2, request=runs.request(seed=2**64)))
+    spans = exporter.get_finished_spans()
+    assert named(spans, "chat").attributes["gen_ai.request.seed"] == str(2**64)
+    assert named(spans, "invoke_workflow").attributes["llmops.tag.n"] == str(2**63)
 
 
 def test_an_end_without_a_start_is_let_pass(provider, exporter):
@@ -397,7 +432,7 @@ def test_an_end_without_a_start_is_let_pass(provider, exporter):
 def test_every_name_of_the_conventions_is_used_and_no_other_is_written():
     values = {key: value for key, value in vars(names).items() if key.isupper() and isinstance(value, str)}
     assert len(set(values.values())) == len(values)
-    source = "".join(map(inspect.getsource, (_hook, _writer, gen_ai, moments, usage)))
+    source = "".join(map(inspect.getsource, (_hook, _writer, _afterwards, gen_ai, moments, usage)))
     assert [key for key in values if key != "SCHEMA_VERSION" and f"names.{key}" not in source] == []
     assert '"gen_ai.' not in source
     assert '"llmops.' not in source

@@ -61,6 +61,7 @@ def test_spans_have_every_class_by_the_names_of_the_conventions() -> None:
         "gen_ai.usage.cache_write.input_tokens": 20,
         "gen_ai.usage.reasoning.output_tokens": 7,
         "gen_ai.usage.audio.input_tokens": 14,
+        "gen_ai.usage.audio.cache_read.input_tokens": 4,
         "gen_ai.usage.audio.output_tokens": 9,
         "llmops.usage.cache_write_1h.input_tokens": 5,
         "llmops.service_tier": "flex",

@@ -56,7 +56,10 @@ class Call:
         prices: What tells the prices of models, `None` where none are known.
         attempts: How often an engine was asked so far.
         events: The record, oldest first.
-        traceparent: W3C trace context of the run, which engines send on; a tracing hook sets it when it traces the run.
+        traceparent: W3C trace context of the run; a tracing hook sets it when it traces the run.
+        tracestate: What goes with it, `None` for nothing.
+        attempt_traceparent: That of the attempt which is beginning. A tracing hook sets it when it gets
+            `AttemptStarted`, and who begins the attempt takes it at once; see `Request.trace_headers`.
         state: What stations keep for the length of the run, by station (a guard's vault, say); emptied at the end.
     """
 
@@ -64,6 +67,7 @@ class Call:
         "_held",
         "_hooks",
         "_started_wall",
+        "attempt_traceparent",
         "attempts",
         "budget_usd",
         "clock",
@@ -78,6 +82,7 @@ class Call:
         "state",
         "tags",
         "traceparent",
+        "tracestate",
     )
 
     def __init__(
@@ -103,6 +108,8 @@ class Call:
         self.deadline = None if deadline_s is None else self.started + deadline_s
         self._started_wall = time.time()
         self.traceparent: str | None = None
+        self.tracestate: str | None = None
+        self.attempt_traceparent: str | None = None
         self._hooks = hooks
         self.prices = prices
         self._held: dict[object, Decimal] = {}
@@ -120,7 +127,7 @@ class Call:
     def apart(self, hook: Hook) -> Call:
         """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""
         apart = Call(budget_usd=self.budget_usd, tags=self.tags, hooks=(hook,), prices=self.prices, clock=self.clock)
-        apart.id, apart.traceparent = self.id, self.traceparent
+        apart.id, apart.traceparent, apart.tracestate = self.id, self.traceparent, self.tracestate
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
         apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
         apart._held = dict(self._held)

@@ -85,6 +85,13 @@ class AttemptStarted(NamedTuple):
     engine: str
     number: int
     """1 for the first attempt of the call."""
+    provider: str | None = None
+    model: str | None = None
+    """The model that is asked for."""
+    in_process: bool = False
+    """Whether the model runs in this process."""
+    server: tuple[str, int] | None = None
+    """Host and port of the server that is asked, where the engine says so."""
 
 
 class FirstChunk(NamedTuple):

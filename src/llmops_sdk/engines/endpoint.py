@@ -139,6 +139,7 @@ class Endpoint(Engine):
         self.name = name or f"{model}@{url.host}:{url.port}"
         self.model: str = model
         self.provider = provider
+        self.server = (url.host, url.port)
         self._capabilities = capabilities or self.of_service.get(url.host, _UNKNOWN)
         self.missing_key: str | None = None
         """What to do about a key that is needed and was not given; said instead of sending."""
@@ -279,8 +280,9 @@ class Endpoint(Engine):
         if self.missing_key is not None:
             raise AuthenticationError(self.missing_key, engine=self.name, model=self.model)
         headers = self._headers
-        if request is not None and request.call is not None and request.call.traceparent is not None:
-            headers += b"traceparent: %b\r\n" % request.call.traceparent.encode()
+        if request is not None:
+            for name, value in request.trace_headers.items():
+                headers += b"%b: %b\r\n" % (name.encode(), value.encode())
         base_path = self._base_path.removesuffix("/v1") if beside else self._base_path
         try:
             return await self._transport.send(method, base_path + path + self._query, headers, body, whole=whole)

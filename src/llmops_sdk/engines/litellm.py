@@ -312,8 +312,8 @@ class LiteLLM(Engine):
             if request.logprobs:
                 asked["top_logprobs"] = request.logprobs
         asked.update(_copied(request.extra))
-        if request.call is not None and request.call.traceparent is not None:
-            asked["headers"] = {**(asked.get("headers") or {}), "traceparent": request.call.traceparent}
+        if trace := request.trace_headers:
+            asked["headers"] = {**(asked.get("headers") or {}), **trace}
         return asked
 
     def _check_continues(self, request: Request, model: str) -> None:

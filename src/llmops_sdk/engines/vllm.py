@@ -316,6 +316,8 @@ class VLLM(VllmPooling):
             reader = AnswerReader(tokens, parsed, request.logprobs, labels)
             options = {} if parsed is None else parsed.engine_arguments(tokens)
             options["priority"] = request.extra.get("priority", 0)
+            if trace := request.trace_headers:  # vLLM's own spans: `engine_args={"otlp_traces_endpoint": ...}`
+                options["trace_headers"] = trace
             outputs = self._with_adapter(request, core.generate, prompt, params, request_id, **options)
             async with contextlib.aclosing(outputs):
                 async for output in outputs:

@@ -95,6 +95,7 @@ class Cached(Engine):
         self.model = getattr(engine, "model", None)
         self.provider = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))  # type: ignore[misc]  # that of the one within
+        self.server = getattr(engine, "server", None)
         self.routes = bool(getattr(engine, "routes", False))
         self._answers = Answers(
             engine,

@@ -142,6 +142,7 @@ class Flight:
         elif isinstance(event, AttemptEnded):
             payer.spend(event.cost_usd, event.estimated_usd)
         payer.record(event)
+        call.attempt_traceparent, payer.attempt_traceparent = payer.attempt_traceparent, None
 
     # Waiting for each other.
 

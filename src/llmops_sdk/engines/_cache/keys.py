@@ -24,7 +24,7 @@ __all__ = ["Identity", "key_of"]
 _FORMAT = 1
 """Raised whenever the same question gets another key: rows of an older library are then not found, and grow old."""
 
-_UNSEEN = {"Request": ("prompt", "call"), "Message": ("origins",)}
+_UNSEEN = {"Request": ("prompt", "call", "traceparent"), "Message": ("origins",)}
 """What is for the application alone: where a text came from, and which run asks."""
 
 _HOW = frozenset({

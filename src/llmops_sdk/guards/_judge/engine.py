@@ -94,7 +94,7 @@ async def ask(
         return await _within(engine, request, left)
     call.check_budget()
     own = Call(deadline_s=left, budget_usd=call.left_usd, tags=call.tags, prices=call.prices)
-    own.traceparent = call.traceparent
+    own.traceparent, own.tracestate = call.traceparent, call.tracestate
     try:
         response = await _within(engine, request.bound_to(own), left)
         if not getattr(engine, "routes", False):  # a router has booked it, attempt by attempt

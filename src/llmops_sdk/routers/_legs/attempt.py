@@ -49,6 +49,7 @@ class Attempt:
         "_started",
         "_task",
         "_ticket",
+        "asked",
         "chunks",
         "spent",
     )
@@ -62,7 +63,7 @@ class Attempt:
                     reservation.release()
                 raise
         self._leg = leg
-        self._request = request
+        self._request = self.asked = request
         self._call = call
         self._reservation = reservation
         self._task = task = _current_task()
@@ -77,7 +78,12 @@ class Attempt:
         if not leg.routes:
             call.attempts += 1
             self._number = call.attempts
-            call.record(AttemptStarted(started, leg.name, call.attempts))
+            call.record(
+                AttemptStarted(started, leg.name, call.attempts, leg.provider, leg.model, leg.in_process, leg.server)
+            )
+            if call.attempt_traceparent is not None:  # of this attempt: another one may begin beside it
+                self.asked = request.asked_by(call.attempt_traceparent, call)
+                call.attempt_traceparent = None
 
     def heard(self, first: Chunk) -> None:
         """The first chunk of a stream came."""

@@ -53,6 +53,7 @@ class Leg:
         provider: Whose service it is, as the engine says.
         billed_by: Whose prices hold: the provider's, or `"in_process"`.
         in_process: Whether the model runs in this process.
+        server: Host and port of the server that it asks, where it says so.
         routes: Whether it is a router, which records and books its own attempts.
         holds_budget: Whether it asks the run's budget itself, as routers do, and caches, whose hits are free.
         in_flight: Requests that it is answering for us now.
@@ -83,6 +84,7 @@ class Leg:
         "pace",
         "provider",
         "routes",
+        "server",
         "tags",
         "times",
         "weight",
@@ -133,6 +135,7 @@ class Leg:
         self.holds_budget = self.routes or bool(getattr(engine, "holds_budget", False))
         self.provider: str = getattr(engine, "provider", "custom")
         self.in_process = bool(getattr(engine, "in_process", False))
+        self.server: tuple[str, int] | None = getattr(engine, "server", None)
         self.billed_by = billed_by(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -237,11 +240,11 @@ class Leg:
         error: BaseException | None = None
         try:
             if timeout_s is None and not self.routes:
-                response = await self.engine.agenerate(request)
+                response = await self.engine.agenerate(attempt.asked)
             else:
                 with self._booked_here(attempt.spent):
                     async with asyncio.timeout(timeout_s):
-                        response = await self.engine.agenerate(request)
+                        response = await self.engine.agenerate(attempt.asked)
             if not isinstance(response, Response):
                 kind, response = type(response).__name__, None
                 raise ConfigurationError(f"the engine {self.name!r} returned {kind}, no Response")
@@ -286,7 +289,8 @@ class Leg:
         error: BaseException | None = None
         chunks: AsyncIterator[Chunk] | None = None
         try:
-            chunks = self.engine.astream(request) if not self.routes else self._booked(attempt.spent, request)
+            asked = attempt.asked
+            chunks = self.engine.astream(asked) if not self.routes else self._booked(attempt.spent, asked)
             chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             if chunk is not None:
                 attempt.heard(chunk)

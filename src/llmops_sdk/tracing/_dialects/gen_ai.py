@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from llmops_sdk.calls import AttemptEnded, Call, Evaluated, GuardChecked, Rendered, Routed, Started, ToolExecuted
+from llmops_sdk.calls import (
+    AttemptEnded,
+    AttemptStarted,
+    Call,
+    Evaluated,
+    GuardChecked,
+    Rendered,
+    Routed,
+    Started,
+    ToolExecuted,
+)
 from llmops_sdk.errors import EngineError
+from llmops_sdk.messages import Request
+from llmops_sdk.tracing._content import Content
 from llmops_sdk.tracing._dialects import names
 from llmops_sdk.tracing._dialects.run import Attributes, Run
 from llmops_sdk.tracing._dialects.usage import usage_attributes
 from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened, valid
 
-__all__ = ["attempt", "evaluation", "guard", "prompt", "routed", "skipped", "started", "tool", "workflow"]
+__all__ = [
+    "attempt",
+    "attempt_started",
+    "evaluation",
+    "guard",
+    "prompt",
+    "routed",
+    "skipped",
+    "started",
+    "tool",
+    "workflow",
+]
 
 STOPPED = ("ok", "blocked", "cancelled")
 """Outcomes that are no errors: a block is a decision, and who cancels has not seen a failure."""
+
+_TAGS = {"session_id": names.CONVERSATION_ID, "user_id": names.USER_ID}
+"""Tags for which the conventions have a name."""
+
+_EXTRA: Mapping[str, tuple[Any, str]] = {
+    "top_k": (int, names.REQUEST_TOP_K),
+    "frequency_penalty": (int | float, names.REQUEST_FREQUENCY_PENALTY),
+    "presence_penalty": (int | float, names.REQUEST_PRESENCE_PENALTY),
+    "reasoning_effort": (str, names.REQUEST_REASONING_LEVEL),
+}
+"""Parameters of some engines only for which the conventions have a name, and their types."""
 
 _READS_ALONG_S = 0.001
 """A guard whose span is longer than its work by more than this has waited, for the pieces of a stream mostly."""
@@ -30,11 +65,8 @@ def started(event: Started, call: Call) -> Attributes:
     }
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
-    for key, value in call.tags.items():
-        if isinstance(value, str):
-            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
-        elif isinstance(value, bool | int | float):
-            attributes[names.TAG_PREFIX + valid(str(key))] = value
+    if call.tags:
+        _add_tags(attributes, call)
     return attributes
 
 
@@ -112,6 +144,22 @@ def skipped(event: GuardChecked) -> Attributes:
     }
 
 
+def attempt_started(event: AttemptStarted) -> Attributes:
+    """Of an engine that is asked, when that begins: what a sampler may decide by."""
+    attributes: Attributes = {
+        names.OPERATION_NAME: names.CHAT,
+        names.ENGINE: name_of(event.engine),
+        names.ATTEMPT_NUMBER: event.number,
+    }
+    if event.provider is not None:
+        attributes[names.PROVIDER_NAME] = name_of(event.provider)
+    if event.model is not None:
+        attributes[names.REQUEST_MODEL] = name_of(event.model)
+    if event.server is not None:
+        attributes[names.SERVER_ADDRESS], attributes[names.SERVER_PORT] = name_of(event.server[0]), event.server[1]
+    return attributes
+
+
 def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     """Of an engine that was asked."""
     attributes: Attributes = {
@@ -122,7 +170,11 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     }
     if event.model is not None:
         attributes[names.REQUEST_MODEL] = name_of(event.model)
+    session = run.call.tags.get("session_id")
+    if session is not None:
+        attributes[names.CONVERSATION_ID] = shortened(str(session), MOST_CHARACTERS)
     _add_parameters(attributes, event)
+    _add_asked(attributes, event.request)
     _add_response(attributes, event)
     if event.error is not None:
         _add_error(attributes, event.error)
@@ -134,21 +186,27 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     return attributes
 
 
-def tool(event: ToolExecuted, _run: Run, /) -> Attributes:
+def tool(event: ToolExecuted, run: Run, /) -> Attributes:
     """Of a tool that was executed."""
-    return {
+    attributes: Attributes = {
         names.OPERATION_NAME: names.EXECUTE_TOOL,
         names.TOOL_NAME: name_of(event.tool_call.name),
         names.TOOL_CALL_ID: shortened(event.tool_call.id, MOST_CHARACTERS),
         names.TOOL_TYPE: "function",
     }
+    arguments = None if run.content is None else _shown_arguments(run.content, event.tool_call.id)
+    if arguments is not None:
+        attributes[names.TOOL_CALL_ARGUMENTS] = arguments
+    if event.error is not None:
+        attributes[names.ERROR_TYPE] = type(event.error).__name__
+    return attributes
 
 
 def evaluation(event: Evaluated, run: Run, /) -> Attributes:
     """Of a judgement about the run."""
-    attributes: Attributes = {names.EVALUATION_NAME: name_of(event.name)}
+    attributes: Attributes = {names.EVALUATION_NAME: name_of(event.name), names.EVALUATION_BY: name_of(event.by)}
     if event.score is not None:
-        attributes[names.EVALUATION_SCORE_VALUE] = event.score
+        attributes[names.EVALUATION_SCORE_VALUE] = float(event.score)
     if event.label is not None:
         attributes[names.EVALUATION_SCORE_LABEL] = name_of(event.label)
     if event.explanation is not None and run.content is not None:  # it may quote the texts
@@ -169,6 +227,18 @@ def routed(event: Routed) -> Attributes:
             f"{name_of(engine)}: {shortened(why, MOST_CHARACTERS)}" for engine, why in event.refused
         ]
     return attributes
+
+
+def _add_tags(attributes: Attributes, call: Call) -> None:
+    for key, value in call.tags.items():
+        name = _TAGS.get(key)
+        if name is not None:
+            attributes[name] = shortened(str(value), MOST_CHARACTERS)
+        elif isinstance(value, str):
+            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
+        elif isinstance(value, bool | int | float):
+            fits = not isinstance(value, int) or abs(value) < 2**63  # else no exporter could write it
+            attributes[names.TAG_PREFIX + valid(str(key))] = value if fits else str(value)
 
 
 def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:
@@ -196,12 +266,24 @@ def _add_parameters(attributes: Attributes, event: AttemptEnded) -> None:
         attributes[names.CHUNKS] = event.chunks
     if event.first_chunk_at is not None:
         attributes[names.RESPONSE_TIME_TO_FIRST_CHUNK] = event.first_chunk_at - event.started
+
+
+def _add_asked(attributes: Attributes, request: Request) -> None:
     if request.response_schema is not None:
         attributes[names.OUTPUT_TYPE] = "json"
     if request.adapter is not None:
         attributes[names.ADAPTER] = name_of(request.adapter)
     if request.prompt is not None:
         _add_prompt(attributes, request.prompt.name, request.prompt.version)
+    if request.extra:
+        _add_extra(attributes, request.extra)
+
+
+def _add_extra(attributes: Attributes, extra: Mapping[str, Any]) -> None:
+    for key, (kind, name) in _EXTRA.items():
+        value = extra.get(key)
+        if isinstance(value, kind) and not isinstance(value, bool):
+            attributes[name] = shortened(value, MOST_CHARACTERS) if isinstance(value, str) else value
 
 
 def _add_response(attributes: Attributes, event: AttemptEnded) -> None:
@@ -230,5 +312,15 @@ def _add_error(attributes: Attributes, error: BaseException) -> None:
             attributes[names.PROVIDER_REQUEST_ID] = shortened(error.request_id, MOST_CHARACTERS)
 
 
-def _json(messages: Sequence[object]) -> str:
-    return valid(json.dumps(messages, ensure_ascii=False, separators=(",", ":")))
+def _shown_arguments(content: Content, tool_call_id: str) -> str | None:
+    """What the answer had called a tool with, where the answer may be shown. Its result was read by no guard."""
+    parts = (part for shown in content.attempts for message in shown.output or () for part in message["parts"])
+    for part in parts:
+        if part["type"] == "tool_call" and part["id"] == valid(tool_call_id):
+            arguments = part["arguments"]
+            return arguments if isinstance(arguments, str) else _json(arguments)
+    return None
+
+
+def _json(value: object) -> str:
+    return valid(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

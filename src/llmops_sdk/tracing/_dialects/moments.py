@@ -1,6 +1,8 @@
-"""What a router or a cache did in a run, as events of the root span."""
+"""What a router, a cache or a check of the answer did in a run, as events of the root span."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from llmops_sdk.calls import (
     CacheAnswered,
@@ -9,16 +11,17 @@ from llmops_sdk.calls import (
     Hedged,
     LimitsDegraded,
     LimitWaited,
+    OutputValidated,
     Retried,
     StreamResumed,
 )
 from llmops_sdk.tracing._dialects import names
-from llmops_sdk.tracing._text import name_of
+from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened
 
 __all__ = ["span_event"]
 
 
-def span_event(event: Event) -> tuple[str, dict[str, str | float | int]] | None:
+def span_event(event: Event) -> tuple[str, Mapping[str, str | float | int]] | None:
     """Name and attributes of the span event that `event` becomes, `None` when it becomes none."""
     if isinstance(event, Retried):
         return names.EVENT_RETRIED, {
@@ -56,4 +59,7 @@ def span_event(event: Event) -> tuple[str, dict[str, str | float | int]] | None:
             names.CACHE_HOW: name_of(event.how),
             names.CACHE_AGE_S: event.age_s,
         }
+    if isinstance(event, OutputValidated):
+        wrong = {} if event.error is None else {names.OUTPUT_ERROR: shortened(event.error, MOST_CHARACTERS)}
+        return names.EVENT_OUTPUT_VALIDATED, wrong
     return None

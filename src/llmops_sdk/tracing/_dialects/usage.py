@@ -29,6 +29,7 @@ def _tokens(usage: Usage) -> dict[str, Any]:
         names.USAGE_REASONING_OUTPUT_TOKENS: usage.reasoning_tokens,
         names.CACHE_WRITE_1H_TOKENS: usage.cache_write_1h_tokens,
         names.USAGE_AUDIO_INPUT_TOKENS: usage.audio_input_tokens + usage.cached_audio_tokens,
+        names.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS: usage.cached_audio_tokens,
         names.USAGE_AUDIO_OUTPUT_TOKENS: usage.audio_output_tokens,
         names.SERVICE_TIER: None if usage.service_tier is None else valid(usage.service_tier),
         names.ALSO_CHARGED: [valid(name) for name in usage.also_charged],

@@ -1,19 +1,25 @@
-"""The hook that begins a span with a run, and has the others written when the run has ended."""
+"""The hook that begins a span with a run and with each attempt, and has the others written when the run has ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from opentelemetry import trace
-from opentelemetry.trace import TracerProvider
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.trace import Span, TracerProvider
 
 from llmops_sdk import environment
-from llmops_sdk.calls import Call, Ended, Event, Started
+from llmops_sdk.calls import AttemptStarted, Call, Ended, Evaluated, Event, Started, ToolExecuted
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.tracing._content import content_of
 from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
 from llmops_sdk.tracing._text import name_of
-from llmops_sdk.tracing.opentelemetry._writer import Writer
+from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
+from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
+from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
+from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, chat_name, kind_of
 
 __all__ = ["OpenTelemetry"]
 
@@ -22,19 +28,23 @@ class OpenTelemetry:
     """A hook that writes one trace for each run, by the GenAI conventions (`_dialects/names.py` says which version).
 
     The root span `invoke_workflow PIPELINE` starts with the run: the span that is current in the application is its
-    parent, and the sampler decides then. A run that is not sampled costs nothing more. The children are built from
-    the record when the run has ended: `render_prompt`, `apply_guardrail GUARD`, and `chat MODEL` for each attempt.
-    The root is not made the current span; engines send its context on as `call.traceparent`.
+    parent, and the sampler decides then. A run that is not sampled costs nothing more. Of the others only `chat MODEL`,
+    the span of an attempt, starts when it happens: its context goes to the engine, whose own spans hang below it. A
+    thread writes all the rest from the record when the run has ended. `docs/concepts/tracing/spans.md` shows the tree.
 
     A failed run and a failed attempt have `error.type` and the status ERROR, with the class of the error; its message
     is left out, since it may quote what was sent. A blocked or a cancelled run is no error: see `llmops.call.outcome`.
-    The tags of a run that are texts, numbers or truth values become `llmops.tag.NAME`.
+    The tags of a run that are texts, numbers or truth values become `llmops.tag.NAME`, but for two that the conventions
+    know: `session_id` is `gen_ai.conversation.id`, and `user_id` is `user.id`.
+
+    Where a run has two such hooks, what engines get and what is done after the run belong to the later one.
 
     Args:
         tracer_provider: Where spans go; the global provider by default.
         dialects: In which words the spans speak, beside `"gen_ai"`, which is always spoken.
         content: Whether the spans hold the messages, as far as the guards let them pass (`_content/rules.py` has the
             rules). By default `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, else they do not.
+        logger_provider: Where the log events of the conventions go; the global provider by default.
 
     Example:
         >>> from llmops_sdk.calls import Call, Started
@@ -51,24 +61,29 @@ class OpenTelemetry:
         *,
         dialects: Sequence[str] = ("gen_ai",),
         content: bool | None = None,
+        logger_provider: LoggerProvider | None = None,
     ) -> None:
         unknown = [name for name in dialects if name not in DIALECTS]
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
-        self._dialects = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
+        spoken = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
         self._tracer = trace.get_tracer("llmops_sdk", tracer_provider=tracer_provider)
+        self._pen = Pen(self._tracer, spoken, LogEvents(logger_provider))
         self._content = environment.traces_content() if content is None else content
+        self._takes = {
+            Started: self._start,
+            AttemptStarted: self._attempt,
+            Ended: self._end,
+            ToolExecuted: self._afterwards,
+            Evaluated: self._afterwards,
+        }
+        self._recorded = False
 
     def __call__(self, event: Event, call: Call, /) -> None:
         """Take the next event of a run."""
-        if isinstance(event, Started):
-            self._start(event, call)
-        elif isinstance(event, Ended):
-            kept = call.state.pop(self, None)
-            if kept is not None:
-                root, start_ns = kept
-                run = Run(call, event, content_of(call) if self._content else None)
-                Writer(self._tracer, self._dialects, root, start_ns, run).write()
+        take = self._takes.get(type(event))
+        if take is not None:
+            take(event, call)  # type: ignore[operator]  # each takes its own kind
 
     def _start(self, event: Started, call: Call) -> None:
         start_ns = int(call.wall_time(event.at) * 1e9)
@@ -79,6 +94,41 @@ class OpenTelemetry:
         )
         context = root.get_span_context()
         if context.is_valid:  # also when not sampled: what comes behind us has to know that it is not
-            call.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0x03:02x}"
+            call.traceparent = traceparent_of(context)
+            if context.trace_state:
+                call.tracestate = context.trace_state.to_header()
         if root.is_recording():
-            call.state[self] = (root, start_ns)
+            call.state[self] = Begun(root, start_ns)
+            if not self._recorded:
+                self._recorded = True
+                LATER.empty_first_at_exit()  # the provider is there by now
+
+    def _attempt(self, event: AttemptStarted, call: Call) -> None:
+        begun: Begun | None = call.state.get(self)
+        if begun is None:
+            return
+        name = chat_name(event.model)
+        attributes = gen_ai.attempt_started(event)
+        start_ns = max(int(call.wall_time(event.at) * 1e9), begun.start_ns)
+        span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
+        begun.attempts[event.number] = (span, start_ns, name, attributes)
+        call.attempt_traceparent = traceparent_of(span.get_span_context())
+
+    def _end(self, event: Ended, call: Call) -> None:
+        begun: Begun | None = call.state.pop(self, None)
+        if begun is not None:
+            LATER.do(self._write, begun, event, call)
+
+    def _write(self, begun: Begun, ended: Ended, call: Call) -> None:
+        Writer(self._pen, begun, Run(call, ended, content_of(call) if self._content else None)).write()
+
+    def _afterwards(self, event: ToolExecuted | Evaluated, call: Call) -> None:
+        if self in call.state or call.traceparent is None:
+            return  # the run goes on: it is written with the rest; or it was not traced
+        root = root_of(call)
+        ended = next((event for event in reversed(call.events) if isinstance(event, Ended)), None)
+        if root is not None and ended is not None:
+            LATER.do(self._write_afterwards, event, ended, call, root)
+
+    def _write_afterwards(self, event: ToolExecuted | Evaluated, ended: Ended, call: Call, root: Span) -> None:
+        write_afterwards(self._pen, event, call, ended, context_of(root), content=self._content)

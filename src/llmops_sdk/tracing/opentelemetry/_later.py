@@ -13,6 +13,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
+from llmops_sdk.tracing.opentelemetry._faults import Faults
+
 __all__ = ["LATER", "Later"]
 
 log = logging.getLogger("llmops_sdk")
@@ -32,12 +34,15 @@ class Later:
 
     Nothing is lost: when the queue is full, when there can be no thread, and when the process ends, the caller does the
     work itself, at once. A forked child has a queue and a thread of its own; what waited at the fork is done by the
-    parent alone. What the work raises is logged once for each kind, and counted in `failed`.
+    parent alone. What the work raises is logged once for each kind, and counted.
 
     Args:
         most: Pieces of work that may wait.
         batch: Pieces of work that wake the thread before its time.
         soon_s: Seconds that the thread lets pass when there is something, so that one waking serves many runs.
+
+    Attributes:
+        faults: What the work raised.
 
     Example:
         >>> done = []
@@ -51,8 +56,7 @@ class Later:
         self._most = most
         self._batch = batch
         self._soon_s = soon_s
-        self._known: set[tuple[object, type[BaseException]]] = set()
-        self.failed = 0
+        self.faults = Faults()
         self._begin_anew()
         own = weakref.WeakMethod(self._begin_anew)
         os.register_at_fork(after_in_child=lambda: begin() if (begin := own()) is not None else None)
@@ -132,11 +136,7 @@ class Later:
         except BaseException as exc:
             if not isinstance(exc, Exception) and threading.current_thread() is not self._thread:
                 raise  # who interrupts the caller means the caller; but nothing ends the thread
-            self.failed += 1
-            kind = (getattr(function, "__qualname__", function), type(exc))
-            if kind not in self._known:
-                self._known.add(kind)
-                log.exception("%s failed; the like is not logged again", kind[0])
+            self.faults.note(getattr(function, "__qualname__", repr(function)), exc)
 
     def _end(self) -> None:
         self._ended = True
