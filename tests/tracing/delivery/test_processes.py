@@ -48,11 +48,11 @@ def numbers(most):
 
 def test_sigterm_in_the_middle_of_load_loses_nothing_that_had_ended(lines, collector):
     child, said = lines(_LOAD, collector.url)
-    next(line for line in said if line["delivered"] > 20)
+    before = next(line for line in said if line["delivered"] > 20)
     child.terminate()
-    last = list(said)[-1]
+    last = [before, *said][-1]  # it goes on while the spans are sent
     assert child.wait(20) == -signal.SIGTERM
-    assert numbers(last["ended"] - 5) <= collector.tags("n")  # it went on while the spans were sent
+    assert numbers(before["ended"]) <= collector.tags("n")
     assert len(collector.spans) >= last["delivered"]
     assert len(collector.ids) == len(set(collector.ids))
 
@@ -125,7 +125,7 @@ def test_the_end_of_a_short_program_sends_what_it_made(lines, collector):
     assert child.stderr.read() == ""
 
 
-def test_ten_thousand_runs_in_flight_at_the_end_are_all_accounted_for(lines, collector):
+def test_a_thousand_runs_in_flight_at_the_end_are_all_accounted_for(lines, collector):
     program = (
         _BEGINNING
         + """
@@ -134,7 +134,7 @@ traced = tracing.setup(sys.argv[1])
 slow = Pipeline("{{ q }}", Scripted("Hi.", delay_s=3600), hooks=[traced])
 
 async def main():
-    asks = [asyncio.ensure_future(slow.arun(q="x")) for _ in range(10_000)]
+    asks = [asyncio.ensure_future(slow.arun(q="x")) for _ in range(1000)]
     await asyncio.sleep(0)
     await asyncio.sleep(0.1)
 
@@ -148,9 +148,9 @@ say(made=counts.made, delivered=counts.delivered, rejected=counts.rejected, drop
     child, said = lines(program, collector.url)
     counts = next(said)
     assert child.wait(20) == 0
-    assert counts["made"] >= 10_000
+    assert counts["made"] >= 1000
     assert counts["made"] == counts["delivered"] + counts["rejected"] + counts["dropped"]
-    assert counts["delivered"] == len(collector.spans) >= 10_000
+    assert counts["delivered"] == len(collector.spans) >= 1000
 
 
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "traced.close(); os._exit(0)"])
@@ -201,22 +201,20 @@ def work(number):
 if __name__ == "__main__":
     work(0)
     processes = multiprocessing.get_context("{method}")
-    children = [processes.Process(target=work, args=(number,)) for number in range(1, 4)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
+    child = processes.Process(target=work, args=(1,))
+    child.start()
+    child.join()
     with processes.Pool(1) as pool:
-        pool.map(work, [4])
+        pool.map(work, [2])
 """
     )
     child, _ = lines(program, collector.url)
     assert child.wait(30) == 0
-    assert collector.tags("n") == numbers(4)
+    assert collector.tags("n") == numbers(2)
     assert len(collector.ids) == len(set(collector.ids))
 
 
-def test_a_process_that_stood_still_goes_on(lines, collector, until):
+def test_a_process_that_stood_still_goes_on(lines, collector):
     child, said = lines(_LOAD, collector.url)
     next(line for line in said if line["delivered"] > 20)
     os.kill(child.pid, signal.SIGSTOP)
@@ -224,10 +222,9 @@ def test_a_process_that_stood_still_goes_on(lines, collector, until):
     os.kill(child.pid, signal.SIGCONT)
     last = next(line for line in said if line["delivered"] > had + 20)
     child.terminate()
-    for line in said:
-        last = line
+    assert list(said)
     assert child.wait(20) == -signal.SIGTERM
-    assert numbers(last["ended"] - 5) <= collector.tags("n")
+    assert numbers(last["ended"]) <= collector.tags("n")
 
 
 def test_gunicorn_with_preloading(lines, collector, until, tmp_path):
@@ -244,7 +241,7 @@ def app(environ, start_response):
 """
     )
     program = f"""
-import sys, urllib.request
+import sys
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", "--preload", "--workers=2", "--bind=unix:{tmp_path}/s", "--pythonpath={tmp_path}", "web:app"]
 run()
@@ -253,8 +250,8 @@ run()
     import socket
 
     child, _ = lines(program)
-    until(lambda: (tmp_path / "s").exists())
-    for number in range(30):
+    until((tmp_path / "s").exists)
+    for number in range(10):
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(f"{tmp_path}/s")
@@ -263,4 +260,4 @@ run()
         connection.close()
     child.terminate()
     assert child.wait(30) == 0
-    assert collector.tags("n") == numbers(29)
+    assert collector.tags("n") == numbers(9)

@@ -32,7 +32,7 @@ __all__ = ["Otlp"]
 _TOO_LARGE = 413
 
 
-class _Wire(HTTPAdapter):
+class _Wire(HTTPAdapter):  # type: ignore[misc, unused-ignore]  # where the extra is not installed
     """Sees each request of a batch, and keeps the last answer."""
 
     def __init__(self) -> None:
@@ -120,4 +120,4 @@ class Otlp:
             return 0  # it said that it took them
         if partly.rejected_spans > 0:
             self.reason = "the collector took the batch in part"  # its words may quote a span's texts
-        return max(partly.rejected_spans, 0)
+        return max(int(partly.rejected_spans), 0)
