@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry._logs import LoggerProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -105,6 +106,7 @@ def setup(
     headers: Mapping[str, str] | None = None,
     sample: float | Sampler | None = None,
     content: bool | None = None,
+    logger_provider: LoggerProvider | None = None,
     resource: Mapping[str, Any] | Resource | None = None,
     exporter: SpanExporter | Callable[[], SpanExporter] | None = None,
     tracer_provider: trace.TracerProvider | None = None,
@@ -132,6 +134,7 @@ def setup(
         headers: Sent with each request, such as `Authorization`.
         sample: Share of the traces that are kept, 0 to 1, where the caller's trace has not decided; or a sampler.
         content: Whether spans hold messages; see `OpenTelemetry`.
+        logger_provider: Where log events go; see `OpenTelemetry`.
         resource: More attributes of the process.
         exporter: Takes the place of OTLP over HTTP. A function that makes one is called again in a forked child.
         tracer_provider: Yours, if it is not the global one.
@@ -180,7 +183,7 @@ def setup(
             f"a {type(provider).__name__} takes no exporter: leave out `endpoint` and `exporter`, or give it a "
             "`TracerProvider` of opentelemetry-sdk"
         )
-    tracing = Tracing(provider, delivery, exit_s, dialects=dialects, content=content)
+    tracing = Tracing(provider, delivery, exit_s, dialects=dialects, content=content, logger_provider=logger_provider)
     if delivery is not None and isinstance(provider, TracerProvider):
         provider.add_span_processor(delivery)
         at_exit(tracing)
@@ -200,8 +203,6 @@ def _number(name: str, value: float) -> float:
 def _found(given: trace.TracerProvider | None, made_of: list[str]) -> trace.TracerProvider | None:
     """The application's provider; `None` where there is none."""
     if given is not None:
-        if not isinstance(given, trace.TracerProvider):
-            raise ConfigurationError(f"`tracer_provider` is {given!r}; write a `TracerProvider` of OpenTelemetry")
         if made_of:
             raise ConfigurationError(f"`{made_of[0]}` belongs to the provider; give it to your `tracer_provider`")
         return given
