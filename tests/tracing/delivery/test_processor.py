@@ -125,7 +125,7 @@ def test_texts_are_bounded_by_bytes(deliver):
         span = tracer.start_span("one", attributes={"texts": ["x" * 40_000]})
         span.add_event("said", {"text": "x" * 60_000})
         span.end()
-    assert 5 <= delivery.counts.waiting <= 10
+    assert 5 <= delivery.counts.waiting <= 15  # a batch of 0.5 MB may be under way
     assert true(delivery.counts)
     exporter.free.set()
 

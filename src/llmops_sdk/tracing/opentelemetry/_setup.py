@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import time
@@ -230,10 +231,8 @@ def _maker(
         return lambda: Exporting(exporter())
     url = None if endpoint is None else _url(endpoint)
     sent = None if headers is None else _headers(headers)
-    # Here, since only this needs the extra.
-    from llmops_sdk.tracing.opentelemetry._delivery.otlp import Otlp  # noqa: PLC0415
-
-    return lambda: Otlp(url, sent, timeout_s)
+    otlp = importlib.import_module("llmops_sdk.tracing.opentelemetry._delivery.otlp")  # only this needs the extra
+    return lambda: otlp.Otlp(url, sent, timeout_s)
 
 
 def _url(endpoint: str) -> str:
