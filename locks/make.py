@@ -21,7 +21,8 @@ _ROOT = Path(__file__).parent.parent
 
 _BUILD = ("editables", "hatchling")
 _TESTS = (
-    *_BUILD, "coverage", "httpx2", "hypothesis", "ipykernel", "nbclient", "pytest>=9", "pytest-asyncio",
+    *_BUILD, "coverage", "httpx2", "hypothesis", "ipykernel", "nbclient",
+    "opentelemetry-exporter-otlp-proto-http", "pytest>=9", "pytest-asyncio",
     "pytest-randomly", "pytest-timeout", "redis", "sybil",
 )  # fmt: skip
 _LINT = ("build", "import-linter", "mypy", "pyright[nodejs]", "ruff", "types-PyYAML")

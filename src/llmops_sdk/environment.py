@@ -12,16 +12,25 @@ __all__ = [
     "anthropic_api_key",
     "anthropic_base_url",
     "cache_folder",
+    "content_goes_to",
+    "content_store",
     "credentials",
     "defaults",
     "named",
     "openai_api_key",
     "openai_base_url",
+    "openinference_hides",
     "tiktoken_cache",
-    "traces_content",
 ]
 
 _CREDENTIALS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_HIDE = "OPENINFERENCE_HIDE_"
+_CONTENT_GOES_TO = {
+    "SPAN_ONLY": frozenset({"span"}),
+    "EVENT_ONLY": frozenset({"event"}),
+    "SPAN_AND_EVENT": frozenset({"span", "event"}),
+    "TRUE": frozenset({"span", "event"}),  # as older instrumentations read it
+}
 
 
 def anthropic_api_key() -> str | None:
@@ -62,10 +71,27 @@ def tiktoken_cache() -> Path | None:
     return Path(tempfile.gettempdir()) / "data-gym-cache"
 
 
-def traces_content() -> bool:
-    """Whether `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for the text of messages in spans."""
-    asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
-    return asked.strip().upper() in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
+def content_goes_to() -> frozenset[str]:
+    """Where `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` asks for the text of messages: `"span"`, `"event"`.
+
+    What it does not know means nothing, as an empty one does.
+    """
+    asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().upper()
+    return _CONTENT_GOES_TO.get(asked, frozenset())
+
+
+def content_store() -> str | None:
+    """`OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH`: the URL of a folder for long texts, for fsspec."""
+    return os.environ.get("OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH", "").strip() or None
+
+
+def openinference_hides() -> frozenset[str]:
+    """What `OPENINFERENCE_HIDE_...` hides: the rest of the name of each that is true, such as `"INPUTS"`."""
+    return frozenset(
+        name.removeprefix(_HIDE)
+        for name, value in os.environ.items()
+        if name.startswith(_HIDE) and value.strip().lower() in {"true", "1", "yes", "on"}
+    )
 
 
 def credentials() -> list[str]:

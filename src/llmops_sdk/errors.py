@@ -217,14 +217,18 @@ class AllEnginesFailed(LlmopsError, ExceptionGroup[Exception]):
 
     def __new__(cls, message: str, attempts: Sequence[Attempt]) -> Self:
         """Make a group of the attempts' errors."""
-        lines = "; ".join(f"{a.engine}: {type(a.error).__name__}: {a.error}" for a in attempts)
-        self = super().__new__(cls, f"{message} ({lines})", [attempt.error for attempt in attempts])
+        self = super().__new__(cls, message, [attempt.error for attempt in attempts])
         self.attempts = tuple(attempts)
         self._summary = message
         return self
 
     def __init__(self, message: str, attempts: Sequence[Attempt]) -> None:
         """See `__new__`, which makes the group."""
+
+    def __str__(self) -> str:
+        # Made when it is read: what a guard found may have to be taken out of an attempt's message later.
+        lines = "; ".join(f"{a.engine}: {type(a.error).__name__}: {a.error}" for a in self.attempts)
+        return f"{self._summary} ({lines})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AllEnginesFailed, (self._summary, self.attempts), self.__dict__.copy()

@@ -194,11 +194,12 @@ async def test_after_the_engine_the_judge_sees_the_question():
 class TestPaying:
     PRICES = PriceTable({"scripted": {"input": 10**6, "output": 10**6}})
 
-    async def test_a_judgement_is_paid_from_the_run_and_leaves_no_attempt_in_its_record(self):
+    async def test_a_judgement_is_paid_from_the_run_and_is_no_attempt_of_it(self):
         context = output_context(prices=self.PRICES)
         await Judge(Scripted(NO, usage=Usage(input_tokens=3, output_tokens=2)), RUBRIC).acheck("text", context)
         assert context.call.spent_usd == 5
-        assert context.call.events == []
+        (aside,) = context.call.events
+        assert (aside.asker, aside.attempt.engine, aside.attempt.cost_usd) == ("judge", "scripted", 5)
         assert context.call.attempts == 0
 
     async def test_a_router_is_paid_once_for_all_its_attempts(self):
@@ -206,7 +207,8 @@ class TestPaying:
         engine = Scripted(NO, usage=Usage(input_tokens=3, output_tokens=2))
         await Judge(Router([engine]), RUBRIC).acheck("text", context)
         assert context.call.spent_usd == 5
-        assert context.call.events == []
+        (aside,) = context.call.events
+        assert (aside.asker, aside.attempt.cost_usd) == ("judge", 5)
 
     async def test_a_spent_budget_asks_nobody(self):
         engine = Scripted(NO)

@@ -219,7 +219,7 @@ class TestOurEngineAsTheModel:
         await guard.acheck("be kind", there)
         assert there.call.spent_usd > 0
         assert 0 < engine.requests[-1].call.remaining_s() <= 30
-        assert there.call.events == []
+        assert {(event.asker, event.attempt.engine) for event in there.call.events} == {("nemo", "scripted")}
 
     async def test_it_is_asked_on_the_loop_of_the_run(self):
         seen = []

@@ -26,7 +26,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import StreamInterrupted
 from llmops_sdk.messages import Choice, Message, PromptRef, Request, Response, Usage
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
 
 PLANTED = "xyzzy-4711"
@@ -75,10 +75,14 @@ class Runs:
         """A guard that worked for a millisecond until `at`."""
         return GuardChecked(call.started + at - 0.001, call.started + at, guard, stage, verdict, 0.001)
 
-    def record(self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None) -> Call:
-        """Start, `events`, end at one second."""
+    def record(
+        self, call: Call, *events: Any, outcome: str = "ok", error: BaseException | None = None, **end: Any
+    ) -> Call:
+        """Start, `events`, end at one second; the application gets the last answer unless `end` says another."""
         t = call.started
-        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error)):
+        answers = [e.response for e in events if isinstance(e, AttemptEnded) and e.error is None]
+        end.setdefault("response", answers[-1] if answers and outcome == "ok" else None)
+        for event in (Started(t, "support", streamed=False), *events, Ended(t + 1.0, outcome, error, **end)):
             call.record(event)
         return call
 

@@ -9,6 +9,7 @@ import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -35,12 +36,29 @@ from llmops_sdk.calls import (
     Started,
     StreamResumed,
     ToolExecuted,
+    record_schema,
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import Choice, PromptRef, Request, Response, ToolCall, Usage
 from llmops_sdk.tracing import OpenTelemetry, explain, to_json
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._dialects import DIALECTS
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.verdicts import Finding, Verdict
+
+
+def closed(schema):
+    """The schema, with nothing allowed that it does not describe."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shut = {name: closed(part) for name, part in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema and "not" not in schema["properties"].get("event", {}):
+        shut["additionalProperties"] = False
+    return shut
+
+
+SCHEMA = Draft202012Validator(closed(record_schema()))
 
 moments = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 10)
 texts = st.text(alphabet=st.characters(), max_size=12)
@@ -64,17 +82,21 @@ responses = st.none() | st.builds(
 prompts = st.none() | st.builds(PromptRef, name=texts, version=st.none() | texts)
 attempts = st.builds(
     AttemptEnded, moments, moments, texts, texts, st.integers(0, 3), requests, responses, usages, costs, errors,
-    st.booleans(), st.none() | moments, st.integers(0, 9), st.none() | texts, st.booleans(),
+    st.booleans(), st.none() | moments, st.integers(0, 9), st.none() | texts, st.booleans(), st.booleans(), costs,
+    st.lists(moments, max_size=3),
 )  # fmt: skip
 any_event = st.one_of(
     st.builds(Started, moments, texts, st.booleans()),
-    st.builds(Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts)),
+    st.builds(
+        Rendered, moments, moments, prompts, requests, st.none() | st.dictionaries(texts, texts),
+        st.lists(st.tuples(st.sampled_from(["system", "user"]), texts), max_size=2),
+    ),
     st.builds(GuardChecked, moments, moments, texts, st.sampled_from(["input", "output"]), verdicts, moments),
     st.builds(Routed, moments, texts, st.lists(texts).map(tuple), st.lists(st.tuples(texts, texts)).map(tuple)),
     st.builds(AttemptStarted, moments, texts, st.integers(0, 3), st.none() | texts, st.none() | texts, st.booleans()),
     st.builds(FirstChunk, moments, texts),
     attempts,
-    st.builds(Aside, moments, texts, attempts),
+    st.builds(Aside, moments, texts, attempts, st.sampled_from(["chat", "embeddings", "moderation"])),
     st.builds(OutputValidated, moments, moments, st.none() | texts),
     st.builds(
         ToolExecuted, moments, moments, st.builds(ToolCall, id=texts, name=texts, arguments=texts), texts, errors
@@ -114,7 +136,9 @@ def test_any_record_can_be_explained(events):
 def test_any_record_can_be_written(events, content):
     call = Call()
     call.events.extend(events)
-    json.dumps(to_json(call, content=content), allow_nan=False, ensure_ascii=False).encode()
+    made = to_json(call, content=content)
+    json.dumps(made, allow_nan=False, ensure_ascii=False).encode()
+    SCHEMA.validate(made)
 
 
 @settings(max_examples=100, deadline=None)
@@ -123,7 +147,7 @@ def test_any_record_gives_spans_that_can_be_sent(events, content):
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    call = Call(hooks=(OpenTelemetry(provider, content=content),))
+    call = Call(hooks=(OpenTelemetry(provider, dialects=tuple(DIALECTS), content=content),))
     call.record(Started(call.started, "support", streamed=False))
     for event in events:
         if not isinstance(event, Started | Ended):

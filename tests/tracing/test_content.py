@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
-from llmops_sdk.calls import Call, StreamResumed
+from llmops_sdk.calls import AttemptStarted, Call, StreamResumed
 from llmops_sdk.messages import Choice, ImagePart, Message, Request, Response, TextPart, ToolCall
 from llmops_sdk.tracing._content import content_of
 from llmops_sdk.verdicts import Finding, Verdict
@@ -13,24 +14,39 @@ FOUND = (Finding(kind="secret", start=0, end=3),)
 
 
 def text_of(call: Call) -> str:
-    return json.dumps(content_of(call).attempts)
+    content = content_of(call)
+    return json.dumps([content.attempts, content.question, content.answer, content.variables])
 
 
-def test_what_a_guard_of_the_output_rewrote_is_shown_rewritten(runs):
+def test_the_answer_is_what_the_application_got(runs):
     call = Call()
-    verdict = Verdict.rewrite("It is <secret>", FOUND)
     runs.record(
         call,
         runs.attempt(call, 0.1, 0.2, request=runs.request("Hello")),
-        runs.guard(call, 0.3, "secrets", "output", verdict),
+        runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("It is <secret>", FOUND)),
+        response=Response(choices=(Choice(text="It is <secret>"),)),
     )
     (shown,) = content_of(call).attempts
     assert shown.output is not None
     assert shown.output[0]["parts"] == [{"type": "text", "content": "It is <secret>"}]
+    assert content_of(call).answer == "It is <secret>"
     assert runs.planted not in text_of(call)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.flag("secret", FOUND), Verdict.allow(*FOUND), Verdict.flag("odd")])
+def test_an_answer_is_shown_before_true_values_were_put_back(runs):
+    call = Call()
+    runs.record(
+        call,
+        runs.guard(call, 0.1, "pii", "input", Verdict.rewrite("[NAME_1]", FOUND)),
+        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello [NAME_1]")),
+        response=Response(choices=(Choice(text=f"Hello {runs.planted}"),)),
+        unrestored=Response(choices=(Choice(text="Hello [NAME_1]"),)),
+    )
+    assert content_of(call).answer == "Hello [NAME_1]"
+    assert runs.planted not in text_of(call)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.flag("secret", FOUND), Verdict.allow(*FOUND)])
 def test_what_a_guard_found_and_let_stay_is_withheld(runs, verdict):
     for stage in ("input", "output"):
         call = Call()
@@ -44,6 +60,62 @@ def test_what_a_guard_found_and_let_stay_is_withheld(runs, verdict):
         assert runs.planted not in text_of(call)
         assert ("Hi" in text_of(call)) is (stage == "input")
         assert ("Hello" in text_of(call)) is (stage == "output")
+
+
+def test_what_a_guard_let_stay_in_one_text_and_rewrote_in_another_is_withheld(runs):
+    call = Call()
+    check = runs.guard(call, 0.3, "own", "output", Verdict.rewrite("<secret>", FOUND))
+    response = Response(choices=(Choice(text="<secret>", reasoning=runs.planted),))
+    runs.record(call, runs.attempt(call, 0.1, 0.2, response=response), check._replace(let_stay=True))
+    assert content_of(call).answer is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "verdict"),
+    [
+        ("input", Verdict.flag("odd")),
+        ("output", Verdict.flag("odd")),
+        ("output", Verdict.rewrite("Hi")),
+        ("output", Verdict.flag("odd", [Finding(kind="odd", start=0, end=0)])),
+    ],
+)
+def test_nothing_is_shown_when_a_guard_does_not_say_where_it_found_something(runs, stage, verdict):
+    call = Call()
+    response = Response(choices=(Choice(text="Hi"),))
+    runs.record(
+        call,
+        runs.guard(call, 0.1, "own", stage, verdict),
+        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
+    )
+    assert "Hi" not in text_of(call)
+    assert "Hello" not in text_of(call)
+
+
+def test_what_a_guard_could_not_read_and_was_let_through_is_withheld(runs):
+    call = Call()
+    runs.record(
+        call,
+        runs.guard(call, 0.1, "own", "input", Verdict(error="ValueError: no")),
+        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello")),
+    )
+    assert content_of(call).question is None
+    assert content_of(call).answer is not None
+
+
+def test_messages_that_a_guard_beside_the_engine_rewrote_later_are_withheld(runs):
+    call = Call()
+    t = call.started
+    runs.record(
+        call,
+        AttemptStarted(t + 0.1, "cloud", 1),
+        runs.guard(call, 0.15, "pii", "input", Verdict.rewrite("Hello", FOUND)),
+        runs.attempt(call, 0.1, 0.2, number=1, error=asyncio.CancelledError(), response=None),
+        AttemptStarted(t + 0.2, "cloud", 2),
+        runs.attempt(call, 0.2, 0.3, number=2, request=runs.request("Hello")),
+    )
+    first, second = content_of(call).attempts
+    assert runs.planted not in json.dumps(first)
+    assert "Hello" in json.dumps(second)
 
 
 @pytest.mark.parametrize("outcome", ["blocked", "cancelled", "DeadlineExceeded"])
@@ -67,33 +139,8 @@ def test_a_resumed_attempt_that_quotes_a_rewritten_answer_is_withheld(runs):
         StreamResumed(call.started, "cloud", "resume", 9),
         runs.attempt(call, 0.1, 0.2, request=quoting),
         runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
+        response=Response(choices=(Choice(text="<secret>"),)),
     )
-    assert runs.planted not in text_of(call)
-
-
-def test_which_of_several_answers_was_rewritten_is_not_known_so_all_are_withheld(runs):
-    call = Call()
-    response = Response(choices=(Choice(text=runs.planted), Choice(text="Hi")))
-    runs.record(
-        call,
-        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
-        runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
-    )
-    (shown,) = content_of(call).attempts
-    assert shown.output is not None
-    assert len(shown.output) == 2
-    assert runs.planted not in text_of(call)
-
-
-def test_whether_the_text_or_the_reasoning_was_rewritten_is_not_known_so_both_are_withheld(runs):
-    call = Call()
-    response = Response(choices=(Choice(text="Hi", reasoning=runs.planted),))
-    runs.record(
-        call,
-        runs.attempt(call, 0.1, 0.2, request=runs.request("Hello"), response=response),
-        runs.guard(call, 0.3, "secrets", "output", Verdict.rewrite("<secret>", FOUND)),
-    )
-    assert content_of(call).attempts[0].output is not None
     assert runs.planted not in text_of(call)
 
 

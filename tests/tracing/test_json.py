@@ -4,112 +4,95 @@ import json
 import math
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
+import jsonschema
 import pytest
 
-from llmops_sdk.calls import AttemptStarted, Call, Ended, FirstChunk, Started
+from llmops_sdk.calls import (
+    Aside,
+    AttemptStarted,
+    CacheAnswered,
+    Call,
+    Ended,
+    Escalated,
+    Evaluated,
+    Event,
+    FirstChunk,
+    Hedged,
+    LimitsDegraded,
+    LimitWaited,
+    OutputValidated,
+    Rendered,
+    Retried,
+    Routed,
+    Started,
+    StreamResumed,
+    ToolExecuted,
+    record_schema,
+)
+from llmops_sdk.errors import RateLimitError
+from llmops_sdk.messages import ToolCall
 from llmops_sdk.tracing import to_json
+from llmops_sdk.verdicts import Finding, Verdict
 
 
-def test_the_form_is_version_1(runs):
-    call = runs.plain(Call(deadline_s=8, budget_usd=Decimal("0.10"), tags={"user": "u-42", "at": Path("x")}))
+def everything(runs) -> Call:
+    """A run with an event of each kind, and the same each time."""
+    call = Call(deadline_s=8, budget_usd=Decimal("0.10"), tags={"user": "u-42", "at": Path("x"), "n": 1.5, "on": True})
+    call.id, call.started, call._started_wall = "0123456789abcdef" * 2, 0.0, 1_700_000_000.0
     call.spend(Decimal("0.00021325"))
-    made = to_json(call)
-    json.dumps(made, allow_nan=False)
-    assert made.pop("started_at") == pytest.approx(call.wall_time(call.started))
-    assert made == {
-        "version": 1,
-        "id": call.id,
-        "pipeline": "support",
-        "outcome": "ok",
-        "duration": 1.0,
-        "deadline": 8,
-        "budget_usd": "0.10",
-        "spent_usd": "0.00021325",
-        "estimated_usd": "0",
-        "tags": {"user": "u-42", "at": "x"},
-        "events": [
-            {"event": "started", "at": 0.0, "pipeline": "support", "streamed": False},
-            {
-                "event": "rendered",
-                "started": 0.001,
-                "at": 0.003,
-                "prompt": {
-                    "name": "support/answer",
-                    "version": "prod",
-                    "commit": "9f31c02ab7e1",
-                    "hash": "c0ffee",
-                },
-                "messages": 1,
-            },
-            {
-                "event": "guard_checked",
-                "started": 0.004,
-                "at": 0.005,
-                "guard": "pii",
-                "stage": "input",
-                "busy": 0.001,
-                "verdict": {
-                    "action": "rewrite",
-                    "reason": "2 found",
-                    "skipped": None,
-                    "error": None,
-                    "findings": [{"kind": "email", "start": 0, "end": 5, "score": 1.0, "rule": "", "origin": ""}] * 2,
-                },
-            },
-            {
-                "event": "routed",
-                "at": 0.006,
-                "router": "latency",
-                "order": ["cloud", "local"],
-                "refused": [{"engine": "azure", "reason": "failed 3 s ago"}],
-            },
-            {"event": "attempt_started", "at": 0.006, "engine": "cloud", "number": 1},
-            {
-                "event": "attempt_ended",
-                "started": 0.006,
-                "at": 0.9,
-                "engine": "cloud",
-                "provider": "openai",
-                "model": "gpt-5-mini",
-                "in_process": False,
-                "number": 1,
-                "streamed": False,
-                "first_chunk_at": None,
-                "chunks": 0,
-                "usage": {
-                    "input_tokens": 1312,
-                    "output_tokens": 158,
-                    "cached_input_tokens": 1024,
-                    "cache_write_tokens": 0,
-                    "reasoning_tokens": 0,
-                    "cache_write_1h_tokens": 0,
-                    "audio_input_tokens": 0,
-                    "cached_audio_tokens": 0,
-                    "audio_output_tokens": 0,
-                    "estimated": False,
-                    "service_tier": None,
-                    "billed_usd": None,
-                    "also_charged": [],
-                },
-                "cost_usd": "0.00021325",
-                "estimated_usd": None,
-                "cut_off": False,
-                "error": None,
-                "response": {"id": "resp-1", "model": "gpt-5-mini-2026", "finish_reasons": ["stop"]},
-            },
-            {
-                "event": "guard_checked",
-                "started": 0.949,
-                "at": 0.95,
-                "guard": "secrets",
-                "stage": "output",
-                "busy": 0.001,
-                "verdict": {"action": "allow", "reason": "", "skipped": None, "error": None, "findings": []},
-            },
-            {"event": "ended", "at": 1.0, "outcome": "ok", "error": None},
-        ],
-    }
+    error = RateLimitError(runs.planted, status_code=429, request_id="req-9")
+    error.__cause__ = OSError(runs.planted)
+    judged = runs.attempt(call, 0.004, 0.005, engine="judge", number=1, model=None)
+    tool = ToolCall(id="call-1", name="weather", arguments=runs.planted)
+    runs.record(
+        call,
+        Rendered(0.001, 0.003, runs.prompt, runs.request(), {"name": runs.planted}),
+        Aside(0.005, "judge", judged),
+        runs.guard(call, 0.005, "judge", "input", Verdict.block("2 found", [Finding(kind="email", start=0, end=5)])),
+        runs.guard(call, 0.005, "pii", "input", Verdict(action="block", error=f"KeyError: {runs.planted}")),
+        LimitWaited(0.005, 0.006, "100 a minute"),
+        LimitsDegraded(0.006, "redis", "fail_open", error),
+        Routed(0.006, "latency", ("cloud", "local"), (("azure", "failed 3 s ago"),)),
+        AttemptStarted(0.006, "cloud", 1),
+        Hedged(0.05, "local", 0.044),
+        FirstChunk(0.09, "cloud"),
+        runs.attempt(call, 0.006, 0.2, streamed=True, first_chunk_at=0.09, chunks=3, chunk_times=[0.09, 0.1, 0.18]),
+        Retried(0.2, "cloud", 0.05, error),
+        StreamResumed(0.25, "cloud", "resume", 118),
+        runs.attempt(call, 0.25, 0.9, number=2, response=None, usage=None, cost_usd=None, error=error, cut_off=True),
+        Escalated(0.9, "cloud", "too short"),
+        CacheAnswered(0.91, "cloud", "semantic", 12.5, 0.97),
+        OutputValidated(0.92, 0.921, "not json"),
+        outcome="RateLimitError",
+        error=error,
+    )
+    call.record(ToolExecuted(2.0, 2.5, tool, runs.planted, None))
+    call.record(Evaluated(3.0, "feedback", 1.0, "good", runs.planted, "human"))
+    return call
+
+
+def test_the_form_is_that_of_the_committed_file(runs):
+    made = json.dumps(everything(runs).to_json(), indent=1, allow_nan=False) + "\n"
+    assert made == (Path(__file__).parent / "record-1.json").read_text()
+
+
+def test_every_kind_of_event_is_in_the_file_and_in_the_schema(runs):
+    assert {type(event) for event in everything(runs).events} == set(get_args(Event))
+    jsonschema.Draft202012Validator.check_schema(record_schema())
+    kinds = {event["event"] for event in everything(runs).to_json()["events"]}
+    assert kinds <= set(record_schema()["$defs"])
+
+
+def test_readers_of_version_1_take_what_comes_later(runs):
+    made = everything(runs).to_json()
+    made["new"] = made["events"][0]["new"] = 1
+    made["events"].append({"event": "thought", "at": 4.0, "about": []})
+    jsonschema.validate(made, record_schema())
+    made["events"].append({"event": "ended", "at": 4.0})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(made, record_schema())
 
 
 def test_streams_and_failures_are_told(runs):
@@ -133,6 +116,10 @@ def test_content_is_left_out_unless_asked_for(runs, kind):
     call = getattr(runs, kind)(Call())
     assert runs.planted not in json.dumps(to_json(call))
     assert runs.planted in json.dumps(to_json(call, content=True))
+
+
+def test_nothing_that_was_said_is_written(runs):
+    assert runs.planted not in json.dumps(everything(runs).to_json())
 
 
 def test_a_run_can_be_written_while_it_runs(runs):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_sdk.tracing.opentelemetry._later import Later
+from llmops_sdk.tracing._later import Later
 
 FLUSH_S = 10.0
 
@@ -137,7 +137,7 @@ def test_a_child_of_multiprocessing_does_its_work_before_it_ends(tmp_path, metho
 def test_it_is_emptied_at_exit_before_what_was_there_when_it_was_told():
     program = """
 import atexit
-from llmops_sdk.tracing.opentelemetry._later import LATER
+from llmops_sdk.tracing._later import LATER
 LATER.do(int)
 atexit.register(lambda: (print("provider ends"), LATER.do(print, "after the end")))
 LATER.empty_first_at_exit()

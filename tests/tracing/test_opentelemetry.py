@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 from llmops_sdk import loops, tracing
 from llmops_sdk.calls import Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import AllEnginesFailed, Attempt, RateLimitError
+from llmops_sdk.faults import Faults
 from llmops_sdk.messages import Choice, PromptRef, Request, Response
 from llmops_sdk.tracing._dialects import gen_ai, moments, names, usage
 from llmops_sdk.tracing.opentelemetry import _afterwards, _hook, _pen, _writer
-from llmops_sdk.tracing.opentelemetry._faults import Faults
 from llmops_sdk.verdicts import Finding, Verdict
 
 
@@ -413,6 +414,27 @@ def test_an_event_that_cannot_be_written_takes_no_other_away(runs, provider, exp
     odd = runs.guard(call, 0.3, ["no", "name"], "input", Verdict.allow())
     runs.record(call, odd, runs.attempt(call, 0.1, 0.2))
     assert [span.name for span in exporter.get_finished_spans()] == ["chat gpt-5-mini", "invoke_workflow support"]
+
+
+def test_content_that_cannot_be_made_clean_is_left_out_and_the_spans_are_written(runs, provider, exporter, monkeypatch):
+    def fail(*_: object) -> None:
+        raise LookupError("odd")
+
+    monkeypatch.setattr(_hook, "content_of", fail)
+    runs.plain(Call(hooks=(tracing.OpenTelemetry(provider, content=True),)))
+    spans = exporter.get_finished_spans()
+    assert len(spans) == 5
+    assert not [span for span in spans if "gen_ai.input.messages" in span.attributes]
+
+
+def test_limits_of_the_application_take_attributes_and_no_span(runs, exporter):
+    limits = SpanLimits(max_span_attributes=2, max_events=1, max_span_attribute_length=3)
+    provider = TracerProvider(shutdown_on_exit=False, span_limits=limits)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    runs.failed_over(Call(hooks=(tracing.OpenTelemetry(provider),)))
+    spans = exporter.get_finished_spans()
+    assert [span.name for span in spans] == ["chat SmolLM2", "chat gpt-5-mini", "invoke_workflow support"]
+    assert all(len(span.attributes) == 2 for span in spans)
 
 
 def test_numbers_that_no_exporter_can_write_become_texts(runs, provider, exporter, named):

@@ -151,7 +151,7 @@ async def test_arguments_of_a_tool_are_shown_with_the_answer_that_they_are_from(
     pipeline = Pipeline(Scripted([call]), name="support", hooks=[tracing.OpenTelemetry(provider, content=True)])
     result = await pipeline.arun("Where is it?")
     result.call.record(ToolExecuted(0.0, 1.0, call, "shipped", None))
-    assert named(exporter.get_finished_spans(), "execute_tool").attributes["gen_ai.tool.call.arguments"] == '{"id":7}'
+    assert named(exporter.get_finished_spans(), "execute_tool").attributes["gen_ai.tool.call.arguments"] == '{"id": 7}'
 
 
 async def test_blocked(hook, exporter):
@@ -239,14 +239,14 @@ async def test_a_judge_hangs_below_its_guard_and_its_server_below_the_run(hook, 
     runs.record(
         call,
         Aside(t + 0.0045, "rude", runs.attempt(call, 0.0042, 0.0045, model="judge")),
-        Aside(t + 0.3, "nobody", runs.attempt(call, 0.2, 0.3, model="other")),
+        Aside(t + 0.3, "cache", runs.attempt(call, 0.2, 0.3, model="small"), "embeddings"),
         runs.guard(call, 0.005, "rude", "input", Verdict.allow()),
     )
     assert tree(exporter.get_finished_spans()) == [
         (ROOT, None, "UNSET"),
         ("apply_guardrail rude", ROOT, "UNSET"),
         ("chat judge", "apply_guardrail rude", "UNSET"),
-        ("chat other", ROOT, "UNSET"),
+        ("embeddings small", ROOT, "UNSET"),
     ]
 
 

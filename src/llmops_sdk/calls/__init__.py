@@ -8,9 +8,10 @@ All times in events are seconds of `time.perf_counter()`; `Call.wall_time()` tur
 
 from __future__ import annotations
 
-from llmops_sdk.calls._call import CLOCK, Call, Prices
+from llmops_sdk.calls._call import ASKER, CLOCK, Call, Prices
 from llmops_sdk.calls._events import (
     Aside,
+    Assessor,
     AttemptEnded,
     AttemptStarted,
     CacheAnswered,
@@ -32,10 +33,17 @@ from llmops_sdk.calls._events import (
     StreamResumed,
     ToolExecuted,
 )
+from llmops_sdk.calls._executing import Execution
+from llmops_sdk.calls._found import HIDDEN, Found, made_of
+from llmops_sdk.calls._hook_failures import hook_failures
+from llmops_sdk.calls._json import event_json, record_schema
 
 __all__ = [
+    "ASKER",
     "CLOCK",
+    "HIDDEN",
     "Aside",
+    "Assessor",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -44,7 +52,9 @@ __all__ = [
     "Escalated",
     "Evaluated",
     "Event",
+    "Execution",
     "FirstChunk",
+    "Found",
     "GuardChecked",
     "Hedged",
     "LimitWaited",
@@ -58,4 +68,8 @@ __all__ = [
     "Started",
     "StreamResumed",
     "ToolExecuted",
+    "event_json",
+    "hook_failures",
+    "made_of",
+    "record_schema",
 ]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_sdk.calls._events import Event
+from llmops_sdk.calls._executing import Execution, executing
+from llmops_sdk.calls._found import Found
+from llmops_sdk.calls._hook_failures import hook_failed
+from llmops_sdk.calls._json import record_json
 from llmops_sdk.errors import BudgetExceeded
-from llmops_sdk.messages import Usage
+from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
+from llmops_sdk.verdicts import Finding
 
 if TYPE_CHECKING:
     from llmops_sdk.protocols import Hook
 
-__all__ = ["CLOCK", "Call", "Prices"]
-
-log = logging.getLogger("llmops_sdk")
+__all__ = ["ASKER", "CLOCK", "Call", "Prices"]
 
 CLOCK: ContextVar[Callable[[], float]] = ContextVar("llmops_sdk_clock", default=time.perf_counter)
 """What tells the time of new calls, in seconds; something else than the default where time is virtual."""
+
+ASKER: ContextVar[str] = ContextVar("llmops_sdk_asker", default="")
+"""Name of the guard that is at work, as its pipeline calls it; set only for guards that take their time."""
 
 _NO_MONEY = Decimal(0)
 
@@ -56,6 +62,7 @@ class Call:
         prices: What tells the prices of models, `None` where none are known.
         attempts: How often an engine was asked so far.
         events: The record, oldest first.
+        found: The very texts that guards found, so that nothing shows them; `None` while there are none.
         traceparent: W3C trace context of the run; a tracing hook sets it when it traces the run.
         tracestate: What goes with it, `None` for nothing.
         attempt_traceparent: That of the attempt which is beginning. A tracing hook sets it when it gets
@@ -75,6 +82,7 @@ class Call:
         "deadline_s",
         "estimated_usd",
         "events",
+        "found",
         "id",
         "prices",
         "spent_usd",
@@ -102,6 +110,7 @@ class Call:
         self.spent_usd = self.estimated_usd = _NO_MONEY
         self.attempts = 0
         self.events: list[Event] = []
+        self.found: Found | None = None
         self.state: dict[Any, Any] = {}
         self.clock = clock or CLOCK.get()
         self.started = self.clock()
@@ -115,14 +124,46 @@ class Call:
         self._held: dict[object, Decimal] = {}
 
     def record(self, event: Event) -> None:
-        """Add `event` to the record and hand it to the hooks. A hook that raises is logged, and breaks nothing."""
+        """Add `event` to the record and hand it to the hooks. A hook that raises is logged once, and breaks nothing."""
         self.events.append(event)
         if self._hooks:
             for hook in self._hooks:
                 try:
                     hook(event, self)
-                except Exception:
-                    log.exception("hook %r failed on %s; the call goes on", hook, type(event).__name__)
+                except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
+                    self.hide_in_error(exc)
+                    hook_failed(hook, exc)
+
+    def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
+        """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.
+
+        The run has ended by then; its hooks are called all the same.
+
+        Raises:
+            ConfigurationError: It is no `ToolCall`.
+
+        Example:
+            >>> call = Call()
+            >>> with call.executing(ToolCall(id="1", name="add", arguments='{"a": 1, "b": 2}')) as execution:
+            ...     execution.result = 1 + 2
+            >>> call.events[-1].result
+            3
+        """
+        return executing(self, tool_call)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a dict that `json.dumps` takes, at any time; stable, versioned, and without what was said.
+
+        Times are seconds: `started_at` since the epoch, all others since the start of the run. Money is decimal text,
+        so that nothing is lost; `None` where the price is not known. The messages of errors are left out, since they
+        may quote what was sent. `calls.record_schema()` is its JSON Schema; `tracing.to_json` adds what was said.
+
+        Example:
+            >>> Call().to_json()["version"]
+            1
+        """
+        written: dict[str, Any] = self.hidden_in(record_json(self))
+        return written
 
     def apart(self, hook: Hook) -> Call:
         """A call for work that others may go on waiting for when this run has ended; `hook` gets its events."""
@@ -131,7 +172,38 @@ class Call:
         apart.deadline_s, apart.deadline = self.deadline_s, self.deadline
         apart.spent_usd, apart.estimated_usd, apart.attempts = self.spent_usd, self.estimated_usd, self.attempts
         apart._held = dict(self._held)
+        apart.found = self.found
         return apart
+
+    def found_in(self, text: str, findings: Iterable[Finding]) -> None:
+        """A guard found something in `text`: what it was is shown nowhere from now on."""
+        if self.found is None:
+            self.found = Found()
+        self.found.add(text, findings)
+
+    def hidden(self, text: str) -> str:
+        """`text` without what guards found in this run, for whatever leaves the process."""
+        return text if self.found is None else self.found.hidden(text)
+
+    @property
+    def shown_tags(self) -> Mapping[str, Any]:
+        """The tags without what guards found in this run, for whatever leaves the process."""
+        found = self.found
+        if found is None:
+            return self.tags
+        return {
+            found.hidden(str(key)): found.hidden(value) if isinstance(value, str) else found.hidden_in(value)
+            for key, value in self.tags.items()
+        }
+
+    def hidden_in(self, value: Any) -> Any:
+        """`hidden`, for all texts in dicts and lists."""
+        return value if self.found is None else self.found.hidden_in(value)
+
+    def hide_in_error(self, error: BaseException) -> None:
+        """Take what guards found in this run out of the messages of `error`, in place."""
+        if self.found is not None:
+            self.found.hide_in_error(error)
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline (negative when it is over), `None` without one."""

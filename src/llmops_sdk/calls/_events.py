@@ -15,6 +15,7 @@ from llmops_sdk.verdicts import Stage, Verdict
 
 __all__ = [
     "Aside",
+    "Assessor",
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
@@ -55,6 +56,8 @@ class Rendered(NamedTuple):
     request: Request
     variables: Mapping[str, Any] | None = None
     """What the prompt was rendered with."""
+    template: Sequence[tuple[Any, ...]] = ()
+    """The messages of the prompt as written, each (role, text, ...)."""
 
 
 class GuardChecked(NamedTuple):
@@ -67,6 +70,8 @@ class GuardChecked(NamedTuple):
     verdict: Verdict
     busy_s: float
     """Seconds that the guard itself worked; in a stream less than `at - started`."""
+    let_stay: bool = False
+    """Whether it let something stay that it had found in one of the texts; `verdict` is that of the worst text."""
 
 
 class Routed(NamedTuple):
@@ -135,12 +140,17 @@ class AttemptEnded(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts."""
+    """A station asked an engine of its own for the run: a guard its judge, say. It is none of the run's attempts.
+
+    The run pays for it, so its cost is part of the run's. `attempt` is numbered within its asking.
+    """
 
     at: float
     asker: str
-    """Name of the station."""
+    """Name of the station in its pipeline: the `guard` of its `GuardChecked`, or the name of a cache."""
     attempt: AttemptEnded
+    operation: Literal["chat", "embeddings", "moderation"] = "chat"
+    """What was asked for. Of the last two the attempt's request holds the texts, and there is no answer to show."""
 
 
 class Retried(NamedTuple):
@@ -229,6 +239,8 @@ class Ended(NamedTuple):
     error: BaseException | None
     response: Response | None = None
     """What the caller got, so after the guards; `None` for a run that was blocked, failed or cancelled."""
+    unrestored: Response | None = None
+    """`response` as it was before guards put true values back (`PII(restore=True)`); `None` where none were."""
 
 
 class ToolExecuted(NamedTuple):
@@ -242,6 +254,10 @@ class ToolExecuted(NamedTuple):
     error: BaseException | None
 
 
+Assessor: TypeAlias = Literal["code", "llm", "human"]
+"""Who judged a run."""
+
+
 class Evaluated(NamedTuple):
     """Somebody judged the run: a metric, a model or a person."""
 
@@ -251,7 +267,7 @@ class Evaluated(NamedTuple):
     score: float | None
     label: str | None = None
     explanation: str | None = None
-    by: Literal["code", "llm", "human"] = "code"
+    by: Assessor = "code"
     error: BaseException | None = None
     """Why there is no score."""
 

@@ -1,5 +1,6 @@
 """Costs: what models charge, and what was spent. Money is `Decimal`, and what is not known stays `None`."""
 
+from llmops_sdk.costs._asides import embedded, recorded_aside, relayed_to
 from llmops_sdk.costs._bill import Bill, bill_of, billed_by, price_in
 from llmops_sdk.costs._budget import budget_refusal, hold_budget, most_it_can_cost
 from llmops_sdk.costs._estimates import estimated_text_tokens, estimated_tokens
@@ -17,10 +18,13 @@ __all__ = [
     "bill_of",
     "billed_by",
     "budget_refusal",
+    "embedded",
     "estimated_text_tokens",
     "estimated_tokens",
     "hold_budget",
     "most_it_can_cost",
     "price_in",
     "price_of",
+    "recorded_aside",
+    "relayed_to",
 ]

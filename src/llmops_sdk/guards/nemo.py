@@ -49,6 +49,7 @@ class _Asked(NamedTuple):
     context: GuardContext | None
     home: asyncio.AbstractEventLoop
     timeout_s: float | None
+    guard: str
 
 
 _asked: contextvars.ContextVar[_Asked] = contextvars.ContextVar("llmops_nemo_asked")
@@ -174,7 +175,7 @@ class NeMo(loops.Closing, SegmentGuard):
     ) -> Any:
         call = context.call if context is not None else None
         left = time_left(call, self._timeout_s)
-        token = _asked.set(_Asked(context, asyncio.get_running_loop(), left))
+        token = _asked.set(_Asked(context, asyncio.get_running_loop(), left, self.name))
         try:
             async with asyncio.timeout(left):
                 return await loops.across(lambda: rails.check(messages, stage), rails.own.loop)
@@ -350,9 +351,9 @@ def _engine_as_model(engine: EngineLike) -> Any:
         asked = _asked.get(None)
         request = _request(prompt, stop, parameters)
         if asked is None:  # NeMo asks outside of a check
-            return answer(await ask(engine, request, None, timeout_s=None))
+            return answer(await ask(engine, request, None, asker="", timeout_s=None))
         here: Callable[[], Coroutine[Any, Any, Response]] = lambda: ask(  # noqa: E731
-            engine, request, asked.context, timeout_s=asked.timeout_s
+            engine, request, asked.context, asker=asked.guard, timeout_s=asked.timeout_s
         )
         return answer(await loops.across(here, asked.home))
 

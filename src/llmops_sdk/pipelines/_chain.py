@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
+from llmops_sdk.calls import ASKER
 from llmops_sdk.messages import ToolCall
 from llmops_sdk.pipelines._guarding import Stationed, restored, with_origin
 from llmops_sdk.protocols import GuardContext, GuardStream
@@ -55,14 +56,24 @@ class _Audited(_WholeText):
 
 
 class _Link:
-    """One guard (or restorer) in the chain of one text."""
+    """One guard (or restorer) in the chain of one text; `read` is the text that it was given, in pieces."""
 
-    __slots__ = ("busy_s", "guard", "stream")
+    __slots__ = ("busy_s", "guard", "read", "stream")
 
     def __init__(self, guard: Stationed | None, stream: GuardStream | _WholeText) -> None:
         self.guard = guard
         self.stream = stream
+        self.read: list[str] = []
         self.busy_s = 0.0
+
+    async def named(self, work: Awaitable[str]) -> str:
+        """Await what the guard does; whatever it asks an engine for is asked in its name."""
+        before = ASKER.get()
+        ASKER.set("" if self.guard is None else self.guard.name)
+        try:
+            return await work
+        finally:
+            ASKER.set(before)
 
 
 class Chain:
@@ -71,9 +82,10 @@ class Chain:
     Attributes:
         blocked_by: The guard that blocked, once one has. What it and those before it had not let pass is gone; what
             it had let pass has gone on through those behind it, and so has been emitted, whatever the cuts.
+        put_back: Names and arguments of tools with true values in them, and what they were before.
     """
 
-    __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by")
+    __slots__ = ("_context", "_guards", "_links", "_restoring", "_started", "_tool_verdicts", "blocked_by", "put_back")
 
     def __init__(self, guards: Sequence[Stationed], restoring: Sequence[Stationed], context: GuardContext) -> None:
         self._context = context
@@ -91,6 +103,7 @@ class Chain:
         self._started = context.call.clock()
         self._tool_verdicts: dict[str, list[Verdict]] = {}
         self.blocked_by: Stationed | None = None
+        self.put_back: dict[str, str] = {}
 
     @property
     def holds(self) -> bool:
@@ -142,9 +155,10 @@ class Chain:
         return await self._finish(position + 1, text)
 
     async def _feed(self, link: _Link, text: str) -> str:
+        link.read.append(text)
         try:
             fed = link.stream.feed(text)
-            return fed if isinstance(fed, str) else await fed
+            return fed if isinstance(fed, str) else await link.named(fed)
         except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
             return self._broke(link, text, exc)
 
@@ -153,7 +167,7 @@ class Chain:
             if isinstance(link.stream, _WholeText):
                 return await link.stream.conclude()
             finished = link.stream.finish()
-            return finished if isinstance(finished, str) else await finished
+            return finished if isinstance(finished, str) else await link.named(finished)
         except Exception as exc:  # noqa: BLE001  (as above)
             return self._broke(link, "", exc)
 
@@ -183,13 +197,23 @@ class Chain:
         """What may go on of a tool's name or arguments, `None` when a guard blocks it."""
         for guard in self._guards:
             verdict = with_origin(await guard.check(text, context), context)
+            if verdict.findings:
+                context.call.found_in(text, verdict.findings)
             self._tool_verdicts.setdefault(guard.name, []).append(verdict)
             if verdict.blocked:
                 self.blocked_by = guard
                 return None
             if verdict.action == "rewrite" and verdict.text is not None:
                 text = verdict.text
-        return restored(self._restoring, text, context)
+        whole = restored(self._restoring, text, context)
+        if whole != text:
+            self.put_back[whole] = text
+        return whole
+
+    def unrestored(self) -> str | None:
+        """The text before true values were put back; `None` where there is nobody to put any back."""
+        first = next((link for link in self._links if link.guard is None), None)
+        return None if first is None else "".join(first.read)
 
     def verdicts(self) -> dict[str, tuple[list[Verdict], float, float]]:
         """For each guard: its verdicts on this choice, when it began, and how long it was busy."""
@@ -198,6 +222,8 @@ class Chain:
         for guard in self._guards:
             link = by_name.get(guard.name)
             found = [] if link is None else [with_origin(link.stream.verdict, self._context)]
+            if link is not None and link.stream.verdict.findings:
+                self._context.call.found_in("".join(link.read), link.stream.verdict.findings)
             found += self._tool_verdicts.get(guard.name, [])
             read[guard.name] = (found, self._started, 0.0 if link is None else link.busy_s)
         return read

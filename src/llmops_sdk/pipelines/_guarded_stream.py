@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from llmops_sdk.calls import Call, GuardChecked
-from llmops_sdk.messages import Chunk, Request, StreamRestarted
+from llmops_sdk.messages import Choice, Chunk, ChunkJoiner, Request, Response, StreamRestarted
 from llmops_sdk.pipelines._chain import Chain
-from llmops_sdk.pipelines._guarding import Stationed, skip
+from llmops_sdk.pipelines._guarding import Stationed, let_stay, skip, unquoting
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.verdicts import Verdict
 
@@ -151,12 +151,40 @@ class GuardedChunks:
             if not guard.reads("stream") and not any(part for part, _, _ in parts):
                 verdicts.append(skip(guard, "streams are waived for it by name"))
                 continue
-            verdict = guard.merged([found for part, _, _ in parts for found in part])
+            every = [found for part, _, _ in parts for found in part]
+            verdict = unquoting(guard.merged(every), self._call)
             started = min((began for _, began, _ in parts), default=now)
             busy = sum(took for _, _, took in parts)
-            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy))
+            self._call.record(GuardChecked(started, now, guard.name, "output", verdict, busy, let_stay(every)))
             verdicts.append(verdict)
         return verdicts
+
+    def unrestored(self, response: Response, emitted: ChunkJoiner) -> Response | None:
+        """`response`, made of what was `emitted`, before true values were put back; `None` if none were."""
+        if not self._restoring:
+            return None
+        before = tuple(self._before_restoring(index, choice) for index, choice in emitted.choices().items())
+        return None if before == response.choices else replace(response, choices=before)
+
+    def _before_restoring(self, index: int, choice: Choice) -> Choice:
+        text, reasoning = (self._chains.get((index, origin)) for origin in ("output", "reasoning"))
+        said = None if text is None else text.unrestored()
+        thought = None if reasoning is None else reasoning.unrestored()
+        put_back = {} if text is None else text.put_back
+        calls = tuple(
+            replace(
+                tool,
+                name=put_back.get(tool.name, tool.name),
+                arguments=put_back.get(tool.arguments, tool.arguments),
+            )
+            for tool in choice.tool_calls
+        )
+        return replace(
+            choice,
+            text=choice.text if said is None else said,
+            reasoning=choice.reasoning if thought is None else thought,
+            tool_calls=calls,
+        )
 
 
 def _place(item: tuple[tuple[int, str], Chain]) -> tuple[int, bool]:

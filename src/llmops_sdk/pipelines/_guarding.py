@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
-from llmops_sdk.calls import Call, GuardChecked
+from llmops_sdk.calls import ASKER, Call, GuardChecked
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.loops import in_thread
 from llmops_sdk.messages import Choice, ImagePart, Message, Origin, Request, Response, TextPart
 from llmops_sdk.protocols import GuardContext, left_out, takes_two
 from llmops_sdk.verdicts import ALLOW, Action, Finding, Stage, Surface, Verdict
 
-__all__ = ["Stationed", "Texts", "guard_input", "guard_output", "restored", "skip", "with_origin"]
+__all__ = [
+    "Guarded",
+    "Stationed",
+    "Texts",
+    "guard_input",
+    "guard_output",
+    "let_stay",
+    "restored",
+    "skip",
+    "unquoting",
+    "with_origin",
+]
 
 _ALL: frozenset[Surface] = frozenset(get_args(Surface))
 _LONG = 20_000
@@ -105,12 +116,16 @@ class Stationed:
         if self.leaves_out(context):
             return ALLOW
         arguments = (text, context) if self._with_context else (text,)
+        before = ASKER.get()
+        ASKER.set(self.name)
         try:
             verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
             if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
                 verdict = await verdict
         except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
+        finally:
+            ASKER.set(before)
         return self._decided(verdict, context)
 
     def _decided(self, verdict: object, context: GuardContext) -> Verdict:
@@ -266,16 +281,33 @@ def _take(guard: Stationed, found: list[Verdict], texts: Texts, call: Call, star
     rewritten = False
     for index, verdict in enumerate(found):
         if verdict.findings:
+            call.found_in(texts.texts[index], verdict.findings)
             found[index] = with_origin(verdict, texts.contexts[index])
         if verdict.action == "rewrite" and verdict.text is not None and verdict.text != texts.texts[index]:
             texts.rewrite(index, verdict.text)
             rewritten = True
     if rewritten:
         texts.refresh()
-    merged = guard.merged(found)
+    merged = unquoting(guard.merged(found), call)
     now = call.clock()
-    call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started))
+    call.record(GuardChecked(started, now, guard.name, guard.stage, merged, now - started, let_stay(found)))
     return merged
+
+
+def unquoting(verdict: Verdict, call: Call) -> Verdict:
+    """`verdict`, with a reason and an error that do not quote what was found, whatever the guard has written there."""
+    if call.found is None or not (verdict.reason or verdict.error):
+        return verdict
+    error = None if verdict.error is None else call.hidden(verdict.error)
+    return replace(verdict, reason=call.hidden(verdict.reason), error=error)
+
+
+def let_stay(verdicts: Sequence[Verdict]) -> bool:
+    """Whether something was found that is still in one of the texts, or one was not read for a guard that broke."""
+    return any(
+        verdict.action != "rewrite" and bool(verdict.findings or verdict.error or verdict.action != "allow")
+        for verdict in verdicts
+    )
 
 
 def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
@@ -341,9 +373,18 @@ def _rewritten(message: Message, place: _Place, text: str, origins: tuple[Origin
     return replace(message, content=tuple(parts), origins=())
 
 
+class Guarded(NamedTuple):
+    """What has become of an answer; `unrestored` is the answer before true values were put back, if any were."""
+
+    response: Response
+    verdicts: list[Verdict]
+    blocked: bool
+    unrestored: Response | None = None
+
+
 async def guard_output(
     guards: Sequence[Stationed], restoring: Sequence[Stationed], request: Request, response: Response, call: Call
-) -> tuple[Response, list[Verdict], bool]:
+) -> Guarded:
     """Let the output's guards read all that a model wrote; then put back what input guards had taken out."""
     texts = Texts()
     for index, choice in enumerate(response.choices):
@@ -357,13 +398,15 @@ async def guard_output(
     before = list(texts.texts)
     verdicts, blocker = await _read(guards, texts, call)
     if blocker is not None:
-        return response, verdicts, True
-    if restoring:
-        for index, context in enumerate(texts.contexts):
-            texts.texts[index] = restored(restoring, texts.texts[index], context)
+        return Guarded(response, verdicts, blocked=True)
     if texts.texts != before:
         response = replace(response, choices=tuple(_rebuilt(response.choices, texts.texts)))
-    return response, verdicts, False
+    if restoring:
+        whole = [restored(restoring, text, context) for text, context in zip(texts.texts, texts.contexts, strict=True)]
+        if whole != texts.texts:
+            again = replace(response, choices=tuple(_rebuilt(response.choices, whole)))
+            return Guarded(again, verdicts, blocked=False, unrestored=response)
+    return Guarded(response, verdicts, blocked=False)
 
 
 def restored(restoring: Sequence[Stationed], text: str, context: GuardContext) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import AttemptEnded, Call, Ended, Event, Rendered, Started
+from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, made_of
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError
 from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
@@ -28,6 +29,7 @@ from llmops_sdk.pipelines._mapping_elsewhere import run_elsewhere
 from llmops_sdk.pipelines._progress import Progress
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
+from llmops_sdk.pipelines._validating import validate_output
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import Hook, takes_two
 from llmops_sdk.routers import Leg
@@ -470,12 +472,16 @@ class Pipeline(loops.Closing, Station):
                 response = answered
             else:
                 response = await self._leg.generate(request, call, None)
+            unrestored = None
             if self._outputs or self._restoring:
-                response, read, blocked = await guard_output(self._outputs, self._restoring, request, response, call)
-                verdicts += read
-                if blocked:
+                guarded = await guard_output(self._outputs, self._restoring, request, response, call)
+                response, unrestored = guarded.response, guarded.unrestored
+                verdicts += guarded.verdicts
+                if guarded.blocked:
                     return self._blocked(call, verdicts)
-            self._end(call, "ok", response=response)
+            if request.response_schema is not None:
+                await validate_output(request, response, call)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
             self._fail(call, exc)
@@ -483,6 +489,7 @@ class Pipeline(loops.Closing, Station):
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
+        joiner = ChunkJoiner()
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -491,7 +498,6 @@ class Pipeline(loops.Closing, Station):
                 if blocked:
                     stream.result = self._blocked(call, verdicts)
                     return
-            joiner = ChunkJoiner()
             beside = Beside(self._beside, self._behind, self._leg, request, call) if self._beside else None
             chunks = self._leg.stream(request, call, None) if beside is None else beside.stream()
             if self._outputs or self._restoring:
@@ -522,10 +528,13 @@ class Pipeline(loops.Closing, Station):
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
             response = joiner.response(self._leg.name)
-            self._end(call, "ok", response=response)
+            if request.response_schema is not None:
+                await validate_output(request, response, call)
+            unrestored = None if guarded is None else guarded.unrestored(response, joiner)
+            self._end(call, "ok", response=response, unrestored=unrestored)
             stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
         except BaseException as exc:
-            self._fail(call, exc)
+            self._fail(call, exc, joiner.text())
             raise
 
     def _render(self, call: Call, given: Any) -> Request:
@@ -538,7 +547,7 @@ class Pipeline(loops.Closing, Station):
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request, variables))
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self.prompt.sections))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
@@ -560,21 +569,47 @@ class Pipeline(loops.Closing, Station):
         )
 
     def _end(
-        self, call: Call, outcome: str, error: BaseException | None = None, response: Response | None = None
+        self,
+        call: Call,
+        outcome: str,
+        error: BaseException | None = None,
+        response: Response | None = None,
+        unrestored: Response | None = None,
     ) -> None:
-        call.record(Ended(call.clock(), outcome, error, response))
+        call.record(Ended(call.clock(), outcome, error, response, unrestored))
         call.state.clear()  # vaults are wiped with the run
         for event in call.events:
             if isinstance(event, (Rendered, AttemptEnded)):
                 event.request.unbind()
+            elif isinstance(event, Aside):
+                event.attempt.request.unbind()
 
-    def _fail(self, call: Call, exc: BaseException) -> None:
+    def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:
+        self._note_unread(call)
         if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
             late = call.deadline is not None and call.clock() >= call.deadline
             self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
         else:
+            call.hide_in_error(exc)
+            self._guard_partial_text(exc, emitted)
             exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
             self._end(call, type(exc).__name__, exc)
+
+    def _note_unread(self, call: Call) -> None:
+        """Record which guards beside the engine have not come to a verdict on what it was sent."""
+        if self._beside and call.attempts:
+            read = {event.guard for event in call.events if isinstance(event, GuardChecked)}
+            for guard in self._beside:
+                if guard.name not in read:
+                    now = call.clock()
+                    unread = skip(guard, "the run ended before it had read")
+                    call.record(GuardChecked(now, now, guard.name, guard.stage, unread, 0.0))
+
+    def _guard_partial_text(self, exc: BaseException, emitted: str) -> None:
+        """Let an error hold no text of an answer that the guards had not let pass."""
+        for one in made_of(exc) if self._outputs else ():
+            if getattr(one, "partial_text", ""):
+                one.partial_text = emitted  # type: ignore[attr-defined]
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {
@@ -658,6 +693,12 @@ def _money(budget_usd: Decimal | float | str) -> Decimal:
 def _two_arguments(hook: Any) -> Hook:
     if not callable(hook):
         raise ConfigurationError(f"{hook!r} is no hook: a hook is a function of an event and its call")
+    for one in (hook, getattr(hook, "func", None), getattr(hook, "__call__", None)):  # noqa: B004  (its method)
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise ConfigurationError(
+                f"the hook {hook!r} is async, and nobody would await it: make it a plain function that hands its work "
+                "on, with `asyncio.get_running_loop().create_task(...)` or a queue"
+            )
     return hook if takes_two(hook) else _OneArgument(hook)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
+from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.messages import Choice, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._result import Result
@@ -27,6 +27,7 @@ def record_of(result: Result) -> dict[str, Any]:
     ended = next((event for event in reversed(call.events) if isinstance(event, Ended)), None)
     started = next((event for event in call.events if isinstance(event, Started)), None)
     attempts = [event for event in call.events if isinstance(event, AttemptEnded)]
+    asides = [event for event in call.events if isinstance(event, Aside)]
     record: dict[str, Any] = {
         "run": call.id,
         "pipeline": started.pipeline if started is not None else "",
@@ -36,6 +37,10 @@ def record_of(result: Result) -> dict[str, Any]:
         "verdicts": [_plain(verdict) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],
     }
+    if asides:
+        record["asides"] = [
+            {**_attempt(event.attempt, call), "asker": event.asker, "operation": event.operation} for event in asides
+        ]
     hit = next((event for event in reversed(call.events) if isinstance(event, CacheAnswered)), None)
     if hit is not None:
         record["cached"] = [hit.engine, hit.how, hit.age_s, hit.similarity]
@@ -75,7 +80,11 @@ def result_of(
     call.record(Started(call.started, record["pipeline"], False))
     schema: dict[str, Any] | None = {} if record.get("structured") else None
     for one in record["attempts"]:
-        call.record(_attempt_ended(one, call, Request(messages=(), response_schema=schema)))
+        call.attempts += 1
+        call.record(_attempt_ended(one, call, Request(messages=(), response_schema=schema), number=call.attempts))
+    for one in record.get("asides", ()):
+        aside = _attempt_ended(one, call, Request(messages=()), number=1)
+        call.record(Aside(aside.at, one["asker"], aside, one["operation"]))
     if "cached" in record:
         call.record(CacheAnswered(end, *record["cached"]))
     for verdict in verdicts:
@@ -124,8 +133,7 @@ def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
     }
 
 
-def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> AttemptEnded:
-    call.attempts += 1
+def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request, *, number: int) -> AttemptEnded:
     cost = None if plain["cost_usd"] is None else Decimal(plain["cost_usd"])
     estimated = Decimal(said) if (said := plain.get("estimated_usd")) is not None else None
     call.spend(cost, estimated)
@@ -134,7 +142,7 @@ def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request) -> At
         at=call.started + plain["ended"],
         engine=plain["engine"],
         provider=plain["provider"],
-        number=call.attempts,
+        number=number,
         request=request,
         response=None,
         usage=None if plain["usage"] is None else Usage.from_json(plain["usage"]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from llmops_sdk.calls import AttemptEnded, CacheAnswered, Call, Rendered
-from llmops_sdk.errors import GuardBlocked
+from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, Rendered
+from llmops_sdk.errors import ConfigurationError, GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
 from llmops_sdk.usage import EXACT
@@ -75,7 +77,10 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none."""
+        """Tokens of all attempts of the run, as far as engines counted them; what a cache answered took none.
+
+        Those of asides are not among them: they are tokens of another question.
+        """
         total = Usage()
         for attempt in self._attempts():
             if attempt.usage is not None:
@@ -84,14 +89,14 @@ class Result:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """US dollars for all attempts; `None` as soon as nobody knows what one of them cost.
+        """US dollars for all attempts and asides, such as a guard's judge; `None` where one's cost is not known.
 
         That is also so where an attempt was cut off, such as the slower one of two that were asked beside each other:
         `call.spent_usd` is what is known then, and `call.estimated_usd` what the others may have cost. Attempts that an
         engine refused cost nothing, and what a cache answered costs 0. `None`, too, where no engine was asked.
         """
         total: Decimal | None = None
-        for attempt in self._attempts():
+        for attempt in self._paid():
             if attempt.unpriced:
                 return None
             if attempt.cost_usd is not None:
@@ -102,7 +107,7 @@ class Result:
 
     @property
     def route(self) -> tuple[str, ...]:
-        """Names of the engines that were asked, in order; the last one answered."""
+        """Names of the engines that were asked for the answer, in order; the last one gave it. No asides."""
         # Of two that were asked beside each other the one that answered may have been asked first, and ended first.
         attempts = sorted(self._attempts(), key=lambda attempt: (attempt.error is None, attempt.number))
         return tuple(attempt.engine for attempt in attempts)
@@ -110,6 +115,51 @@ class Result:
     def explain(self) -> Explanation:
         """Where each millisecond and each cent went: a tree in a terminal, a table in a notebook."""
         return explain(self.call)
+
+    def feedback(
+        self,
+        score: float | None = None,
+        *,
+        comment: str | None = None,
+        name: str = "feedback",
+        label: str | None = None,
+        by: Assessor = "human",
+    ) -> Evaluated:
+        """Say how good the answer was; the run's hooks get it, and so do traces and monitors. From any thread.
+
+        Args:
+            score: Any finite number; `True` and `False` (a thumb up or down) are 1 and 0.
+            comment: In words.
+            name: What was judged, where there is more than one thing: `"helpful"`.
+            label: A class in place of a number, or beside it: `"off topic"`.
+            by: Who judged.
+
+        Returns:
+            The event as recorded.
+
+        Raises:
+            ConfigurationError: Nothing was said, or something that makes no sense.
+
+        Example:
+            >>> from llmops_sdk import Scripted
+            >>> result = ("Hello" | Scripted("Hi!")).run()
+            >>> result.feedback(score=True, comment="friendly").score
+            1.0
+        """
+        if score is None and comment is None and label is None:
+            raise ConfigurationError("say something: `feedback(score=1)`, `feedback(comment='...')` or `label='...'`")
+        if score is not None and not (isinstance(score, bool | int | float) and math.isfinite(score)):
+            raise ConfigurationError(f"`score` is a finite number, True or False, not {score!r}")
+        for what, given in (("comment", comment), ("label", label)):
+            if given is not None and not isinstance(given, str):
+                raise ConfigurationError(f"`{what}` is a text, not {given!r}")
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"`name` says what was judged, such as 'helpful'; it is not {name!r}")
+        if by not in get_args(Assessor):
+            raise ConfigurationError(f"`by` is 'human', 'llm' or 'code', not {by!r}")
+        event = Evaluated(self.call.clock(), name, None if score is None else float(score), label, comment, by)
+        self.call.record(event)
+        return event
 
     def raise_for_verdict(self) -> Self:
         """Raise when the run was blocked; otherwise return this result, for chaining.
@@ -128,6 +178,14 @@ class Result:
 
     def _attempts(self) -> list[AttemptEnded]:
         return [event for event in self.call.events if isinstance(event, AttemptEnded)]
+
+    def _paid(self) -> Iterator[AttemptEnded]:
+        """What the run pays for."""
+        for event in self.call.events:
+            if isinstance(event, AttemptEnded):
+                yield event
+            elif isinstance(event, Aside):
+                yield event.attempt
 
     def _repr_html_(self) -> str:
         shown = html.escape(self.text if self.error is None else repr(self.error))

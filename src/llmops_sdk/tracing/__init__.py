@@ -1,7 +1,8 @@
 """Tracing: people see a run through its record, as a tree, as JSON, or as spans of OpenTelemetry.
 
-`explain(call)` shows where the milliseconds and the money went, `to_json(call)` is stable and versioned, `memory()`,
-`OpenTelemetry()` and what `setup()` returns are hooks. What needs OpenTelemetry is loaded when it is first asked for.
+`explain(call)` shows where the milliseconds and the money went, `to_json(call)` is stable and versioned; `memory()`,
+`Logs()`, `JSONL(path)`, `OpenTelemetry()` and what `setup()` returns are hooks. What needs OpenTelemetry is loaded when
+it is first asked for.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from llmops_sdk.tracing._content import ContentPolicy
 from llmops_sdk.tracing._explain import Explanation, Step, explain
 from llmops_sdk.tracing._json import to_json
+from llmops_sdk.tracing._jsonl import JSONL, read_jsonl
+from llmops_sdk.tracing._logs import Logs
 from llmops_sdk.tracing._memory import Memory, memory
 
 if TYPE_CHECKING:
     from llmops_sdk.tracing.opentelemetry import OpenTelemetry, SpanCounts, Tracing, setup
 
 __all__ = [
+    "JSONL",
+    "ContentPolicy",
     "Explanation",
+    "Logs",
     "Memory",
     "OpenTelemetry",
     "SpanCounts",
@@ -25,6 +32,7 @@ __all__ = [
     "Tracing",
     "explain",
     "memory",
+    "read_jsonl",
     "setup",
     "to_json",
 ]

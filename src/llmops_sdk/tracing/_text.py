@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import functools
 
+from llmops_sdk.surrogates import valid
+
 __all__ = ["MOST_CHARACTERS", "error_name", "name_of", "printable", "shortened", "valid"]
 
 MOST_CHARACTERS = 256
 """Of a name or a reason in an attribute."""
-
-
-def valid(text: str) -> str:
-    """`text` without lone surrogates, which no exporter can encode; a pair of them becomes its character.
-
-    Example:
-        >>> valid("a" + chr(0xD800) + "b") == "a" + chr(0xFFFD) + "b"
-        True
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def shortened(text: str, most: int) -> str:

@@ -89,7 +89,8 @@ def test_sigterm_while_the_main_thread_holds_the_lock_is_flushed(lines, collecto
         + """
 traced = tracing.setup(sys.argv[1], every_s=3600)
 run(1, traced)
-tracing.opentelemetry._later.LATER.flush(5)
+from llmops_sdk.tracing._later import LATER
+LATER.flush(5)
 with traced._delivery._changed:  # as if it had been stopped while it puts a span in
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.2)

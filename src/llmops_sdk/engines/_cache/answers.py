@@ -62,20 +62,20 @@ class Answers:
         entry = self.shelf.at_hand(key, call)
         return None if entry is None else Kept(entry)
 
-    async def find(self, key: str, request: Request) -> tuple[Kept | None, Asked | None]:
-        """What there is; and the vector of the question, if there was need of it."""
+    async def find(self, key: str, request: Request, *, asker: str) -> tuple[Kept | None, Asked | None]:
+        """What there is; and the vector of the question, if there was need of it: `asker` has it made."""
         entry = None if self.shelf.at_once else await self.shelf.get(key, request.call)
         if entry is not None:
             return Kept(entry), None
         if self._index is None:
             return None, None
-        asked = await self._asked(self._index, request)
+        asked = await self._asked(self._index, request, asker)
         return (None if asked is None else await self._near(self._index, asked, request.call)), asked
 
-    async def _asked(self, index: Index, request: Request) -> Asked | None:
+    async def _asked(self, index: Index, request: Request, asker: str) -> Asked | None:
         text = last_text(request)
         group = None if text is None else self.key(without_last_text(request))
-        vector = None if text is None or group is None else await index.vector(text)
+        vector = None if text is None or group is None else await index.vector(text, request.call, asker)
         return None if group is None or vector is None else Asked(group, vector)
 
     async def _near(self, index: Index, asked: Asked, call: Call | None) -> Kept | None:

@@ -269,7 +269,7 @@ class Cached(Engine):
     async def _fetch(self, flight: Flight, place: _Place, *, whole: bool) -> None:
         """The work of a flight: look, ask, keep."""
         request = flight.request
-        kept, asked = await self._answers.find(place.key, request)
+        kept, asked = await self._answers.find(place.key, request, asker=self.name)
         if kept is not None:
             flight.answer(kept)
             return

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Event
+from llmops_sdk.calls import Aside, AttemptEnded, AttemptStarted, Call, Event
 from llmops_sdk.engines._cache.entries import Kept
 from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, ClosedError, LimitExceeded, LlmopsError
 from llmops_sdk.messages import Chunk, Request
@@ -139,8 +139,9 @@ class Flight:
             return
         if isinstance(event, AttemptStarted):
             payer.attempts += 1
-        elif isinstance(event, AttemptEnded):
-            payer.spend(event.cost_usd, event.estimated_usd)
+        elif isinstance(event, AttemptEnded | Aside):
+            paid = event if isinstance(event, AttemptEnded) else event.attempt
+            payer.spend(paid.cost_usd, paid.estimated_usd)
         payer.record(event)
         call.attempt_traceparent, payer.attempt_traceparent = payer.attempt_traceparent, None
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from llmops_sdk import loops
+from llmops_sdk.calls import Call
+from llmops_sdk.costs import embedded
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
 from llmops_sdk.messages import Request
@@ -93,11 +95,11 @@ class Index:
         self.errors = 0
         self._logged = False
 
-    async def vector(self, text: str) -> list[float] | None:
-        """The vector of a text, of length 1; `None` when the embedder fails or is slow."""
+    async def vector(self, text: str, call: Call | None, asker: str) -> list[float] | None:
+        """The vector of a text, of length 1; `None` when the embedder fails or is slow. `call` pays for it."""
         try:
             async with asyncio.timeout(self._options.timeout_s):
-                (vector,) = await self._options.embedder.aembed([text])
+                (vector,) = await embedded(self._options.embedder, [text], call, asker)
             length = math.sqrt(_product(vector, vector))
             if not 0 < length < math.inf:
                 raise ValueError("the vector has no direction")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llmops_sdk.calls import Call
+from llmops_sdk.calls import ASKER, Call
+from llmops_sdk.costs import recorded_aside, relayed_to
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, EngineTimeout
 from llmops_sdk.messages import Message, Request, Response
 from llmops_sdk.protocols import EngineLike, GuardContext
@@ -75,12 +75,13 @@ def time_left(call: Call | None, timeout_s: float | None) -> float | None:
 
 
 async def ask(
-    engine: EngineLike, request: Request, context: GuardContext | None, *, timeout_s: float | None
+    engine: EngineLike, request: Request, context: GuardContext | None, *, asker: str, timeout_s: float | None
 ) -> Response:
     """Ask `engine` on behalf of the run that `context` belongs to.
 
     The engine sees a run of its own, with what is left of the deadline and of the budget: so a router's attempts do not
-    mix with those of the run, whose last one is its answer. What it cost is booked on the run.
+    mix with those of the run, whose last one is its answer. They are recorded on the run as an `Aside` each, and paid
+    from it. `asker` names the guard where it stands in no pipeline, which has a name of its own for it.
 
     Raises:
         BudgetExceeded: The run's budget is spent.
@@ -89,30 +90,32 @@ async def ask(
     """
     call = context.call if context is not None else None
     left = time_left(call, timeout_s)
-    started = time.perf_counter()
     if call is None:
         return await _within(engine, request, left)
+    started = call.clock()
     call.check_budget()
-    own = Call(deadline_s=left, budget_usd=call.left_usd, tags=call.tags, prices=call.prices)
+    asker = ASKER.get() or asker
+    hook = relayed_to(call, asker)
+    own = Call(
+        deadline_s=left, budget_usd=call.left_usd, tags=call.tags, hooks=(hook,), prices=call.prices, clock=call.clock
+    )
     own.traceparent, own.tracestate = call.traceparent, call.tracestate
+    own.found = call.found
+    bound = request.bound_to(own)
     try:
-        response = await _within(engine, request.bound_to(own), left)
-        if not getattr(engine, "routes", False):  # a router has booked it, attempt by attempt
-            asked, provider = getattr(engine, "model", None), getattr(engine, "provider", None)
-            cost = call.price(response.model, response.usage, asked=asked, provider=provider)
-            own.spend(cost if cost is not None else response.cost_usd)
+        if getattr(engine, "routes", False):  # it records and books each attempt by itself
+            return await _within(engine, bound, left)
+        with recorded_aside(call, asker, engine, bound) as aside:
+            aside.response = await _within(engine, bound, left)
+            return aside.response
     except EngineTimeout as exc:
         if call.deadline is not None and (call.remaining_s() or 0.0) <= 0:
-            waited = time.perf_counter() - started
+            waited = call.clock() - started
             raise DeadlineExceeded(
                 f"the run's deadline was over after the engine {engine.name!r} had been asked for {waited:.3g} s",
                 deadline_s=call.deadline_s or 0.0,
             ) from exc
         raise
-    finally:
-        call.spend(own.spent_usd)
-        call.spend(None, own.estimated_usd)
-    return response
 
 
 async def _within(engine: EngineLike, request: Request, timeout_s: float | None) -> Response:

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Self, Unpack
 
+from llmops_sdk.calls import ASKER
+from llmops_sdk.costs import recorded_aside
 from llmops_sdk.errors import ConfigurationError, InvalidResponseError
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before, time_left
@@ -270,11 +272,14 @@ class Judge(SegmentGuard):
         stage = "output" if after_engine else "input"
         before = said_before(text, context, 1) if after_engine else []
         request = self._format.request(text, before, stage=stage)
-        return self._format.read(await ask(self._engine, request, context, timeout_s=self._timeout_s))
+        return self._format.read(await ask(self._engine, request, context, asker=self.name, timeout_s=self._timeout_s))
 
     async def _moderated(self, form: Moderation, text: str, context: GuardContext | None) -> Judgement:
-        async with asyncio.timeout(time_left(context.call if context is not None else None, self._timeout_s)):
-            said = await self._engine.amoderate([text.encode("utf-8", "replace").decode("utf-8")])
+        call = context.call if context is not None else None
+        asked = text.encode("utf-8", "replace").decode("utf-8")
+        with recorded_aside(call, ASKER.get() or self.name, self._engine, asked, operation="moderation"):
+            async with asyncio.timeout(time_left(call, self._timeout_s)):
+                said = await self._engine.amoderate([asked])
         if len(said) != 1:
             raise InvalidResponseError(f"{len(said)} moderations came for one text", engine=self._engine.name)
         return form.read(said[0])

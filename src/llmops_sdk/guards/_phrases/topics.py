@@ -7,8 +7,10 @@ import math
 import operator
 import re
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Literal, Protocol, Unpack
+from typing import Any, Literal, NamedTuple, Protocol, Unpack
 
+from llmops_sdk.calls import ASKER, Call
+from llmops_sdk.costs import embedded
 from llmops_sdk.errors import ConfigurationError, GuardFailed
 from llmops_sdk.guards._guard import GuardOptions
 from llmops_sdk.guards._phrases.guard import PhraseGuard
@@ -87,6 +89,7 @@ class Topics(PhraseGuard):
         self._engine = engine
         self._examples = _Examples(engine, phrases) if engine is not None else None
         if engine is not None:
+            self.waits = True
             cosine = 0.6 if threshold is None else threshold
             if not 0 < cosine <= 1:
                 raise ConfigurationError(f"threshold={threshold!r} is not in 0 < threshold <= 1")
@@ -101,23 +104,26 @@ class Topics(PhraseGuard):
         by_phrase = super().check(text, context)
         if self._examples is None or (by_phrase.findings and (self._allow_only or by_phrase.blocked)):
             return self._decided(text, by_phrase)
-        return self._by_meaning(text, by_phrase)
+        return self._by_meaning(text, by_phrase, self._payer(context))
 
     def rate(self, text: str, context: GuardContext | None = None, /) -> float | Awaitable[float]:
         """How near the text is to a topic (to none of them, with `allow_only`): 1 where a phrase stands in it."""
         found = bool(super().check(text, context).findings)
         if self._examples is None or found:
             return float(found != self._allow_only and not self._passes(text))
-        return self._rated(text)
+        return self._rated(text, self._payer(context))
 
-    async def _rated(self, text: str) -> float:
+    def _payer(self, context: GuardContext | None) -> _Payer:
+        return _Payer(None if context is None else context.call, ASKER.get() or self.name)
+
+    async def _rated(self, text: str, payer: _Payer) -> float:
         assert self._examples is not None
-        nearest = max((cosine for _, _, cosine in await self._examples.nearest(text)), default=0.0)
+        nearest = max((cosine for _, _, cosine in await self._examples.nearest(text, payer)), default=0.0)
         if self._allow_only:
             return 0.0 if self._passes(text) else 1 - min(1.0, max(0.0, nearest))
         return min(1.0, max(0.0, nearest))
 
-    async def _by_meaning(self, text: str, by_phrase: Verdict) -> Verdict:
+    async def _by_meaning(self, text: str, by_phrase: Verdict, payer: _Payer) -> Verdict:
         assert self._examples is not None
         assert self.threshold is not None
         near = [
@@ -128,7 +134,7 @@ class Topics(PhraseGuard):
                 score=min(1.0, cosine),
                 rule=topic,
             )
-            for segment, topic, cosine in await self._examples.nearest(text)
+            for segment, topic, cosine in await self._examples.nearest(text, payer)
             if (1 - cosine < self.threshold if self._allow_only else cosine >= self.threshold)
         ]
         findings = sorted([*by_phrase.findings, *near], key=lambda finding: (finding.start, finding.end))
@@ -153,8 +159,15 @@ class Topics(PhraseGuard):
         return self._allow_only and len(text.split(maxsplit=self._shortest)) < self._shortest
 
 
+class _Payer(NamedTuple):
+    """The run that vectors are made for, and the guard's name in it."""
+
+    call: Call | None
+    asker: str
+
+
 class _Examples:
-    """The phrases of all topics as vectors: embedded once, when they are first needed."""
+    """The phrases of all topics as vectors: embedded once, when they are first needed, for the run that needs them."""
 
     def __init__(self, engine: Embeds, phrases: Sequence[tuple[str, str]]) -> None:
         self._engine = engine
@@ -162,32 +175,32 @@ class _Examples:
         self._vectors: list[tuple[str, list[float]]] | None = None
         self._pending: tuple[asyncio.AbstractEventLoop, asyncio.Task[list[tuple[str, list[float]]]]] | None = None
 
-    async def nearest(self, text: str) -> list[tuple[Segment, str, float]]:
+    async def nearest(self, text: str, payer: _Payer) -> list[tuple[Segment, str, float]]:
         """For each passage of `text` the nearest topic, and the cosine of the two."""
         segments = Cutter(_PASSAGE, _SHORTEST_PASSAGE, 0).feed(text, final=True)
         passages = [segment for segment in segments if segment.text.strip()]
         if not passages:
             return []
-        examples = await self._embedded()
-        vectors = await self._embed([passage.text for passage in passages])
+        examples = await self._embedded(payer)
+        vectors = await self._embed([passage.text for passage in passages], payer)
         return await in_thread(lambda: [_nearest(p, v, examples) for p, v in zip(passages, vectors, strict=True)])
 
-    async def _embedded(self) -> list[tuple[str, list[float]]]:
+    async def _embedded(self, payer: _Payer) -> list[tuple[str, list[float]]]:
         if self._vectors is not None:
             return self._vectors
         loop = asyncio.get_running_loop()
         if self._pending is None or self._pending[0] is not loop or self._pending[1].done():
-            self._pending = (loop, loop.create_task(self._make()))
+            self._pending = (loop, loop.create_task(self._make(payer)))
         # One check that is cancelled does not cancel the others that wait for the same vectors.
         return await asyncio.shield(self._pending[1])
 
-    async def _make(self) -> list[tuple[str, list[float]]]:
-        vectors = await self._embed([phrase for phrase, _ in self._phrases])
+    async def _make(self, payer: _Payer) -> list[tuple[str, list[float]]]:
+        vectors = await self._embed([phrase for phrase, _ in self._phrases], payer)
         self._vectors = [(topic, vector) for (_, topic), vector in zip(self._phrases, vectors, strict=True)]
         return self._vectors
 
-    async def _embed(self, texts: list[str]) -> list[list[float]]:
-        vectors = await self._engine.aembed(texts)
+    async def _embed(self, texts: list[str], payer: _Payer) -> list[list[float]]:
+        vectors = await embedded(self._engine, texts, payer.call, payer.asker)
         if len(vectors) != len(texts):
             raise GuardFailed(f"the engine gave {len(vectors)} vectors for {len(texts)} texts", guard="topics")
         return [_unit(vector) for vector in vectors]

@@ -102,6 +102,8 @@ class Attempt:
         leg, call = self._leg, self._call
         now = call.clock()
         leg.in_flight -= 1
+        if error is not None:
+            call.hide_in_error(error)  # providers like to quote what they were sent
         cached = response.cached if response is not None else isinstance(error, LlmopsError) and error.shared
         unsent = cached or (isinstance(error, BudgetExceeded) and not leg.routes)
         if unsent:

@@ -316,6 +316,7 @@ class Leg:
                 except Exception as exc:
                     if error is None:
                         raise attempt.typed(exc, None, joiner) from exc
+                    call.hide_in_error(exc)
                     log.warning("the stream of %r broke, and then could not be closed", self.name, exc_info=exc)
 
     @contextlib.contextmanager

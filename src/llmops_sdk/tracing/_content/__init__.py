@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from llmops_sdk.tracing._content.rules import Content, Shown, content_of
+from llmops_sdk.tracing._content.content import Content, GuardShown, Shown, ToolShown, content_of
+from llmops_sdk.tracing._content.policy import PARTS, ContentPolicy, policy_of
 
-__all__ = ["Content", "Shown", "content_of"]
+__all__ = [
+    "PARTS",
+    "Content",
+    "ContentPolicy",
+    "GuardShown",
+    "Shown",
+    "ToolShown",
+    "content_of",
+    "policy_of",
+]

@@ -1,193 +1,123 @@
-"""What may be shown of the texts of a run, when its application has asked for content.
-
-Only what the guards let pass unseen or have made clean leaves the process:
+"""Which texts of a run are clean: those that the guards let pass unseen, or have made clean.
 
 * Input: the messages as they were sent, so after the guards of the input have rewritten them. Withheld when one of
-  these guards found something and let it stay (`flag`, or `allow` with findings).
-* Output: the answer that the application got, so of the last attempt that succeeded, in a run that ended well; what a
-  failed or cancelled attempt had written was read by no guard. Its reasoning passes the same guards, so it is shown,
-  too. When a guard of the output has rewritten the answer, the rewritten text; when one found something and let it
-  stay, nothing.
+  these guards found something and let it stay (`flag`, or `allow` with findings), broke and was allowed to, or read
+  beside the engine and acted when the messages were under way.
+* Output: the answer that the application got, before true values were put back into it; so of a run that ended well:
+  what a failed or cancelled attempt had written was read by no guard. Withheld when a guard of the output found
+  something and let it stay. Its reasoning and its calls of tools pass the same guards.
 * The messages of an attempt that resumed a broken stream quote the answer: they fall under both rules.
+* Variables are as they came, before any guard: withheld when a guard of the input found anything.
+* What quotes the texts of a run (a judge that was asked about it, its explanation, what a tool gave back) is read by
+  no guard: withheld when a guard of the run found anything.
+* A guard that acts and does not say where: nobody can know where else the same thing stands. So nothing is shown.
 
-Their form is that of `gen_ai.input.messages` and `gen_ai.output.messages`: objects with `role` and `parts`.
+The last two are lifted where the guards that found something are among those that redact, as they read the text then.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection
 
-from llmops_sdk.calls import AttemptEnded, Call, Ended, GuardChecked, StreamResumed
-from llmops_sdk.messages import Choice, ImagePart, Message, ToolCall
-from llmops_sdk.tracing._text import valid
-from llmops_sdk.verdicts import Stage, Verdict
+from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, Ended, GuardChecked, Rendered, StreamResumed
+from llmops_sdk.messages import Response
+from llmops_sdk.verdicts import Stage
 
-__all__ = ["MOST_CHARACTERS", "Content", "Shown", "content_of"]
-
-MOST_CHARACTERS = 65_536
-"""Of the texts of one list of messages; later texts are cut."""
-
-_WITHHELD = "[withheld: a guard found something in it]"
+__all__ = ["Rules"]
 
 
-class Shown(NamedTuple):
-    """The messages of one attempt that may be shown; `output` is `None` where there is nothing that may be."""
-
-    input: list[dict[str, Any]]
-    output: list[dict[str, Any]] | None
-
-
-class Content(NamedTuple):
-    """What may be shown of one run.
+class Rules:
+    """What the record says about the texts of one run.
 
     Attributes:
-        attempts: One entry for each `AttemptEnded` of the record, in order.
-        question: The text that the user asked, so of the last message that was sent; `None` where it is withheld.
-        answer: The text that the application got; `None` where there is none, or it is withheld.
-        variables: What the prompt was rendered with, as JSON text; `None` where it is withheld.
+        events: The record, as it is now.
+        exported: The answer as it may be shown; `None` where it may not, or there is none.
+        restored: Whether the application got an answer with true values in it.
     """
 
-    attempts: list[Shown]
-    question: str | None = None
-    answer: str | None = None
-    variables: str | None = None
+    def __init__(self, call: Call) -> None:
+        self.events = list(call.events)
+        self._checks = [(place, one) for place, one in enumerate(self.events) if isinstance(one, GuardChecked)]
+        ended = next((one for one in self.events if isinstance(one, Ended)), None)
+        self._well = ended is not None and ended.outcome == "ok"
+        self.restored = ended is not None and ended.unrestored is not None
+        self._everything = any(_silent(one) for _, one in self._checks)
+        self.exported: Response | None = None
+        if ended is not None and self._well and not self._everything and not self._stays("output"):
+            self.exported = ended.unrestored or ended.response
+        good = [one for one in self.events if isinstance(one, AttemptEnded) and one.error is None and one.response]
+        self._answered = good[-1] if good else None
+        self._resumed = next((n for n, one in enumerate(self.events) if isinstance(one, StreamResumed)), None)
+        self._begun = {one.number: n for n, one in enumerate(self.events) if isinstance(one, AttemptStarted)}
+
+    def answered(self, event: AttemptEnded) -> bool:
+        """Whether the answer is that of this attempt."""
+        return event is self._answered
+
+    def shows_input(self, event: AttemptEnded) -> bool:
+        """Whether the messages of an attempt are clean."""
+        if self._everything or self._stays("input"):
+            return False
+        place = next((n for n, one in enumerate(self.events) if one is event), len(self.events))
+        resumed = self._resumed is not None and self._resumed < place
+        if resumed and (self.exported is None or self.restored or self._found_in("output")):
+            return False
+        begun = self._begun.get(event.number)
+        for n, check in self._checks:
+            late = event.started < check.at if begun is None else begun < n
+            if check.stage == "input" and late and (_found(check) or check.verdict.skipped is not None):
+                return False
+        return True
+
+    def shows_rendered(self) -> bool:
+        """Whether the messages are clean as they were rendered."""
+        return self._well and not self._everything and not self._found_in("input")
+
+    def shows_variables(self, redacting: Collection[str]) -> bool:
+        """Whether what the prompt was rendered with is clean, or will be made so by the guards of these names."""
+        read = self._well or any(isinstance(one, AttemptEnded) and self.shows_input(one) for one in self.events)
+        return read and not self._everything and self._found_in("input") <= frozenset(redacting)
+
+    def shows_quotes(self, redacting: Collection[str]) -> bool:
+        """Whether what quotes the texts of the run is clean, or will be made so by the guards of these names."""
+        found = self._found_in("input") | self._found_in("output")
+        return self._well and not self._everything and found <= frozenset(redacting)
+
+    def guarded(self) -> bool:
+        """Whether the run has guards at all."""
+        return bool(self._checks)
+
+    def passed(self, event: GuardChecked) -> tuple[bool, bool]:
+        """Whether the clean text of its stage is what a guard was given to read, and what it let pass."""
+        place = next((n for n, one in self._checks if one is event), -1)
+        later = any(n > place and one.stage == event.stage and _found(one) for n, one in self._checks)
+        return not later and not _found(event) and not event.verdict.skipped, not later and not event.verdict.skipped
+
+    def rendered(self) -> Rendered | None:
+        """How the prompt became a request."""
+        return next((one for one in self.events if isinstance(one, Rendered)), None)
+
+    def _stays(self, stage: Stage) -> bool:
+        return any(check.stage == stage and _stays(check) for _, check in self._checks)
+
+    def _found_in(self, stage: Stage) -> frozenset[str]:
+        """The guards of a stage that found something."""
+        return frozenset(check.guard for _, check in self._checks if check.stage == stage and _found(check))
 
 
-def content_of(call: Call) -> Content:
-    """What may be shown of `call`."""
-    attempts = _attempts(call)
-    question = answer = None
-    if attempts:
-        question = _joined(attempts[-1].input[-1:])
-        answer = next((_joined(shown.output) for shown in reversed(attempts) if shown.output), None)
-    return Content(attempts, question, answer)
+def _found(check: GuardChecked) -> bool:
+    verdict = check.verdict
+    return check.let_stay or verdict.action != "allow" or bool(verdict.findings) or verdict.error is not None
 
 
-def _joined(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    texts = [part["content"] for message in messages for part in message["parts"] if part["type"] == "text"]
-    return None if not texts or _WITHHELD in texts else "\n".join(texts)
+def _stays(check: GuardChecked) -> bool:
+    """Whether something was found that is still in a text."""
+    return check.let_stay or (check.verdict.action != "rewrite" and _found(check))
 
 
-def _attempts(call: Call) -> list[Shown]:
-    events = list(call.events)
-    verdicts = {stage: _verdicts(events, stage) for stage in ("input", "output")}
-    stays = {stage: any(_stays(verdict) for verdict in those) for stage, those in verdicts.items()}
-    ended = next((event for event in events if isinstance(event, Ended)), None)
-    answered = None
-    if ended is not None and ended.outcome == "ok" and not stays["output"]:
-        good = [event for event in events if isinstance(event, AttemptEnded) and event.error is None and event.response]
-        answered = good[-1] if good else None
-    shown: list[Shown] = []
-    resumed = False
-    for event in events:
-        if isinstance(event, StreamResumed):
-            resumed = True
-        elif isinstance(event, AttemptEnded):
-            unclean = answered is None or any(verdict.action == "rewrite" for verdict in verdicts["output"])
-            hidden = stays["input"] or (resumed and unclean)
-            output = _output(event, verdicts["output"]) if event is answered else None
-            shown.append(Shown(_input(event.request.messages, hidden), output))
-    return shown
-
-
-def _verdicts(events: Sequence[object], stage: Stage) -> list[Verdict]:
-    return [event.verdict for event in events if isinstance(event, GuardChecked) and event.stage == stage]
-
-
-def _stays(verdict: Verdict) -> bool:
-    """Whether something was found that is still in the text."""
-    return verdict.action != "rewrite" and bool(verdict.findings or verdict.action != "allow")
-
-
-def _input(messages: Sequence[Message], hidden: bool) -> list[dict[str, Any]]:
-    if hidden:
-        return [{"role": message.role, "parts": [_text(_WITHHELD)]} for message in messages]
-    left = _Allowance()
-    return [{"role": message.role, "parts": _parts(message, left)} for message in messages]
-
-
-def _output(event: AttemptEnded, verdicts: Sequence[Verdict]) -> list[dict[str, Any]] | None:
-    response = event.response
-    if response is None:
-        return None
-    rewritten = [verdict for verdict in verdicts if verdict.action == "rewrite"]
-    if not rewritten:
-        left = _Allowance()
-        return [_answer(choice, _choice_parts(choice, left)) for choice in response.choices]
-    only = response.choices[0] if len(response.choices) == 1 else None
-    text = rewritten[-1].text
-    if (
-        only is None or only.tool_calls or only.reasoning or text is None
-    ):  # which of the texts was rewritten is not in the record
-        return [_answer(choice, [_text(_WITHHELD)]) for choice in response.choices]
-    return [_answer(only, [_text(_Allowance().take(text))])]
-
-
-def _answer(choice: Choice, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    # The conventions deprecate `finish_reason` here; Phoenix drops the whole list without it.
-    return {"role": "assistant", "parts": parts, "finish_reason": choice.finish_reason or "unknown"}
-
-
-class _Allowance:
-    """Characters that one list of messages may still hold."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = MOST_CHARACTERS
-
-    def take(self, text: str) -> str:
-        taken = text[: self.left]
-        self.left -= len(taken)
-        more = len(text) - len(taken)
-        return valid(taken) if not more else f"{valid(taken)}… [{more} more characters]"
-
-
-def _parts(message: Message, left: _Allowance) -> list[dict[str, Any]]:
-    if message.role == "tool":
-        return [{"type": "tool_call_response", "id": message.tool_call_id, "response": left.take(message.text)}]
-    parts: list[dict[str, Any]] = []
-    if isinstance(message.content, str):
-        if message.content or not message.tool_calls:
-            parts.append(_text(left.take(message.content)))
-    else:
-        parts.extend(
-            _image(part) if isinstance(part, ImagePart) else _text(left.take(part.text)) for part in message.content
-        )
-    parts.extend(_tool_call(call, left) for call in message.tool_calls)
-    return parts
-
-
-def _choice_parts(choice: Choice, left: _Allowance) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = []
-    if choice.reasoning:
-        parts.append({"type": "reasoning", "content": left.take(choice.reasoning)})
-    if choice.text or not (choice.tool_calls or choice.reasoning):
-        parts.append(_text(left.take(choice.text)))
-    parts.extend(_tool_call(call, left) for call in choice.tool_calls)
-    return parts
-
-
-def _text(content: str) -> dict[str, Any]:
-    return {"type": "text", "content": content}
-
-
-def _image(part: ImagePart) -> dict[str, Any]:
-    uri = valid(part.url)
-    if uri.startswith("data:"):
-        uri = f"{uri[:40].partition(',')[0]},[{len(uri)} characters]"
-    return {"type": "uri", "modality": "image", "uri": uri}
-
-
-def _tool_call(call: ToolCall, left: _Allowance) -> dict[str, Any]:
-    written = left.take(call.arguments)
-    arguments: Any
-    try:
-        arguments = json.loads(written)
-    except (ValueError, RecursionError):  # the model wrote no JSON, or it was cut
-        arguments = written
-    if not isinstance(arguments, dict):
-        arguments = written
-    return {"type": "tool_call", "id": valid(call.id), "name": valid(call.name), "arguments": arguments}
+def _silent(check: GuardChecked) -> bool:
+    """Whether it acted without saying where, so that the same may stand in texts that it did not clean."""
+    verdict = check.verdict
+    if not _found(check) or verdict.error is not None or not (_stays(check) or check.stage == "output"):
+        return False
+    return not verdict.findings or any(finding.end <= finding.start for finding in verdict.findings)

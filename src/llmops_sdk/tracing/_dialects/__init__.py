@@ -6,13 +6,22 @@ A dialect is a module with one function for each kind of span. It gives attribut
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from llmops_sdk.tracing._dialects import gen_ai
 from llmops_sdk.tracing._dialects.run import Attributes, Dialect, Run
 
 __all__ = ["DIALECTS", "Attributes", "Dialect", "Run"]
 
-DIALECTS: Final[Mapping[str, Callable[[], Dialect]]] = MappingProxyType({"gen_ai": lambda: gen_ai})
+
+def _late(name: str) -> Callable[[], Dialect]:
+    """A dialect that is loaded when it is first asked for."""
+    return lambda: cast(Dialect, importlib.import_module(f"{__name__}.{name}"))
+
+
+DIALECTS: Final[Mapping[str, Callable[[], Dialect]]] = MappingProxyType(
+    {"gen_ai": lambda: gen_ai, "openinference": _late("openinference"), "langfuse": _late("langfuse")}
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +18,7 @@ from llmops_sdk.calls import (
 )
 from llmops_sdk.errors import EngineError
 from llmops_sdk.messages import Request
-from llmops_sdk.tracing._content import Content
-from llmops_sdk.tracing._dialects import names
+from llmops_sdk.tracing._dialects import names, texts
 from llmops_sdk.tracing._dialects.run import Attributes, Run
 from llmops_sdk.tracing._dialects.usage import usage_attributes
 from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened, valid
@@ -34,6 +32,7 @@ __all__ = [
     "routed",
     "skipped",
     "started",
+    "tags",
     "tool",
     "workflow",
 ]
@@ -44,10 +43,10 @@ STOPPED = ("ok", "blocked", "cancelled")
 _TAGS = {"session_id": names.CONVERSATION_ID, "user_id": names.USER_ID}
 """Tags for which the conventions have a name."""
 
-_EXTRA: Mapping[str, tuple[Any, str]] = {
+_EXTRA: Mapping[str, tuple[type, str]] = {
     "top_k": (int, names.REQUEST_TOP_K),
-    "frequency_penalty": (int | float, names.REQUEST_FREQUENCY_PENALTY),
-    "presence_penalty": (int | float, names.REQUEST_PRESENCE_PENALTY),
+    "frequency_penalty": (float, names.REQUEST_FREQUENCY_PENALTY),
+    "presence_penalty": (float, names.REQUEST_PRESENCE_PENALTY),
     "reasoning_effort": (str, names.REQUEST_REASONING_LEVEL),
 }
 """Parameters of some engines only for which the conventions have a name, and their types."""
@@ -66,7 +65,22 @@ def started(event: Started, call: Call) -> Attributes:
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
     if call.tags:
-        _add_tags(attributes, call)
+        attributes.update(tags(call))
+    return attributes
+
+
+def tags(call: Call) -> Attributes:
+    """The tags of the run, as they may be shown by now."""
+    attributes: Attributes = {}
+    for key, value in call.shown_tags.items():
+        name = _TAGS.get(key)
+        if name is not None:
+            attributes[name] = shortened(str(value), MOST_CHARACTERS)
+        elif isinstance(value, str):
+            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
+        elif isinstance(value, bool | int | float):
+            fits = not isinstance(value, int) or abs(value) < 2**63  # else no exporter could write it
+            attributes[names.TAG_PREFIX + valid(str(key))] = value if fits else str(value)
     return attributes
 
 
@@ -170,7 +184,7 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     }
     if event.model is not None:
         attributes[names.REQUEST_MODEL] = name_of(event.model)
-    session = run.call.tags.get("session_id")
+    session = run.call.shown_tags.get("session_id")
     if session is not None:
         attributes[names.CONVERSATION_ID] = shortened(str(session), MOST_CHARACTERS)
     _add_parameters(attributes, event)
@@ -178,11 +192,12 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     _add_response(attributes, event)
     if event.error is not None:
         _add_error(attributes, event.error)
-    shown = run.shown(event)
-    if shown is not None:
-        attributes[names.INPUT_MESSAGES] = _json(shown.input)
-        if shown.output is not None:
-            attributes[names.OUTPUT_MESSAGES] = _json(shown.output)
+    for name, messages in (
+        (names.INPUT_MESSAGES, texts.input_json(event, run)),
+        (names.OUTPUT_MESSAGES, texts.output_json(event, run)),
+    ):
+        if messages is not None:
+            attributes[name] = messages
     return attributes
 
 
@@ -194,9 +209,12 @@ def tool(event: ToolExecuted, run: Run, /) -> Attributes:
         names.TOOL_CALL_ID: shortened(event.tool_call.id, MOST_CHARACTERS),
         names.TOOL_TYPE: "function",
     }
-    arguments = None if run.content is None else _shown_arguments(run.content, event.tool_call.id)
-    if arguments is not None:
-        attributes[names.TOOL_CALL_ARGUMENTS] = arguments
+    if run.content is not None:
+        shown = run.content.tool(event)
+        if shown.arguments is not None:
+            attributes[names.TOOL_CALL_ARGUMENTS] = shown.arguments
+        if shown.result is not None:
+            attributes[names.TOOL_CALL_RESULT] = shown.result
     if event.error is not None:
         attributes[names.ERROR_TYPE] = type(event.error).__name__
     return attributes
@@ -209,8 +227,9 @@ def evaluation(event: Evaluated, run: Run, /) -> Attributes:
         attributes[names.EVALUATION_SCORE_VALUE] = float(event.score)
     if event.label is not None:
         attributes[names.EVALUATION_SCORE_LABEL] = name_of(event.label)
-    if event.explanation is not None and run.content is not None:  # it may quote the texts
-        attributes[names.EVALUATION_EXPLANATION] = shortened(event.explanation, MOST_CHARACTERS)
+    why = None if run.content is None else run.content.evaluation(event)
+    if why is not None:
+        attributes[names.EVALUATION_EXPLANATION] = why
     if event.error is not None:
         attributes[names.ERROR_TYPE] = type(event.error).__name__
     return attributes
@@ -229,18 +248,6 @@ def routed(event: Routed) -> Attributes:
     return attributes
 
 
-def _add_tags(attributes: Attributes, call: Call) -> None:
-    for key, value in call.tags.items():
-        name = _TAGS.get(key)
-        if name is not None:
-            attributes[name] = shortened(str(value), MOST_CHARACTERS)
-        elif isinstance(value, str):
-            attributes[names.TAG_PREFIX + valid(str(key))] = shortened(value, MOST_CHARACTERS)
-        elif isinstance(value, bool | int | float):
-            fits = not isinstance(value, int) or abs(value) < 2**63  # else no exporter could write it
-            attributes[names.TAG_PREFIX + valid(str(key))] = value if fits else str(value)
-
-
 def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:
     attributes[names.PROMPT_NAME] = name_of(name)
     if version is not None:
@@ -250,9 +257,9 @@ def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:
 def _add_parameters(attributes: Attributes, event: AttemptEnded) -> None:
     request = event.request
     if request.temperature is not None:
-        attributes[names.REQUEST_TEMPERATURE] = request.temperature
+        attributes[names.REQUEST_TEMPERATURE] = float(request.temperature)
     if request.top_p is not None:
-        attributes[names.REQUEST_TOP_P] = request.top_p
+        attributes[names.REQUEST_TOP_P] = float(request.top_p)
     if request.max_tokens is not None:
         attributes[names.REQUEST_MAX_TOKENS] = request.max_tokens
     if request.stop:
@@ -282,8 +289,12 @@ def _add_asked(attributes: Attributes, request: Request) -> None:
 def _add_extra(attributes: Attributes, extra: Mapping[str, Any]) -> None:
     for key, (kind, name) in _EXTRA.items():
         value = extra.get(key)
-        if isinstance(value, kind) and not isinstance(value, bool):
-            attributes[name] = shortened(value, MOST_CHARACTERS) if isinstance(value, str) else value
+        if isinstance(value, str) and kind is str:
+            attributes[name] = shortened(value, MOST_CHARACTERS)
+        elif isinstance(value, int | float) and kind is float:
+            attributes[name] = float(value)
+        elif isinstance(value, int) and kind is int:
+            attributes[name] = value
 
 
 def _add_response(attributes: Attributes, event: AttemptEnded) -> None:
@@ -310,17 +321,3 @@ def _add_error(attributes: Attributes, error: BaseException) -> None:
             attributes[names.HTTP_STATUS_CODE] = error.status_code
         if error.request_id is not None:
             attributes[names.PROVIDER_REQUEST_ID] = shortened(error.request_id, MOST_CHARACTERS)
-
-
-def _shown_arguments(content: Content, tool_call_id: str) -> str | None:
-    """What the answer had called a tool with, where the answer may be shown. Its result was read by no guard."""
-    parts = (part for shown in content.attempts for message in shown.output or () for part in message["parts"])
-    for part in parts:
-        if part["type"] == "tool_call" and part["id"] == valid(tool_call_id):
-            arguments = part["arguments"]
-            return arguments if isinstance(arguments, str) else _json(arguments)
-    return None
-
-
-def _json(value: object) -> str:
-    return valid(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from llmops_sdk.calls import AttemptEnded, Call, Ended, Evaluated, GuardChecked, Rendered, ToolExecuted
 from llmops_sdk.tracing._content import Content, Shown
 
 __all__ = ["Attributes", "Dialect", "Run"]
+
+T = TypeVar("T")
 
 Attributes: TypeAlias = "dict[str, str | bool | int | float | Sequence[str]]"
 
@@ -27,16 +29,19 @@ class Run:
     call: Call
     ended: Ended
     content: Content | None = None
-    _shown: dict[int, Shown] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.content is not None:
-            attempts = [event for event in self.call.events if isinstance(event, AttemptEnded)]
-            self._shown = {id(event): shown for event, shown in zip(attempts, self.content.attempts, strict=False)}
+    _made: dict[Hashable, Any] = field(default_factory=dict)
 
     def shown(self, event: AttemptEnded) -> Shown | None:
         """The messages of an attempt that may be shown."""
-        return self._shown.get(id(event))
+        return None if self.content is None else self.content.attempt(event)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for all dialects."""
+        try:
+            return self._made[key]  # type: ignore[no-any-return]
+        except KeyError:
+            made = self._made[key] = make()
+            return made
 
 
 class Dialect(Protocol):

@@ -2,90 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from llmops_sdk.tracing._explain.text import column_ms, ms, step_money, total_cell, total_money
+from llmops_sdk.tracing._explain.numbers import Purse, column_ms, ms_text, tokens, total_money, total_tokens
+from llmops_sdk.tracing._explain.steps import Step
 
 if TYPE_CHECKING:
-    from llmops_sdk.tracing._explain.explanation import Explanation, Step
+    from llmops_sdk.tracing._explain.explanation import Explanation
 
 __all__ = ["page"]
 
-_COLOURS = {
-    "good": "#2e9e5b",
-    "plain": "#8a8f98",
-    "rewritten": "#c99700",
-    "blocked": "#d33c3c",
-    "failed": "#d33c3c",
-    "running": "#2b8fb8",
+_LIGHT = {
+    "good": "#1a7f4b",
+    "plain": "#6b7280",
+    "rewritten": "#946c00",
+    "blocked": "#c62828",
+    "failed": "#c62828",
+    "running": "#1b6f95",
+}
+_DARK = {
+    "good": "#4cc38a",
+    "plain": "#9aa1ab",
+    "rewritten": "#e2b341",
+    "blocked": "#ff7b72",
+    "failed": "#ff7b72",
+    "running": "#58b8e0",
 }
 
+
+def _colours(tones: dict[str, str]) -> str:
+    return "".join(f"--{tone}:{colour};" for tone, colour in tones.items())
+
+
 _STYLE = (
-    ".llmops-run{font:13px/1.45 system-ui,sans-serif;border-collapse:collapse;margin:.4em 0}"
-    ".llmops-run caption{text-align:left;padding:.2em .6em .5em}"
+    f".llmops-run{{{_colours(_LIGHT)}"
+    "font:13px/1.45 system-ui,sans-serif;border-collapse:collapse;margin:.4em 0;color:inherit;background:none}"
+    f"@media (prefers-color-scheme:dark){{.llmops-run{{{_colours(_DARK)}}}}}"
+    # What a notebook is told counts more than what the system is set to.
+    f'[data-jp-theme-light="true"] .llmops-run,.vscode-light .llmops-run{{{_colours(_LIGHT)}}}'
+    f'[data-jp-theme-light="false"] .llmops-run,.vscode-dark .llmops-run{{{_colours(_DARK)}}}'
+    ".llmops-run caption{text-align:left;padding:.2em .6em .5em;color:inherit}"
+    ".llmops-run tr{background:none!important}"
     ".llmops-run th{font-weight:500;opacity:.6}"
     ".llmops-run th,.llmops-run td{padding:.18em .6em;text-align:left;vertical-align:top;border:0}"
     ".llmops-run .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     ".llmops-run td:not([colspan]){white-space:nowrap}"
-    ".llmops-run .note{opacity:.6;font-size:92%}"
-    ".llmops-run tr.note td{padding:0 .6em .3em 1.8em}"
+    ".llmops-run .note{opacity:.65;font-size:92%}"
+    ".llmops-run tr.note td{padding-top:0;padding-bottom:.3em}"
     ".llmops-run .line{position:relative;width:180px;min-width:180px}"
-    ".llmops-run .line i{position:absolute;top:.45em;height:.75em;min-width:2px;border-radius:2px}"
-    ".llmops-run tfoot td{border-top:1px solid rgba(128,128,128,.4);font-weight:600}"
+    ".llmops-run .line i{position:absolute;top:.45em;height:.75em;min-width:2px;border-radius:2px;"
+    "background:currentColor}"
+    ".llmops-run .sum td{border-top:1px solid rgba(128,128,128,.4);font-weight:600}"
+    + "".join(f".llmops-run .{tone}{{color:var(--{tone})}}" for tone in _LIGHT)
+)
+_HEAD = (
+    "<th>step<th>result<th class=n>start ms<th class=n>took ms<th><th class=n>tokens in<th class=n>out<th class=n>USD"
 )
 
 
 def page(explanation: Explanation) -> str:
     """The table, with its style."""
-    tokens = "tokens not counted"
-    if explanation.input_tokens is not None:
-        tokens = f"{explanation.input_tokens:,} tokens in, {explanation.output_tokens:,} out"
-    head = "".join(
-        f"<th{' class=n' if right else ''}>{name}</th>"
-        for name, right in (
-            ("step", False), ("result", False), ("start ms", True), ("took ms", True), ("", False),
-            ("tokens in", True), ("out", True), ("USD", True),
-        )
-    )  # fmt: skip
-    rows = "".join(_row(step, explanation.total_ms) for step in explanation.steps)
+    purse = Purse(explanation)
+    into, out = tokens(explanation)
+    afterwards = ""
+    if explanation.afterwards:
+        afterwards = "<tr class=note><td colspan=8>afterwards</td></tr>"
+        afterwards += _rows(explanation.afterwards, explanation.total_ms, purse, 0)
     return (
         f"<style>{_STYLE}</style><table class=llmops-run><caption><b>{escape(explanation.pipeline)}</b> · "
-        f'<b style="color:{_COLOURS[explanation.tone]}">{escape(explanation.outcome)}</b> · '
-        f"{ms(explanation.total_ms)} ms · {tokens} · {escape(total_money(explanation))}"
+        f"<b class={explanation.tone}>{escape(explanation.outcome)}</b> · "
+        f"{ms_text(explanation.total_ms)} ms · {total_tokens(explanation)} · {escape(total_money(explanation))}"
         f"<br><span class=note>{escape(' · '.join(explanation.facts))}</span></caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}"
-        f"<tr><td>between the steps<td><td><td class=n>{column_ms(explanation.elsewhere_ms)}<td><td><td><td></tr>"
-        f"</tbody><tfoot><tr><td>total<td><td><td class=n>{column_ms(explanation.total_ms)}<td>"
-        f"{_numbers(explanation)}<td class=n>{escape(total_cell(explanation))}</tr></tfoot></table>"
+        f"<thead><tr>{_HEAD}</tr></thead><tbody>{_rows(explanation.steps, explanation.total_ms, purse, 0)}"
+        f"<tr class=note><td>between the steps<td><td><td class=n>{column_ms(explanation.elsewhere_ms)}"
+        "<td><td><td><td></tr>"
+        f"<tr class=sum><td>total<td><td><td class=n>{column_ms(explanation.total_ms)}<td>"
+        f"<td class=n>{into}<td class=n>{out}<td class=n>{escape(purse.total())}</tr>{afterwards}</tbody></table>"
     )
 
 
-def _row(step: Step, total_ms: float) -> str:
-    start = "" if step.start_ms is None else column_ms(step.start_ms)
-    took = "" if step.took_ms is None else column_ms(step.took_ms)
-    notes = "".join(f"<tr class=note><td colspan=8>{escape(note)}</td></tr>" for note in step.notes)
+def _rows(steps: Sequence[Step], total_ms: float, purse: Purse, depth: int) -> str:
+    return "".join(_row(step, total_ms, purse, depth) for step in steps)
+
+
+def _row(step: Step, total_ms: float, purse: Purse, depth: int) -> str:
+    into, out = tokens(step)
+    mark = "<span class=plain>└ </span>" if depth else ""
+    notes = "".join(
+        f'<tr class=note><td colspan=8 style="padding-left:{depth * 1.4 + 1.8:.1f}em">{escape(note)}</td></tr>'
+        for note in step.notes
+    )
     return (
-        f"<tr><td>{escape(step.name)}</td>"
-        f'<td style="color:{_COLOURS[step.tone]}">{escape(step.result)}</td>'
-        f"<td class=n>{start}</td><td class=n>{took}</td><td class=line>{_bar(step, total_ms)}</td>"
-        f"{_numbers(step)}<td class=n>{escape(step_money(step))}</td></tr>{notes}"
+        f'<tr><td style="padding-left:{depth * 1.4 + 0.6:.1f}em">{mark}{escape(step.name)}</td>'
+        f"<td class={step.tone}>{escape(step.result)}</td>"
+        f"<td class=n>{column_ms(step.start_ms)}</td><td class=n>{column_ms(step.took_ms)}</td>"
+        f'<td class="line {step.tone}">{_bar(step, total_ms)}</td>'
+        f"<td class=n>{into}</td><td class=n>{out}</td><td class=n>{escape(purse.of(step))}</td></tr>"
+        f"{notes}{_rows(step.inner, total_ms, purse, depth + 1)}"
     )
-
-
-def _numbers(counted: Step | Explanation) -> str:
-    if counted.input_tokens is None or counted.output_tokens is None:
-        return "<td><td>"
-    return f"<td class=n>{counted.input_tokens:,}</td><td class=n>{counted.output_tokens:,}</td>"
 
 
 def _bar(step: Step, total_ms: float) -> str:
-    if step.start_ms is None or total_ms <= 0:
+    if step.start_ms is None or total_ms <= 0 or step.start_ms > total_ms:
         return ""
     start = min(max(step.start_ms / total_ms, 0.0), 1.0)
     end = start if step.end_ms is None else min(max(step.end_ms / total_ms, start), 1.0)
     faint = ";opacity:.35" if step.reads_along else ""
-    return (
-        f'<i style="left:{start * 100:.2f}%;width:{(end - start) * 100:.2f}%;background:{_COLOURS[step.tone]}{faint}">'
-        "</i>"
-    )
+    return f'<i style="left:{start * 100:.2f}%;width:{(end - start) * 100:.2f}%{faint}"></i>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from llmops_sdk.calls import (
@@ -12,13 +11,14 @@ from llmops_sdk.calls import (
     Hedged,
     LimitsDegraded,
     LimitWaited,
+    Retried,
     Routed,
     StreamResumed,
 )
-from llmops_sdk.tracing._explain.steps import SHORT, Step
+from llmops_sdk.tracing._explain.steps import SHORT, Milliseconds, Step, timed
 from llmops_sdk.tracing._text import printable
 
-__all__ = ["routing_step"]
+__all__ = ["retry_step", "routing_step"]
 
 _MOST = 8
 """Engines of a route that are listed."""
@@ -31,7 +31,7 @@ _RESUMED = {
 _CACHED = {"exact": "the same was asked before", "shared": "was being asked", "semantic": "nearly the same was asked"}
 
 
-def routing_step(event: Event, ms: Callable[[float], float]) -> Step | None:
+def routing_step(event: Event, ms: Milliseconds) -> Step | None:
     """The step that `event` stands for, `None` when it stands for none; `ms` tells milliseconds since the start."""
     if isinstance(event, Routed):
         return _route(event, ms)
@@ -51,10 +51,7 @@ def routing_step(event: Event, ms: Callable[[float], float]) -> Step | None:
             Step(name=f"escalate from {printable(event.engine, 60)}", start_ms=ms(event.at)), event.reason
         )
     if isinstance(event, LimitWaited):
-        start_ms = ms(event.started)
-        end_ms = max(ms(event.at), start_ms)
-        step = Step(name="wait for a limit", start_ms=start_ms, end_ms=end_ms, took_ms=round(end_ms - start_ms, 6))
-        return _with_reason(step, event.limit)
+        return _with_reason(timed(Step(name="wait for a limit"), ms, event.started, event.at), event.limit)
     if isinstance(event, LimitsDegraded):
         result = "each process for itself" if event.policy == "fail_open" else "refused"
         notes = (f"by {type(event.error).__name__}",)
@@ -71,7 +68,14 @@ def routing_step(event: Event, ms: Callable[[float], float]) -> Step | None:
     return None
 
 
-def _route(event: Routed, ms: Callable[[float], float]) -> Step:
+def retry_step(event: Retried, ms: Milliseconds, went_on: float) -> Step:
+    """The wait before the next attempt; `went_on`: when something else happened."""
+    name = f"wait → {printable(event.engine, 60)}"
+    step = Step(name=name, result=f"after {type(event.error).__name__}", tone="failed")
+    return timed(step, ms, event.at, min(event.at + event.delay_s, went_on))
+
+
+def _route(event: Routed, ms: Milliseconds) -> Step:
     order = " → ".join(printable(engine, 40) for engine in event.order[:_MOST]) or "nowhere"
     order += f" → {len(event.order) - _MOST} more" if len(event.order) > _MOST else ""
     notes: list[str] = []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-__all__ = ["SHORT", "Step", "Tone"]
+__all__ = ["SHORT", "Milliseconds", "Step", "Tone", "every", "timed"]
 
 Tone: TypeAlias = Literal["good", "plain", "rewritten", "blocked", "failed", "running"]
+
+Milliseconds: TypeAlias = Callable[[float], float]
+"""Tells the milliseconds since the start of the run of a moment."""
 
 SHORT = 30
 """Characters of a result that stand in its column; more go into a note."""
@@ -25,11 +29,12 @@ class Step:
         start_ms: Milliseconds from the start of the run; `None` when the record does not say.
         took_ms: Milliseconds that it took; of a guard, those that it worked. `None`: it takes no time of its own.
         end_ms: When it ended; `None` with `start_ms`.
-        input_tokens: Tokens that went in, `None` when nobody counted.
+        input_tokens: Tokens that went in, `None` when nobody counted. Those of inner steps are not among them.
         output_tokens: Tokens that came out.
-        cost_usd: US dollars; `None` when the price is not known.
+        cost_usd: US dollars; `None` when the price is not known. Those of inner steps are not among them.
         priced: Whether an answer came, or the begin of one, that may have to be paid for.
         notes: More, a line each.
+        inner: What happened within it: the attempts of a router, what a guard asked an engine.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Step:
     cost_usd: Decimal | None = None
     priced: bool = False
     notes: tuple[str, ...] = ()
+    inner: tuple[Step, ...] = ()
 
     @property
     def reads_along(self) -> bool:
@@ -50,3 +56,18 @@ class Step:
         if self.took_ms is None or self.start_ms is None or self.end_ms is None:
             return False
         return self.end_ms - self.start_ms - self.took_ms > 1
+
+
+def every(steps: Iterable[Step]) -> Iterator[Step]:
+    """All steps of a tree, each before those within it."""
+    for step in steps:
+        yield step
+        yield from every(step.inner)
+
+
+def timed(step: Step, ms: Milliseconds, started: float, at: float, *, took_ms: float | None = None) -> Step:
+    """`step` from `started` to `at`; a clock that went backwards makes it end where it began."""
+    start_ms = ms(started)
+    end_ms = max(ms(at), start_ms)
+    took_ms = round(end_ms - start_ms, 6) if took_ms is None else took_ms
+    return replace(step, start_ms=start_ms, end_ms=end_ms, took_ms=took_ms)

@@ -1,22 +1,29 @@
-"""An explanation as lines of text: a tree with aligned columns and a time line."""
+"""An explanation as lines of text: a tree with aligned columns and a time line, as wide as there is room."""
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from llmops_sdk.tracing._explain.numbers import Purse, column_ms, ms_text, tokens, total_money, total_tokens
+from llmops_sdk.tracing._explain.steps import Step
 
 if TYPE_CHECKING:
-    from llmops_sdk.tracing._explain.explanation import Explanation, Step
+    from llmops_sdk.tracing._explain.explanation import Explanation
 
-__all__ = ["Line", "column_ms", "lines", "money", "ms", "step_money", "total_cell", "total_money"]
+__all__ = ["Line", "lines"]
 
 Line: TypeAlias = "list[tuple[str, str]]"
 """Pieces of text, each with a style as rich writes it."""
 
-_BAR = 20
-"""Characters of the time line."""
+_HEAD = ("step", "result", "start ms", "took ms", "", "tokens in", "out", "USD")
+_STEP, _RESULT, _START, _TOOK, _BAR, _IN, _OUT, _USD = range(8)
+_BAR_WIDTH = 20
+_LEAST_BAR = 6
+_LEAST = {_RESULT: 12, _STEP: 18}
+"""Least widths of the columns that may be cut."""
 
 _STYLES = {
     "good": "green",
@@ -28,106 +35,137 @@ _STYLES = {
 }
 
 
-def ms(value: float) -> str:
-    """Milliseconds, with one digit after the point, two where it is less than 1."""
-    return f"{value:,.2f}" if 0 < value < 1 else f"{value:,.1f}"
+class _Row(NamedTuple):
+    """A row of the table: what is drawn before its name, and before its notes."""
 
-
-def money(value: Decimal) -> str:
-    """US dollars with four digits after the point, more where the sum is so small that they are needed.
-
-    Example:
-        >>> money(Decimal("12.5")), money(Decimal("0.00021325"))
-        ('12.5000', '0.000213')
-    """
-    digits = 4 if value == 0 else min(max(4, 2 - value.adjusted()), 12)
-    return f"{value:,.{digits}f}"
-
-
-def total_money(explanation: Explanation) -> str:
-    """The cost of the run in words: what is not known is never counted as nothing."""
-    unknown = explanation.unpriced
-    if not unknown:
-        return f"{money(explanation.cost_usd)} USD"
-    if not explanation.cost_usd:
-        return "price unknown"
-    return f"{money(explanation.cost_usd)} USD + {unknown} attempt{'s' * (unknown != 1)} of unknown price"
-
-
-def step_money(step: Step) -> str:
-    """The cost of a step in its column."""
-    if not step.priced:
-        return ""
-    return "unknown" if step.cost_usd is None else money(step.cost_usd)
-
-
-def total_cell(explanation: Explanation) -> str:
-    """The cost of the run in its column."""
-    if explanation.unpriced:
-        return f"≥ {money(explanation.cost_usd)}" if explanation.cost_usd else "unknown"
-    return money(explanation.cost_usd)
-
-
-def column_ms(value: float) -> str:
-    """Milliseconds in a column: two digits after the point, so that the points stand below each other."""
-    return f"{value:,.2f}"
+    branch: str
+    below: str
+    cells: tuple[str, ...]
+    style: str = ""
+    tone: str = ""
+    step: Step | None = None
 
 
 def lines(explanation: Explanation, width: int | None = None) -> list[Line]:
-    """The whole text; where `width` is too little for it, the time line is the first thing to shrink."""
-    rows = [_cells(step) for step in explanation.steps]
-    head = ("step", "result", "start ms", "took ms", "", "tokens in", "out", "USD")
-    elsewhere = ("between the steps", "", "", column_ms(explanation.elsewhere_ms), "", "", "", "")
-    bottom = ("total", "", "", column_ms(explanation.total_ms), "", *_tokens(explanation), total_cell(explanation))
-    widths = [max(_width(cell) for cell in column) for column in zip(head, *rows, elsewhere, bottom, strict=True)]
-    widths[4] = _BAR
-    if width is not None:
-        too_much = 3 + sum(widths) + 2 * (len(widths) - 1) - width
-        widths[4] = max(_BAR - max(too_much, 0), 0)
-    result: list[Line] = [*_title(explanation), [], _row("   ", head, widths, "dim", "dim")]
-    for step, cells in zip(explanation.steps, rows, strict=True):
-        drawn = (*cells[:4], _bar(step, explanation.total_ms, widths[4]), *cells[5:])
-        result.append(_row("├─ ", drawn, widths, "", _STYLES[step.tone]))
-        result.extend([("│  ", "dim"), (f"  {note}", "dim")] for note in step.notes)
-    result.append(_row("├─ ", elsewhere, widths, "dim", "dim"))
-    result.append(_row("└─ ", bottom, widths, "bold", ""))
+    """The whole text. Where `width` is too little, the time line goes first, then columns; names are cut at last."""
+    rows = list(_rows(explanation))
+    widths = _fitted([max(_width(cell) for cell in column) for column in _columns(rows)], width)
+    result: list[Line] = [*_title(explanation, width), []]
+    for row in rows:
+        if row.step is None:
+            result.append(_drawn(row, "", widths))
+            continue
+        result.append(_drawn(row, _bar(row.step, explanation.total_ms, widths[_BAR]), widths))
+        for note in row.step.notes:
+            result.extend(_noted(note, row.below, width))
     return result
 
 
-def _title(explanation: Explanation) -> Iterator[Line]:
-    tokens = "tokens not counted"
-    if explanation.input_tokens is not None:
-        tokens = f"{explanation.input_tokens:,} tokens in, {explanation.output_tokens:,} out"
-    yield [
+def _rows(explanation: Explanation) -> Iterator[_Row]:
+    purse = Purse(explanation)
+    yield _Row("   ", "", _HEAD, "dim", "dim")
+    yield from _tree(explanation.steps, "", purse, more=True)
+    elsewhere = ("between the steps", "", "", column_ms(explanation.elsewhere_ms), "", "", "", "")
+    yield _Row("├─ ", "", elsewhere, "dim", "dim")
+    total = ("total", "", "", column_ms(explanation.total_ms), "", *tokens(explanation), purse.total())
+    yield _Row("└─ ", "", total, "bold", "")
+    if explanation.afterwards:
+        yield _Row("   ", "", ("afterwards", *[""] * 7), "dim", "dim")
+        yield from _tree(explanation.afterwards, "", purse, more=False)
+
+
+def _tree(steps: Sequence[Step], before: str, purse: Purse, *, more: bool) -> Iterator[_Row]:
+    """The rows of `steps` and of all within them; `more`: others follow behind the last of them."""
+    for index, step in enumerate(steps):
+        last = index == len(steps) - 1 and not more
+        below = before + ("   " if last else "│  ")
+        inner = below + ("│" if step.inner else " ")
+        times = column_ms(step.start_ms), column_ms(step.took_ms)
+        cells = (step.name, step.result, *times, "", *tokens(step), purse.of(step))
+        yield _Row(before + ("└─ " if last else "├─ "), inner, cells, "", _STYLES[step.tone], step)
+        yield from _tree(step.inner, below, purse, more=False)
+
+
+def _columns(rows: Sequence[_Row]) -> Iterator[tuple[str, ...]]:
+    yield tuple(row.branch + row.cells[_STEP] for row in rows)
+    yield from (tuple(row.cells[column] for row in rows) for column in range(1, len(_HEAD)))
+
+
+def _fitted(widths: list[int], most: int | None) -> list[int]:
+    """Widths of the columns, 0 for those that are left out, so that the rows fit."""
+    widths[_BAR] = _BAR_WIDTH
+    if most is None:
+        return widths
+
+    def too_much() -> int:
+        return sum(widths) + 2 * (sum(1 for width in widths if width) - 1) - most
+
+    if too_much() > 0:
+        left = widths[_BAR] - too_much()
+        widths[_BAR] = left if left >= _LEAST_BAR else 0
+    for column in (_START, _IN, _OUT):
+        if too_much() > 0:
+            widths[column] = 0
+    for column, least in _LEAST.items():
+        widths[column] = max(widths[column] - max(too_much(), 0), min(least, widths[column]))
+    return widths
+
+
+def _title(explanation: Explanation, width: int | None) -> Iterator[Line]:
+    parts = [
         (explanation.pipeline, "bold"),
-        (" · ", "dim"),
         (explanation.outcome, _STYLES[explanation.tone]),
-        (f" · {ms(explanation.total_ms)} ms · {tokens} · {total_money(explanation)}", ""),
+        (f"{ms_text(explanation.total_ms)} ms", ""),
+        (total_tokens(explanation), ""),
+        (total_money(explanation), ""),
     ]
-    yield [(" · ".join(explanation.facts), "dim")]
+    yield from _packed(parts, width)
+    yield from _packed([(fact, "dim") for fact in explanation.facts], width)
 
 
-def _cells(step: Step) -> tuple[str, ...]:
-    return (
-        step.name,
-        step.result,
-        "" if step.start_ms is None else column_ms(step.start_ms),
-        "" if step.took_ms is None else column_ms(step.took_ms),
-        "",
-        *_tokens(step),
-        step_money(step),
-    )
+def _packed(parts: Iterable[tuple[str, str]], width: int | None) -> Iterator[Line]:
+    """The parts with dots between them, on as few lines as they need."""
+    line: Line = []
+    used = 0
+    for text, style in parts:
+        room = _width(text) + (3 if line else 0)
+        if line and width is not None and used + room > width:
+            yield line
+            line, used, room = [], 0, _width(text)
+        if line:
+            line.append((" · ", "dim"))
+        line.append((text, style))
+        used += room
+    yield line
 
 
-def _tokens(counted: Step | Explanation) -> tuple[str, str]:
-    if counted.input_tokens is None or counted.output_tokens is None:
-        return "", ""
-    return f"{counted.input_tokens:,}", f"{counted.output_tokens:,}"
+def _noted(note: str, below: str, width: int | None) -> Iterator[Line]:
+    pieces = [note]
+    if width is not None:
+        pieces = textwrap.wrap(note, max(width - len(below) - 2, 20)) or [""]
+    for piece in pieces:
+        yield [(below, "dim"), (f" {piece}", "dim")]
+
+
+def _drawn(row: _Row, bar: str, widths: Sequence[int]) -> Line:
+    name = _left(_cut(row.branch + row.cells[_STEP], widths[_STEP]), widths[_STEP])
+    line: Line = [(name[: len(row.branch)], "dim"), (name[len(row.branch) :], row.style)]
+    for column in range(_RESULT, len(widths)):
+        width = widths[column]
+        if not width:
+            continue
+        if column == _RESULT:
+            line += [("  ", ""), (_left(_cut(row.cells[column], width), width), row.tone)]
+        elif column == _BAR:
+            line += [("  ", ""), (_left(bar, width), row.tone or row.style)]
+        else:
+            line.append((f"  {_right(row.cells[column], width)}", row.style))
+    return line
 
 
 def _bar(step: Step, total_ms: float, cells: int) -> str:
     """Where the step lies in the run: full blocks for its own time, light ones where it reads along."""
-    if step.start_ms is None or total_ms <= 0 or cells == 0:
+    if step.start_ms is None or total_ms <= 0 or cells == 0 or step.start_ms > total_ms:
         return ""
     start = min(max(step.start_ms / total_ms, 0.0), 1.0)
     first = min(int(start * cells), cells - 1)
@@ -138,26 +176,27 @@ def _bar(step: Step, total_ms: float, cells: int) -> str:
     return " " * first + (("░" if step.reads_along else "█") * length or "▏")
 
 
-def _row(branch: str, cells: Sequence[str], widths: Sequence[int], style: str, tone: str) -> Line:
-    name, result, start, took, bar, tokens_in, tokens_out, usd = cells
-    return [
-        (branch, "dim"),
-        (_left(name, widths[0]), style),
-        ("  ", ""),
-        (_left(result, widths[1]), tone),
-        (f"  {_right(start, widths[2])}  {_right(took, widths[3])}  ", style),
-        (_left(bar, widths[4]), tone or style),
-        (f"  {_right(tokens_in, widths[5])}  {_right(tokens_out, widths[6])}  {_right(usd, widths[7])}", style),
-    ]
-
-
 def _width(text: str) -> int:
     """Cells of a terminal that `text` takes."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    return sum(_char_width(char) for char in text)
+
+
+def _char_width(char: str) -> int:
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    kept, used = "", 0
+    for char in text:
+        used += _char_width(char)
+        if used > width - 1:
+            break
+        kept += char
+    return f"{kept}…"
 
 
 def _left(text: str, width: int) -> str:

@@ -7,9 +7,8 @@ from typing import TypeAlias
 
 from opentelemetry.context import Context
 
-from llmops_sdk.calls import Call, Ended, Evaluated, ToolExecuted
-from llmops_sdk.tracing._content import content_of
-from llmops_sdk.tracing._dialects import Run, names
+from llmops_sdk.calls import Evaluated, ToolExecuted
+from llmops_sdk.tracing._dialects import Run, gen_ai, names
 from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened
 from llmops_sdk.tracing.opentelemetry._pen import Pen
 
@@ -19,12 +18,10 @@ Place: TypeAlias = "Callable[[float], int]"
 """From a moment of the run to nanoseconds since the epoch."""
 
 
-def write_afterwards(
-    pen: Pen, event: ToolExecuted | Evaluated, call: Call, ended: Ended, context: Context, *, content: bool
-) -> None:
+def write_afterwards(pen: Pen, event: ToolExecuted | Evaluated, run: Run, context: Context) -> None:
     """Write the span of something that was done after the run had ended; the root of the run is in `context`."""
-    run = Run(call, ended, content_of(call) if content else None)
-    end_ns = int(call.wall_time(ended.at) * 1e9)
+    call = run.call
+    end_ns = int(call.wall_time(run.ended.at) * 1e9)
 
     def place(moment: float) -> int:
         try:
@@ -42,7 +39,9 @@ def write_tool(pen: Pen, event: ToolExecuted, run: Run, context: Context, place:
     """Write the span of a tool that was executed."""
     attributes = pen.attributes("tool", event, run)
     start_ns = place(event.started)
-    span = pen.begin(f"{names.EXECUTE_TOOL} {name_of(event.tool_call.name)}", context, attributes, start_ns)
+    span = pen.begin(
+        f"{names.EXECUTE_TOOL} {name_of(run.call.hidden(event.tool_call.name))}", context, attributes, start_ns
+    )
     failure = error_name(event.error) if event.error is not None else None
     pen.end(span, max(place(event.at), start_ns), failure)
 
@@ -57,10 +56,11 @@ def write_judgement(pen: Pen, event: Evaluated, run: Run, context: Context, plac
         {names.OPERATION_NAME: names.EVALUATE, **attributes},
         at_ns,
     )
+    said = gen_ai.evaluation(event, run)  # of the event, the conventions alone tell the names
     response = run.ended.response
     if response is not None and response.id is not None:
-        attributes[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
-    span.add_event(names.EVENT_EVALUATION_RESULT, attributes, at_ns)
+        said[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
+    span.add_event(names.EVENT_EVALUATION_RESULT, said, at_ns)
     if pen.events.wanted:
-        pen.events.emit(names.EVENT_EVALUATION_RESULT, attributes, at_ns, context)
+        pen.events.emit(names.EVENT_EVALUATION_RESULT, said, at_ns, context)
     pen.end(span, at_ns, error_name(event.error) if event.error is not None else None)

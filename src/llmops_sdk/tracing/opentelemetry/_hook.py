@@ -8,18 +8,17 @@ from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.trace import Span, TracerProvider
 
-from llmops_sdk import environment
 from llmops_sdk.calls import AttemptStarted, Call, Ended, Evaluated, Event, Started, ToolExecuted
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
-from llmops_sdk.tracing.opentelemetry._later import LATER
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
-from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
-from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, chat_name, kind_of
+from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
 __all__ = ["OpenTelemetry"]
 
@@ -42,8 +41,9 @@ class OpenTelemetry:
     Args:
         tracer_provider: Where spans go; the global provider by default.
         dialects: In which words the spans speak, beside `"gen_ai"`, which is always spoken.
-        content: Whether the spans hold the messages, as far as the guards let them pass (`_content/rules.py` has the
-            rules). By default `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, else they do not.
+        content: Whether the spans hold texts, as far as the guards let them pass, or a `tracing.ContentPolicy` that
+            says which, and who redacts them. By default
+            `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` decides, else they do not.
         logger_provider: Where the log events of the conventions go; the global provider by default.
 
     Example:
@@ -60,7 +60,7 @@ class OpenTelemetry:
         tracer_provider: TracerProvider | None = None,
         *,
         dialects: Sequence[str] = ("gen_ai",),
-        content: bool | None = None,
+        content: bool | ContentPolicy | None = None,
         logger_provider: LoggerProvider | None = None,
     ) -> None:
         for name, given, wanted in (
@@ -77,7 +77,7 @@ class OpenTelemetry:
         spoken = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
         self._tracer = trace.get_tracer("llmops_sdk", tracer_provider=tracer_provider)
         self._pen = Pen(self._tracer, spoken, LogEvents(logger_provider))
-        self._content = environment.traces_content() if content is None else content
+        self._content = policy_of(content)
         self._takes = {
             Started: self._start,
             AttemptStarted: self._attempt,
@@ -115,7 +115,7 @@ class OpenTelemetry:
         begun: Begun | None = call.state.get(self)
         if begun is None:
             return
-        name = chat_name(event.model)
+        name = attempt_name(event.model)
         attributes = gen_ai.attempt_started(event)
         start_ns = max(int(call.wall_time(event.at) * 1e9), begun.start_ns)
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
@@ -128,7 +128,16 @@ class OpenTelemetry:
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:
-        Writer(self._pen, begun, Run(call, ended, content_of(call) if self._content else None)).write()
+        Writer(self._pen, begun, self._run(call, ended)).write()
+
+    def _run(self, call: Call, ended: Ended) -> Run:
+        content = None
+        if self._content is not None:
+            try:
+                content = content_of(call, self._content)
+            except Exception as exc:  # noqa: BLE001  (then nothing of it is shown, and the spans are written)
+                FAULTS.note("what may be shown of a run", exc)
+        return Run(call, ended, content)
 
     def _afterwards(self, event: ToolExecuted | Evaluated, call: Call) -> None:
         if self in call.state or call.traceparent is None:
@@ -139,4 +148,4 @@ class OpenTelemetry:
             LATER.do(self._write_afterwards, event, ended, call, root)
 
     def _write_afterwards(self, event: ToolExecuted | Evaluated, ended: Ended, call: Call, root: Span) -> None:
-        write_afterwards(self._pen, event, call, ended, context_of(root), content=self._content)
+        write_afterwards(self._pen, event, self._run(call, ended), context_of(root))

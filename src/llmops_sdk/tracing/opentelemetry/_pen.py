@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
+from llmops_sdk.faults import Faults
 from llmops_sdk.tracing._dialects import Attributes, Dialect, Run
-from llmops_sdk.tracing.opentelemetry._faults import FAULTS
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 
-__all__ = ["Pen", "context_of"]
+__all__ = ["FAULTS", "Pen", "context_of"]
+
+FAULTS: Final = Faults()
+"""What could not be written in this process: it is left out alone."""
 
 _INT64 = 2**63
 
@@ -45,6 +48,7 @@ class Pen:
                 attributes.update(say(run) if event is None else say(event, run))
             except Exception as exc:  # noqa: BLE001  (one dialect must not take the words of the others away)
                 FAULTS.note(f"{getattr(dialect, '__name__', type(dialect).__name__)}.{kind}", exc)
+        attributes = run.call.hidden_in(attributes)
         for name, value in attributes.items():
             if type(value) is int and not -_INT64 <= value < _INT64:
                 attributes[name] = str(value)  # no exporter can write it, and the whole batch would be lost

@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
+from llmops_sdk.tracing._content import ContentPolicy
+from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing.opentelemetry._delivery import (
     Carrier,
     Delivery,
@@ -29,7 +31,6 @@ from llmops_sdk.tracing.opentelemetry._delivery import (
     forget,
 )
 from llmops_sdk.tracing.opentelemetry._hook import OpenTelemetry
-from llmops_sdk.tracing.opentelemetry._later import LATER
 
 __all__ = ["Tracing", "setup"]
 
@@ -106,7 +107,7 @@ def setup(
     service_name: str | None = None,
     headers: Mapping[str, str] | None = None,
     sample: float | Sampler | None = None,
-    content: bool | None = None,
+    content: bool | ContentPolicy | None = None,
     logger_provider: LoggerProvider | None = None,
     resource: Mapping[str, Any] | Resource | None = None,
     exporter: SpanExporter | Callable[[], SpanExporter] | None = None,

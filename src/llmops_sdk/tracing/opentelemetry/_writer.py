@@ -17,15 +17,14 @@ from llmops_sdk.tracing._dialects import Attributes, Run, gen_ai, names
 from llmops_sdk.tracing._dialects.moments import span_event
 from llmops_sdk.tracing._text import error_name, name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_judgement, write_tool
-from llmops_sdk.tracing.opentelemetry._faults import FAULTS
-from llmops_sdk.tracing.opentelemetry._pen import Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 
-__all__ = ["Begun", "Writer", "chat_name", "kind_of"]
+__all__ = ["Begun", "Writer", "attempt_name", "kind_of"]
 
 
-def chat_name(model: str | None) -> str:
+def attempt_name(model: str | None, operation: str = names.CHAT) -> str:
     """Name of the span of an attempt."""
-    return names.CHAT if model is None else f"{names.CHAT} {name_of(model)}"
+    return operation if model is None else f"{operation} {name_of(model)}"
 
 
 def kind_of(in_process: bool) -> SpanKind:
@@ -148,7 +147,7 @@ class Writer:
     def _attempt(self, event: AttemptEnded) -> None:
         attributes = self._pen.attributes("attempt", event, self._run)
         begun = self._begun.attempts.pop(event.number, None)
-        name = chat_name(event.model)
+        name = attempt_name(event.model)
         if begun is None:
             start_ns = self._inside(event.started)
             span = self._pen.begin(name, self._begun.context, attributes, start_ns, kind_of(event.in_process))
@@ -164,8 +163,10 @@ class Writer:
         event = aside.attempt
         start_ns = min(max(self._inside(event.started), from_ns), until_ns)
         attributes = self._pen.attributes("attempt", event, self._run)
+        attributes[names.OPERATION_NAME] = aside.operation
         attributes[names.ASKED_BY] = name_of(aside.asker)
-        span = self._pen.begin(chat_name(event.model), context, attributes, start_ns, kind_of(event.in_process))
+        name = attempt_name(event.model, aside.operation)
+        span = self._pen.begin(name, context, attributes, start_ns, kind_of(event.in_process))
         self._end_attempt(event, span, min(max(self._inside(event.at), start_ns), until_ns))
 
     def _end_attempt(self, event: AttemptEnded, span: Span, end_ns: int) -> None:
@@ -205,6 +206,8 @@ class Writer:
             failure = error_name(ended.error) if ended.error is not None else None
             self._root.set_status(Status(StatusCode.ERROR, failure))
         self._root.set_attributes(self._pen.attributes("workflow", None, self._run))
+        if self._run.call.found is not None:  # the tags are on the root since before the guards have read
+            self._root.set_attributes(gen_ai.tags(self._run.call))
 
     _TAKES: ClassVar[Mapping[type, Callable[[Writer, Any], None]]] = MappingProxyType(
         {

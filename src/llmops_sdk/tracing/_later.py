@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
-from llmops_sdk.tracing.opentelemetry._faults import Faults
+from llmops_sdk.faults import Faults
 
 __all__ = ["LATER", "Later"]
 
