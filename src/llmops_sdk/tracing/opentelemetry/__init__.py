@@ -12,7 +12,9 @@ try:
 except ImportError as exc:
     raise MissingDependencyError("tracing with OpenTelemetry", package="opentelemetry-api", extra="otlp") from exc
 
+from llmops_sdk.tracing.opentelemetry._delivery import SpanCounts
 from llmops_sdk.tracing.opentelemetry._hook import OpenTelemetry
 from llmops_sdk.tracing.opentelemetry._metrics import Metrics
+from llmops_sdk.tracing.opentelemetry._setup import Tracing, setup
 
-__all__ = ["Metrics", "OpenTelemetry"]
+__all__ = ["Metrics", "OpenTelemetry", "SpanCounts", "Tracing", "setup"]

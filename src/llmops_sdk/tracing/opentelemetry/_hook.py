@@ -63,6 +63,14 @@ class OpenTelemetry:
         content: bool | ContentPolicy | None = None,
         logger_provider: LoggerProvider | None = None,
     ) -> None:
+        for name, given, wanted in (
+            ("tracer_provider", tracer_provider, TracerProvider),
+            ("logger_provider", logger_provider, LoggerProvider),
+        ):
+            if given is not None and not isinstance(given, wanted):
+                raise ConfigurationError(f"`{name}` is {given!r}; write a `{wanted.__name__}` of OpenTelemetry")
+        if not isinstance(dialects, Sequence):
+            raise ConfigurationError(f"`dialects` is {dialects!r}; write names: {', '.join(DIALECTS)}")
         unknown = [name for name in dialects if name not in DIALECTS]
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
