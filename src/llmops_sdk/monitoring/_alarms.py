@@ -59,11 +59,8 @@ def figure(value: float, unit: str) -> str:
     """
     if unit == "%":
         value *= 100
-    if value == 0 or not math.isfinite(value):
-        digits = 0
-    else:
-        digits = max(0, (1 if unit == "%" else 2) - math.floor(math.log10(abs(value))))
-        digits = min(digits, 1 if unit == "%" and abs(value) >= 1 else 12)
+    size = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    digits = 1 if unit == "%" and size >= 0 else min(max(0, (1 if unit == "%" else 2) - size), 12)
     return f"{value:,.{digits}f} {unit}".rstrip()
 
 

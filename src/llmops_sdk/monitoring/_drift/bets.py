@@ -17,7 +17,9 @@ __all__ = ["Bets", "bets_for"]
 _NORMAL = NormalDist()
 # Steps of the ends of (0, 1): a rate of 0.2 % lies within a factor of two of one of them.
 _TAILS = tuple(2.0**-power for power in range(1, 11))
-_UP, _DOWN = (1.5, 2.0, 4.0), (0.6, 0.3)
+_TOP = (1.5, 3.0, 0.6, 0.25)
+# The bottom end is for rates above a half; those above 98 % are seen as the ones that miss.
+_BOTTOM = (1.6, 3.0, 0.5)
 # Shifts in standard deviations, and how the top of a distribution may swell while its middle stays.
 _SHIFTS = (0.25, 0.5, 1.0, 2.0)
 _SWELLING = ((1 / 16, 3.0), (1 / 64, 4.0))
@@ -58,9 +60,9 @@ def _of_rates() -> tuple[tuple[float, ...], list[_Bet]]:
     edges = tuple(sorted({*_TAILS, *(1 - share for share in _TAILS)}))
     bets: list[_Bet] = []
     for share in _TAILS:
-        bets += [(_step(edges, share, lift, top=True), lift > 1) for lift in (*_UP, *_DOWN) if share * lift < 1]
-        # The bottom end is for rates above a half; at a half the two ends are the same bet.
-        bets += [(_step(edges, share, lift, top=False), lift < 1) for lift in (2.0, 4.0, 0.4) if share * lift < 1 / 2]
+        bets += [(_step(edges, share, lift, top=True), lift > 1) for lift in _TOP if share * lift < 1]
+        if share > 1 / 100:
+            bets += [(_step(edges, share, lift, top=False), lift < 1) for lift in _BOTTOM if share * lift < 1 / 2]
     return edges, bets
 
 

@@ -144,13 +144,12 @@ class Detector:
         expected = reference.middle if self._rate and self._season else 0.0
         tested = len(reference) >= self._warm_up
         p = reference.place(value, self._chance)
-        stake = self._stake(at)
+        stake = self._stake(at) / len(self._worth)
         surprise = value - expected if self._rate else p - 0.5 if tested else 0.0
         self._timeline.add(at, float(value), surprise)
         if not tested:
             return None
         bets = self._bets
-        stake *= self._share
         factors = bets.factors[bisect_right(bets.edges, p)]
         self._worth = worth = [(old + stake) * factor for old, factor in zip(self._worth, factors, strict=True)]
         return self._alarm(at) if sum(worth) >= 1 else None
@@ -160,10 +159,6 @@ class Detector:
             return 0
         # 1970 began on a Thursday; which day a week begins with does not matter.
         return int(at // _HOUR_S) % _HOURS[self._season]
-
-    @property
-    def _share(self) -> float:
-        return 1 / len(self._bets.upwards)
 
     def _stake(self, at: float) -> float:
         """The false alarms that may be spent since the observation before, which was at most an hour ago."""
