@@ -41,9 +41,9 @@ def expected_delay(
 
     Example:
         >>> round(expected_delay(observations_per_day=10_000, before=0.02, after=0.04))
-        2592
+        2389
         >>> round(expected_delay(observations_per_day=10_000, kind="value", after=1.0))
-        33
+        31
     """
     for name, given in (("false_alarms_per_day", false_alarms_per_day), ("observations_per_day", observations_per_day)):
         if not is_number(given) or not 0 < given < math.inf:
@@ -59,8 +59,11 @@ def expected_delay(
         sum(mass * math.log(factors[bet]) for mass, factors in zip(masses, bets.factors, strict=True))
         for bet in range(len(bets.upwards))
     )
-    needed = math.log(len(bets.upwards) * max(1.0, observations_per_day / false_alarms_per_day))
-    return needed / gain if gain > 0 else math.inf
+    if gain <= 0:
+        return math.inf
+    # The stakes of the last 1 / gain observations before the change grow with it, and count together.
+    stakes = max(1.0, 1 / gain) * false_alarms_per_day / observations_per_day / len(bets.upwards)
+    return max(0.0, -math.log(stakes)) / gain
 
 
 def _mass_of_rates(low: float, high: float, before: float, after: float) -> float:

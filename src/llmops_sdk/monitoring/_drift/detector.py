@@ -21,7 +21,8 @@ Direction: TypeAlias = Literal["both", "up", "down"]
 Season: TypeAlias = Literal["day", "week"]
 
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
-_HOURS = {None: 1, "day": 24, "week": 168}
+_HOURS = {"day": 24, "week": 168}
+_MOST_PLACES = 1_000
 _VERSION = 1
 
 
@@ -44,7 +45,7 @@ class Detector:
             have the sum of their rates.
         kind: `"rate"`: the observations are 0 or 1. `"value"`: any finite numbers.
         direction: Which changes are of interest. With one of them changes in it are found a little earlier.
-        warm_up: Observations that are only a reference and are not tested, `>= 20`; with a `season` in each hour.
+        warm_up: Observations that are only a reference and are not tested, `>= 5`; with a `season` in each hour.
         season: `"day"` compares observations with those of the same hour of the day (UTC), `"week"` of the week: for
             signals with a daily or weekly cycle, which without it look like changes.
         unit: Stands behind the figures of alarms; `"%"` (of rates, by default) shows 0.05 as 5 %.
@@ -60,7 +61,7 @@ class Detector:
         ...     alarm = detector.observe(second % (50 if second < 10_000 else 10) == 0, at=1.8e9 + second)
         ...     if alarm:
         ...         print(alarm)
-        refusals rose from 2.0 % to 10.1 % since 10:46 UTC (267 observations); at most 1 false alarm in 100 days
+        refusals rose from 2.0 % to 9.7 % since 10:46 UTC (257 observations); at most 1 false alarm in 100 days
     """
 
     __slots__ = (
@@ -91,7 +92,7 @@ class Detector:
         seed: int = 0,
     ) -> None:
         _check(false_alarms_per_day, kind, direction, warm_up, season)
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "signal": signal,
             "false_alarms_per_day": false_alarms_per_day,
             "kind": kind,
@@ -113,9 +114,7 @@ class Detector:
 
     def _begin(self) -> None:
         """With no reference and nothing staked."""
-        self._references: list[Reference] = [
-            Shares() if self._rate else Values(self._warm_up) for _ in range(_HOURS[self._season])
-        ]
+        self._references: dict[str, Reference] = {}
         self._worth = [0.0] * len(self._bets.upwards)
         self._timeline = Timeline(is_rate=self._rate)
 
@@ -129,19 +128,24 @@ class Detector:
         """How much now speaks for a change, `>= 0`; an alarm is raised at 1."""
         return sum(self._worth)
 
-    def observe(self, value: float, at: float) -> Alarm | None:
+    def observe(self, value: float, at: float, *, among: str = "") -> Alarm | None:
         """Take the next observation; returns an alarm if the signal has changed.
 
         Args:
             value: What was observed.
             at: When, in seconds since the epoch. Clocks may jump: more than an hour counts as an hour, and back as 0.
+            among: It is compared only with observations that were given the same word, so that what is observed under
+                different words may have different distributions. At most 1,000 words; the rest is refused.
         """
         if not (math.isfinite(value) and math.isfinite(at)) or (self._rate and value not in {0, 1}):
             self.refused += 1
             return None
+        reference = self._reference(self._place(at, among))
+        if reference is None:
+            self.refused += 1
+            return None
         self.observed += 1
-        reference = self._references[self._hour(at)]
-        expected = reference.middle if self._rate and self._season else 0.0
+        expected = reference.middle if self._rate and len(self._references) > 1 else 0.0
         tested = len(reference) >= self._warm_up
         p = reference.place(value, self._chance)
         stake = self._stake(at) / len(self._worth)
@@ -154,11 +158,18 @@ class Detector:
         self._worth = worth = [(old + stake) * factor for old, factor in zip(self._worth, factors, strict=True)]
         return self._alarm(at) if sum(worth) >= 1 else None
 
-    def _hour(self, at: float) -> int:
+    def _place(self, at: float, among: str) -> str:
+        """The word, and the hour where that matters."""
         if self._season is None:
-            return 0
+            return among
         # 1970 began on a Thursday; which day a week begins with does not matter.
-        return int(at // _HOUR_S) % _HOURS[self._season]
+        return f"{int(at // _HOUR_S) % _HOURS[self._season]} {among}"
+
+    def _reference(self, place: str) -> Reference | None:
+        reference = self._references.get(place)
+        if reference is None and len(self._references) < _MOST_PLACES:
+            reference = self._references[place] = Shares() if self._rate else Values(self._warm_up)
+        return reference
 
     def _stake(self, at: float) -> float:
         """The false alarms that may be spent since the observation before, which was at most an hour ago."""
@@ -167,7 +178,8 @@ class Detector:
             self._latest = at
         if latest is None or at <= latest:
             return 0.0
-        return float(self._arguments["false_alarms_per_day"]) * min(at - latest, _HOUR_S) / _DAY_S
+        rate: float = self._arguments["false_alarms_per_day"]
+        return rate * min(at - latest, _HOUR_S) / _DAY_S
 
     def _alarm(self, at: float) -> Alarm:
         up = sum(worth for worth, upwards in zip(self._worth, self._bets.upwards, strict=True) if upwards)
@@ -195,8 +207,11 @@ class Detector:
 
     def _usual(self, turn: Turn) -> float:
         """What is usual at the hours of the observations since the turn."""
-        usual = sum(self._references[self._hour(at)].middle * count for at, count in turn.hours)
-        return usual / turn.observations
+        usual = [(self._references.get(self._place(at, "")), count) for at, count in turn.hours]
+        known = [(reference.middle, count) for reference, count in usual if reference is not None]
+        return (
+            sum(middle * count for middle, count in known) / sum(count for _, count in known) if known else turn.before
+        )
 
     def state(self) -> dict[str, Any]:
         """All that it knows, as JSON: `Detector.from_state` continues exactly from here."""
@@ -208,7 +223,7 @@ class Detector:
             "latest": self._latest,
             "chance": self._chance.state,
             "worth": list(self._worth),
-            "references": [reference.state() for reference in self._references],
+            "references": {place: reference.state() for place, reference in self._references.items()},
             "timeline": self._timeline.state(),
         }
 
@@ -217,16 +232,16 @@ class Detector:
         """A detector that continues where another one was. Raises `ConfigurationError` for what is no state."""
         if not isinstance(state, dict) or state.get("version") != _VERSION:
             raise ConfigurationError(
-                "this is not the state of a detector of this version; make a new Detector, which learns its reference again"
+                "this is not the state of a detector of this version; make a new Detector, which learns a new reference"
             )
         made = cls(**state["arguments"])
         made.observed, made.refused, made._latest = state["observed"], state["refused"], state["latest"]
         made._chance = Chance(state["chance"])
         made._worth = list(state["worth"])
         if made._rate:
-            made._references = [Shares(**one) for one in state["references"]]
+            made._references = {place: Shares(**one) for place, one in state["references"].items()}
         else:
-            made._references = [Values(made._warm_up, **one) for one in state["references"]]
+            made._references = {place: Values(made._warm_up, **one) for place, one in state["references"].items()}
         made._timeline = Timeline(is_rate=made._rate, state=state["timeline"])
         return made
 
@@ -239,7 +254,7 @@ def _check(rate: object, kind: object, direction: object, warm_up: object, seaso
     for name, given, known in (("kind", kind, Kind), ("direction", direction, Direction)):
         if given not in get_args(known):
             raise ConfigurationError(f"{name}={given!r}: write one of {', '.join(map(repr, get_args(known)))}")
-    if not is_number(warm_up) or warm_up != int(warm_up) or warm_up < 20:
-        raise ConfigurationError(f"warm_up={warm_up!r}: write how many observations are the first reference, 20 or more")
+    if not is_number(warm_up) or warm_up != int(warm_up) or warm_up < 5:
+        raise ConfigurationError(f"warm_up={warm_up!r}: write how many observations are a first reference, 5 or more")
     if season is not None and season not in get_args(Season):
         raise ConfigurationError(f'season={season!r}: write "day", "week" or None')

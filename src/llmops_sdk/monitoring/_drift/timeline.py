@@ -55,7 +55,10 @@ class Timeline:
         self._blocks: list[_Block] = []
         self._open: list[tuple[float, float, float]] = []
         if state is not None:
-            self._blocks = [_Block(*block[:4], tuple(block[4])) for block in state["blocks"]]
+            self._blocks = [
+                _Block(at, count, total, surprise, tuple(sample))
+                for at, count, total, surprise, sample in state["blocks"]
+            ]
             self._open = [(at, value, surprise) for at, value, surprise in state["open"]]
 
     def add(self, at: float, value: float, surprise: float) -> None:
