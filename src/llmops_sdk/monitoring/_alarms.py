@@ -22,10 +22,10 @@ class Alarm:
         now: The same since the change.
         since: When the change most likely happened, in seconds since the epoch; known to about a quarter of the
             observations since then.
-        observations: How many there were from `since` to `at`.
         evidence: How strongly the observations speak for a change, `>= 1`: the alarm is raised at 1. An e-value in
             units of the budget of false alarms, so 10 would also have been enough for a tenth of the rate.
         message: All of it in a sentence.
+        observations: How many there were from `since` to `at`.
     """
 
     signal: str
@@ -34,9 +34,9 @@ class Alarm:
     before: float
     now: float
     since: float
-    observations: int
     evidence: float
     message: str
+    observations: int = 0
 
     def __str__(self) -> str:
         return self.message
@@ -44,11 +44,6 @@ class Alarm:
     def to_json(self) -> dict[str, Any]:
         """The attributes as a JSON object."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Alarm:
-        """What `to_json` gave."""
-        return cls(**data)
 
 
 def figure(value: float, unit: str) -> str:

@@ -26,10 +26,10 @@ class Counts:
             self._all[name] += more
             self._new[name] += more
 
-    def written(self, name: str, more: int) -> None:
+    def written(self, new: Counter[str]) -> None:
         """Count what the store knows already."""
         with self._lock:
-            self._all[name] += more
+            self._all.update(new)
 
     def all(self) -> dict[str, int]:
         """What was counted here, by name."""

@@ -219,7 +219,7 @@ class Recorder:
         return None
 
     def _write(self, batch: list[_Row | Said]) -> None:
-        counts = self._counts.take()
+        counts, new = self._counts.take(), Counter[str]()
         day, ours = day_of(time.time()), Decimal(0)
         alarms: list[Alarm] = []
         try:
@@ -228,34 +228,31 @@ class Recorder:
                     self._detecting.forget()
                     self._embedding.forget()
                 seen: list[Seen] = []
-                stored = 0
                 every = math.ceil(len(batch) / _MOST_SEEN)
                 for number, item in enumerate(batch):
                     if isinstance(item, Said):
                         ours = EXACT.add(ours, item.spent_usd)
                         seen += self._say(writing, item)
                     elif writing.run(item.run, item.signals):
-                        stored += 1
+                        new["stored"] += 1
                         if number % every:
-                            counts["skipped.detectors_busy"] += 1
+                            new["skipped.detectors_busy"] += 1
                             continue
                         ended = item.run.at + item.run.seconds
                         seen += [Seen(one.name, one.kind, one.value, ended) for one in item.signals]
                 alarms = self._detecting.see(writing, seen)
                 self._embedding.keep(writing)
-                counts["stored"] += stored
-                for name, more in counts.items():
+                for name, more in (counts + new).items():
                     writing.count(name, more)
                 spent = writing.spend(day, ours) if self._budget.usd is not None else Decimal(0)
                 self._prune(writing)
         except BaseException:
-            counts.pop("stored", None)
             self._counts.give_back(counts)
             self._detecting.forget()
             self._embedding.forget()
             raise
-        self._counts.written("stored", stored)
-        self._ways.written(counts, [one for item in batch if isinstance(item, Said) for one in item.scores])
+        self._counts.written(new)
+        self._ways.written(counts + new, [one for item in batch if isinstance(item, Said) for one in item.scores])
         self._budget.written(day, spent, ours)
         if alarms:
             self._ways.alarmed(alarms)
