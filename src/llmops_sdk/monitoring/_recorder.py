@@ -106,6 +106,7 @@ class Recorder:
     def begin_anew(self) -> None:
         """In a forked child: what waits is the parent's."""
         self.waiting: list[_Row | Said] = []
+        self._stuck = False  # the store could not be written
         self._pruned_at = 0.0
         self._more_to_prune = False
         self._detecting.forget()
@@ -113,7 +114,7 @@ class Recorder:
     def work(self, batch: list[Call | Said]) -> float | None:
         """Read the runs, and write all that waits; gives the seconds after which to try again what failed."""
         for item in batch:
-            if len(self.waiting) >= self._ways.most_waiting:
+            if self._stuck and len(self.waiting) >= self._ways.most_waiting:
                 self._counts.add("skipped.store")
                 continue
             try:
@@ -195,8 +196,10 @@ class Recorder:
             return None
         try:
             self._write(batch)
+            self._stuck = False
         except (sqlite3.OperationalError, OSError) as exc:  # locked, full, gone: it may be better later
             self._failed("store.failed", exc)
+            self._stuck = True
             return _AGAIN_S
         except Exception as exc:  # noqa: BLE001  (damaged, or one of them cannot be written)
             self._failed("store.failed", exc)

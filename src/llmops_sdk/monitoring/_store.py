@@ -128,7 +128,7 @@ class Store:
         """The alarms that were raised in this time, oldest first."""
         where, limits = _between("at", since, until)
         sql = "SELECT alarm FROM alarms WHERE {} ORDER BY at, number"
-        return self._read(sql, limits, lambda row: Alarm.from_json(json.loads(row[0])), where)
+        return self._read(sql, limits, lambda row: Alarm(**json.loads(row[0])), where)
 
     def counters(self) -> dict[str, int]:
         """How often what happened, over all processes, such as `"observed"` and `"skipped.queue_full"`."""
