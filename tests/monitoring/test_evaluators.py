@@ -13,7 +13,6 @@ from llmops_sdk.messages import Document, Usage
 from llmops_sdk.monitoring import Score, judged_by
 from llmops_sdk.monitoring._budget import DayBudget
 from llmops_sdk.monitoring._evaluators import scores_of
-from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.verdicts import Verdict
 
 
@@ -185,20 +184,20 @@ def test_a_judge_that_gives_no_grade_is_a_failure(watch):
         assert monitor.counts["evaluations.failed"] == 1
 
 
-def test_what_an_evaluator_spends_in_pipelines_of_its_own_is_booked(watch):
+def test_what_a_judge_costs_is_booked_and_what_nobody_knows_is_counted(watch):
     prices = PriceTable({"scripted": {"input": "1", "output": "1"}})  # US dollars for a million tokens
-    engine = Scripted("yes", usage=Usage(input_tokens=90_000, output_tokens=10_000))
-    own = Pipeline("Is this right? {{ answer }}", engine, prices=prices)
-
-    async def right(run):
-        return (await own.arun(answer=run.answer)).text == "yes"
-
-    monitor = watch(evaluators=[right], sample=1.0, budget_usd="0.15")
+    engine = Scripted('{"reason": "", "grade": 1}', usage=Usage(input_tokens=90_000, output_tokens=10_000))
+    monitor = watch(evaluators=[judged_by(engine, "polite", prices=prices)], sample=1.0, budget_usd="0.15")
     for _ in range(3):
         monitor.pipeline.run(word="hello")
         assert monitor.flush()
     assert [one.cost_usd for one in monitor.store.scores()] == [Decimal("0.1")] * 2
     assert monitor.counts["skipped.budget"] == 1
+    assert "evaluations.unpriced" not in monitor.counts
+    unknown = watch(evaluators=[judged_by(engine, "polite")], sample=1.0)
+    unknown.pipeline.run(word="hello")
+    assert unknown.flush()
+    assert unknown.counts["evaluations.unpriced"] == 1
 
 
 def test_a_guard_that_asks_a_model_counts_as_one(watch):

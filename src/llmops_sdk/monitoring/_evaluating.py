@@ -17,14 +17,12 @@ from typing import Any
 
 from llmops_sdk import loops
 from llmops_sdk.calls import Evaluated
-from llmops_sdk.costs import Ledger
 from llmops_sdk.monitoring._budget import DayBudget
 from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._evaluators import Evaluator, Vector, scores_of
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import Score, StoredScore
 from llmops_sdk.tracing._text import error_name
-from llmops_sdk.usage import EXACT
 
 __all__ = ["EVALUATING", "Evaluations", "Said"]
 
@@ -121,13 +119,11 @@ class Evaluations:
         if self._places is None:
             self._places = asyncio.Semaphore(self._concurrency)
         places = self._places
-        ledger = Ledger()
         said: Any = None
         error: Exception | None = None
         try:
             await places.acquire()
-            with ledger.around():
-                work = asyncio.ensure_future(_asked(evaluator, run))
+            work = asyncio.ensure_future(_asked(evaluator, run))
             # A thread that hangs keeps its place: others may not pile up behind it.
             work.add_done_callback(partial(_ended, places))
             try:
@@ -140,7 +136,7 @@ class Evaluations:
                 scores = {} if isinstance(said, Vector) else scores_of(evaluator.name, said)
             except Exception as exc:  # noqa: BLE001  (it is kept with the run)
                 error, scores = exc, {evaluator.name: Score()}
-            self._keep(evaluator, run, scores, said if isinstance(said, Vector) else None, error, ledger)
+            self._keep(evaluator, run, scores, said if isinstance(said, Vector) else None, error)
         finally:
             with self._idle:
                 self._pending -= 1
@@ -153,11 +149,9 @@ class Evaluations:
         scores: dict[str, Score],
         vector: Vector | None,
         error: Exception | None,
-        ledger: Ledger,
     ) -> None:
         at = time.time()
-        told = sum((one.cost_usd for one in scores.values() if one.cost_usd is not None), Decimal(0))
-        spent = max(told, EXACT.add(ledger.cost_usd, ledger.estimated_usd))
+        spent = sum((one.cost_usd for one in scores.values() if one.cost_usd is not None), Decimal(0))
         self._budget.spend(at, spent)
         if error is not None:
             self._counts.add("evaluations.failed")
@@ -166,14 +160,15 @@ class Evaluations:
             self._counts.add("evaluations.not_applicable")
         else:
             self._counts.add("evaluations")
+            if evaluator.by == "llm" and any(one.cost_usd is None for one in scores.values()):
+                self._counts.add("evaluations.unpriced")
         failure = None if error is None else error_name(error)
         kept = []
-        for number, (name, one) in enumerate(scores.items()):
-            cost = one.cost_usd if told else spent or None if number == 0 else None
+        for name, one in scores.items():
             kept.append(
                 StoredScore(
                     run=run.id, at=at, name=name, score=one.score, label=one.label, explanation=one.explanation,
-                    by=evaluator.by, error=failure, cost_usd=cost,
+                    by=evaluator.by, error=failure, cost_usd=one.cost_usd,
                 )
             )  # fmt: skip
             moment = run.call.clock()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, InvalidResponseError
 from llmops_sdk.given import is_number
 from llmops_sdk.messages import Message, Request
@@ -43,13 +44,15 @@ class JudgedBy:
 
     by: By = "llm"
 
-    def __init__(self, engine: EngineLike, rubric: str, *, name: str, max_tokens: int) -> None:
+    def __init__(
+        self, engine: EngineLike, rubric: str, *, name: str, max_tokens: int, prices: PriceTable | None
+    ) -> None:
         if not isinstance(rubric, str) or not rubric.strip():
             raise ConfigurationError("the rubric is empty: say in words what a good answer is")
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise ConfigurationError(f"`max_tokens` is a whole number from 1, not {max_tokens!r}")
         self.name = name
-        self._pipeline = Pipeline(engine, name=f"judge {name}")
+        self._pipeline = Pipeline(engine, name=f"judge {name}", prices=prices)
         self._system = Message.system(_SYSTEM.format(rubric=rubric.strip()))
         self._max_tokens = max_tokens
 
@@ -80,7 +83,9 @@ class JudgedBy:
         return f"<judged by {self._pipeline.engine!r}: {self.name!r}>"
 
 
-def judged_by(engine: EngineLike, rubric: str, *, name: str = "judge", max_tokens: int = 300) -> JudgedBy:
+def judged_by(
+    engine: EngineLike, rubric: str, *, name: str = "judge", max_tokens: int = 300, prices: PriceTable | None = None
+) -> JudgedBy:
     """An evaluator that has a model grade each answer, 1 to 5, by a rubric in plain words.
 
     The score is `(grade - 1) / 4`, the label the grade, the explanation the model's reason. The model reads the
@@ -91,6 +96,7 @@ def judged_by(engine: EngineLike, rubric: str, *, name: str = "judge", max_token
         rubric: What a good answer is: "The answer is polite and solves the problem of the customer."
         name: Under which its scores are kept.
         max_tokens: Most tokens of a judgement, `>= 1`.
+        prices: For the cost of the judgements; by default those of a router, or the table that comes with the library.
 
     Raises:
         ConfigurationError: The rubric is empty, or it is no engine.
@@ -100,7 +106,7 @@ def judged_by(engine: EngineLike, rubric: str, *, name: str = "judge", max_token
         >>> judged_by(Scripted('{"reason": "kind", "grade": 5}'), "The answer is polite.", name="polite").name
         'polite'
     """
-    return JudgedBy(engine, rubric, name=name, max_tokens=max_tokens)
+    return JudgedBy(engine, rubric, name=name, max_tokens=max_tokens, prices=prices)
 
 
 def _read(text: str) -> tuple[int, str | None]:

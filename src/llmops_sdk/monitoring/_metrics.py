@@ -53,7 +53,7 @@ class Metrics:
                 self._observed.add(more)
             elif kind == "skipped":
                 self._skipped.add(more, {"reason": detail})
-            elif kind == "evaluations":
+            elif kind == "evaluations" and detail != "unpriced":  # those are among the others
                 self._evaluations.add(more, {"result": detail or "ok"})
         for score in scores:
             if score.score is not None:

@@ -66,7 +66,8 @@ class Monitor:
         on_alarm: Called with each `Alarm`, on the monitor's thread; one function or several.
         false_alarms_per_day: The most false alarms in a day of all signals and scores together, on average, `> 0`.
         budget_usd: US dollars that evaluators may spend in a day (UTC), over all processes that share the store; those
-            under way when it is spent are not stopped.
+            under way when it is spent are not stopped. What one spends is what its `Score.cost_usd` says; `judged_by`
+            and guards say it. What nobody knows is counted (`evaluations.unpriced`).
         concurrency: How many evaluators work at once, `>= 1`.
         waiting: How many may wait for that; more are left out.
         timeout_s: Seconds for each evaluator.
@@ -258,9 +259,9 @@ class Monitor:
     def counts(self) -> dict[str, int]:
         """How often what happened in this process; `store.counters()` has the sums over all.
 
-        `observed` (runs that were read), `stored` (runs that are in the store for good), `evaluations` and
-        `evaluations.failed`, `skipped.REASON` (`queue_full`, `closed`, `store`, `evaluations_full`, `budget`,
-        `signals_busy`), `store.failed`, `signals.failed.NAME`, `alarms`.
+        `observed` (runs that were read), `stored` (runs that are in the store for good), `evaluations`,
+        `evaluations.failed`, `.not_applicable` and `.unpriced`, `skipped.REASON` (`queue_full`, `closed`, `store`, `evaluations_full`, `budget`,
+        `signals_busy`, `detectors_busy`, `detectors_full`), `store.failed`, `signals.failed.NAME`, `alarms`.
         """
         return self._counts.all()
 
