@@ -55,7 +55,7 @@ def figure(value: float, unit: str) -> str:
     if unit == "%":
         value *= 100
     size = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
-    digits = 1 if unit == "%" and size >= 0 else min(max(0, (1 if unit == "%" else 2) - size), 12)
+    digits = 0 if not value else 1 if unit == "%" and size >= 0 else min(max(0, (1 if unit == "%" else 2) - size), 12)
     return f"{value:,.{digits}f} {unit}".rstrip()
 
 

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llmops_sdk.errors import BudgetExceeded, ConfigurationError
@@ -131,7 +131,7 @@ class Probes(Closing):
         self._learn = learn
         self._rate = false_alarms_per_day
         self._deadline_s = deadline_s
-        self._budget = None if budget_usd is None else Decimal(str(budget_usd)) / (len(self._questions) * repeats)
+        self._budget = _shared_out(budget_usd, len(self._questions) * repeats)
         self._concurrency = concurrency
         self._on_alarm = on_alarm
         self._name = name
@@ -270,10 +270,10 @@ class Probes(Closing):
 
 
 _SIGNALS: dict[str, dict[str, Any]] = {
-    "share of new answers": {"kind": "rate", "direction": "up"},
+    "share of new answers": {"kind": "rate"},
     "share of another model's name": {"kind": "rate", "direction": "up"},
     "refusals": {"kind": "rate"},
-    "distance to the first answers": {"kind": "value", "direction": "up"},
+    "distance to the first answers": {"kind": "value"},
     "length": {"kind": "value", "unit": "characters"},
     "log-probability": {"kind": "value"},
 }
@@ -288,3 +288,15 @@ def _question(given: Any, temperature: float | None, max_tokens: int | None) -> 
     if isinstance(given, str):
         return replace(Request.of(given), temperature=temperature, max_tokens=max_tokens)
     return given
+
+
+def _shared_out(budget_usd: Decimal | float | str | None, among: int) -> Decimal | None:
+    if budget_usd is None:
+        return None
+    try:
+        budget = Decimal(str(budget_usd))
+    except InvalidOperation:
+        budget = Decimal("NaN")
+    if isinstance(budget_usd, bool) or not budget.is_finite() or budget <= 0:
+        raise ConfigurationError(f"budget_usd={budget_usd!r}: write US dollars for a round, such as '0.05'")
+    return budget / among
