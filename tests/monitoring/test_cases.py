@@ -1,8 +1,10 @@
 import json
+import time
 from dataclasses import replace
 
 import pytest
 
+from llmops_sdk.cli import main
 from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PII, guard
@@ -96,6 +98,27 @@ def test_an_export_is_json_lines_of_a_stated_version(tmp_path):
     assert line["tags"] == {"team": "a"}
     assert line["at"].endswith("+00:00")
     assert line["engine"] == "scripted"
+
+
+def test_the_command_line_tells_the_cases_and_writes_the_report(monitor, tmp_path, capsys):
+    put(monitor, "a" * 32, at=1.0, outcome="blocked", answer="so")
+    put(monitor, "b" * 32, at=time.time(), outcome="blocked")
+    monitor.store.close()
+    path = str(monitor.store.path)
+    assert main(["monitor", "cases", path]) == 1
+    newest, oldest = capsys.readouterr().out.splitlines()
+    assert newest.endswith(f"{'b' * 32}  blocked")
+    assert oldest == f"1970-01-01 00:00:01  {'a' * 32}  blocked  'so'"
+    assert main(["monitor", "cases", path, "--days", "1", "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["id"] == "b" * 32
+    assert main(["monitor", "report", path]) == 0
+    assert "2" in capsys.readouterr().out
+    assert main(["monitor", "report", path, "-o", str(tmp_path / "week.html")]) == 0
+    assert "<html" in (tmp_path / "week.html").read_text()
+    assert main(["monitor", "cases", str(tmp_path / "none.db")]) == 2
+    assert "no file" in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()
+    assert monitor.report(tmp_path / "own.html") == tmp_path / "own.html"
 
 
 def test_guards_clean_every_text_of_an_export(monitor, tmp_path):

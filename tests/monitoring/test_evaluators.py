@@ -1,4 +1,5 @@
 import asyncio
+import json
 import threading
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ from llmops_sdk import tracing
 from llmops_sdk.calls import Evaluated
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.engines import Engine, Scripted
-from llmops_sdk.guards import Judge, Refusal, guard
+from llmops_sdk.guards import PII, Judge, Refusal, guard
 from llmops_sdk.messages import Document, Usage
 from llmops_sdk.monitoring import Score, judged_by
 from llmops_sdk.monitoring._budget import DayBudget
@@ -170,10 +171,33 @@ def test_a_judge_grades_and_its_cost_is_kept(watch):
     monitor.pipeline.run(word="hello")
     assert scores(monitor) == [("polite", 0.75, "4", "llm")]
     (score,) = monitor.store.scores()
-    assert score.explanation == "kind"
+    assert score.explanation is None  # it may quote the answer, and no texts are kept
     system, user = judge.requests[0].messages
     assert "The answer is polite." in system.text
-    assert user.text == '{"question": "Say hello", "answer": "It is so."}'
+    assert json.loads(user.text) == {"conversation": [{"role": "user", "text": "Say hello"}], "answer": "It is so."}
+
+
+def test_why_a_model_says_so_is_kept_with_the_texts_and_cleaned_like_them(watch):
+    judge = judged_by(Scripted('{"reason": "to ada@example.org", "grade": 4}'), "The answer is polite.")
+    monitor = watch(evaluators=[judge], sample=1.0, content=True)
+    careful = watch(evaluators=[judge], sample=1.0, content=[PII()])
+    for one in (monitor, careful):
+        one.feedback(one.pipeline.run(word="hello").call.id, comment="ask ada@example.org")
+        assert one.flush()
+    said = {one.by: one.explanation for one in list(monitor.store.scores())[:2]}
+    assert said == {"llm": "to ada@example.org", "human": "ask ada@example.org"}
+    cleaned = {one.by: one.explanation for one in list(careful.store.scores())[2:]}
+    assert cleaned["llm"].startswith("to ")
+    assert "ada@" not in repr(cleaned)
+
+
+def test_a_judge_reads_only_what_the_guards_made_clean(watch):
+    judge = Scripted('{"reason": "kind", "grade": 4}')
+    pipeline = "Write to {{ word }}" | PII(restore=True) | Scripted(lambda request: request.messages[-1].text)
+    monitor = watch(pipeline, evaluators=[judged_by(judge, "The answer is polite.")], sample=1.0)
+    assert "ada@example.org" in monitor.pipeline.run(word="ada@example.org").text
+    assert monitor.flush()
+    assert "ada@" not in repr(judge.requests)
 
 
 def test_a_judge_that_gives_no_grade_is_a_failure(watch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmops_sdk.calls import Call, GuardChecked, Rendered
@@ -10,6 +11,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Guard
 from llmops_sdk.loops import run_sync
 from llmops_sdk.messages import Document
+from llmops_sdk.monitoring._records import StoredScore
 from llmops_sdk.tracing._content import content_of
 
 __all__ = ["Kept", "Texts", "cleaned", "guards_of"]
@@ -42,6 +44,14 @@ class Kept:
             return content.question, content.answer, variables
         question, answer, variables = cleaned([content.question, content.answer, variables], self._guards)
         return question, answer, variables
+
+    def said(self, score: StoredScore) -> StoredScore:
+        """A score as it is kept. Why a program or a model gave it may quote the answer; what a person wrote is kept."""
+        if score.explanation is None or not (self._wanted or score.by == "human"):
+            return replace(score, explanation=None)
+        if not self._guards:
+            return score
+        return replace(score, explanation=cleaned([score.explanation], self._guards)[0])
 
 
 def _variables(call: Call) -> Mapping[str, Any] | None:

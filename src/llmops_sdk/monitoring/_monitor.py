@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from llmops_sdk.monitoring._evaluators import EvaluatorLike, embedder, evaluator
 from llmops_sdk.monitoring._metrics import Metrics
 from llmops_sdk.monitoring._recorder import Recorder, Ways
 from llmops_sdk.monitoring._records import StoredScore
+from llmops_sdk.monitoring._report import write_report
 from llmops_sdk.monitoring._signals import Signal, chosen
 from llmops_sdk.monitoring._store import Store, opened_store
 from llmops_sdk.pipelines import Pipeline
@@ -61,8 +63,9 @@ class Monitor:
         embed: An engine that embeds the answers of the sampled runs: their distance from the first 200 is the signal
             `embedding`.
         tags: Names of the tags that are kept; `None` for all.
-        content: Whether questions, answers and variables are kept; `True` keeps what the pipeline's guards let pass
-            unseen or made clean, a list of guards has them read it once more. Off by default.
+        content: Whether questions, answers, variables and the explanations of evaluators are kept; `True` keeps what
+            the pipeline's guards let pass unseen or made clean, a list of guards has them read it once more. Off by
+            default.
         on_alarm: Called with each `Alarm`, on the monitor's thread; one function or several.
         false_alarms_per_day: The most false alarms in a day of all signals and scores together, on average, `> 0`.
         budget_usd: US dollars that evaluators may spend in a day (UTC), over all processes that share the store; those
@@ -255,13 +258,27 @@ class Monitor:
         guards = guards_of(redact, "redact")
         return exported(path, self.cases(where, since=since, until=until, limit=limit), guards)
 
+    def report(self, path: str | os.PathLike[str], *, since: float | None = None, until: float | None = None) -> Path:
+        """Write what changed, how it went and what it cost to one HTML file; gives its path.
+
+        Args:
+            path: The file.
+            since: Seconds since the epoch, as `until`, which is not included.
+            until: See `since`.
+
+        Raises:
+            ConfigurationError: `since` is not before `until`, or the folder is not there.
+        """
+        return write_report(self.store, path, since=since, until=until)
+
     @property
     def counts(self) -> dict[str, int]:
         """How often what happened in this process; `store.counters()` has the sums over all.
 
         `observed` (runs that were read), `stored` (runs that are in the store for good), `evaluations`,
-        `evaluations.failed`, `.not_applicable` and `.unpriced`, `skipped.REASON` (`queue_full`, `closed`, `store`, `evaluations_full`, `budget`,
-        `signals_busy`, `detectors_busy`, `detectors_full`), `store.failed`, `signals.failed.NAME`, `alarms`.
+        `evaluations.failed`, `.not_applicable` and `.unpriced`, `alarms`, `store.failed`, `signals.failed.NAME`, and
+        `skipped.REASON`: `queue_full`, `closed`, `store`, `evaluations_full`, `budget`, `signals_busy` (texts were not
+        read), `detectors_busy` and `detectors_full` (runs that are kept, but that no detector has seen).
         """
         return self._counts.all()
 

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -118,7 +118,7 @@ class Recorder:
                 self._counts.add("skipped.store")
                 continue
             try:
-                self.waiting.append(item if isinstance(item, Said) else self._read(item))
+                self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item))
             except Exception as exc:  # noqa: BLE001  (a run that nobody foresaw must not end the thread)
                 self._failed("skipped.unreadable", exc)
             if self._ways.fill() < _FEW:
@@ -135,6 +135,9 @@ class Recorder:
         if sampled:
             self._ways.evaluate(run)
         return row
+
+    def _heard(self, said: Said) -> Said:
+        return replace(said, scores=tuple(map(self._ways.kept.said, said.scores)))
 
     def _sampled(self, call: Call) -> bool:
         try:
