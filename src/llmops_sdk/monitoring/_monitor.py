@@ -6,10 +6,9 @@ import logging
 import math
 import os
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +27,7 @@ from llmops_sdk.monitoring._detecting import Detecting
 from llmops_sdk.monitoring._evaluating import EVALUATING, Evaluations, Said
 from llmops_sdk.monitoring._evaluators import EvaluatorLike, embedder, evaluators_of
 from llmops_sdk.monitoring._metrics import Metrics
+from llmops_sdk.monitoring._options import check_numbers, money, sampling
 from llmops_sdk.monitoring._recorder import Recorder, Ways
 from llmops_sdk.monitoring._records import StoredScore
 from llmops_sdk.monitoring._report import write_report
@@ -121,7 +121,7 @@ class Monitor:
     ) -> None:
         if pipeline is not None and not isinstance(pipeline, Pipeline):
             raise ConfigurationError(f"a monitor watches a pipeline, `prompt | engine`, not {pipeline!r}")
-        _check_numbers(
+        check_numbers(
             above_zero={"false_alarms_per_day": false_alarms_per_day, "timeout_s": timeout_s, "keep_days": keep_days},
             whole={"concurrency": (concurrency, 1), "waiting": (waiting, 0), "queue": (queue, 1)},
         )
@@ -132,11 +132,11 @@ class Monitor:
             raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
         asked = evaluators_of(evaluators) + (() if embed is None else (embedder(embed),))
         read = chosen(signals)
-        self._sample = _sampling(sample)
+        self._sample = sampling(sample)
         self._metrics = None if meter_provider is None else Metrics(meter_provider)
         self.store = opened_store(store)
         self._counts = Counts()
-        budget = DayBudget(_money(budget_usd))
+        budget = DayBudget(money(budget_usd))
         self._evaluations = Evaluations(
             self,
             asked,
@@ -345,37 +345,3 @@ def _said(event: Evaluated, call: Call) -> Said:
         error=None if event.error is None else error_name(event.error),
     )
     return Said(scores=(kept,))
-
-
-def _sampling(sample: float | Callable[[Call], object]) -> Callable[[Call], bool]:
-    if callable(sample):
-        return lambda call: bool(sample(call))
-    if not is_number(sample) or not 0 <= sample <= 1:
-        raise ConfigurationError(
-            f"`sample` is a share from 0 to 1, such as 0.05, or a function of a call, not {sample!r}"
-        )
-    limit = sample * 2**32
-    return lambda call: zlib.crc32(call.id.encode()) < limit
-
-
-def _money(budget_usd: Decimal | float | str | None) -> Decimal | None:
-    if budget_usd is None:
-        return None
-    try:
-        amount = Decimal(str(budget_usd))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(budget_usd, bool) or not amount.is_finite() or amount <= 0:
-        raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '5.00', not {budget_usd!r}")
-    return amount
-
-
-def _check_numbers(*, above_zero: Mapping[str, Any], whole: Mapping[str, tuple[Any, int]]) -> None:
-    for name, given in above_zero.items():
-        if given is None and name == "keep_days":
-            continue
-        if not is_number(given) or not 0 < given < math.inf:
-            raise ConfigurationError(f"`{name}` is a number above 0, not {given!r}")
-    for name, (given, least) in whole.items():
-        if isinstance(given, bool) or not isinstance(given, int) or given < least:
-            raise ConfigurationError(f"`{name}` is a whole number from {least}, not {given!r}")
