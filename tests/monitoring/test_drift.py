@@ -246,7 +246,7 @@ def test_observations_under_different_words_are_never_compared() -> None:
 def test_its_memory_is_bounded() -> None:
     chance, detector = random.Random(12), Detector()
     feed(detector, (skewed(chance) for _ in range(30_000)), per_day=1_000_000)
-    assert len(json.dumps(detector.state())) < 40_000
+    assert len(json.dumps(detector.state())) < 12_000
     for number in range(1_100):
         detector.observe(1.0, 0.0, among=str(number))
     assert detector.refused == 101  # the word "" is one of the thousand
