@@ -11,6 +11,7 @@ from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._drift import Detector, expected_delay
 from llmops_sdk.monitoring._probes import ProbeRound, Probes
 from llmops_sdk.monitoring._records import Score, StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring._report import write_report
 from llmops_sdk.monitoring._store import Store
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "StoredScore",
     "StoredSignal",
     "expected_delay",
+    "write_report",
 ]

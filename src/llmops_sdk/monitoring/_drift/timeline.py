@@ -17,7 +17,7 @@ _SMALLEST, _OF_A_SIZE, _LARGEST = 16, 5, 16 << 24
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """`at` is when its first observation was; `sample` are up to 8 of its values, in order, evenly chosen."""
+    """`at` is when its first observation was; `total` is the sum of a rate's values; `sample` are up to 8 of its values, in order, evenly chosen."""
 
     at: float
     count: int
@@ -108,7 +108,7 @@ class Timeline:
         return _Block(
             self._open[0][0],
             len(self._open),
-            sum(value for _, value, _ in self._open),
+            sum(value for _, value, _ in self._open) if self._is_rate else 0.0,
             sum(surprise for _, _, surprise in self._open),
             sample,
         )
