@@ -17,7 +17,11 @@ _SMALLEST, _OF_A_SIZE, _LARGEST = 16, 5, 16 << 24
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """`at` is when its first observation was; `total` is the sum of a rate's values; `sample` are up to 8 of its values, in order, evenly chosen."""
+    """Some observations in a row.
+
+    `at` is when the first of them was, `total` the sum of a rate's values; `sample` are up to 8 values, in order, evenly
+    chosen.
+    """
 
     at: float
     count: int
