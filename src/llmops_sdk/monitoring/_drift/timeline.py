@@ -19,8 +19,8 @@ _SMALLEST, _OF_A_SIZE, _LARGEST = 16, 5, 16 << 24
 class _Block:
     """Some observations in a row.
 
-    `at` is when the first of them was, `total` the sum of a rate's values; `sample` are up to 8 values, in order, evenly
-    chosen.
+    `at` is when the first of them was, `total` the sum of a rate's values; `sample` are up to 8 values, in order,
+    evenly chosen.
     """
 
     at: float
