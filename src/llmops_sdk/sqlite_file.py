@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class SQLiteFile:
         self.kind = kind
         self.timeout_s = timeout_s
         self._lock = threading.RLock()
+        self._held = False
         self._db: sqlite3.Connection | None = None
         _check_header(self.path, kind)
         _files.add(self)
@@ -93,24 +94,40 @@ class SQLiteFile:
             if db is not None:
                 db.close()
 
-    def _forget(self) -> None:
-        # A connection does not survive a fork; the parent's must not even be closed, and its lock may be held.
-        _inherited.append(self._db)
+    def _before_fork(self) -> None:
+        # SQLite remembers for each file which locks this process holds, and a child would inherit that memory without
+        # the locks: it would write into a log that the parent deletes. So nothing is open while the process forks.
+        self._held = self._lock.acquire(timeout=_FORK_S)
+        if self._held:
+            self.close()
+
+    def _after_fork(self) -> None:
+        if self._held:
+            self._lock.release()
+
+    def _in_child(self) -> None:
+        if self._db is not None:  # it was at work for too long; to close it here would end the parent's locks
+            _inherited.append(self._db)
         self._db, self._lock = None, threading.RLock()
 
 
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
-_inherited: list[sqlite3.Connection | None] = []
-"""Connections of a parent process, kept so that they are never closed here: that would end the parent's locks."""
+_inherited: list[sqlite3.Connection] = []
+_FORK_S = 1.0
+"""A fork waits for so long for work on the file to end."""
 
 
-def _forget_in_child() -> None:
+def _each(what: Callable[[SQLiteFile], None]) -> None:
     for file in list(_files):
-        file._forget()
+        what(file)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    os.register_at_fork(
+        before=lambda: _each(SQLiteFile._before_fork),
+        after_in_parent=lambda: _each(SQLiteFile._after_fork),
+        after_in_child=lambda: _each(SQLiteFile._in_child),
+    )
 
 
 @contextlib.contextmanager

@@ -38,7 +38,15 @@ def test_what_is_written_is_read_again(store):
     score = StoredScore(run=run.id, at=101.0, name="helpful", score=0.5, label="so", explanation="it is", by="llm")
     failed = StoredScore(run="unknown", at=102.0, name="helpful", error="ValueError", cost_usd=Decimal("0.01"))
     alarm = Alarm(
-        signal="length", at=103.0, direction="up", before=1.0, now=2.0, since=90.0, evidence=7.5, message="longer"
+        signal="length",
+        at=103.0,
+        direction="up",
+        before=1.0,
+        now=2.0,
+        since=90.0,
+        observations=4,
+        evidence=7.5,
+        message="longer",
     )
     with store.writing() as writing:
         assert writing.run(run, signals)

@@ -6,24 +6,27 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Call
-from llmops_sdk.costs import Ledger
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
 from llmops_sdk.guards import Guard, Judge
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import By, Score
+from llmops_sdk.protocols import GuardContext
 from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Verdict
-from llmops_sdk.protocols import GuardContext
 
-__all__ = ["Evaluator", "EvaluatorLike", "evaluators_of", "scores_of"]
+__all__ = ["Evaluator", "EvaluatorLike", "Vector", "embedder", "evaluators_of", "scores_of"]
+
+_MOST_CHARACTERS = 8_000
+"""Of an answer that is embedded: models for it read little more."""
 
 _One: TypeAlias = "bool | float | str | Score | Verdict | None"
-EvaluatorLike: TypeAlias = "Guard | Callable[[Observed], _One | Mapping[str, _One] | Awaitable[_One | Mapping[str, _One]]]"
+EvaluatorLike: TypeAlias = (
+    "Guard | Callable[[Observed], _One | Mapping[str, _One] | Awaitable[_One | Mapping[str, _One]]]"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +45,9 @@ class Evaluator:
     ask: Callable[[Observed], Any]
     blocks: bool
 
-    async def paid(self, run: Observed, call: Callable[[], Awaitable[Any]]) -> tuple[dict[str, Score], Decimal]:
-        """What `call` says, and what it cost, as far as the engines that it asked are of this library."""
-        ledger = Ledger()
-        with ledger.around():
-            said = scores_of(self.name, await call())
-        told = sum((score.cost_usd for score in said.values() if score.cost_usd is not None), Decimal(0))
-        return said, max(told, EXACT.add(ledger.cost_usd, ledger.estimated_usd))
+
+class Vector(list[float]):
+    """The embedding of an answer: what the evaluator behind the signal `embedding` says."""
 
 
 def evaluators_of(given: Sequence[EvaluatorLike] | Mapping[str, EvaluatorLike]) -> tuple[Evaluator, ...]:
@@ -84,7 +83,7 @@ def _evaluator(name: str | None, given: Any) -> Evaluator:
     if isinstance(given, Guard):
         by: By = "llm" if isinstance(given, Judge) else "code"
         return Evaluator(name=name, by=by, ask=_guarding(given), blocks=False)
-    waits = inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(getattr(given, "__call__", None))
+    waits = inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__)
     return Evaluator(name=name, by=getattr(given, "by", "code"), ask=given, blocks=not waits)
 
 
@@ -98,6 +97,26 @@ def _guarding(guard: Guard) -> Callable[[Observed], Awaitable[Score | None]]:
         return replace(_score(verdict), cost_usd=EXACT.add(call.spent_usd, call.estimated_usd) or None)
 
     return ask
+
+
+def embedder(engine: Any) -> Evaluator:
+    """An evaluator that gives the embedding of the answer.
+
+    Raises:
+        ConfigurationError: The engine embeds no texts.
+    """
+    if not callable(getattr(engine, "aembed", None)):
+        raise ConfigurationError(
+            f"`embed` is an engine with `aembed`, such as `Engine.open('openai:MODEL')`, not {engine!r}"
+        )
+
+    async def ask(run: Observed) -> Vector | None:
+        if not run.answer:
+            return None
+        (vector,) = await engine.aembed([run.answer[:_MOST_CHARACTERS]])
+        return Vector(vector)
+
+    return Evaluator(name="embedding", by="llm", ask=ask, blocks=False)
 
 
 def scores_of(name: str, said: Any) -> dict[str, Score]:

@@ -28,7 +28,8 @@ class Observed:
         pipeline: Name of the pipeline.
         outcome: `"ok"`, `"blocked"`, `"cancelled"` or the name of an error class.
         question: The text of the last message that was sent, so after the guards of the input; `""` if nothing was.
-        answer: What the caller got, after all guards; `""` where it got none.
+        answer: What the caller got, after all guards, and with what they put back (`PII(restore=True)`); `""` where it
+            got none.
         request: What the last engine was asked; where none was, what the prompt rendered; `None` if neither was.
         response: The answer with all its parts; `None` where the caller got none.
         variables: What the prompt was rendered with, as it was given: no guard has read it here.

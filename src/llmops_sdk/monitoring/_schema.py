@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +11,7 @@ from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
 from llmops_sdk.sqlite_file import SQLiteKind
 from llmops_sdk.tracing._text import valid
 
-__all__ = ["KIND", "alarm_of", "alarm_row", "run_of", "run_row", "score_of", "score_row", "signal_of", "text_of"]
+__all__ = ["KIND", "alarm_row", "run_of", "run_row", "score_of", "score_row", "signal_of", "text_of"]
 
 # Rows of signals are by far the most. They stand in the order in which they come, beside their run (no index to keep
 # up), under a small number instead of the call's id; and one signal of a stretch of time is found through `runs_by_at`.
@@ -42,6 +40,7 @@ CREATE INDEX scores_by_at ON scores (at);
 CREATE TABLE alarms (number INTEGER PRIMARY KEY, at REAL NOT NULL, signal TEXT NOT NULL, alarm TEXT NOT NULL);
 CREATE INDEX alarms_by_at ON alarms (at);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE detectors (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 """,
 )
@@ -122,13 +121,7 @@ def score_of(row: tuple[Any, ...]) -> StoredScore:
 
 def alarm_row(alarm: Alarm) -> tuple[Any, ...]:
     """The columns of `alarms` behind `number`."""
-    return alarm.at, alarm.signal, text_of(asdict(alarm))
-
-
-def alarm_of(text: str) -> Alarm:
-    """What was written."""
-    fields: Mapping[str, Any] = json.loads(text)
-    return Alarm(**fields)
+    return alarm.at, alarm.signal, text_of(alarm.to_json())
 
 
 def _valid(text: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
-from llmops_sdk.monitoring._schema import KIND, alarm_of, run_of, score_of, signal_of
+from llmops_sdk.monitoring._schema import KIND, run_of, score_of, signal_of
 from llmops_sdk.monitoring._writing import Writing
 from llmops_sdk.sqlite_file import SQLiteFile, transaction
 
@@ -106,11 +107,28 @@ class Store:
                 where, limits = f"{where} AND {column} = ?", (*limits, wanted)
         return self._read("SELECT * FROM scores WHERE {} ORDER BY at, number", limits, score_of, where)
 
+    def runs_in_full(
+        self, since: float | None = None, until: float | None = None
+    ) -> Iterator[tuple[StoredRun, tuple[StoredSignal, ...], tuple[StoredScore, ...]]]:
+        """The runs that began in this time with their signals and scores, the newest first."""
+        where, limits = _between("at", since, until)
+        sql = "SELECT * FROM runs WHERE {} ORDER BY at DESC"
+        of_run = (
+            "SELECT ?, ?, names.name, names.kind, signals.value, signals.label FROM signals "
+            "JOIN names ON names.number = signals.name WHERE signals.run = ?"
+        )
+        with contextlib.closing(self._file.open()) as db:
+            for row in db.execute(sql.format(where), limits):
+                run = run_of(row)
+                signals = db.execute(of_run, (run.id, run.at, row[0]))
+                scores = db.execute("SELECT * FROM scores WHERE run = ? ORDER BY at, number", (run.id,))
+                yield run, tuple(map(signal_of, signals)), tuple(map(score_of, scores))
+
     def alarms(self, since: float | None = None, until: float | None = None) -> Iterator[Alarm]:
         """The alarms that were raised in this time, oldest first."""
         where, limits = _between("at", since, until)
         sql = "SELECT alarm FROM alarms WHERE {} ORDER BY at, number"
-        return self._read(sql, limits, lambda row: alarm_of(row[0]), where)
+        return self._read(sql, limits, lambda row: Alarm(**json.loads(row[0])), where)
 
     def counters(self) -> dict[str, int]:
         """How often what happened, over all processes, such as `"observed"` and `"skipped.queue_full"`."""

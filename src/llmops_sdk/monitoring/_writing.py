@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.monitoring._alarms import Alarm
-from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring._records import Kind, StoredRun, StoredScore, StoredSignal
 from llmops_sdk.monitoring._schema import alarm_row, run_row, score_row, text_of
+from llmops_sdk.usage import EXACT
 
 __all__ = ["Writing"]
 
@@ -31,18 +33,26 @@ class Writing:
         if not added.rowcount:
             return False
         number = added.lastrowid
-        rows = [(number, self._name(one), one.value, one.label) for one in signals]
+        rows = [(number, self._name(one.name, one.kind), one.value, one.label) for one in signals]
         self._db.executemany("INSERT INTO signals VALUES (?, ?, ?, ?)", rows)
         return True
 
-    def _name(self, signal: StoredSignal) -> int:
-        number = self._names.get(signal.name)
+    def _name(self, name: str, kind: Kind) -> int:
+        number = self._names.get(name)
         if number is None:
             sql = "INSERT INTO names (name, kind) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind"
-            self._db.execute(sql, (signal.name, signal.kind))
-            found = self._db.execute("SELECT number FROM names WHERE name = ?", (signal.name,)).fetchone()
-            number = self._names[signal.name] = int(found[0])
+            self._db.execute(sql, (name, kind))
+            found = self._db.execute("SELECT number FROM names WHERE name = ?", (name,)).fetchone()
+            number = self._names[name] = int(found[0])
         return number
+
+    def signal(self, run: str, name: str, kind: Kind, value: float) -> bool:
+        """Add a signal that came later; `False` where the store does not have the run, or has the signal."""
+        found = self._db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()
+        if found is None:
+            return False
+        sql = "INSERT INTO signals VALUES (?, ?, ?, NULL) ON CONFLICT DO NOTHING"
+        return bool(self._db.execute(sql, (found[0], self._name(name, kind), value)).rowcount)
 
     def score(self, score: StoredScore) -> None:
         """Add what was said of a run, whether or not the store has the run."""
@@ -65,6 +75,23 @@ class Writing:
         """Replace the states of these detectors."""
         rows = [(name, text_of(state)) for name, state in states.items()]
         self._db.executemany("INSERT OR REPLACE INTO detectors VALUES (?, ?)", rows)
+
+    def note(self, name: str, /) -> Any:
+        """What was noted under this name; `None` where nothing was."""
+        found = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def keep_note(self, name: str, value: Any, /) -> None:
+        """Note something, as JSON, in the place of what was noted before."""
+        self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text_of(value)))
+
+    def spend(self, day: str, usd: Decimal, /) -> Decimal:
+        """Add to what was spent on a day; gives the sum over all processes."""
+        name = f"spent {day}"
+        spent = EXACT.add(Decimal(self.note(name) or 0), usd)
+        if usd:
+            self.keep_note(name, format(spent, "f"))
+        return spent
 
     def prune(self, before: float) -> bool:
         """Forget a share of what is older; `True` where more is left to forget."""

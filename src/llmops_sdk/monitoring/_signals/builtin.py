@@ -52,6 +52,7 @@ def chosen(given: Sequence[str | Signal] | None) -> tuple[Signal, ...]:
 def _named(name: object) -> Signal:
     if not isinstance(name, str) or name not in SIGNALS:
         raise ConfigurationError(
-            f"no signal is called {name!r}; there are {', '.join(SIGNALS)}, or write `Signal(name=..., kind=..., of=...)`"
+            f"no signal is called {name!r}; there are {', '.join(SIGNALS)}, "
+            "or write `Signal(name=..., kind=..., of=...)`"
         )
     return SIGNALS[name]

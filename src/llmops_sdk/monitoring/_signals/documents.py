@@ -8,7 +8,9 @@ from llmops_sdk.monitoring._observed import Observed
 
 __all__ = ["documents_unused", "overlap"]
 
-_WORD = re.compile(r"\w+")
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese. Each character is a unit."""
+_UNIT = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _MOST_CHARACTERS = 100_000
 _LEAST_WORDS = 8
 """An answer of fewer words ("Yes.") may use a document and share no phrase with it."""
@@ -53,7 +55,4 @@ def _phrases(text: str) -> set[tuple[str, ...]]:
 
 
 def _units(text: str) -> list[str]:
-    words = _WORD.findall(text[:_MOST_CHARACTERS].lower())
-    if words and sum(map(len, words)) > 15 * len(words):  # no language that parts its words has such long ones
-        return list("".join(words))
-    return words
+    return _UNIT.findall(text[:_MOST_CHARACTERS].lower())

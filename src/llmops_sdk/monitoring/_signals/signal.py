@@ -67,5 +67,10 @@ class Signal:
         if not math.isfinite(number) or (self.kind == "rate" and number not in (0.0, 1.0)):
             raise ValueError(f"the signal {self.name!r} is {number}; a rate is 0 or 1, a value any finite number")
         return StoredSignal(
-            run=run.id, at=run.at, name=self.name, kind=self.kind, value=number, label=None if label is None else str(label)
+            run=run.id,
+            at=run.at,
+            name=self.name,
+            kind=self.kind,
+            value=number,
+            label=None if label is None else str(label),
         )
