@@ -118,7 +118,7 @@ def delays(kind: Any, before: Source, after: Source, reference: int, repeats: in
     found.sort()
     middle, late = statistics.median_low(found), found[int(0.9 * len(found))]
     missed = sum(map(math.isinf, found))
-    said = f"{middle:,} / {late:,}".replace("inf", "not found")
+    said = "not found" if middle == math.inf else f"{middle:,} / {late:,}".replace("inf", "not found")
     return said + (f" ({missed} of {repeats} not found)" if missed else ""), early
 
 
@@ -170,7 +170,11 @@ def report(days: int, repeats: int) -> Iterator[str]:
             cells.append(said)
             early += false
         yield f"| {name} | {worked_out:,.0f} | " + " | ".join(cells) + " |"
-    yield f"\nFalse alarms before the change, in all of these runs: {early}.\n"
+    all_days = len(CHANGES) * repeats * sum(REFERENCES) / 10_000
+    yield (
+        f"\nFalse alarms before the change, in all of these runs: {early} in {all_days:,.0f} days; "
+        f"{all_days * 0.01:g} are allowed.\n"
+    )
     costs = ", ".join(
         f"{microseconds(kind, source):.1f} us ({kind})" for kind, source in (("rate", rate(0.02)), ("value", skewed()))
     )

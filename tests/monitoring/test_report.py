@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import xml.etree.ElementTree as ET
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.monitoring import Detector, Store, StoredRun, StoredScore, StoredSignal
+from llmops_sdk.engines import Scripted
+from llmops_sdk.errors import ConfigurationError, EngineConnectionError
+from llmops_sdk.monitoring import Detector, Monitor, Observed, Store, StoredRun, StoredScore, StoredSignal
 from llmops_sdk.monitoring._report import report_text, write_report
 from llmops_sdk.monitoring._report.reading import OTHER, read
 
@@ -183,3 +185,29 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(store: Store, tmp_pa
     with pytest.raises(ConfigurationError, match="no folder"):
         write_report(store, tmp_path / "missing" / "week.html")
     assert [path.name for path in tmp_path.glob("*.html*")] == ["week.html"]
+
+
+def brief(run: Observed) -> float:
+    return 1 / len(run.answer)
+
+
+def test_real_runs_are_told(tmp_path: Path) -> None:
+    pipeline = "Say {{ word }}" | Scripted("Hello.", EngineConnectionError("no", engine="e"))
+    with Monitor(pipeline, evaluators=[brief], sample=1.0, store=tmp_path / "m.db") as monitor:
+        for number in range(30):
+            with contextlib.suppress(EngineConnectionError):
+                monitor.pipeline.run(word=str(number), tags={"team": EVIL})
+        assert monitor.flush()
+        page = _Page(monitor.report(tmp_path / "week.html").read_text("utf-8"))
+    for told in (
+        "No alarm",
+        "EngineConnectionError 15",
+        f"team={EVIL}",
+        "latency_s",
+        "refusal",
+        "Lowest scores",
+        "brief",
+    ):
+        assert told in page.text
+    assert "script" not in page.tags
+    assert "Hello" not in page.text  # texts are not kept unless somebody asks for it

@@ -15,6 +15,7 @@ from llmops_sdk.monitoring._monitor import Monitor
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._probes import ProbeRound, Probes
 from llmops_sdk.monitoring._records import Score, StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring._report import write_report
 from llmops_sdk.monitoring._signals import SIGNALS, Signal
 from llmops_sdk.monitoring._store import Store
 
@@ -35,4 +36,5 @@ __all__ = [
     "StoredSignal",
     "expected_delay",
     "judged_by",
+    "write_report",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import importlib.resources
 import logging
 import math
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from llmops_sdk.errors import BudgetExceeded, ConfigurationError
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
 from llmops_sdk.loops import Closing, run_sync, sdk_loop
 from llmops_sdk.messages import Request
@@ -25,7 +26,7 @@ from llmops_sdk.pipelines import Pipeline, Result
 
 __all__ = ["ProbeRound", "Probes"]
 
-log = logging.getLogger("llmops_sdk.monitoring")
+log = logging.getLogger("llmops_sdk")
 _VERSION = 1
 
 
@@ -207,7 +208,13 @@ class Probes(Closing):
     async def aclose(self) -> None:
         """Stop asking. What was learnt is kept, and `start` goes on."""
         task, self._task = self._task, None
-        if task is not None:
+        if isinstance(task, asyncio.Task) and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait([task])
+        elif isinstance(task, asyncio.Task):
+            with contextlib.suppress(RuntimeError):  # its loop has ended, and so has the task
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        elif task is not None:
             task.cancel()
 
     def state(self) -> dict[str, Any]:
@@ -235,8 +242,6 @@ class Probes(Closing):
                 result = await self._pipeline.arun(
                     question, deadline_s=self._deadline_s, budget_usd=self._budget, tags={"probe": self._name}
                 )
-            except BudgetExceeded as error:
-                return error
             except Exception as error:  # noqa: BLE001  (whatever an engine raises, the other questions are asked)
                 log.debug("a probe failed: %s", type(error).__name__)
                 return error

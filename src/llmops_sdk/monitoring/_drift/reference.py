@@ -3,8 +3,8 @@
 The p-value of an observation is its rank among all observations so far, itself included, ties broken by chance, over
 their number. If their order says nothing (no change), these p-values are independent and uniform on (0, 1), whatever
 the distribution: the rank of the newest says nothing about the set, and later ranks depend on the set alone (Vovk,
-Gammerman, Shafer, "Algorithmic Learning in a Random World", 2nd ed. 2022, theorem 11.1). That needs no estimate, and it
-is not so for ranks among a fixed sample, which are independent only given the sample, and then not uniform.
+Gammerman, Shafer, "Algorithmic Learning in a Random World", 2nd ed. 2022). That needs no estimate, and it is not so
+for ranks among a fixed sample, which are independent only given the sample, and then not uniform.
 
 All observations are not kept, only counts of them in cells. For rates there are two cells, the zeros and the ones,
 and nothing is lost. For values some of the first observations are the cells' edges. n observations leave n + 1 gaps,

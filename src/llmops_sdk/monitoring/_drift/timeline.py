@@ -17,7 +17,11 @@ _SMALLEST, _OF_A_SIZE, _LARGEST = 16, 5, 16 << 24
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """`at` is when its first observation was; `sample` are up to 16 of its values, in order, evenly chosen."""
+    """Some observations in a row.
+
+    `at` is when the first of them was, `total` the sum of a rate's values; `sample` are up to 8 values, in order,
+    evenly chosen.
+    """
 
     at: float
     count: int
@@ -102,11 +106,13 @@ class Timeline:
         }
 
     def _closed(self) -> _Block:
-        sample = () if self._is_rate else tuple(sorted(value for _, value, _ in self._open))
+        # Half of them, in six digits: they are for the words of an alarm, and states are written often.
+        half = sorted(value for _, value, _ in self._open)[len(self._blocks) % 2 :: 2] or [self._open[0][1]]
+        sample = () if self._is_rate else tuple(float(f"{value:.6g}") for value in half)
         return _Block(
             self._open[0][0],
             len(self._open),
-            sum(value for _, value, _ in self._open),
+            sum(value for _, value, _ in self._open) if self._is_rate else 0.0,
             sum(surprise for _, _, surprise in self._open),
             sample,
         )
