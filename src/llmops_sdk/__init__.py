@@ -42,6 +42,7 @@ __all__ = [
     "errors",
     "guard",
     "guards",
+    "monitoring",
     "pipelines",
     "prompts",
     "routers",

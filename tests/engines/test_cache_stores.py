@@ -331,8 +331,8 @@ async def test_a_disk_that_is_full_breaks_no_call_and_loses_nothing(tmp_path):
     async with Cached(engine, SQLiteStore(path)) as cached:
         await cached.agenerate(ASKED)
         await _landed(cached)
-        pages = cached.store._db.execute("PRAGMA page_count").fetchone()[0]
-        cached.store._db.execute(f"PRAGMA max_page_count = {pages + 1}")  # what SQLite says of a full disk, too
+        pages = cached.store._file._db.execute("PRAGMA page_count").fetchone()[0]
+        cached.store._file._db.execute(f"PRAGMA max_page_count = {pages + 1}")  # what SQLite says of a full disk, too
         for number in range(5):
             assert (await cached.agenerate(Request.of(f"And {number}?"))).text == "a" * 3000
         await _landed(cached)
@@ -365,14 +365,14 @@ async def test_a_log_that_was_left_behind_is_read(tmp_path):
 def test_a_forked_child_opens_the_file_anew(tmp_path):
     store = SQLiteStore(tmp_path / "answers.db", timeout_s=30)
     asyncio.run(store.put("1:a", b"parent", None))
-    inherited = store._db
+    inherited = store._file._db
     assert inherited is not None
     child = os.fork()
     if child == 0:
         code = 1
         try:
             asyncio.run(store.put("1:b", b"child", None))
-            code = 0 if asyncio.run(store.get("1:a")) == b"parent" and store._db is not inherited else 2
+            code = 0 if asyncio.run(store.get("1:a")) == b"parent" and store._file._db is not inherited else 2
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
+from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.tracing import grafana_dashboard
@@ -67,7 +68,32 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the dashboard for the metrics of `tracing.Metrics`, as JSON that Grafana imports.",
     )
     command.set_defaults(run=lambda given: _dashboard())
+
+    _monitor(rooms)
     return parser
+
+
+def _monitor(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    monitor = rooms.add_parser("monitor", help="read what a monitor has seen")
+    commands = monitor.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("report", help="what changed, how it went, what it cost")
+    _store(command)
+    command.add_argument("-o", "--output", type=Path, metavar="HTML", help="write a page instead of printing lines")
+    command.set_defaults(run=lambda given: report(given.store, given.output, given.days))
+
+    command = commands.add_parser("cases", help="runs that somebody should look at; exit code 1 if there are any")
+    _store(command)
+    command.add_argument("--limit", type=int, default=50, help="most cases (default: 50)")
+    command.add_argument("--format", choices=("table", "json"), default="table", help="json: one object a line")
+    command.set_defaults(
+        run=lambda given: cases(given.store, limit=given.limit, days=given.days, as_json=given.format == "json")
+    )
+
+
+def _store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("store", type=Path, metavar="DB", help="the file of the monitor's store")
+    command.add_argument("--days", type=float, help="only the last so many days")
 
 
 def _guards(command: argparse.ArgumentParser) -> None:

@@ -6,9 +6,7 @@ import contextlib
 import math
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from llmops_sdk import loops
@@ -16,15 +14,12 @@ from llmops_sdk.engines._cache.entries import now_s
 from llmops_sdk.engines._cache.memory import checked_bytes
 from llmops_sdk.errors import CacheError, ConfigurationError
 from llmops_sdk.given import is_number
+from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
 
 __all__ = ["SQLiteStore"]
 
 _T = TypeVar("_T")
 
-_MAGIC = b"SQLite format 3\x00"
-_OURS = 0x4C4C4D43
-"""The file's application id (bytes 68 to 71, <https://www.sqlite.org/fileformat.html>): "LLMC"."""
-_FORMAT = 1
 _OVERHEAD = 150
 """Bytes that a row takes in the file besides its key and value: record headers, the two indexes, page slack."""
 _TOUCH_S = 60.0
@@ -46,13 +41,15 @@ CREATE TRIGGER dropped AFTER DELETE ON entries BEGIN
     UPDATE total SET entries = entries - 1, bytes = bytes - old.size;
 END;
 """
+_KIND = SQLiteKind(name="cache", application_id=0x4C4C4D43, format=1, schema=_SCHEMA)
+"""The application id is "LLMC"."""
 
 
 class SQLiteStore:
     """Keeps answers in a file, which any number of processes on this machine may share; no network file systems.
 
     The file is worked on in threads, so that no event loop waits for it. A process that is killed leaves a good file
-    behind: each change is one transaction in a write-ahead log. Power that fails may cost the last answers.
+    behind; power that fails may cost the last answers.
 
     Args:
         path: The file; it is made when it is not there. Beside it lie its log and its index, `-wal` and `-shm`.
@@ -72,26 +69,23 @@ class SQLiteStore:
     def __init__(
         self, path: str | os.PathLike[str], max_bytes: int = 1024 * 1024 * 1024, *, timeout_s: float = 0.5
     ) -> None:
-        self.path = Path(path).absolute()
         self.max_bytes = checked_bytes(max_bytes)
         if not (is_number(timeout_s) and 0 <= timeout_s < math.inf):
             raise ConfigurationError(f"`timeout_s` is a time of 0 seconds or more, not {timeout_s!r}")
         self.timeout_s = timeout_s
         self.entries: int | None = None
         self.size_bytes: int | None = None
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self._pid = 0
-        _check_header(self.path)
+        self._file = SQLiteFile(path, _KIND, timeout_s=timeout_s)
+        self.path = self._file.path
         try:
-            with self._lock, self._connected() as db:
+            with self._file.connected() as db:
                 self._note(db)
         except (sqlite3.Error, OSError, ValueError) as exc:
             raise ConfigurationError(
                 f"the file {str(self.path)!r} cannot hold a cache ({exc}); delete it, or give another path"
             ) from exc
         finally:
-            self._let_go()
+            self._file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (str(self.path), self.max_bytes, self.timeout_s)
@@ -108,7 +102,7 @@ class SQLiteStore:
         row = key, value, size, now, None if ttl_s is None else now + ttl_s
 
         def put(db: sqlite3.Connection) -> None:
-            with _transaction(db):
+            with transaction(db):
                 db.execute("DELETE FROM entries WHERE key = ? OR expires_at <= ?", (key, now))
                 if size <= self.max_bytes:
                     _make_room(db, self.max_bytes - size)
@@ -121,7 +115,7 @@ class SQLiteStore:
         """See `Store.forget`."""
 
         def forget(db: sqlite3.Connection) -> None:
-            with _transaction(db):
+            with transaction(db):
                 db.execute("DELETE FROM entries WHERE key = ?", (key,))
             self._note(db)
 
@@ -131,7 +125,7 @@ class SQLiteStore:
         """See `Store.clear`."""
 
         def clear(db: sqlite3.Connection) -> None:
-            with _transaction(db):
+            with transaction(db):
                 db.execute("DELETE FROM entries")
             self._note(db)
 
@@ -139,15 +133,11 @@ class SQLiteStore:
 
     async def aclose(self) -> None:
         """Let go of the file; it is opened again if the store is used again."""
-        await loops.in_thread(self._close)
-
-    def _close(self) -> None:
-        with self._lock:
-            self._let_go()
+        await loops.in_thread(self._file.close)
 
     async def _work(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         def locked() -> _T:
-            with self._lock, self._connected() as db:
+            with self._file.connected() as db:
                 return work(db)
 
         try:
@@ -157,24 +147,6 @@ class SQLiteStore:
                 f"the cache file {str(self.path)!r}: {type(exc).__name__}: {exc}; if it is damaged, delete it"
             ) from exc
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        if self._pid != os.getpid():  # a connection does not survive a fork; the parent's must not even be closed
-            _inherited.append(self._db)
-            self._db, self._pid = None, os.getpid()
-        if self._db is None:
-            self._db = _opened(self.path, self.timeout_s)
-        try:
-            yield self._db
-        except sqlite3.DatabaseError:  # the file may have been damaged or replaced
-            self._let_go()
-            raise
-
-    def _let_go(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
-
     def _note(self, db: sqlite3.Connection) -> None:
         self.entries, self.size_bytes = db.execute("SELECT entries, bytes FROM total").fetchone()
 
@@ -182,84 +154,8 @@ class SQLiteStore:
         return f"SQLiteStore({str(self.path)!r})"
 
 
-_inherited: list[sqlite3.Connection | None] = []
-"""Connections of a parent process, kept so that they are never closed here: that would end the parent's locks."""
-
-
 def _again(path: str, max_bytes: int, timeout_s: float) -> SQLiteStore:
     return SQLiteStore(path, max_bytes, timeout_s=timeout_s)
-
-
-def _check_header(path: Path) -> None:
-    """Refuse a file of somebody else before SQLite touches it.
-
-    Raises:
-        ConfigurationError: It is one.
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise ConfigurationError(f"the cache file {str(path)!r} cannot be read: {exc}") from exc
-    if not header:
-        return
-    if header[:16] != _MAGIC:
-        raise ConfigurationError(
-            f"{str(path)!r} is no SQLite file; give the cache a file of its own, or delete this one"
-        )
-    if int.from_bytes(header[68:72]) != _OURS:
-        raise ConfigurationError(
-            f"{str(path)!r} is the SQLite file of another program; give the cache a file of its own"
-        )
-    if int.from_bytes(header[60:64]) != _FORMAT:
-        raise ConfigurationError(
-            f"{str(path)!r} was written by another version of llmops_sdk; delete it, or give another path"
-        )
-
-
-def _opened(path: Path, timeout_s: float) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    try:
-        # The header is written before the log begins, so that it stands in the file itself, where it is looked for.
-        if db.execute("PRAGMA application_id").fetchone()[0] != _OURS:
-            with _transaction(db):
-                if db.execute("PRAGMA application_id").fetchone()[0] != _OURS:
-                    if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                        raise sqlite3.DatabaseError("it is the file of another program")
-                    _make(db)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
-        db.execute("SELECT key FROM entries LIMIT 1")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _make(db: sqlite3.Connection) -> None:
-    statement = ""
-    for line in _SCHEMA.splitlines():  # `executescript` would end the transaction
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
-    db.execute(f"PRAGMA application_id = {_OURS}")
-    db.execute(f"PRAGMA user_version = {_FORMAT}")
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
 
 
 def _get(db: sqlite3.Connection, key: str, now: float) -> bytes | None:
