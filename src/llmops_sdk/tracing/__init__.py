@@ -1,8 +1,8 @@
 """Tracing: people see a run through its record, as a tree, as JSON, or as spans and metrics of OpenTelemetry.
 
 `explain(call)` shows where the milliseconds and the money went, `to_json(call)` is stable and versioned; `memory()`,
-`Logs()`, `JSONL(path)`, `OpenTelemetry()`, `Metrics()` and what `setup()` returns are hooks. `grafana_dashboard()` shows
-the metrics. What needs OpenTelemetry is loaded when it is first asked for.
+`Logs()`, `JSONL(path)`, `OpenTelemetry()`, `Metrics()` and what `setup()` returns are hooks. `grafana_dashboard()`
+shows the metrics. What needs OpenTelemetry is loaded when it is first asked for.
 """
 
 from __future__ import annotations
