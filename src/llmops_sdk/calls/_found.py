@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from llmops_sdk.errors import EngineError, LlmopsError
@@ -118,6 +118,8 @@ class Found:
             if one in text:
                 # A short word stands inside of others, too.
                 text = re.sub(rf"(?<!\w){re.escape(one)}(?!\w)", HIDDEN, text) if short else text.replace(one, HIDDEN)
+            if one[:_LONG] not in text[-_LONGEST_END:]:
+                continue
             for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _LONG - 1, -1):
                 if text.endswith(one[:length]):
                     text = text[:-length] + HIDDEN
@@ -129,12 +131,16 @@ class Found:
 
         Words of less than 8 letters stay: here are names that readers know, such as `"chat"`, and no sentences.
         """
+        written = "\n".join(_written_in(value))  # mostly there is nothing, and that is soon seen
+        return self._hidden_in(value) if any(one[:_LONG] in written for one in self._texts) else value
+
+    def _hidden_in(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._hidden(value, words=False)
         if isinstance(value, dict):
-            return {self.hidden_in(key): self.hidden_in(one) for key, one in value.items()}
+            return {self._hidden_in(key): self._hidden_in(one) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return type(value)(self.hidden_in(one) for one in value)
+            return type(value)(self._hidden_in(one) for one in value)
         return HIDDEN if type(value) is int and str(value) in self._texts else value
 
     def hide_in_error(self, error: BaseException) -> None:
@@ -170,6 +176,21 @@ class Found:
 
     def __repr__(self) -> str:
         return f"<Found: {len(self._texts)}>"
+
+
+def _written_in(value: Any) -> Iterator[str]:
+    """All texts and whole numbers in `value`."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _written_in(key)
+            yield from _written_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _written_in(one)
+    elif type(value) is int:
+        yield str(value)
 
 
 def _gone(before: str, after: str) -> list[str] | None:
