@@ -200,7 +200,7 @@ def test_the_table_is_read_from_a_zip_file(tmp_path: Path) -> None:
     package = Path(llmops_sdk.costs.__file__).parents[1]
     archive = tmp_path / "application.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
-        for file in [*package.glob("*.py"), *(package / "costs").iterdir()]:
+        for file in [*package.glob("*.py"), *(package / "costs").rglob("*"), *(package / "calls").rglob("*")]:
             if file.is_file():
                 zipped.write(file, Path("llmops_sdk") / file.relative_to(package))
     code = (

@@ -23,6 +23,7 @@ from llmops_sdk.messages import ImagePart, Message, Request, TextPart, ToolCall,
 from llmops_sdk.routers import Router
 from llmops_sdk.testing import FaultServer, Hang, Raw, Reply, Status, huge_line
 from llmops_sdk.tracing import OpenTelemetry
+from llmops_sdk.tracing._later import LATER
 
 KEY = "k" * 24
 HELLO = Request.of("hello")
@@ -601,6 +602,7 @@ async def test_spans_name_the_provider_and_count_all_tokens():
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     async with FaultServer(Reply(usage=USAGE, finish_reason="length")) as server, opened(server) as engine:
         await ("Hi" | engine).arun(hooks=(OpenTelemetry(provider),))
+    assert LATER.flush(10)
     (span,) = [span for span in exporter.get_finished_spans() if span.name.startswith("chat")]
     assert span.name == "chat test-model"
     expected = {
