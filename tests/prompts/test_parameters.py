@@ -11,7 +11,8 @@ from llmops_sdk.prompts._parameters import _PARAMETERS, parameter_of
 
 
 def test_every_field_of_a_request_that_a_prompt_can_know_is_a_parameter() -> None:
-    assert set(_PARAMETERS) == {field.name for field in fields(Request)} - {"messages", "prompt", "call", "continues", "traceparent"}
+    no_parameters = {"messages", "prompt", "call", "continues", "traceparent"}
+    assert set(_PARAMETERS) == {field.name for field in fields(Request)} - no_parameters
 
 
 @pytest.mark.parametrize(
