@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry.trace import NonRecordingSpan, Span, TracerProvider
 
 from llmops_sdk.calls import AttemptStarted, Call, Ended, Evaluated, Event, Started, ToolExecuted
 from llmops_sdk.errors import ConfigurationError
@@ -16,7 +17,7 @@ from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
-from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Current, Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
 from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
@@ -103,10 +104,11 @@ class OpenTelemetry:
         context = root.get_span_context()
         if context.is_valid:  # also when not sampled: what comes behind us has to know that it is not
             call.traceparent = traceparent_of(context)
+            call.surround = partial(Current, root)
             if context.trace_state:
                 call.tracestate = context.trace_state.to_header()
         if root.is_recording():
-            call.state[self] = Begun(root, start_ns)
+            call.state[self] = Begun(root, start_ns, trace.set_span_in_context(root))
             if not self._recorded:
                 self._recorded = True
                 LATER.empty_first_at_exit()  # the provider is there by now
@@ -121,10 +123,13 @@ class OpenTelemetry:
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
         begun.attempts[event.number] = (span, start_ns, name, attributes)
         call.attempt_traceparent = traceparent_of(span.get_span_context())
+        call.attempt_surround = partial(Current, span)
 
     def _end(self, event: Ended, call: Call) -> None:
         begun: Begun | None = call.state.pop(self, None)
         if begun is not None:
+            # What runs inside from now on, such as a tool, cannot write to the root any more.
+            call.surround = partial(Current, NonRecordingSpan(begun.root.get_span_context()))
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:
