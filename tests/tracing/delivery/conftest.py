@@ -166,7 +166,7 @@ def nursery() -> Iterator[socket.socket]:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("nursery.py")), str(there.fileno())],
-        env={**os.environ, "PYTHONPATH": str(_PACKAGES)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGES), *sys.path])},
         pass_fds=[there.fileno()],
     )
     there.close()
