@@ -427,3 +427,32 @@ def test_processors_of_the_application_find_its_baggage_at_each_span(provider, e
         context.detach(token)
     exporter.get_finished_spans()
     assert seen == {name: {"tenant": "a"} for name in (ROOT, "apply_guardrail polite", CHAT)}
+
+
+async def test_what_runs_inside_hangs_below_the_span_of_its_own_backend(provider, exporter):
+    other, its = TracerProvider(shutdown_on_exit=False), type(exporter)()
+    other.add_span_processor(SimpleSpanProcessor(its))
+    hooks = [tracing.OpenTelemetry(provider), tracing.OpenTelemetry(other)]
+    nested = Pipeline(Scripted("yes"), name="nested", hooks=hooks)
+
+    @guard
+    async def asks(text: str) -> Verdict:
+        await nested.arun(text)
+        return Verdict.allow()
+
+    class Asks(Engine):
+        name = "asks"
+
+        async def agenerate(self, request: Request, /) -> Response:
+            await nested.arun("Hi")
+            return Response(choices=(Choice(text="Hello"),))
+
+    result = await Pipeline(asks, Asks(), name="support", hooks=hooks).arun("Hi")
+    with result.call.executing(ToolCall(id="1", name="look", arguments="{}")):
+        await nested.arun("Hi")
+    for seen in (exporter, its):
+        spans = seen.get_finished_spans()
+        names = {span.context.span_id: span.name for span in spans}
+        inner = sorted(names[span.parent.span_id] for span in spans if span.name == "invoke_workflow nested")
+        assert inner == ["chat", ROOT, ROOT]
+    other.shutdown()

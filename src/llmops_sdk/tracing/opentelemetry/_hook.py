@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider
@@ -16,8 +15,9 @@ from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
 from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
+from llmops_sdk.tracing.opentelemetry._inside import Surround, parent_for
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
-from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Current, Pen, context_of
+from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
 from llmops_sdk.tracing.opentelemetry._writer import Begun, Writer, attempt_name, kind_of
 
@@ -76,6 +76,7 @@ class OpenTelemetry:
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
         spoken = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
+        self._provider = tracer_provider
         self._tracer = trace.get_tracer("llmops_sdk", tracer_provider=tracer_provider)
         self._pen = Pen(self._tracer, spoken, LogEvents(logger_provider))
         self._content = policy_of(content)
@@ -98,13 +99,14 @@ class OpenTelemetry:
         start_ns = int(call.wall_time(event.at) * 1e9)
         root = self._tracer.start_span(
             f"{names.INVOKE_WORKFLOW} {name_of(event.pipeline)}",
+            context=parent_for(self._provider),
             attributes=gen_ai.started(event, call),
             start_time=start_ns,
         )
         context = root.get_span_context()
         if context.is_valid:  # also when not sampled: what comes behind us has to know that it is not
             call.traceparent = traceparent_of(context)
-            call.surround = partial(Current, root)
+            call.surround = Surround(self._provider, root, call.surround)
             if context.trace_state:
                 call.tracestate = context.trace_state.to_header()
         if root.is_recording():
@@ -123,13 +125,14 @@ class OpenTelemetry:
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
         begun.attempts[event.number] = (span, start_ns, name, attributes)
         call.attempt_traceparent = traceparent_of(span.get_span_context())
-        call.attempt_surround = partial(Current, span)
+        call.attempt_surround = Surround(self._provider, span, call.attempt_surround)
 
     def _end(self, event: Ended, call: Call) -> None:
         begun: Begun | None = call.state.pop(self, None)
         if begun is not None:
             # What runs inside from now on, such as a tool, cannot write to the root any more.
-            call.surround = partial(Current, NonRecordingSpan(begun.root.get_span_context()))
+            ended = NonRecordingSpan(begun.root.get_span_context())
+            call.surround = Surround(self._provider, ended, call.surround)
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from llmops_sdk.faults import Faults
 from llmops_sdk.tracing._dialects import Attributes, Dialect, Run
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 
-__all__ = ["FAULTS", "Current", "Pen", "context_of"]
+__all__ = ["FAULTS", "Pen", "context_of"]
 
 FAULTS: Final = Faults()
 """What could not be written in this process: it is left out alone."""
@@ -23,21 +23,6 @@ _INT64 = 2**63
 def context_of(span: Span, around: Context | None = None) -> Context:
     """`around` with `span` as the parent, and nothing of the thread that happens to write."""
     return set_span_in_context(span, Context() if around is None else around)
-
-
-class Current:
-    """A block in which `span` is the current one."""
-
-    __slots__ = ("_span", "_token")
-
-    def __init__(self, span: Span) -> None:
-        self._span = span
-
-    def __enter__(self) -> None:
-        self._token = attach(set_span_in_context(self._span))
-
-    def __exit__(self, *_: object) -> None:
-        detach(self._token)
 
 
 class Pen:
