@@ -228,7 +228,7 @@ def test_a_request_that_is_bound_to_a_run_is_the_same_in_every_field():
         "extra": {"top_k": 1},
         "prompt": prompt,
     }
-    assert given.keys() == {one.name for one in dataclasses.fields(Request)} - {"call"}
+    assert given.keys() == {one.name for one in dataclasses.fields(Request)} - {"call", "traceparent"}
     request, call = Request(**given), Call()
     bound = request.bound_to(call)
     assert type(bound) is Request

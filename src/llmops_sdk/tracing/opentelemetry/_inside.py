@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from opentelemetry.context import Context, attach, create_key, detach, get_value, set_value
+from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
 from opentelemetry.trace import Span, TracerProvider, get_current_span, set_span_in_context
 
 __all__ = ["Surround", "parent_for"]
@@ -20,30 +20,39 @@ class Surround:
     inside must not hang below a span that its backend never gets.
     """
 
-    __slots__ = ("spans",)
+    __slots__ = ("_last", "_made", "_spans")
 
     def __init__(self, provider: TracerProvider | None, span: Span, earlier: object) -> None:
-        self.spans = {provider: span}
+        self._last = span
+        self._spans: dict[TracerProvider | None, Span] = {provider: span}
         if isinstance(earlier, Surround):
-            self.spans = {**earlier.spans, provider: span}
+            self._spans = {**earlier._spans, provider: span}
+        self._made: tuple[Context | None, Context] = (None, Context())
 
     def __call__(self) -> AbstractContextManager[None]:
         """The block."""
-        return _Inside(self.spans)
+        return _Inside(self)
+
+    def context(self) -> Context:
+        """The current one with the span; made once, as long as that stays the same."""
+        around = get_current()
+        known, context = self._made
+        if around is not known:
+            context = set_span_in_context(self._last, around)
+            if len(self._spans) > 1:
+                context = set_value(_EACH, self._spans, context)
+            self._made = around, context  # at once: guards may be at work in several threads
+        return context
 
 
-class _Inside(AbstractContextManager[None]):
-    __slots__ = ("_spans", "_token")
+class _Inside:
+    __slots__ = ("_surround", "_token")
 
-    def __init__(self, spans: Mapping[TracerProvider | None, Span]) -> None:
-        self._spans = spans
+    def __init__(self, surround: Surround) -> None:
+        self._surround = surround
 
     def __enter__(self) -> None:
-        *_, last = self._spans.values()
-        context = set_span_in_context(last)
-        if len(self._spans) > 1:
-            context = set_value(_EACH, self._spans, context)
-        self._token = attach(context)
+        self._token = attach(self._surround.context())
 
     def __exit__(self, *_: object) -> None:
         detach(self._token)
@@ -52,6 +61,8 @@ class _Inside(AbstractContextManager[None]):
 def parent_for(provider: TracerProvider | None) -> Context | None:
     """A context with the parent of a run that begins here, for spans of `provider`; `None`: it is the current span."""
     spans = get_value(_EACH)
+    if spans is None:  # nearly always
+        return None
     if not isinstance(spans, Mapping) or provider not in spans:
         return None
     *_, last = spans.values()
