@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from llmops_sdk.calls import AttemptEnded, AttemptStarted, Call, FirstChunk
@@ -56,6 +58,7 @@ class Attempt:
         "asked",
         "chunk_times",
         "chunks",
+        "inside",
         "spent",
     )
 
@@ -81,6 +84,7 @@ class Attempt:
         self._started = started = call.clock()
         self._ticket = leg.breaker.begin(started)
         self._number = 0
+        self.inside: Callable[[], AbstractContextManager[object]] = nullcontext  # engines of a router have their own
         if not leg.routes:
             call.attempts += 1
             self._number = call.attempts
@@ -90,6 +94,8 @@ class Attempt:
             if call.attempt_traceparent is not None:  # of this attempt: another one may begin beside it
                 self.asked = request.asked_by(call.attempt_traceparent, call)
                 call.attempt_traceparent = None
+            self.inside = call.attempt_surround or call.inside
+            call.attempt_surround = None
 
     def heard(self, first: Chunk) -> None:
         """The first chunk of a stream came."""
