@@ -197,6 +197,7 @@ def test_a_judge_reads_only_what_the_guards_made_clean(watch):
     monitor = watch(pipeline, evaluators=[judged_by(judge, "The answer is polite.")], sample=1.0)
     assert "ada@example.org" in monitor.pipeline.run(word="ada@example.org").text
     assert monitor.flush()
+    assert judge.requests
     assert "ada@" not in repr(judge.requests)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from llmops_sdk.calls import Call, Ended, Evaluated, Event
 from llmops_sdk.errors import ConfigurationError
@@ -24,6 +24,7 @@ from llmops_sdk.monitoring._cases import Case, Where, cases_in, exported
 from llmops_sdk.monitoring._content import Kept, guards_of
 from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._detecting import Detecting
+from llmops_sdk.monitoring._drift import Season
 from llmops_sdk.monitoring._evaluating import EVALUATING, Evaluations, Said
 from llmops_sdk.monitoring._evaluators import EvaluatorLike, embedder, evaluators_of
 from llmops_sdk.monitoring._metrics import Metrics
@@ -68,6 +69,9 @@ class Monitor:
             default.
         on_alarm: Called with each `Alarm`, on the monitor's thread; one function or several.
         false_alarms_per_day: The most false alarms in a day of all signals and scores together, on average, `> 0`.
+        season: The cycle in which signals and scores may move without an alarm: `"day"` compares each run with those of
+            the same hour of the day (UTC), `"week"` with those of the same hour of the week. Each hour needs 20 runs
+            before it is watched. `None` compares all runs, after the first 100.
         budget_usd: US dollars that evaluators may spend in a day (UTC), over all processes that share the store; those
             under way when it is spent are not stopped. What one spends is what its `Score.cost_usd` says; `judged_by`
             and guards say it. What nobody knows is counted (`evaluations.unpriced`).
@@ -111,6 +115,7 @@ class Monitor:
         content: bool | Sequence[Guard] = False,
         on_alarm: Callable[[Alarm], object] | Sequence[Callable[[Alarm], object]] = (),
         false_alarms_per_day: float = 0.05,
+        season: Season | None = "day",
         budget_usd: Decimal | float | str | None = None,
         concurrency: int = 4,
         waiting: int = 100,
@@ -125,12 +130,14 @@ class Monitor:
             above_zero={"false_alarms_per_day": false_alarms_per_day, "timeout_s": timeout_s, "keep_days": keep_days},
             whole={"concurrency": (concurrency, 1), "waiting": (waiting, 0), "queue": (queue, 1)},
         )
+        if season is not None and season not in get_args(Season):
+            raise ConfigurationError(f'`season` is "day", "week" or None, not {season!r}')
         if isinstance(tags, str):
             raise ConfigurationError(f"`tags` is a list of names of tags, such as ['team'], not {tags!r}")
         self._alarmed = (on_alarm,) if callable(on_alarm) else tuple(on_alarm)
         if not all(map(callable, self._alarmed)):
             raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
-        asked = evaluators_of(evaluators) + (() if embed is None else (embedder(embed),))
+        judging = evaluators_of(evaluators)
         read = chosen(signals)
         self._sample = sampling(sample)
         self._metrics = None if meter_provider is None else Metrics(meter_provider)
@@ -139,7 +146,7 @@ class Monitor:
         budget = DayBudget(money(budget_usd))
         self._evaluations = Evaluations(
             self,
-            asked,
+            judging if embed is None else (*judging, embedder(embed)),
             concurrency=concurrency,
             waiting=waiting,
             timeout_s=timeout_s,
@@ -159,7 +166,13 @@ class Monitor:
             alarmed=self._on_alarms,
             written=self._on_written,
         )
-        detecting = Detecting(false_alarms_per_day, len(read) + len(asked) + 1, self._counts)  # and feedback
+        detecting = Detecting(
+            false_alarms_per_day,
+            signals=[one.name for one in read] + ([] if embed is None else ["embedding"]),
+            evaluators=[one.name for one in judging],
+            season=season,
+            counts=self._counts,
+        )
         self._recorder = Recorder(self.store, ways, counts=self._counts, detecting=detecting, budget=budget)
         self._batches = Batches(self._recorder.work, most=queue, end=self.close, anew=self._begin_anew)
         self._watched = pipeline
@@ -303,13 +316,12 @@ class Monitor:
         self._evaluations.begin_anew()
         self._recorder.begin_anew()
 
-    def _on_written(self, counts: Counter[str], scores: Sequence[StoredScore]) -> None:
+    def _on_written(self, counts: Counter[str]) -> None:
         if self._metrics is not None:
-            self._metrics.counted(counts, scores)
+            self._metrics.counted(counts)
 
     def _on_alarms(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
-            self._counts.add("alarms")
             log.warning("alarm: %s", alarm)
             if self._metrics is not None:
                 self._metrics.alarmed(alarm)
