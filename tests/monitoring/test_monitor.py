@@ -1,6 +1,8 @@
+import copy
 import gc
 import logging
 import os
+import pickle
 import random
 import sqlite3
 import subprocess
@@ -9,8 +11,10 @@ import textwrap
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from llmops_sdk.calls import Call, Ended, Evaluated, Started
 from llmops_sdk.engines import Scripted
@@ -434,7 +438,17 @@ def test_feedback_that_is_recorded_on_the_call_reaches_the_store(watch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"score": float("inf")}, {"score": "good"}, {"call_id": "", "score": 1}, {"call_id": 3, "score": 1}]
+    "wrong",
+    [
+        {},
+        {"score": float("inf")},
+        {"score": "good"},
+        {"call_id": "", "score": 1},
+        {"call_id": 3, "score": 1},
+        {"comment": 3},
+        {"label": b"x"},
+        {"score": 1, "name": None},
+    ],
 )
 def test_feedback_that_says_nothing_is_refused(watch, wrong):
     monitor = watch()
@@ -452,3 +466,68 @@ def test_secrets_do_not_reach_the_store_through_the_content(watch, tmp_path):
     monitor.close()
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert token.encode() not in kept
+
+
+def sure(run):
+    return True
+
+
+def test_a_pickled_one_is_itself_here_and_one_of_the_same_file_in_another_process(watch):
+    monitor = watch(evaluators=[sure], sample=1.0, meter_provider=MeterProvider(shutdown_on_exit=False))
+    packed = pickle.dumps(monitor.pipeline)
+    assert pickle.loads(packed)._hooks == (monitor,)
+    assert copy.deepcopy(monitor) is monitor
+    code = """
+        import pickle, sys
+        packed = sys.stdin.buffer.read()
+        pipelines = [pickle.loads(packed) for _ in range(3)]
+        assert len({id(one._hooks[0]) for one in pipelines}) == 1
+        for one in pipelines:
+            one.run(word="there")
+    """
+    here = str(Path(__file__).parent)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {here!r})\n{textwrap.dedent(code)}"],
+        input=packed, check=True, timeout=60,
+    )  # fmt: skip
+    monitor.pipeline.run(word="here")
+    assert monitor.flush()
+    assert len(list(monitor.store.runs())) == len(list(monitor.store.scores("sure"))) == 4
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_child_of_multiprocessing_that_ends_keeps_all_that_has_come(tmp_path, start):
+    path = tmp_path / "monitor.db"
+    code = """
+        import multiprocessing, sys
+        from llmops_sdk.engines import Scripted
+        from llmops_sdk.monitoring import Monitor
+        def fine(run):
+            return True
+        def work(path):
+            watched = Monitor("Say {{ word }}" | Scripted("so"), store=path, evaluators=[fine], sample=1.0).pipeline
+            for _ in range(20):
+                watched.run(word="hello")
+        if __name__ == "__main__":
+            child = multiprocessing.get_context(sys.argv[2]).Process(target=work, args=(sys.argv[1],))
+            child.start()
+            child.join()
+            sys.exit(child.exitcode)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    subprocess.run([sys.executable, script, path, start], check=True, timeout=60)
+    with Monitor(store=path) as monitor:
+        assert len(list(monitor.store.runs())) == len(list(monitor.store.scores("fine"))) == 20
+
+
+@pytest.mark.parametrize("wall", [float("nan"), -1e18, 1e300])
+def test_a_clock_that_tells_nonsense_spoils_neither_the_store_nor_the_report(watch, tmp_path, wall):
+    monitor = watch()
+    call = Call(hooks=(monitor,))
+    call._started_wall = wall
+    call.record(Started(call.started, "p", False))
+    call.record(Ended(call.started, "ok", None))
+    assert monitor.flush()
+    assert monitor.counts == {"observed": 1, "stored": 1}
+    assert monitor.report(tmp_path / "week.html").stat().st_size > 1_000

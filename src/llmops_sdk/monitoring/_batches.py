@@ -11,6 +11,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from llmops_sdk.tracing._later import at_end_of_worker
+
 __all__ = ["Batches"]
 
 log = logging.getLogger("llmops_sdk")
@@ -79,6 +81,7 @@ class Batches:
                     return False
                 self._thread = thread
                 _all.add(self)
+                _end_all_at_exit()
         return True
 
     def _run(self) -> None:
@@ -142,10 +145,16 @@ def _forget_in_child() -> None:
         one._anew()
 
 
-@atexit.register
 def _end_all() -> None:
     for one in list(_all):
         one.end()
+
+
+def _end_all_at_exit() -> None:
+    """Before the exit functions that are registered by now: evaluations that are under way still go to the traces."""
+    atexit.unregister(_end_all)
+    atexit.register(_end_all)
+    at_end_of_worker(_end_all, 200)
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,6 +19,8 @@ __all__ = ["Kept", "Texts", "cleaned", "guards_of"]
 WITHHELD = "[withheld]"
 """Stands for a text in which a guard found something that it could not take out."""
 
+_MOST_OF_A_NAME, _MOST_OF_AN_EXPLANATION = 200, 10_000
+"""Characters of what evaluators and people say."""
 _POLICY = ContentPolicy(max_characters=1_000_000)
 
 Texts = tuple[str | None, str | None, Mapping[str, Any] | None]
@@ -48,12 +50,15 @@ class Kept:
         return question, answer, variables
 
     def said(self, score: StoredScore) -> StoredScore:
-        """A score as it is kept. Why a program or a model gave it may quote the answer; what a person wrote is kept."""
+        """A score as it is kept, its texts cut to what is reasonable.
+
+        Why a program or a model gave it may quote the answer; what a person wrote is kept.
+        """
+        score = replace(score, name=score.name[:_MOST_OF_A_NAME], label=score.label and score.label[:_MOST_OF_A_NAME])
         if score.explanation is None or not (self._wanted or score.by == "human"):
             return replace(score, explanation=None)
-        if not self._guards:
-            return score
-        return replace(score, explanation=cleaned([score.explanation], self._guards)[0])
+        said = score.explanation[:_MOST_OF_AN_EXPLANATION]
+        return replace(score, explanation=cleaned([said], self._guards)[0] if self._guards else said)
 
 
 def _read(variables: str) -> Mapping[str, Any] | None:

@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import time
+import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -42,6 +44,10 @@ __all__ = ["Monitor"]
 log = logging.getLogger("llmops_sdk")
 
 
+_COUNTED_S = 1.0
+"""How long it may take to write down what was left out at the end."""
+
+
 class Monitor:
     """Watches the runs of pipelines: keeps what they were like, has a share of them judged, and notices changes.
 
@@ -50,8 +56,10 @@ class Monitor:
     evaluators work on the SDK's loop. Nothing that goes wrong there reaches a run, and all that is left out is counted
     by reason (`counts`).
 
-    Several processes may share one store. Close the monitor (or use it in a `with`) so that nothing is left waiting;
-    at the end of a process that is done for you. It counts for what was put in after a fork, too.
+    Several processes may share one store. A monitor that is pickled with its pipeline (`map(executor="ray")`) is made
+    once in each worker, over the same file and so on the same machine, and without the `meter_provider`. Close the
+    monitor (or use it in a `with`) so that nothing is left waiting; at the end of a process that is done for you. It
+    counts for what was put in after a fork, too.
 
     Args:
         pipeline: The pipeline to watch.
@@ -124,6 +132,7 @@ class Monitor:
         keep_days: float | None = None,
         meter_provider: Any = None,
     ) -> None:
+        options = {name: given for name, given in locals().items() if name not in ("self", "pipeline")}
         if pipeline is not None and not isinstance(pipeline, Pipeline):
             raise ConfigurationError(f"a monitor watches a pipeline, `prompt | engine`, not {pipeline!r}")
         check_numbers(
@@ -176,6 +185,10 @@ class Monitor:
         self._recorder = Recorder(self.store, ways, counts=self._counts, detecting=detecting, budget=budget)
         self._batches = Batches(self._recorder.work, most=queue, end=self.close, anew=self._begin_anew)
         self._watched = pipeline
+        # The file is meant from wherever a worker stands, and no connection of another process leaves it.
+        self._options = {**options, "store": self.store.path, "meter_provider": None}
+        self._known_as = uuid.uuid4().hex
+        _monitors[self._known_as] = self
 
     @property
     def pipeline(self) -> Pipeline:
@@ -231,6 +244,9 @@ class Monitor:
             raise ConfigurationError("feedback says nothing: give `score=`, `comment=` or `label=`")
         if score is not None and not (isinstance(score, bool) or (is_number(score) and math.isfinite(score))):
             raise ConfigurationError(f"`score` is a finite number, such as 1.0 for good and 0.0 for bad, not {score!r}")
+        for option, text in (("comment", comment), ("label", label), ("name", name)):
+            if not (isinstance(text, str) or (text is None and option != "name")):
+                raise ConfigurationError(f"`{option}` of feedback is a text, not {text!r}")
         number = None if score is None else float(score)
         kept = StoredScore(
             run=call_id, at=time.time(), name=name, score=number, label=label, explanation=comment, by="human"
@@ -307,7 +323,9 @@ class Monitor:
         if self._batches.closed:
             return
         if not self.flush(timeout_s):
+            self._evaluations.give_up()
             log.warning("the monitor was closed before all was kept; %r", self.counts)
+            self._batches.flush(_COUNTED_S)
         self._batches.close()
         self.store.close()
 
@@ -340,8 +358,24 @@ class Monitor:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._known_as, self._watched, self._options)
+
     def __repr__(self) -> str:
         return f"<Monitor of {self.store.path.name!r}>"
+
+
+_monitors: weakref.WeakValueDictionary[str, Monitor] = weakref.WeakValueDictionary()
+
+
+def _again(known_as: str, pipeline: Pipeline | None, options: dict[str, Any]) -> Monitor:
+    """The monitor of this name in this process, made when it is first unpickled here."""
+    known = _monitors.get(known_as)
+    if known is None:
+        known = Monitor(pipeline, **options)
+        known._known_as = known_as
+        known = _monitors.setdefault(known_as, known)
+    return known
 
 
 def _said(event: Evaluated, call: Call) -> Said:

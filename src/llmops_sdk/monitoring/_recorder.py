@@ -195,7 +195,7 @@ class Recorder:
 
     def _write_all(self) -> float | None:
         batch = self.waiting
-        if not batch and not self._more_to_prune:
+        if not (batch or self._more_to_prune or self._counts.unwritten):
             return None
         try:
             self._write(batch)
