@@ -21,7 +21,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError, ServerError
 from llmops_sdk.guards import PII, Secrets, guard
 from llmops_sdk.messages import Choice, Response
-from llmops_sdk.monitoring import Monitor, Signal
+from llmops_sdk.monitoring import Alarm, Monitor, Signal
 from llmops_sdk.verdicts import Verdict
 
 
@@ -531,3 +531,40 @@ def test_a_clock_that_tells_nonsense_spoils_neither_the_store_nor_the_report(wat
     assert monitor.flush()
     assert monitor.counts == {"observed": 1, "stored": 1}
     assert monitor.report(tmp_path / "week.html").stat().st_size > 1_000
+
+
+def test_what_a_store_never_took_is_counted_when_the_monitor_closes(watch):
+    monitor = watch()
+    monitor._recorder._write = _raises(sqlite3.OperationalError("read-only"))
+    for _ in range(3):
+        monitor.pipeline.run(word="hello")
+    monitor.close(timeout_s=0.3)
+    assert monitor.counts["skipped.store"] == 3
+
+
+def test_one_that_is_closed_by_its_own_alarm_does_not_wait_for_itself(watch):
+    closed = threading.Event()
+
+    def close(alarm):
+        monitor.close(timeout_s=60)
+        closed.set()
+
+    monitor = watch(on_alarm=close)
+    alarm = Alarm(signal="s", at=2.0, direction="up", before=1.0, now=2.0, since=1.0, evidence=1.0, message="up")
+    monitor._recorder._detecting.see = lambda writing, seen: [alarm]
+    monitor.pipeline.run(word="hello")
+    assert closed.wait(10)
+    assert monitor.counts["stored"] == 1
+
+
+def test_what_a_machine_takes_by_itself_is_no_change_of_latency(watch):
+    monitor = watch(signals=["latency_s"], season=None, false_alarms_per_day=100)
+    for number in range(1_000):
+        call = Call(hooks=(monitor,))
+        call._started_wall = 1.8e9 + number
+        call.record(Started(call.started, "p", False))
+        call.record(Ended(call.started + (0.0001 if number < 500 else 0.004), "ok", None, _answer(3)))
+        if number % 100 == 99:
+            assert monitor.flush()
+    assert "alarms" not in monitor.counts
+    assert max(one.value for one in monitor.store.signals("latency_s")) == pytest.approx(0.004)

@@ -108,19 +108,25 @@ class Batches:
         """Wait until all is worked on that was put in so far; `False` when that took longer."""
         if self._thread is None:
             return True
+        if self._thread is threading.current_thread():  # asked by the work itself: it cannot wait for its own end
+            return self._queue.empty()
         done = threading.Event()
         self._queue.put(done)
         self._now.set()
         return done.wait(max(timeout_s, 0.0))
 
-    def close(self) -> None:
-        """Take nothing more; the thread ends when it has worked on all that waits."""
+    def close(self, timeout_s: float) -> bool:
+        """Take nothing more; the thread ends when it has worked on all that waits. `False` if that takes longer."""
         self.closed = True
         _all.discard(self)
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(threading.Event())
             self._now.set()
+            if thread is threading.current_thread():
+                return False
+            thread.join(timeout_s)
+        return thread is None or not thread.is_alive()
 
     def end(self) -> None:
         """The process ends."""

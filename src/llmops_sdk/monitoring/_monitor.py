@@ -44,8 +44,8 @@ __all__ = ["Monitor"]
 log = logging.getLogger("llmops_sdk")
 
 
-_COUNTED_S = 1.0
-"""How long it may take to write down what was left out at the end."""
+_ENDING_S = 1.0
+"""How long the monitor's thread may take for its last batch."""
 
 
 class Monitor:
@@ -325,8 +325,8 @@ class Monitor:
         if not self.flush(timeout_s):
             self._evaluations.give_up()
             log.warning("the monitor was closed before all was kept; %r", self.counts)
-            self._batches.flush(_COUNTED_S)
-        self._batches.close()
+        if self._batches.close(_ENDING_S):
+            self._recorder.give_up()
         self.store.close()
 
     def _begin_anew(self) -> None:

@@ -100,6 +100,7 @@ class Recorder:
         self._detecting = detecting
         self._budget = budget
         self._embedding = Embedding()
+        self._steps = {signal.name: signal.step for signal in ways.signals if signal.step}
         self._known: set[object] = set()
         self.begin_anew()
 
@@ -124,6 +125,12 @@ class Recorder:
             if self._ways.fill() < _FEW:
                 time.sleep(_NAP_S)
         return self._write_all()
+
+    def give_up(self) -> None:
+        """The monitor is closed, and nobody writes any more: what waits is lost, and counted."""
+        lost, self.waiting = self.waiting, []
+        if lost:
+            self._counts.add("skipped.store", len(lost))
 
     # Reading.
 
@@ -245,7 +252,7 @@ class Recorder:
                             new["skipped.detectors_busy"] += 1
                             continue
                         ended = item.run.at + item.run.seconds
-                        seen += [Seen(one.name, one.kind, one.value, ended) for one in item.signals]
+                        seen += [Seen(one.name, one.kind, self._stepped(one), ended) for one in item.signals]
                 alarms = self._detecting.see(writing, seen)
                 if alarms:
                     new["alarms"] = len(alarms)
@@ -264,6 +271,10 @@ class Recorder:
         self._budget.written(day, spent, ours)
         if alarms:
             self._ways.alarmed(alarms)
+
+    def _stepped(self, signal: StoredSignal) -> float:
+        step = self._steps.get(signal.name)
+        return signal.value if step is None else round(signal.value / step) * step
 
     def _say(self, writing: Writing, said: Said) -> list[Seen]:
         seen = []
