@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import gc
 import logging
 import os
@@ -568,3 +569,22 @@ def test_what_a_machine_takes_by_itself_is_no_change_of_latency(watch):
             assert monitor.flush()
     assert "alarms" not in monitor.counts
     assert max(one.value for one in monitor.store.signals("latency_s")) == pytest.approx(0.004)
+
+
+def test_when_many_wait_an_even_share_is_read_whole_and_the_rest_is_counted(watch):
+    monitor = watch(signals=["length", "refusal"])
+    monitor._batches.put = lambda item: True
+    calls = []
+    for _ in range(300):
+        call = Call()
+        call.record(Started(call.started, "p", False))
+        call.record(Ended(call.started, "ok", None, _answer(3)))
+        calls.append(call)
+    monitor._recorder.work(calls[:150])
+    assert "skipped.signals_busy" not in monitor.counts
+    monitor._recorder._ways = dataclasses.replace(monitor._recorder._ways, fill=lambda: 0.3)
+    monitor._recorder.work(calls[150:])
+    assert monitor.counts["skipped.signals_busy"] == monitor.counts["skipped.detectors_busy"] == 75
+    assert len(list(monitor.store.signals("length"))) == len(list(monitor.store.runs())) == 300
+    read = {one.run for one in monitor.store.signals("refusal")}
+    assert read == {call.id for call in [*calls[:150], *calls[150::2]]}

@@ -36,10 +36,11 @@ _NAP_S = 0.00005
 for that long. So it naps after each run, and they wait for one run at most."""
 _FEW = 0.1
 """How full the queue is when there is time for naps; a busy machine makes them long."""
-_MANY = 0.5
-"""How full it is when signals that read texts are left out."""
-_MOST_SEEN = 100
-"""Runs of one batch that detectors see. It is an even share where more come, so it changes no rate of false alarms."""
+_CALM = 0.2
+"""How full it is at most when each run is read whole. Of a batch that comes when it is fuller, an even share is."""
+_MOST_WHOLE = 100
+"""Runs of one batch that then are read whole: their texts too, and detectors see them. Which ones depends on nothing
+that they say, so it changes no rate of false alarms."""
 _AGAIN_S = 1.0
 """After so long a store that could not be written is tried again."""
 _PRUNED_EVERY_S = 3600.0
@@ -76,10 +77,11 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A run that is ready to be written."""
+    """A run that is ready to be written; `whole` where its texts were read, and detectors are to see it."""
 
     run: StoredRun
     signals: tuple[StoredSignal, ...]
+    whole: bool
 
 
 class Recorder:
@@ -114,12 +116,14 @@ class Recorder:
 
     def work(self, batch: list[Call | Said]) -> float | None:
         """Read the runs, and write all that waits; gives the seconds after which to try again what failed."""
-        for item in batch:
+        every = 1 if self._ways.fill() <= _CALM else math.ceil(len(batch) / _MOST_WHOLE)
+        for number, item in enumerate(batch):
             if self._stuck and len(self.waiting) >= self._ways.most_waiting:
                 self._counts.add("skipped.store")
                 continue
             try:
-                self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item))
+                whole = number % every == 0
+                self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item, whole=whole))
             except Exception as exc:  # noqa: BLE001  (a run that nobody foresaw must not end the thread)
                 self._failed("skipped.unreadable", exc)
             if self._ways.fill() < _FEW:
@@ -134,10 +138,10 @@ class Recorder:
 
     # Reading.
 
-    def _read(self, call: Call) -> _Row:
+    def _read(self, call: Call, *, whole: bool) -> _Row:
         run = observed_of(call)
         sampled = self._sampled(call)
-        row = _Row(self._stored(run, sampled), tuple(self._signals(run)))
+        row = _Row(self._stored(run, sampled), tuple(self._signals(run, whole=whole)), whole)
         self._counts.add("observed")
         if sampled:
             self._ways.evaluate(run)
@@ -153,11 +157,10 @@ class Recorder:
             self._failed("sample.failed", exc)
             return False
 
-    def _signals(self, run: Observed) -> list[StoredSignal]:
-        busy = self._ways.fill() > _MANY
+    def _signals(self, run: Observed, *, whole: bool) -> list[StoredSignal]:
         found = []
         for signal in self._ways.signals:
-            if busy and signal.reads_text:
+            if signal.reads_text and not whole:
                 self._counts.add("skipped.signals_busy")
                 continue
             try:
@@ -241,14 +244,13 @@ class Recorder:
                     self._detecting.forget()
                     self._embedding.forget()
                 seen: list[Seen] = []
-                every = math.ceil(len(batch) / _MOST_SEEN)
-                for number, item in enumerate(batch):
+                for item in batch:
                     if isinstance(item, Said):
                         ours = EXACT.add(ours, item.spent_usd)
                         seen += self._say(writing, item)
                     elif writing.run(item.run, item.signals):
                         new["stored"] += 1
-                        if number % every:
+                        if not item.whole:
                             new["skipped.detectors_busy"] += 1
                             continue
                         ended = item.run.at + item.run.seconds
