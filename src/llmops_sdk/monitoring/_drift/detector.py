@@ -190,7 +190,7 @@ class Detector:
             signal=self.signal,
             at=at,
             upwards=upwards,
-            before=turn.before if self._season is None else self._usual(turn),
+            before=turn.before if self._season is None or len(self._references) == 1 else self._usual(turn),
             now=turn.now,
             since=turn.since,
             observations=turn.observations,
