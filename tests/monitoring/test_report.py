@@ -15,7 +15,7 @@ import pytest
 
 from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError, EngineConnectionError
-from llmops_sdk.monitoring import Detector, Monitor, Observed, Store, StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring import Alarm, Detector, Monitor, Observed, Store, StoredRun, StoredScore, StoredSignal
 from llmops_sdk.monitoring._report import report_text, write_report
 from llmops_sdk.monitoring._report.reading import OTHER, read
 
@@ -211,3 +211,36 @@ def test_real_runs_are_told(tmp_path: Path) -> None:
         assert told in page.text
     assert "script" not in page.tags
     assert "Hello" not in page.text  # texts are not kept unless somebody asks for it
+
+
+def test_a_page_of_years_with_names_without_end_stays_small(tmp_path: Path) -> None:
+    store = Store(tmp_path / "years.db")
+    with store.writing() as writing:
+        for number in range(600):
+            at = 1.2e9 + number * 12 * 86_400
+            run = StoredRun(id=f"{number:032}", at=at, pipeline=f"p{number}", outcome=f"E{number}", seconds=1.0)
+            signal = StoredSignal(run=run.id, at=at, name=f"s{number % 80}", kind="value", value=float(number))
+            writing.run(run, [signal])
+            writing.score(StoredScore(run=run.id, at=at, name=f"n{number}", score=0.1, explanation="e" * 5_000))
+            writing.count(f"signals.failed.{number}")
+            writing.alarm(
+                Alarm(
+                    signal="s1", at=at, direction="up", before=1.0, now=2.0, since=at, evidence=1.0, message="m" * 200
+                )
+            )
+    page = write_report(store, tmp_path / "years.html").read_text("utf-8")
+    store.close()
+    assert len(page) < 300_000
+    assert "and 595 more" in page
+    assert "and 40 other signals" in page
+    assert "and 500 other names" in page
+
+
+def test_no_character_that_is_not_seen_gets_onto_the_page(store: Store, tmp_path: Path) -> None:
+    evil = "a\x00b\x1b[31m\u202ec\ud800"
+    run = StoredRun(id="0" * 32, at=1.8e9, pipeline=evil, outcome="ok", tags={evil: evil}, seconds=1.0)
+    with store.writing() as writing:
+        writing.run(run)
+        writing.score(StoredScore(run=run.id, at=1.8e9, name=evil, score=0.0, label=evil))
+    page = write_report(store, tmp_path / "evil.html").read_text("utf-8")
+    assert not re.search("[\x00\x1b\u202e\ud800]", page)

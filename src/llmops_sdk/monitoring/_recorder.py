@@ -17,11 +17,11 @@ from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._budget import DayBudget, day_of
 from llmops_sdk.monitoring._content import Kept
 from llmops_sdk.monitoring._counts import Counts
-from llmops_sdk.monitoring._detecting import Detecting, Seen
+from llmops_sdk.monitoring._detecting import SCORE, Detecting, Seen
 from llmops_sdk.monitoring._embedding import Embedding
 from llmops_sdk.monitoring._evaluating import Said
 from llmops_sdk.monitoring._observed import Observed, observed_of
-from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring._records import StoredRun, StoredSignal
 from llmops_sdk.monitoring._signals import Signal
 from llmops_sdk.monitoring._store import Store
 from llmops_sdk.monitoring._writing import Writing
@@ -36,10 +36,11 @@ _NAP_S = 0.00005
 for that long. So it naps after each run, and they wait for one run at most."""
 _FEW = 0.1
 """How full the queue is when there is time for naps; a busy machine makes them long."""
-_MANY = 0.5
-"""How full it is when signals that read texts are left out."""
-_MOST_SEEN = 100
-"""Runs of one batch that detectors see. It is an even share where more come, so it changes no rate of false alarms."""
+_CALM = 0.2
+"""How full it is at most when each run is read whole. Of a batch that comes when it is fuller, an even share is."""
+_MOST_WHOLE = 100
+"""Runs of one batch that then are read whole: their texts too, and detectors see them. Which ones depends on nothing
+that they say, so it changes no rate of false alarms."""
 _AGAIN_S = 1.0
 """After so long a store that could not be written is tried again."""
 _PRUNED_EVERY_S = 3600.0
@@ -59,7 +60,7 @@ class Ways:
         most_waiting: Runs that wait for a store that cannot be written; later ones are lost, and counted.
         fill: How full the queue is, 0 to 1.
         alarmed: Called with the alarms that were raised.
-        written: Called with the counters and the scores that were new in a batch, once it is kept.
+        written: Called with the counters that were new in a batch, once it is kept.
     """
 
     signals: Sequence[Signal]
@@ -71,15 +72,16 @@ class Ways:
     most_waiting: int
     fill: Callable[[], float]
     alarmed: Callable[[Sequence[Alarm]], None]
-    written: Callable[[Counter[str], Sequence[StoredScore]], None]
+    written: Callable[[Counter[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A run that is ready to be written."""
+    """A run that is ready to be written; `whole` where its texts were read, and detectors are to see it."""
 
     run: StoredRun
     signals: tuple[StoredSignal, ...]
+    whole: bool
 
 
 class Recorder:
@@ -100,6 +102,7 @@ class Recorder:
         self._detecting = detecting
         self._budget = budget
         self._embedding = Embedding()
+        self._steps = {signal.name: signal.step for signal in ways.signals if signal.step}
         self._known: set[object] = set()
         self.begin_anew()
 
@@ -113,24 +116,32 @@ class Recorder:
 
     def work(self, batch: list[Call | Said]) -> float | None:
         """Read the runs, and write all that waits; gives the seconds after which to try again what failed."""
-        for item in batch:
+        every = 1 if self._ways.fill() <= _CALM else math.ceil(len(batch) / _MOST_WHOLE)
+        for number, item in enumerate(batch):
             if self._stuck and len(self.waiting) >= self._ways.most_waiting:
                 self._counts.add("skipped.store")
                 continue
             try:
-                self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item))
+                whole = number % every == 0
+                self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item, whole=whole))
             except Exception as exc:  # noqa: BLE001  (a run that nobody foresaw must not end the thread)
                 self._failed("skipped.unreadable", exc)
             if self._ways.fill() < _FEW:
                 time.sleep(_NAP_S)
         return self._write_all()
 
+    def give_up(self) -> None:
+        """The monitor is closed, and nobody writes any more: what waits is lost, and counted."""
+        lost, self.waiting = self.waiting, []
+        if lost:
+            self._counts.add("skipped.store", len(lost))
+
     # Reading.
 
-    def _read(self, call: Call) -> _Row:
+    def _read(self, call: Call, *, whole: bool) -> _Row:
         run = observed_of(call)
         sampled = self._sampled(call)
-        row = _Row(self._stored(run, sampled), tuple(self._signals(run)))
+        row = _Row(self._stored(run, sampled), tuple(self._signals(run, whole=whole)), whole)
         self._counts.add("observed")
         if sampled:
             self._ways.evaluate(run)
@@ -146,11 +157,10 @@ class Recorder:
             self._failed("sample.failed", exc)
             return False
 
-    def _signals(self, run: Observed) -> list[StoredSignal]:
-        busy = self._ways.fill() > _MANY
+    def _signals(self, run: Observed, *, whole: bool) -> list[StoredSignal]:
         found = []
         for signal in self._ways.signals:
-            if busy and signal.reads_text:
+            if signal.reads_text and not whole:
                 self._counts.add("skipped.signals_busy")
                 continue
             try:
@@ -172,7 +182,7 @@ class Recorder:
             outcome=run.outcome,
             tags={
                 str(name): str(value)
-                for name, value in run.tags.items()
+                for name, value in run.call.shown_tags.items()
                 if self._ways.tags is None or name in self._ways.tags
             },
             seconds=run.seconds,
@@ -195,7 +205,7 @@ class Recorder:
 
     def _write_all(self) -> float | None:
         batch = self.waiting
-        if not batch and not self._more_to_prune:
+        if not (batch or self._more_to_prune or self._counts.unwritten):
             return None
         try:
             self._write(batch)
@@ -234,19 +244,20 @@ class Recorder:
                     self._detecting.forget()
                     self._embedding.forget()
                 seen: list[Seen] = []
-                every = math.ceil(len(batch) / _MOST_SEEN)
-                for number, item in enumerate(batch):
+                for item in batch:
                     if isinstance(item, Said):
                         ours = EXACT.add(ours, item.spent_usd)
                         seen += self._say(writing, item)
                     elif writing.run(item.run, item.signals):
                         new["stored"] += 1
-                        if number % every:
+                        if not item.whole:
                             new["skipped.detectors_busy"] += 1
                             continue
                         ended = item.run.at + item.run.seconds
-                        seen += [Seen(one.name, one.kind, one.value, ended) for one in item.signals]
+                        seen += [Seen(one.name, one.kind, self._stepped(one), ended) for one in item.signals]
                 alarms = self._detecting.see(writing, seen)
+                if alarms:
+                    new["alarms"] = len(alarms)
                 self._embedding.keep(writing)
                 for name, more in (counts + new).items():
                     writing.count(name, more)
@@ -258,17 +269,22 @@ class Recorder:
             self._embedding.forget()
             raise
         self._counts.written(new)
-        self._ways.written(counts + new, [one for item in batch if isinstance(item, Said) for one in item.scores])
+        self._ways.written(counts + new)
         self._budget.written(day, spent, ours)
         if alarms:
             self._ways.alarmed(alarms)
+
+    def _stepped(self, signal: StoredSignal) -> float:
+        step = self._steps.get(signal.name)
+        return signal.value if step is None else round(signal.value / step) * step
 
     def _say(self, writing: Writing, said: Said) -> list[Seen]:
         seen = []
         for score in said.scores:
             writing.score(score)
             if score.score is not None:
-                seen.append(Seen(f"score.{score.name}", "value", score.score, score.at))
+                # What was said of a run belongs to the hour of the run, where that is known.
+                seen.append(Seen(f"{SCORE}{score.name}", "value", score.score, said.at or score.at))
         if said.vector is not None:
             distance = self._embedding.distance(writing, said.vector)
             if distance is not None and writing.signal(said.run, "embedding", "value", distance):

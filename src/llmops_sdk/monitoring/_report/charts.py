@@ -12,6 +12,8 @@ from llmops_sdk.monitoring._report.words import day, level, moment
 __all__ = ["bars", "course", "outcomes"]
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 62, 10, 14, 22
+_MOST_ALARMS = 50
+"""Of one signal, the last ones."""
 _KINDS = ("ok", "blocked", "cancelled", "error")
 
 
@@ -80,7 +82,7 @@ def course(report: Report, signal: Course) -> str:
         f"({signal.buckets[number].count:,} runs)</title></circle>"
         for number, value in levels.items()
     ]
-    for alarm in signal.alarms:
+    for alarm in signal.alarms[-_MOST_ALARMS:]:
         since, at = plane.x(alarm.since), plane.x(alarm.at)
         bottom = plane.height - _BOTTOM
         parts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
@@ -16,22 +17,37 @@ from llmops_sdk.monitoring._report.words import headline, level, moment, money
 __all__ = ["page"]
 
 _MOST_ROWS = 12
+_MOST_NAMES, _MOST_COURSES, _MOST_SCORED = 5, 40, 100
+"""However many pipelines, signals and scores there were in however many years, the page stays one that can be read."""
 _MOST_CHARACTERS = 400
 _DAY_S = 86_400
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def page(report: Report) -> str:
     """The whole."""
-    names = ", ".join(sorted(report.pipelines)) or "monitoring"
+    names = _names(report)
     parts = [_head(report, names), _tiles(report)]
     if report.runs:
         parts += [_flow(report), _courses(report), _scores(report), _cases(report)]
     parts.append(_counters(report))
-    return (
+    return _visible(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(names)}: monitoring</title><style>{STYLE}</style>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _names(report: Report) -> str:
+    names = sorted(report.pipelines)
+    more = len(names) - _MOST_NAMES
+    listed = ", ".join(map(_short, names[:_MOST_NAMES])) or "monitoring"
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def _visible(page: str) -> str:
+    """Without control characters, and those that turn the direction of what follows, outside of where they stand."""
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def _head(report: Report, names: str) -> str:
@@ -94,23 +110,28 @@ def _flow(report: Report) -> str:
     table = _table(
         ("tag", "runs", "cost"), [(tag, f"{runs:,}", money(cost)) for tag, (runs, cost) in tags[:_MOST_ROWS]]
     )
-    note = f"<p class=note>and {len(tags) - _MOST_ROWS:,} other tags</p>" if len(tags) > _MOST_ROWS else ""
-    return f"<section><div class=pictures>{''.join(figures)}</div>{table}{note}</section>"
+    others = _others(len(tags) - _MOST_ROWS, "tags")
+    return f"<section><div class=pictures>{''.join(figures)}</div>{table}{others}</section>"
+
+
+def _others(number: int, of_what: str) -> str:
+    return f"<p class=note>and {number:,} other {of_what}</p>" if number > 0 else ""
 
 
 def _courses(report: Report) -> str:
     if not report.courses:
         return ""
+    courses = report.courses[:_MOST_COURSES]  # first those that changed
     drawn = "".join(
         f"<figure{' class=changed' if signal.alarms else ''}><figcaption>{escape(signal.name)} "
         f"<small>{escape(_level(signal))}</small></figcaption>{course(report, signal)}</figure>"
-        for signal in report.courses
+        for signal in courses
     )
     return (
         "<section><h2>Signals</h2><p class=note>The line is the rate, or the median, of each stretch of time. The band "
         "of a rate is where 95 of 100 stretches lie while nothing changes; that of values is their middle half. A dot "
         "on a red line is an alarm, and the shade before it reaches back to the likely moment of the change.</p>"
-        f"<div class=pictures>{drawn}</div></section>"
+        f"<div class=pictures>{drawn}</div>{_others(len(report.courses) - len(courses), 'signals')}</section>"
     )
 
 
@@ -123,10 +144,11 @@ def _scores(report: Report) -> str:
         return ""
     rows = [
         (one.name, one.by, *_scored(one), _most(one.labels.most_common(4)), _most(one.errors.most_common(2)))
-        for one in report.scored
+        for one in report.scored[:_MOST_SCORED]
     ]
     headings = ("name", "by", "scores", "mean, 95 %", "labels", "failed")
-    return f"<section><h2>Scores and feedback</h2>{_table(headings, rows)}</section>"
+    others = _others(len(report.scored) - len(rows), "names")
+    return f"<section><h2>Scores and feedback</h2>{_table(headings, rows)}{others}</section>"
 
 
 def _scored(one: Scored) -> tuple[str, str]:
@@ -166,7 +188,7 @@ def _short(text: str) -> str:
 def _counters(report: Report) -> str:
     if not report.counters:
         return ""
-    rows = [(name, f"{value:,}") for name, value in sorted(report.counters.items())]
+    rows = [(name, f"{value:,}") for name, value in sorted(report.counters.items())[:_MOST_SCORED]]
     return (
         "<section><h2>Counted</h2><p class=note>Since the store was made, over all processes: what was observed, and "
         f"what was left out.</p>{_table(('what', 'how often'), rows)}</section>"
