@@ -93,6 +93,13 @@ class OpenTelemetry:
         if take is not None:
             take(event, call)  # type: ignore[operator]  # each takes its own kind
 
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Write the spans of all runs that have ended; `False` when that took longer than `timeout_s`. Blocks.
+
+        Sending them is up to the provider: its `force_flush()` comes after this.
+        """
+        return LATER.flush(timeout_s)
+
     def _start(self, event: Started, call: Call) -> None:
         start_ns = int(call.wall_time(event.at) * 1e9)
         root = self._tracer.start_span(
