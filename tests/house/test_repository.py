@@ -3,6 +3,7 @@ import posixpath
 import re
 import runpy
 import sys
+import tomllib
 import types
 from pathlib import PurePosixPath
 
@@ -61,21 +62,21 @@ def test_the_readme_names_every_session(files):
 
 
 def test_a_session_runs_a_command_shows_it_and_fails_with_it(root, monkeypatch, capsys):
-    class Failed(Exception):
-        pass
-
-    def error(message):
-        raise Failed(message)
-
     monkeypatch.setattr(os, "environ", dict(os.environ))
     stub = types.SimpleNamespace(session=lambda function: function, options=types.SimpleNamespace())
     monkeypatch.setitem(sys.modules, "nox", stub)  # nox itself is not in the environment of the tests
     run = runpy.run_path(str(root / "noxfile.py"))["run"]
-    session = types.SimpleNamespace(error=error)
+    session = types.SimpleNamespace(error=pytest.fail)
     assert run(session, sys.executable, "-c", "print('first'); print('hide me'); print('last')", hide="hide") == "last"
     assert capsys.readouterr().out == "first\nlast\n"
-    with pytest.raises(Failed, match="ended with 3"):
+    with pytest.raises(pytest.fail.Exception, match="ended with 3"):
         run(session, sys.executable, "-c", "raise SystemExit(3)")
+
+
+def test_the_page_on_installing_names_every_extra(files):
+    extras = tomllib.loads(files["pyproject.toml"])["project"]["optional-dependencies"]
+    table = re.findall(r"^\| (`.+`) \|", files["docs/installing.md"], re.MULTILINE)
+    assert sorted(name for row in table for name in re.findall(r"`([\w-]+)`", row)) == sorted(extras)
 
 
 def test_every_link_of_the_pages_leads_somewhere(files, root):
