@@ -69,8 +69,8 @@ class OpenTelemetry:
         ):
             if given is not None and not isinstance(given, wanted):
                 raise ConfigurationError(f"`{name}` is {given!r}; write a `{wanted.__name__}` of OpenTelemetry")
-        if not isinstance(dialects, Sequence):
-            raise ConfigurationError(f"`dialects` is {dialects!r}; write names: {', '.join(DIALECTS)}")
+        if isinstance(dialects, str) or not isinstance(dialects, Sequence):
+            raise ConfigurationError(f"`dialects` is {dialects!r}; write a list of names: {', '.join(DIALECTS)}")
         unknown = [name for name in dialects if name not in DIALECTS]
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
