@@ -11,7 +11,7 @@ from llmops_sdk.monitoring._alarms import figure
 from llmops_sdk.monitoring._report.charts import bars, course, outcomes
 from llmops_sdk.monitoring._report.reading import Case, Course, Report, Scored
 from llmops_sdk.monitoring._report.style import STYLE
-from llmops_sdk.monitoring._report.words import headline, level, moment, money
+from llmops_sdk.monitoring._report.words import headline, level, moment, money, spent
 
 __all__ = ["page"]
 
@@ -58,7 +58,11 @@ def _tiles(report: Report) -> str:
         ("blocked", figure(report.outcomes["blocked"] / runs, "%"), _most(report.blocked_by.most_common(2))),
         ("failed", figure(errors / runs, "%"), _most(_errors(report))),
         ("time, median", slow[0], f"95 of 100 within {slow[1]}, 99 within {slow[2]}"),
-        ("cost", money(report.cost_usd), f"{report.unpriced:,} runs without a price" if report.unpriced else ""),
+        (
+            "cost",
+            spent(report.cost_usd, report.unpriced),
+            f"{report.unpriced:,} runs without a price" if report.unpriced else "",
+        ),
         ("tokens", f"{report.input_tokens + report.output_tokens:,}", f"{report.output_tokens:,} of them in answers"),
     )
     return (
@@ -92,7 +96,8 @@ def _flow(report: Report) -> str:
         figures.append(f"<figure><figcaption>{name}</figcaption>{bars(report, by_day, name, money)}</figure>")
     tags = sorted(report.by_tag.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
     table = _table(
-        ("tag", "runs", "cost"), [(tag, f"{runs:,}", money(cost)) for tag, (runs, cost) in tags[:_MOST_ROWS]]
+        ("tag", "runs", "cost"),
+        [(tag, f"{runs:,}", spent(cost, unpriced)) for tag, (runs, cost, unpriced) in tags[:_MOST_ROWS]],
     )
     note = f"<p class=note>and {len(tags) - _MOST_ROWS:,} other tags</p>" if len(tags) > _MOST_ROWS else ""
     return f"<section><div class=pictures>{''.join(figures)}</div>{table}{note}</section>"
