@@ -52,17 +52,14 @@ def _tiles(report: Report) -> str:
     runs = max(report.runs, 1)
     errors = report.runs - sum(report.outcomes[kind] for kind in ("ok", "blocked", "cancelled"))
     slow = [figure(report.seconds.quantile(share), "s") if report.runs else "-" for share in (0.5, 0.95, 0.99)]
+    unpriced = f"{report.unpriced:,} runs without a price" if report.unpriced else ""
     tiles = (
         ("runs", f"{report.runs:,}", ""),
         ("answered", figure(report.outcomes["ok"] / runs, "%"), ""),
         ("blocked", figure(report.outcomes["blocked"] / runs, "%"), _most(report.blocked_by.most_common(2))),
         ("failed", figure(errors / runs, "%"), _most(_errors(report))),
         ("time, median", slow[0], f"95 of 100 within {slow[1]}, 99 within {slow[2]}"),
-        (
-            "cost",
-            spent(report.cost_usd, report.unpriced),
-            f"{report.unpriced:,} runs without a price" if report.unpriced else "",
-        ),
+        ("cost", spent(report.cost_usd, report.unpriced), unpriced),
         ("tokens", f"{report.input_tokens + report.output_tokens:,}", f"{report.output_tokens:,} of them in answers"),
     )
     return (
