@@ -7,8 +7,9 @@ import contextlib
 from typing import Any
 
 import pytest
-from opentelemetry import context
-from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry import baggage, context, trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -23,7 +24,7 @@ from llmops_sdk import Pipeline, errors, tracing
 from llmops_sdk.calls import Aside, AttemptStarted, Call, Ended, Evaluated, Started, ToolExecuted
 from llmops_sdk.engines import Cached, Engine, Scripted
 from llmops_sdk.guards import Judge, guard
-from llmops_sdk.messages import Request, ToolCall
+from llmops_sdk.messages import Choice, Chunk, Request, Response, ToolCall
 from llmops_sdk.routers import Router
 from llmops_sdk.testing import FaultServer, Hang, Reply
 from llmops_sdk.verdicts import Verdict
@@ -296,3 +297,162 @@ def test_a_run_that_never_ends_leaves_nothing_behind(hook, exporter):
     assert list(call.state) == [hook]  # with the call it is gone
     call.record(Ended(call.started, "ok", None))
     assert call.state == {}
+
+
+@pytest.fixture
+def nested(provider):
+    """A pipeline with a hook of its own, for what runs inside of others."""
+    return Pipeline(Scripted("yes", model="inner-model"), name="nested", hooks=[tracing.OpenTelemetry(provider)])
+
+
+def below(spans: Any, name: str) -> str | None:
+    """Name of the parent of the one span that is called `name`."""
+    (span,) = [span for span in spans if span.name == name]
+    return {one.context.span_id: one.name for one in spans}[span.parent.span_id] if span.parent else None
+
+
+@pytest.mark.parametrize("stage", ["input", "output"])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", ["async", "thread"])
+async def test_a_pipeline_in_a_guard_hangs_below_the_run(exporter, nested, provider, stage, streamed, kind):
+    hook, tracer = tracing.OpenTelemetry(provider), provider.get_tracer("the application")
+
+    async def ask(text: str) -> Verdict:
+        await nested.arun(text)
+        return Verdict.allow()
+
+    def ask_in_thread(text: str) -> Verdict:
+        with tracer.start_as_current_span("own"):
+            nested.run(text)
+        return Verdict.allow()
+
+    asks = guard(ask if kind == "async" else ask_in_thread)
+    engine = Scripted("Hello", model="test-model")
+    stations = (asks, engine) if stage == "input" else (engine, asks)
+    pipeline = Pipeline(*stations, name="support", hooks=[hook])
+    if streamed:
+        async for _ in pipeline.astream("Hi"):
+            pass
+    else:
+        await pipeline.arun("Hi")
+    spans = exporter.get_finished_spans()
+    tree(spans)
+    assert below(spans, "invoke_workflow nested") == ("own" if kind == "thread" else ROOT)
+    if kind == "thread":
+        assert below(spans, "own") == ROOT
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_pipeline_and_a_span_in_an_engine_hang_below_its_attempt(hook, exporter, nested, provider, streamed):
+    tracer = provider.get_tracer("an instrumented client")
+
+    class Asks(Engine):
+        name, model = "asks", "test-model"
+
+        async def astream(self, request: Request, /) -> Any:
+            with tracer.start_as_current_span("POST"):
+                text = (await nested.arun("Hi")).text
+            yield Chunk(text=text)
+            yield Chunk(text="!", finish_reason="stop")
+
+    pipeline = Pipeline(Router([Asks()], hedge=60), name="support", hooks=[hook])
+    if streamed:
+        async for _ in pipeline.astream("Hi"):
+            assert not trace.get_current_span().get_span_context().is_valid
+    else:
+        await pipeline.arun("Hi")
+    spans = exporter.get_finished_spans()
+    tree(spans)
+    assert below(spans, "POST") == CHAT
+    assert below(spans, "invoke_workflow nested") == "POST"
+
+
+def test_a_pipeline_that_a_tool_runs_hangs_below_the_run_that_asked_for_it(hook, exporter, nested, caplog):
+    call = ToolCall(id="call-1", name="order", arguments="{}")
+    result = Pipeline(Scripted([call], model="test-model"), name="support", hooks=[hook]).run("Hi")
+    with result.call.executing(call):
+        trace.get_current_span().set_attribute("mine", 1)  # the root has ended: nobody is told
+        nested.run("Hi")
+    assert below(exporter.get_finished_spans(), "invoke_workflow nested") == ROOT
+    assert not caplog.records
+
+
+async def test_what_runs_inside_a_run_that_is_not_sampled_is_not_sampled_either(exporter):
+    provider = TracerProvider(sampler=sampling.ParentBased(OnlyThe("support")), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    hook = tracing.OpenTelemetry(provider)
+    nested = Pipeline(Scripted("yes"), name="nested", hooks=[hook])
+
+    class Asks(Engine):
+        name = "asks"
+
+        async def agenerate(self, request: Request, /) -> Response:
+            await nested.arun("Hi")
+            return Response(choices=(Choice(text="Hello"),))
+
+    await Pipeline(Asks(), name="support", hooks=[hook]).arun("Hi")
+    assert not exporter.get_finished_spans()
+    await nested.arun("Hi")
+    assert exporter.get_finished_spans()
+    provider.shutdown()
+
+
+class OnlyThe(sampling.Sampler):
+    """Leaves one pipeline out."""
+
+    def __init__(self, left_out: str) -> None:
+        self._left_out = left_out
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any) -> Any:
+        out = self._left_out in name
+        return sampling.SamplingResult(sampling.Decision.DROP if out else sampling.Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return f"all but {self._left_out}"
+
+
+def test_processors_of_the_application_find_its_baggage_at_each_span(provider, exporter, hook):
+    seen = {}
+
+    class Bag(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            seen[span.name] = dict(baggage.get_all(parent_context))
+
+    provider.add_span_processor(Bag())
+    token = context.attach(baggage.set_baggage("tenant", "a"))
+    try:
+        Pipeline(polite, Scripted("Hello", model="test-model"), name="support", hooks=[hook]).run("Hi")
+    finally:
+        context.detach(token)
+    exporter.get_finished_spans()
+    assert seen == {name: {"tenant": "a"} for name in (ROOT, "apply_guardrail polite", CHAT)}
+
+
+async def test_what_runs_inside_hangs_below_the_span_of_its_own_backend(provider, exporter):
+    other, its = TracerProvider(shutdown_on_exit=False), type(exporter)()
+    other.add_span_processor(SimpleSpanProcessor(its))
+    hooks = [tracing.OpenTelemetry(provider), tracing.OpenTelemetry(other)]
+    nested = Pipeline(Scripted("yes"), name="nested", hooks=hooks)
+
+    @guard
+    async def asks(text: str) -> Verdict:
+        await nested.arun(text)
+        return Verdict.allow()
+
+    class Asks(Engine):
+        name = "asks"
+
+        async def agenerate(self, request: Request, /) -> Response:
+            await nested.arun("Hi")
+            return Response(choices=(Choice(text="Hello"),))
+
+    result = await Pipeline(asks, Asks(), name="support", hooks=hooks).arun("Hi")
+    with result.call.executing(ToolCall(id="1", name="look", arguments="{}")):
+        await nested.arun("Hi")
+    for seen in (exporter, its):
+        spans = seen.get_finished_spans()
+        names = {span.context.span_id: span.name for span in spans}
+        inner = sorted(names[span.parent.span_id] for span in spans if span.name == "invoke_workflow nested")
+        assert inner == ["chat", ROOT, ROOT]
+    other.shutdown()

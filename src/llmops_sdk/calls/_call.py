@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +32,7 @@ ASKER: ContextVar[str] = ContextVar("llmops_sdk_asker", default="")
 """Name of the guard that is at work, as its pipeline calls it; set only for guards that take their time."""
 
 _NO_MONEY = Decimal(0)
+_NOTHING: AbstractContextManager[object] = nullcontext()
 
 
 class Prices(Protocol):
@@ -68,6 +69,9 @@ class Call:
         tracestate: What goes with it, `None` for nothing.
         attempt_traceparent: That of the attempt which is beginning. A tracing hook sets it when it gets
             `AttemptStarted`, and who begins the attempt takes it at once; see `Request.trace_headers`.
+        attempt_surround: Like `surround`, for the engine of that attempt; set and taken in the same way.
+        surround: Makes what others' code runs in where the run calls it: guards, engines, tools. A tracing hook sets
+            it, so that what is traced there hangs below the run; `None` for nothing. See `inside`.
         state: What stations keep for the length of the run, by station (a guard's vault, say); emptied at the end.
     """
 
@@ -75,6 +79,7 @@ class Call:
         "_held",
         "_hooks",
         "_started_wall",
+        "attempt_surround",
         "attempt_traceparent",
         "attempts",
         "budget_usd",
@@ -90,6 +95,7 @@ class Call:
         "spent_usd",
         "started",
         "state",
+        "surround",
         "tags",
         "traceparent",
         "tracestate",
@@ -122,6 +128,8 @@ class Call:
         self.traceparent: str | None = None
         self.tracestate: str | None = None
         self.attempt_traceparent: str | None = None
+        self.attempt_surround: Callable[[], AbstractContextManager[object]] | None = None
+        self.surround: Callable[[], AbstractContextManager[object]] | None = None
         self._hooks = hooks
         self.prices = prices
         self._held: dict[object, Decimal] = {}
@@ -136,6 +144,10 @@ class Call:
                 except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
                     self.hide_in_error(exc)
                     hook_failed(hook, exc)
+
+    def inside(self) -> AbstractContextManager[object]:
+        """What others' code runs in that the run calls: pipelines that run there, and spans, belong to this run."""
+        return _NOTHING if self.surround is None else self.surround()
 
     def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
         """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.

@@ -40,7 +40,8 @@ def executing(call: Call, tool_call: ToolCall) -> Iterator[Execution]:
     error: BaseException | None = None
     started = call.clock()
     try:
-        yield execution
+        with call.inside():
+            yield execution
     except BaseException as exc:
         error = exc
         raise

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
-from llmops_sdk.calls import ASKER
+from llmops_sdk.calls import ASKER, Call
 from llmops_sdk.messages import ToolCall
 from llmops_sdk.pipelines._guarding import Stationed, restored, with_origin
 from llmops_sdk.protocols import GuardContext, GuardStream
@@ -66,12 +66,13 @@ class _Link:
         self.read: list[str] = []
         self.busy_s = 0.0
 
-    async def named(self, work: Awaitable[str]) -> str:
+    async def named(self, work: Awaitable[str], call: Call) -> str:
         """Await what the guard does; whatever it asks an engine for is asked in its name."""
         before = ASKER.get()
         ASKER.set("" if self.guard is None else self.guard.name)
         try:
-            return await work
+            with call.inside():
+                return await work
         finally:
             ASKER.set(before)
 
@@ -170,7 +171,7 @@ class Chain:
         link.read.append(text)
         try:
             fed = link.stream.feed(text)
-            return fed if isinstance(fed, str) else await link.named(fed)
+            return fed if isinstance(fed, str) else await link.named(fed, self._context.call)
         except Exception as exc:  # noqa: BLE001  (a guard that breaks fails as `on_error` says)
             return self._broke(link, text, exc)
 
@@ -179,7 +180,7 @@ class Chain:
             if isinstance(link.stream, _WholeText):
                 return await link.stream.conclude()
             finished = link.stream.finish()
-            return finished if isinstance(finished, str) else await link.named(finished)
+            return finished if isinstance(finished, str) else await link.named(finished, self._context.call)
         except Exception as exc:  # noqa: BLE001  (as above)
             return self._broke(link, "", exc)
 

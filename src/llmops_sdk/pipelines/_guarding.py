@@ -119,9 +119,12 @@ class Stationed:
         before = ASKER.get()
         ASKER.set(self.name)
         try:
-            verdict = self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
-            if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
-                verdict = await verdict
+            with context.call.inside():
+                verdict = (
+                    self._check(*arguments) if self._is_async else await in_thread(lambda: self._check(*arguments))
+                )
+                if not isinstance(verdict, Verdict) and hasattr(verdict, "__await__"):
+                    verdict = await verdict
         except Exception as exc:  # noqa: BLE001  (as above)
             return self.failed(exc)
         finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -117,26 +120,72 @@ def until() -> Callable[[Callable[[], Any]], None]:
     return wait
 
 
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Begins a Python program in a process of its own; ended with the test, whatever happens."""
-    begun: list[subprocess.Popen[str]] = []
+class Child:
+    """A program that the nursery has begun, as `subprocess.Popen` shows one."""
 
-    def begin(program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def __init__(self, nursery: socket.socket, arguments: list[str]) -> None:
+        self._nursery = nursery
+        self.returncode: int | None = None
+        (out, its_out), (error, its_error) = os.pipe(), os.pipe()
+        socket.send_fds(nursery, [json.dumps(arguments).encode()], [its_out, its_error])
+        os.close(its_out)
+        os.close(its_error)
+        self.stdout, self.stderr = os.fdopen(out, encoding="utf-8"), os.fdopen(error, encoding="utf-8")
+        self.pid = json.loads(nursery.recv(100))
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self._nursery.send(json.dumps(self.pid).encode())
+            self.returncode = json.loads(self._nursery.recv(100))
+        return self.returncode
+
+    def wait(self, timeout_s: float) -> int:
+        end = time.monotonic() + timeout_s
+        while self.poll() is None:
+            assert time.monotonic() < end, "it has not ended"
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self.poll() is None:
+            self.kill()
+            self.wait(20)
+        self.stdout.close()
+        self.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[socket.socket]:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("nursery.py")), str(there.fileno())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGES), *sys.path])},
+        pass_fds=[there.fileno()],
+    )
+    there.close()
+    yield here
+    here.close()
+    assert process.wait(20) == 0
+
+
+@pytest.fixture
+def begin(tmp_path: Path, nursery: socket.socket) -> Iterator[Callable[..., Child]]:
+    """Begins a Python program in a process of its own; ended with the test, whatever happens."""
+    begun: list[Child] = []
+
+    def begin(program: str, *arguments: str) -> Child:
         file = tmp_path / f"program{len(begun)}.py"
         file.write_text(program)
-        child = subprocess.Popen(
-            [sys.executable, str(file), *arguments],
-            env={**os.environ, "PYTHONPATH": str(_PACKAGES), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        begun.append(child)
-        return child
+        begun.append(Child(nursery, [str(file), *arguments]))
+        return begun[-1]
 
     yield begin
     for child in begun:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+        child.close()

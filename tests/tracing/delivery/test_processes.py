@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -34,8 +36,8 @@ for number in range(10**9):
 def lines(begin):
     """The lines that a program prints, as they come, and its process."""
 
-    def lines(program, *arguments, **environment):
-        child = begin(program, *arguments, **environment)
+    def lines(program, *arguments):
+        child = begin(program, *arguments)
         return child, map(json.loads, child.stdout)
 
     return lines
@@ -126,11 +128,14 @@ def test_kill_9_loses_nothing_that_was_counted_as_delivered(lines, collector):
     assert len(collector.spans) >= last["delivered"]
 
 
-def test_the_end_of_a_short_program_sends_what_it_made(lines, collector):
-    child, _ = lines(_BEGINNING + "run(1, tracing.setup(sys.argv[1], every_s=3600))", collector.url)
-    assert child.wait(20) == 0
+def test_the_end_of_a_short_program_sends_what_it_made(collector):
+    # From the command line, and not from the nursery: with imports of its own.
+    program = _BEGINNING + "run(1, tracing.setup(sys.argv[1], every_s=3600))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, collector.url]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert collector.tags("n") == {"1"}
-    assert child.stderr.read() == ""
+    assert ended.stderr == ""
 
 
 def test_a_thousand_runs_in_flight_at_the_end_are_all_accounted_for(lines, collector):

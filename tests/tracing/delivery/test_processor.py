@@ -117,12 +117,17 @@ def test_who_ends_a_span_does_not_wait_and_what_finds_no_room_is_dropped(deliver
     assert delivery.counts == SpanCounts(made=151, delivered=101, dropped=50)
 
 
-def test_texts_are_bounded_by_bytes(deliver):
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("held", ["x" * 40_000, Text("x" * 40_000), ["x" * 20_000] * 2, b"x" * 40_000], ids=type)
+def test_texts_are_bounded_by_bytes(deliver, held):
     exporter = Exporter()
     exporter.free.clear()
     delivery, tracer = deliver(exporter, most_bytes=1_000_000)
     for _ in range(40):
-        span = tracer.start_span("one", attributes={"texts": ["x" * 40_000]})
+        span = tracer.start_span("one", attributes={"held": held, "number": 1})
         span.add_event("said", {"text": "x" * 60_000})
         span.end()
     assert 5 <= delivery.counts.waiting <= 15  # a batch of 0.5 MB may be under way

@@ -150,10 +150,32 @@ def test_the_path_is_added_where_it_is_missing(collector):
     assert paths == ["/v1/traces"] * 4 + ["/api/public/otel/v1/traces"]
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://x", "http://", "http://x:99999", b"http://x", 1, ""])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["localhost:4318", "grpc://x:4317", "http://", "http://x:99999", "http://x:", "http://x y", b"http://x", 1, ""],
+)
 def test_an_endpoint_that_is_none_is_refused(endpoint):
     with pytest.raises(ConfigurationError, match="endpoint"):
         tracing.setup(endpoint)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+@pytest.mark.parametrize("endpoint", ["localhost:4318", "grpc://localhost:4317"])
+def test_a_variable_that_is_no_endpoint_is_refused(monkeypatch, variable, endpoint):
+    monkeypatch.setenv(variable, endpoint)
+    with pytest.raises(ConfigurationError, match=variable):
+        tracing.setup()
+
+
+def test_the_port_of_grpc_is_pointed_out(caplog):
+    tracing.setup("http://localhost:4317", sigterm=False).close(0)
+    assert "4318" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", 1])
+def test_a_header_that_has_no_name_is_refused(name):
+    with pytest.raises(ConfigurationError, match="header"):
+        tracing.setup("http://localhost:1", headers={name: "x"})
 
 
 @pytest.mark.parametrize("value", ["xyzzy\n4711", "xyzzy-ü", " xyzzy", 4711, None])

@@ -144,6 +144,7 @@ class Flight:
             payer.spend(paid.cost_usd, paid.estimated_usd)
         payer.record(event)
         call.attempt_traceparent, payer.attempt_traceparent = payer.attempt_traceparent, None
+        call.attempt_surround, payer.attempt_surround = payer.attempt_surround, None
 
     # Waiting for each other.
 

@@ -56,6 +56,7 @@ class Attempt:
         "asked",
         "chunk_times",
         "chunks",
+        "inside",
         "spent",
     )
 
@@ -90,6 +91,8 @@ class Attempt:
             if call.attempt_traceparent is not None:  # of this attempt: another one may begin beside it
                 self.asked = request.asked_by(call.attempt_traceparent, call)
                 call.attempt_traceparent = None
+        self.inside = call.attempt_surround or call.inside
+        call.attempt_surround = None
 
     def heard(self, first: Chunk) -> None:
         """The first chunk of a stream came."""

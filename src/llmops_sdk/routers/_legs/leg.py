@@ -241,9 +241,10 @@ class Leg:
         error: BaseException | None = None
         try:
             if timeout_s is None and not self.routes:
-                response = await self.engine.agenerate(attempt.asked)
+                with attempt.inside():
+                    response = await self.engine.agenerate(attempt.asked)
             else:
-                with self._booked_here(attempt.spent):
+                with self._booked_here(attempt.spent), attempt.inside():
                     async with asyncio.timeout(timeout_s):
                         response = await self.engine.agenerate(attempt.asked)
             if not isinstance(response, Response):
@@ -293,7 +294,8 @@ class Leg:
         try:
             asked = attempt.asked
             chunks = self.engine.astream(asked) if not self.routes else self._booked(attempt.spent, asked)
-            chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
+            with attempt.inside():  # it is sent with the first one; and who reads has a context of his own in between
+                chunk = await (anext(chunks, None) if patience is None else patience.first(chunks))
             if chunk is not None:
                 attempt.heard(chunk)
             clock = call.clock

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry.trace import NonRecordingSpan, Span, TracerProvider
 
 from llmops_sdk.calls import AttemptStarted, Call, Ended, Evaluated, Event, Started, ToolExecuted
 from llmops_sdk.errors import ConfigurationError
@@ -15,6 +15,7 @@ from llmops_sdk.tracing._dialects import DIALECTS, Run, gen_ai, names
 from llmops_sdk.tracing._later import LATER
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_afterwards
+from llmops_sdk.tracing.opentelemetry._inside import Surround, parent_for
 from llmops_sdk.tracing.opentelemetry._log_events import LogEvents
 from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
 from llmops_sdk.tracing.opentelemetry._w3c import root_of, traceparent_of
@@ -75,6 +76,7 @@ class OpenTelemetry:
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
         spoken = tuple(DIALECTS[name]() for name in dict.fromkeys(("gen_ai", *dialects)))
+        self._provider = tracer_provider
         self._tracer = trace.get_tracer("llmops_sdk", tracer_provider=tracer_provider)
         self._pen = Pen(self._tracer, spoken, LogEvents(logger_provider))
         self._content = policy_of(content)
@@ -104,16 +106,18 @@ class OpenTelemetry:
         start_ns = int(call.wall_time(event.at) * 1e9)
         root = self._tracer.start_span(
             f"{names.INVOKE_WORKFLOW} {name_of(event.pipeline)}",
+            context=parent_for(self._provider),
             attributes=gen_ai.started(event, call),
             start_time=start_ns,
         )
         context = root.get_span_context()
         if context.is_valid:  # also when not sampled: what comes behind us has to know that it is not
             call.traceparent = traceparent_of(context)
+            call.surround = Surround(self._provider, root, call.surround)
             if context.trace_state:
                 call.tracestate = context.trace_state.to_header()
         if root.is_recording():
-            call.state[self] = Begun(root, start_ns)
+            call.state[self] = Begun(root, start_ns, trace.set_span_in_context(root))
             if not self._recorded:
                 self._recorded = True
                 LATER.empty_first_at_exit()  # the provider is there by now
@@ -128,10 +132,14 @@ class OpenTelemetry:
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
         begun.attempts[event.number] = (span, start_ns, name, attributes)
         call.attempt_traceparent = traceparent_of(span.get_span_context())
+        call.attempt_surround = Surround(self._provider, span, call.attempt_surround)
 
     def _end(self, event: Ended, call: Call) -> None:
         begun: Begun | None = call.state.pop(self, None)
         if begun is not None:
+            # What runs inside from now on, such as a tool, cannot write to the root any more.
+            ended = NonRecordingSpan(begun.root.get_span_context())
+            call.surround = Surround(self._provider, ended, call.surround)
             LATER.do(self._write, begun, event, call)
 
     def _write(self, begun: Begun, ended: Ended, call: Call) -> None:

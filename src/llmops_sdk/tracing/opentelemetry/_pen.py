@@ -20,9 +20,9 @@ FAULTS: Final = Faults()
 _INT64 = 2**63
 
 
-def context_of(span: Span) -> Context:
-    """A context in which `span` is the parent, and nothing of the thread that happens to write."""
-    return set_span_in_context(span, Context())
+def context_of(span: Span, around: Context | None = None) -> Context:
+    """`around` with `span` as the parent, and nothing of the thread that happens to write."""
+    return set_span_in_context(span, Context() if around is None else around)
 
 
 class Pen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
 
+from llmops_sdk import environment
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
 from llmops_sdk.tracing._content import ContentPolicy
@@ -37,6 +39,8 @@ __all__ = ["Tracing", "setup"]
 log = logging.getLogger("llmops_sdk")
 
 _PATH = "/v1/traces"
+_GRPC_PORT = 4317
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, "token"
 
 
 class Tracing(OpenTelemetry):
@@ -230,20 +234,35 @@ def _maker(
         if not callable(exporter):
             raise ConfigurationError(f"`exporter` is {exporter!r}; write a `SpanExporter`, or what makes one")
         return lambda: Exporting(exporter())
+    if endpoint is None:
+        _check_variables()
     url = None if endpoint is None else _url(endpoint)
     sent = None if headers is None else _headers(headers)
     otlp = importlib.import_module("llmops_sdk.tracing.opentelemetry._delivery.otlp")  # only this needs the extra
     return lambda: otlp.Otlp(url, sent, timeout_s)
 
 
-def _url(endpoint: str) -> str:
+def _check_variables() -> None:
+    # The exporter reads them itself, and of what is no URL it says nothing: every batch would be lost.
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if (endpoint := environment.named(variable)) is not None:
+            _url(endpoint, variable)
+            return
+
+
+def _url(endpoint: str, named: str = "endpoint") -> str:
     try:
         url = urlsplit(endpoint)
         fine = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        fine = fine and not url.netloc.endswith(":") and not any(map(str.isspace, endpoint))
     except (ValueError, TypeError, AttributeError):
         fine = False
     if not isinstance(endpoint, str) or not fine:
-        raise ConfigurationError('`endpoint` is no URL of a collector; write it as "http://localhost:4318"')
+        raise ConfigurationError(
+            f'`{named}` is no URL of a collector that takes OTLP over HTTP; write it as "http://localhost:4318"'
+        )
+    if url.port == _GRPC_PORT:
+        log.warning("collectors take gRPC at the port %d of `%s`, and spans go over HTTP: 4318", _GRPC_PORT, named)
     path = url.path.rstrip("/")
     return url._replace(path=path if path.endswith(_PATH) else path + _PATH).geturl()
 
@@ -255,8 +274,10 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str) or not (name + value).isprintable():
             raise ConfigurationError(f"the header {name!r} has to be one line of text")
-        if not (name + value).isascii() or not name or value != value.strip():
+        if not value.isascii() or value != value.strip():
             raise ConfigurationError(f"the header {name!r} has to be ASCII, without spaces around it")
+        if not _HEADER.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is no name of a header; write one like 'authorization'")
     return dict(headers)
 
 

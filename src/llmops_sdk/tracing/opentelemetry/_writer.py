@@ -37,7 +37,7 @@ class Begun:
 
     Attributes:
         root: The span of the run.
-        context: That with the root as the parent.
+        context: The application's at the beginning, with the root as the parent: processors find its baggage there.
         start_ns: When the root began, in nanoseconds since the epoch.
         attempts: Of each attempt that was begun and has no end yet, by number: its span, when that began, its name
             and what it was begun with.
@@ -45,9 +45,9 @@ class Begun:
 
     __slots__ = ("attempts", "context", "root", "start_ns")
 
-    def __init__(self, root: Span, start_ns: int) -> None:
+    def __init__(self, root: Span, start_ns: int, context: Context) -> None:
         self.root = root
-        self.context = context_of(root)
+        self.context = context
         self.start_ns = start_ns
         self.attempts: dict[int, tuple[Span, int, str, Attributes]] = {}
 
@@ -134,7 +134,7 @@ class Writer:
                 aside for aside in self._asides if aside.asker == event.guard and event.started <= aside.at <= event.at
             ]
             if asides or pen.events.wanted:
-                context = context_of(span)
+                context = context_of(span, self._begun.context)
                 for aside in asides:
                     self._asides.remove(aside)
                     self._alone(self._aside, aside, context, start_ns, end_ns)
@@ -173,12 +173,10 @@ class Writer:
         failure = error_name(event.error) if isinstance(event.error, Exception) else None
         try:
             if failure is not None and self._pen.events.wanted:
-                said: Attributes = {
-                    names.EXCEPTION_TYPE: type(event.error).__name__
-                }  # its message may quote what was sent
-                self._pen.events.emit(
-                    names.EVENT_OPERATION_EXCEPTION, said, end_ns, context_of(span), SeverityNumber.WARN
-                )
+                # Its message may quote what was sent.
+                said: Attributes = {names.EXCEPTION_TYPE: type(event.error).__name__}
+                context = context_of(span, self._begun.context)
+                self._pen.events.emit(names.EVENT_OPERATION_EXCEPTION, said, end_ns, context, SeverityNumber.WARN)
         finally:
             self._pen.end(span, end_ns, failure)
 

@@ -7,11 +7,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.util.types import Attributes
 
 from llmops_sdk.tracing.opentelemetry._delivery.carriers import Carrier, Make
 from llmops_sdk.tracing.opentelemetry._delivery.counts import SpanCounts
@@ -28,6 +29,8 @@ collectors often takes no more than 1 MiB (nginx, unless told)."""
 
 _SPAN_BYTES: Final = 4096
 """What a span of twenty short attributes holds of memory, measured."""
+
+_SMALL: Final = frozenset({int, bool, float})
 
 _FORK_S: Final = 0.2
 """How long a fork waits for a request that is under way."""
@@ -230,14 +233,33 @@ class Delivery(SpanProcessor):
 
 def _size(span: ReadableSpan) -> int:
     """About how many bytes of texts `span` holds, which is what grows without bound."""
-    size = 0
-    for attributes in (span.attributes, *(event.attributes for event in span.events)):
-        for value in (attributes or {}).values():
-            if isinstance(value, str | bytes):
-                size += len(value)
-            elif isinstance(value, tuple):
-                size += sum(len(one) if isinstance(one, str | bytes) else 8 for one in value)
+    size = _texts(span.attributes)
+    for event in span.events:
+        size += _texts(event.attributes)
     return size
+
+
+def _texts(attributes: Attributes) -> int:
+    size = 0
+    if attributes:
+        # The SDK's mapping asks a lock or a function of Python for each value, and its copy is a plain dict.
+        plain: Mapping[str, Any] = attributes.copy() if hasattr(attributes, "copy") else attributes
+        for value in plain.values():
+            if type(value) is str:
+                size += len(value)
+            elif type(value) not in _SMALL:
+                size += _held(value)
+    return size
+
+
+def _held(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_held(one) for one in value.values())
+    if isinstance(value, Sequence):
+        return sum(map(_held, value))
+    return 8
 
 
 def _if_there(method: Callable[[], None]) -> Callable[[], None]:
