@@ -8,7 +8,7 @@ import pytest
 from llmops_sdk import tracing
 from llmops_sdk.calls import Evaluated
 from llmops_sdk.costs import PriceTable
-from llmops_sdk.engines import Engine, Scripted
+from llmops_sdk.engines import Cached, Engine, Scripted
 from llmops_sdk.guards import PII, Judge, Refusal, guard
 from llmops_sdk.messages import Document, Usage
 from llmops_sdk.monitoring import Score, judged_by
@@ -197,6 +197,7 @@ def test_a_judge_reads_only_what_the_guards_made_clean(watch):
     monitor = watch(pipeline, evaluators=[judged_by(judge, "The answer is polite.")], sample=1.0)
     assert "ada@example.org" in monitor.pipeline.run(word="ada@example.org").text
     assert monitor.flush()
+    assert judge.requests
     assert "ada@" not in repr(judge.requests)
 
 
@@ -307,3 +308,69 @@ def test_what_is_no_score_is_refused(wrong):
 def test_a_score_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="finite"):
         scores_of("name", float("nan"))
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("blocks", [True, False])
+def test_one_that_wants_to_end_the_process_ends_nothing(watch, end, blocks):
+    async def waits(run):
+        raise end
+
+    def works(run):
+        raise end
+
+    monitor = watch(evaluators=[works if blocks else waits], sample=1.0)
+    for _ in range(2):
+        assert monitor.pipeline.run(word="hello").text == "It is so."
+        assert monitor.flush()
+    assert monitor.counts["evaluations.failed"] == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Score(label=3), Score(score="0.5"), Score(score=1, explanation=b"x"), Score(score=1, cost_usd=float("nan")),
+        Score(score=1, cost_usd=-1), Score(score=1, cost_usd="1"), {str(number): 1 for number in range(101)}, 10**400,
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_no_score_is_a_failure_that_is_counted_and_kept(watch, said):
+    monitor = watch(evaluators={"odd": lambda run: said}, sample=1.0)
+    monitor.pipeline.run(word="hello")
+    assert monitor.flush()
+    assert monitor.counts["evaluations.failed"] == 1
+    (score,) = monitor.store.scores()
+    assert score.error
+
+
+def test_what_is_said_is_cut_to_what_is_reasonable(watch):
+    huge = Score(score=0.5, label="l" * 10**6, explanation="e" * 10**6, cost_usd=0.25)
+    monitor = watch(evaluators={"wordy": lambda run: huge}, sample=1.0, content=True, budget_usd=1)
+    monitor.pipeline.run(word="hello")
+    assert monitor.flush()
+    (score,) = monitor.store.scores()
+    assert (len(score.label), len(score.explanation), score.cost_usd) == (200, 10_000, Decimal("0.25"))
+
+
+def test_an_answer_out_of_a_cache_is_judged_and_kept_like_any_other(watch):
+    judge = Scripted('{"reason": "kind", "grade": 5}')
+    pipeline = "Say {{ word }}" | Cached(Scripted("It is so."))
+    monitor = watch(pipeline, evaluators=[judged_by(judge, "polite", name="polite")], sample=1.0, content=True)
+    for _ in range(2):
+        monitor.pipeline.run(word="hello")
+    assert monitor.flush()
+    assert [one.score for one in monitor.store.scores("polite")] == [1.0, 1.0]
+    assert {(run.question, run.answer) for run in monitor.store.runs()} == {("Say hello", "It is so.")}
+    assert '"text": "Say hello"' in judge.requests[-1].messages[-1].text
+
+
+def test_what_is_under_way_at_the_end_is_counted_as_left_out(watch):
+    async def never(run):
+        await asyncio.sleep(1_000)
+
+    monitor = watch(evaluators=[never], sample=1.0, concurrency=1)
+    for _ in range(3):
+        monitor.pipeline.run(word="hello")
+    monitor._batches.flush(10)
+    monitor.close(timeout_s=0.01)
+    assert monitor.store.counters()["skipped.closed"] == 3

@@ -1,6 +1,9 @@
+import copy
 import gc
 import logging
 import os
+import pickle
+import random
 import sqlite3
 import subprocess
 import sys
@@ -8,15 +11,17 @@ import textwrap
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from llmops_sdk.calls import Call, Ended, Evaluated, Started
 from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError, ServerError
 from llmops_sdk.guards import PII, Secrets, guard
 from llmops_sdk.messages import Choice, Response
-from llmops_sdk.monitoring import Monitor, Signal
+from llmops_sdk.monitoring import Alarm, Monitor, Signal
 from llmops_sdk.verdicts import Verdict
 
 
@@ -320,13 +325,13 @@ def test_alarms_are_kept_called_back_logged_and_counted(watch, caplog):
     def broken(alarm):
         raise RuntimeError("pager is down")
 
-    monitor = watch(signals=["length"], on_alarm=[broken, told.append], false_alarms_per_day=1.0)
-    end = time.time()
+    monitor = watch(signals=["length"], on_alarm=[broken, told.append], false_alarms_per_day=0.1)
+    chance = random.Random(1)
     for number in range(600):
         call = Call(hooks=(monitor,))
-        call._started_wall = end - 86_400 + number * 100
+        call._started_wall = 1.8e9 + number
         call.record(Started(call.started, "p", False))
-        size = 100 + number % 17 if number < 300 else 400 + number % 17
+        size = chance.randrange(100, 120) * (1 if number < 300 else 4)
         call.record(Ended(call.started, "ok", None, _answer(size)))
         if number % 100 == 99:  # so that no batch is so large that the detectors see a share of it only
             assert monitor.flush()
@@ -433,7 +438,17 @@ def test_feedback_that_is_recorded_on_the_call_reaches_the_store(watch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"score": float("inf")}, {"score": "good"}, {"call_id": "", "score": 1}, {"call_id": 3, "score": 1}]
+    "wrong",
+    [
+        {},
+        {"score": float("inf")},
+        {"score": "good"},
+        {"call_id": "", "score": 1},
+        {"call_id": 3, "score": 1},
+        {"comment": 3},
+        {"label": b"x"},
+        {"score": 1, "name": None},
+    ],
 )
 def test_feedback_that_says_nothing_is_refused(watch, wrong):
     monitor = watch()
@@ -451,3 +466,105 @@ def test_secrets_do_not_reach_the_store_through_the_content(watch, tmp_path):
     monitor.close()
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert token.encode() not in kept
+
+
+def sure(run):
+    return True
+
+
+def test_a_pickled_one_is_itself_here_and_one_of_the_same_file_in_another_process(watch):
+    monitor = watch(evaluators=[sure], sample=1.0, meter_provider=MeterProvider(shutdown_on_exit=False))
+    packed = pickle.dumps(monitor.pipeline)
+    assert pickle.loads(packed)._hooks == (monitor,)
+    assert copy.deepcopy(monitor) is monitor
+    code = """
+        import pickle, sys
+        packed = sys.stdin.buffer.read()
+        pipelines = [pickle.loads(packed) for _ in range(3)]
+        assert len({id(one._hooks[0]) for one in pipelines}) == 1
+        for one in pipelines:
+            one.run(word="there")
+    """
+    here = str(Path(__file__).parent)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {here!r})\n{textwrap.dedent(code)}"],
+        input=packed, check=True, timeout=60,
+    )  # fmt: skip
+    monitor.pipeline.run(word="here")
+    assert monitor.flush()
+    assert len(list(monitor.store.runs())) == len(list(monitor.store.scores("sure"))) == 4
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_child_of_multiprocessing_that_ends_keeps_all_that_has_come(tmp_path, start):
+    path = tmp_path / "monitor.db"
+    code = """
+        import multiprocessing, sys
+        from llmops_sdk.engines import Scripted
+        from llmops_sdk.monitoring import Monitor
+        def fine(run):
+            return True
+        def work(path):
+            watched = Monitor("Say {{ word }}" | Scripted("so"), store=path, evaluators=[fine], sample=1.0).pipeline
+            for _ in range(20):
+                watched.run(word="hello")
+        if __name__ == "__main__":
+            child = multiprocessing.get_context(sys.argv[2]).Process(target=work, args=(sys.argv[1],))
+            child.start()
+            child.join()
+            sys.exit(child.exitcode)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    subprocess.run([sys.executable, script, path, start], check=True, timeout=60)
+    with Monitor(store=path) as monitor:
+        assert len(list(monitor.store.runs())) == len(list(monitor.store.scores("fine"))) == 20
+
+
+@pytest.mark.parametrize("wall", [float("nan"), -1e18, 1e300])
+def test_a_clock_that_tells_nonsense_spoils_neither_the_store_nor_the_report(watch, tmp_path, wall):
+    monitor = watch()
+    call = Call(hooks=(monitor,))
+    call._started_wall = wall
+    call.record(Started(call.started, "p", False))
+    call.record(Ended(call.started, "ok", None))
+    assert monitor.flush()
+    assert monitor.counts == {"observed": 1, "stored": 1}
+    assert monitor.report(tmp_path / "week.html").stat().st_size > 1_000
+
+
+def test_what_a_store_never_took_is_counted_when_the_monitor_closes(watch):
+    monitor = watch()
+    monitor._recorder._write = _raises(sqlite3.OperationalError("read-only"))
+    for _ in range(3):
+        monitor.pipeline.run(word="hello")
+    monitor.close(timeout_s=0.3)
+    assert monitor.counts["skipped.store"] == 3
+
+
+def test_one_that_is_closed_by_its_own_alarm_does_not_wait_for_itself(watch):
+    closed = threading.Event()
+
+    def close(alarm):
+        monitor.close(timeout_s=60)
+        closed.set()
+
+    monitor = watch(on_alarm=close)
+    alarm = Alarm(signal="s", at=2.0, direction="up", before=1.0, now=2.0, since=1.0, evidence=1.0, message="up")
+    monitor._recorder._detecting.see = lambda writing, seen: [alarm]
+    monitor.pipeline.run(word="hello")
+    assert closed.wait(10)
+    assert monitor.counts["stored"] == 1
+
+
+def test_what_a_machine_takes_by_itself_is_no_change_of_latency(watch):
+    monitor = watch(signals=["latency_s"], season=None, false_alarms_per_day=100)
+    for number in range(1_000):
+        call = Call(hooks=(monitor,))
+        call._started_wall = 1.8e9 + number
+        call.record(Started(call.started, "p", False))
+        call.record(Ended(call.started + (0.0001 if number < 500 else 0.004), "ok", None, _answer(3)))
+        if number % 100 == 99:
+            assert monitor.flush()
+    assert "alarms" not in monitor.counts
+    assert max(one.value for one in monitor.store.signals("latency_s")) == pytest.approx(0.004)

@@ -55,7 +55,9 @@ def test_what_is_written_is_read_again(store):
         writing.alarm(alarm)
         writing.count("observed")
         writing.count("observed", 2)
-        writing.keep_detectors({"length": {"n": 1}})
+        writing.keep_detector("length", {"n": 1}, {"8 ": {"ones": 1}})
+        writing.keep_detector("length", {"n": 2}, {"9 ": {"ones": 2}})
+        writing.keep_detector("cost", {"n": 3}, {"8 ": {"ones": 3}})
     assert list(store.runs()) == [run]
     assert store.run(run.id) == run
     assert store.run("nobody") is None
@@ -67,7 +69,12 @@ def test_what_is_written_is_read_again(store):
     assert list(store.alarms()) == [alarm]
     assert store.counters() == {"observed": 3}
     with store.writing() as writing:
-        assert writing.detectors() == {"length": {"n": 1}}
+        assert list(writing.detectors()) == [
+            ("length", {"n": 2, "references": {"8 ": {"ones": 1}, "9 ": {"ones": 2}}}),
+            ("cost", {"n": 3, "references": {"8 ": {"ones": 3}}}),
+        ]
+        writing.forget_references("length")
+        assert next(iter(writing.detectors())) == ("length", {"n": 2, "references": {}})
 
 
 def test_a_stretch_of_time_holds_its_start_and_not_its_end(store):

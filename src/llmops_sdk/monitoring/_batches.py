@@ -11,6 +11,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from llmops_sdk.tracing._later import at_end_of_worker
+
 __all__ = ["Batches"]
 
 log = logging.getLogger("llmops_sdk")
@@ -79,6 +81,7 @@ class Batches:
                     return False
                 self._thread = thread
                 _all.add(self)
+                _end_all_at_exit()
         return True
 
     def _run(self) -> None:
@@ -105,19 +108,25 @@ class Batches:
         """Wait until all is worked on that was put in so far; `False` when that took longer."""
         if self._thread is None:
             return True
+        if self._thread is threading.current_thread():  # asked by the work itself: it cannot wait for its own end
+            return self._queue.empty()
         done = threading.Event()
         self._queue.put(done)
         self._now.set()
         return done.wait(max(timeout_s, 0.0))
 
-    def close(self) -> None:
-        """Take nothing more; the thread ends when it has worked on all that waits."""
+    def close(self, timeout_s: float) -> bool:
+        """Take nothing more; the thread ends when it has worked on all that waits. `False` if that takes longer."""
         self.closed = True
         _all.discard(self)
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(threading.Event())
             self._now.set()
+            if thread is threading.current_thread():
+                return False
+            thread.join(timeout_s)
+        return thread is None or not thread.is_alive()
 
     def end(self) -> None:
         """The process ends."""
@@ -142,10 +151,16 @@ def _forget_in_child() -> None:
         one._anew()
 
 
-@atexit.register
 def _end_all() -> None:
     for one in list(_all):
         one.end()
+
+
+def _end_all_at_exit() -> None:
+    """Before the exit functions that are registered by now: evaluations that are under way still go to the traces."""
+    atexit.unregister(_end_all)
+    atexit.register(_end_all)
+    at_end_of_worker(_end_all, 200)
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmops_sdk.calls import Call, GuardChecked, Rendered
+from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Guard
 from llmops_sdk.loops import run_sync
-from llmops_sdk.messages import Document
 from llmops_sdk.monitoring._records import StoredScore
-from llmops_sdk.tracing._content import content_of
+from llmops_sdk.tracing._content import ContentPolicy, content_of
 
 __all__ = ["Kept", "Texts", "cleaned", "guards_of"]
 
 WITHHELD = "[withheld]"
 """Stands for a text in which a guard found something that it could not take out."""
+
+_MOST_OF_A_NAME, _MOST_OF_AN_EXPLANATION = 200, 10_000
+"""Characters of what evaluators and people say."""
+_POLICY = ContentPolicy(max_characters=1_000_000)
 
 Texts = tuple[str | None, str | None, Mapping[str, Any] | None]
 """Question, answer and variables."""
@@ -38,41 +42,31 @@ class Kept:
         """The texts of a run that has ended. Called in a thread without a loop."""
         if not self._wanted:
             return None, None, None
-        content = content_of(call)
-        variables = None if content.question is None else _variables(call)
+        content = content_of(call, _POLICY)
+        variables = None if content.variables is None else _read(content.variables)
         if not self._guards:
             return content.question, content.answer, variables
         question, answer, variables = cleaned([content.question, content.answer, variables], self._guards)
         return question, answer, variables
 
     def said(self, score: StoredScore) -> StoredScore:
-        """A score as it is kept. Why a program or a model gave it may quote the answer; what a person wrote is kept."""
+        """A score as it is kept, its texts cut to what is reasonable.
+
+        Why a program or a model gave it may quote the answer; what a person wrote is kept.
+        """
+        score = replace(score, name=score.name[:_MOST_OF_A_NAME], label=score.label and score.label[:_MOST_OF_A_NAME])
         if score.explanation is None or not (self._wanted or score.by == "human"):
             return replace(score, explanation=None)
-        if not self._guards:
-            return score
-        return replace(score, explanation=cleaned([score.explanation], self._guards)[0])
+        said = score.explanation[:_MOST_OF_AN_EXPLANATION]
+        return replace(score, explanation=cleaned([said], self._guards)[0] if self._guards else said)
 
 
-def _variables(call: Call) -> Mapping[str, Any] | None:
-    """The variables as texts, unless a guard found something in what they became."""
-    verdicts = [event.verdict for event in call.events if isinstance(event, GuardChecked) and event.stage == "input"]
-    if any(verdict.findings or verdict.action != "allow" for verdict in verdicts):
+def _read(variables: str) -> Mapping[str, Any] | None:
+    try:
+        read: Mapping[str, Any] = json.loads(variables)
+    except ValueError:  # more than a million characters, so it was cut
         return None
-    rendered = next((event for event in call.events if isinstance(event, Rendered)), None)
-    if rendered is None or rendered.variables is None:
-        return None
-    return {name: _plain(value) for name, value in rendered.variables.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Document):
-        return {"id": value.id, "text": value.text}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    return read
 
 
 def guards_of(given: Any, option: str) -> tuple[Guard, ...]:

@@ -26,6 +26,11 @@ class Counts:
             self._all[name] += more
             self._new[name] += more
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is something new."""
+        return bool(self._new)
+
     def written(self, new: Counter[str]) -> None:
         """Count what the store knows already."""
         with self._lock:

@@ -114,6 +114,12 @@ class Evaluations:
         with self._idle:
             return self._idle.wait_for(lambda: self._pending == 0, max(timeout_s, 0.0))
 
+    def give_up(self) -> None:
+        """The monitor closes: what is still under way is left out, and counted."""
+        with self._idle:
+            if self._pending:
+                self._counts.add("skipped.closed", self._pending)
+
     async def _evaluate(self, evaluator: Evaluator, run: Observed) -> None:
         EVALUATING.set(self._owner())
         if self._places is None:
@@ -187,8 +193,24 @@ class Evaluations:
 
 
 async def _asked(evaluator: Evaluator, run: Observed) -> Any:
-    said = await loops.in_thread(lambda: evaluator.ask(run)) if evaluator.blocks else evaluator.ask(run)
-    return await said if inspect.isawaitable(said) else said
+    """What it says; in a thread of its own if it blocks."""
+    said = await loops.in_thread(lambda: _not_ending(evaluator, run)) if evaluator.blocks else evaluator.ask(run)
+    try:
+        return await said if inspect.isawaitable(said) else said
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise _left(exc) from exc
+
+
+def _not_ending(evaluator: Evaluator, run: Observed) -> Any:
+    try:
+        return evaluator.ask(run)
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise _left(exc) from exc
+
+
+def _left(error: BaseException) -> RuntimeError:
+    """In the place of what would end the loop on which all runs of the process wait."""
+    return RuntimeError(f"an evaluator raised {type(error).__name__}")
 
 
 def _ended(places: asyncio.Semaphore, work: asyncio.Future[Any]) -> None:

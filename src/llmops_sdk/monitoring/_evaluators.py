@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Call
@@ -22,6 +23,9 @@ __all__ = ["Evaluator", "EvaluatorLike", "Vector", "embedder", "evaluators_of", 
 
 _MOST_CHARACTERS = 8_000
 """Of an answer that is embedded: models for it read little more."""
+
+_MOST_SCORES = 100
+"""Of one evaluator for one run."""
 
 _One: TypeAlias = "bool | float | str | Score | Verdict | None"
 EvaluatorLike: TypeAlias = (
@@ -124,11 +128,13 @@ def scores_of(name: str, said: Any) -> dict[str, Score]:
 
     Raises:
         TypeError: It is none of the things that an evaluator may say.
-        ValueError: A number is not finite.
+        ValueError: A number is not finite, or it is more than 100 scores.
     """
     if said is None:
         return {}
     if isinstance(said, Mapping):
+        if len(said) > _MOST_SCORES:
+            raise ValueError(f"an evaluator gives at most {_MOST_SCORES} scores, not {len(said)}")
         return {f"{name}.{part}": _score(one) for part, one in said.items() if one is not None}
     return {name: _score(said)}
 
@@ -145,4 +151,16 @@ def _score(said: Any) -> Score:
         raise TypeError(f"an evaluator says a bool, a number, a label, a `Score`, or a mapping of these, not {said!r}")
     if score.score is not None and not math.isfinite(score.score):
         raise ValueError(f"a score is a finite number, not {score.score}")
-    return score
+    for text in (score.label, score.explanation):
+        if not (text is None or isinstance(text, str)):
+            raise TypeError(f"a label and an explanation are texts, not {text!r}")
+    return score if score.cost_usd is None else replace(score, cost_usd=_money(score.cost_usd))
+
+
+def _money(usd: Any) -> Decimal:
+    if isinstance(usd, bool) or not isinstance(usd, Decimal | int | float):
+        raise TypeError(f"`cost_usd` is an amount of US dollars, not {usd!r}")
+    amount = Decimal(str(usd))
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"`cost_usd` is an amount of US dollars from 0 on, not {usd}")
+    return amount

@@ -112,7 +112,7 @@ def _conversation(content: Content) -> list[dict[str, str]]:
     """The messages that were sent, the last ones whole and the first ones cut, if they are too long."""
     left = _MOST_CHARACTERS
     said: list[dict[str, str]] = []
-    for message in reversed(content.attempts[-1].input):
+    for message in reversed(content.input or []):
         text = "\n".join(part["content"] for part in message["parts"] if part["type"] == "text")
         said.insert(0, {"role": message["role"], "text": text[:left]})
         left -= len(text)

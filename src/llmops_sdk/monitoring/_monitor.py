@@ -6,12 +6,14 @@ import logging
 import math
 import os
 import time
+import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from llmops_sdk.calls import Call, Ended, Evaluated, Event
 from llmops_sdk.errors import ConfigurationError
@@ -24,6 +26,7 @@ from llmops_sdk.monitoring._cases import Case, Where, cases_in, exported
 from llmops_sdk.monitoring._content import Kept, guards_of
 from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._detecting import Detecting
+from llmops_sdk.monitoring._drift import Season
 from llmops_sdk.monitoring._evaluating import EVALUATING, Evaluations, Said
 from llmops_sdk.monitoring._evaluators import EvaluatorLike, embedder, evaluators_of
 from llmops_sdk.monitoring._metrics import Metrics
@@ -41,6 +44,10 @@ __all__ = ["Monitor"]
 log = logging.getLogger("llmops_sdk")
 
 
+_ENDING_S = 1.0
+"""How long the monitor's thread may take for its last batch."""
+
+
 class Monitor:
     """Watches the runs of pipelines: keeps what they were like, has a share of them judged, and notices changes.
 
@@ -49,8 +56,10 @@ class Monitor:
     evaluators work on the SDK's loop. Nothing that goes wrong there reaches a run, and all that is left out is counted
     by reason (`counts`).
 
-    Several processes may share one store. Close the monitor (or use it in a `with`) so that nothing is left waiting;
-    at the end of a process that is done for you. It counts for what was put in after a fork, too.
+    Several processes may share one store. A monitor that is pickled with its pipeline (`map(executor="ray")`) is made
+    once in each worker, over the same file and so on the same machine, and without the `meter_provider`. Close the
+    monitor (or use it in a `with`) so that nothing is left waiting; at the end of a process that is done for you. It
+    counts for what was put in after a fork, too.
 
     Args:
         pipeline: The pipeline to watch.
@@ -68,6 +77,9 @@ class Monitor:
             default.
         on_alarm: Called with each `Alarm`, on the monitor's thread; one function or several.
         false_alarms_per_day: The most false alarms in a day of all signals and scores together, on average, `> 0`.
+        season: The cycle in which signals and scores may move without an alarm: `"day"` compares each run with those of
+            the same hour of the day (UTC), `"week"` with those of the same hour of the week. Each hour needs 20 runs
+            before it is watched. `None` compares all runs, after the first 100.
         budget_usd: US dollars that evaluators may spend in a day (UTC), over all processes that share the store; those
             under way when it is spent are not stopped. What one spends is what its `Score.cost_usd` says; `judged_by`
             and guards say it. What nobody knows is counted (`evaluations.unpriced`).
@@ -111,6 +123,7 @@ class Monitor:
         content: bool | Sequence[Guard] = False,
         on_alarm: Callable[[Alarm], object] | Sequence[Callable[[Alarm], object]] = (),
         false_alarms_per_day: float = 0.05,
+        season: Season | None = "day",
         budget_usd: Decimal | float | str | None = None,
         concurrency: int = 4,
         waiting: int = 100,
@@ -119,18 +132,21 @@ class Monitor:
         keep_days: float | None = None,
         meter_provider: Any = None,
     ) -> None:
+        options = {name: given for name, given in locals().items() if name not in ("self", "pipeline")}
         if pipeline is not None and not isinstance(pipeline, Pipeline):
             raise ConfigurationError(f"a monitor watches a pipeline, `prompt | engine`, not {pipeline!r}")
         check_numbers(
             above_zero={"false_alarms_per_day": false_alarms_per_day, "timeout_s": timeout_s, "keep_days": keep_days},
             whole={"concurrency": (concurrency, 1), "waiting": (waiting, 0), "queue": (queue, 1)},
         )
+        if season is not None and season not in get_args(Season):
+            raise ConfigurationError(f'`season` is "day", "week" or None, not {season!r}')
         if isinstance(tags, str):
             raise ConfigurationError(f"`tags` is a list of names of tags, such as ['team'], not {tags!r}")
         self._alarmed = (on_alarm,) if callable(on_alarm) else tuple(on_alarm)
         if not all(map(callable, self._alarmed)):
             raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
-        asked = evaluators_of(evaluators) + (() if embed is None else (embedder(embed),))
+        judging = evaluators_of(evaluators)
         read = chosen(signals)
         self._sample = sampling(sample)
         self._metrics = None if meter_provider is None else Metrics(meter_provider)
@@ -139,7 +155,7 @@ class Monitor:
         budget = DayBudget(money(budget_usd))
         self._evaluations = Evaluations(
             self,
-            asked,
+            judging if embed is None else (*judging, embedder(embed)),
             concurrency=concurrency,
             waiting=waiting,
             timeout_s=timeout_s,
@@ -159,10 +175,20 @@ class Monitor:
             alarmed=self._on_alarms,
             written=self._on_written,
         )
-        detecting = Detecting(false_alarms_per_day, len(read) + len(asked) + 1, self._counts)  # and feedback
+        detecting = Detecting(
+            false_alarms_per_day,
+            signals=[one.name for one in read] + ([] if embed is None else ["embedding"]),
+            evaluators=[one.name for one in judging],
+            season=season,
+            counts=self._counts,
+        )
         self._recorder = Recorder(self.store, ways, counts=self._counts, detecting=detecting, budget=budget)
         self._batches = Batches(self._recorder.work, most=queue, end=self.close, anew=self._begin_anew)
         self._watched = pipeline
+        # The file is meant from wherever a worker stands, and no connection of another process leaves it.
+        self._options = {**options, "store": self.store.path, "meter_provider": None}
+        self._known_as = uuid.uuid4().hex
+        _monitors[self._known_as] = self
 
     @property
     def pipeline(self) -> Pipeline:
@@ -218,6 +244,9 @@ class Monitor:
             raise ConfigurationError("feedback says nothing: give `score=`, `comment=` or `label=`")
         if score is not None and not (isinstance(score, bool) or (is_number(score) and math.isfinite(score))):
             raise ConfigurationError(f"`score` is a finite number, such as 1.0 for good and 0.0 for bad, not {score!r}")
+        for option, text in (("comment", comment), ("label", label), ("name", name)):
+            if not (isinstance(text, str) or (text is None and option != "name")):
+                raise ConfigurationError(f"`{option}` of feedback is a text, not {text!r}")
         number = None if score is None else float(score)
         kept = StoredScore(
             run=call_id, at=time.time(), name=name, score=number, label=label, explanation=comment, by="human"
@@ -294,8 +323,10 @@ class Monitor:
         if self._batches.closed:
             return
         if not self.flush(timeout_s):
+            self._evaluations.give_up()
             log.warning("the monitor was closed before all was kept; %r", self.counts)
-        self._batches.close()
+        if self._batches.close(_ENDING_S):
+            self._recorder.give_up()
         self.store.close()
 
     def _begin_anew(self) -> None:
@@ -303,13 +334,12 @@ class Monitor:
         self._evaluations.begin_anew()
         self._recorder.begin_anew()
 
-    def _on_written(self, counts: Counter[str], scores: Sequence[StoredScore]) -> None:
+    def _on_written(self, counts: Counter[str]) -> None:
         if self._metrics is not None:
-            self._metrics.counted(counts, scores)
+            self._metrics.counted(counts)
 
     def _on_alarms(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
-            self._counts.add("alarms")
             log.warning("alarm: %s", alarm)
             if self._metrics is not None:
                 self._metrics.alarmed(alarm)
@@ -328,8 +358,24 @@ class Monitor:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._known_as, self._watched, self._options)
+
     def __repr__(self) -> str:
         return f"<Monitor of {self.store.path.name!r}>"
+
+
+_monitors: weakref.WeakValueDictionary[str, Monitor] = weakref.WeakValueDictionary()
+
+
+def _again(known_as: str, pipeline: Pipeline | None, options: dict[str, Any]) -> Monitor:
+    """The monitor of this name in this process, made when it is first unpickled here."""
+    known = _monitors.get(known_as)
+    if known is None:
+        known = Monitor(pipeline, **options)
+        known._known_as = known_as
+        known = _monitors.setdefault(known_as, known)
+    return known
 
 
 def _said(event: Evaluated, call: Call) -> Said:

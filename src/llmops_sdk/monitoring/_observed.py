@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +15,7 @@ from llmops_sdk.pipelines import Result
 __all__ = ["Observed", "observed_of"]
 
 _E = TypeVar("_E")
+_YEAR_9000 = 221_845_392_000.0
 _NO_VARIABLES: Mapping[str, Any] = {}
 
 
@@ -79,7 +81,7 @@ def observed_of(call: Call) -> Observed:
     result = Result(blocked=blocked, verdicts=(), response=ended.response, call=call)
     return Observed(
         id=call.id,
-        at=call.wall_time(call.started),
+        at=_sane(call.wall_time(call.started)),
         seconds=ended.at - call.started,
         pipeline=next((event.pipeline for event in events if isinstance(event, Started)), ""),
         outcome=ended.outcome,
@@ -97,6 +99,11 @@ def observed_of(call: Call) -> Observed:
         events=events,
         call=call,
     )
+
+
+def _sane(at: float) -> float:
+    """A moment that calendars have; by a clock that is worse than wrong, now."""
+    return at if 0 <= at < _YEAR_9000 else time.time()
 
 
 def _documents(values: Any) -> Iterator[Document]:

@@ -17,11 +17,11 @@ from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._budget import DayBudget, day_of
 from llmops_sdk.monitoring._content import Kept
 from llmops_sdk.monitoring._counts import Counts
-from llmops_sdk.monitoring._detecting import Detecting, Seen
+from llmops_sdk.monitoring._detecting import SCORE, Detecting, Seen
 from llmops_sdk.monitoring._embedding import Embedding
 from llmops_sdk.monitoring._evaluating import Said
 from llmops_sdk.monitoring._observed import Observed, observed_of
-from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
+from llmops_sdk.monitoring._records import StoredRun, StoredSignal
 from llmops_sdk.monitoring._signals import Signal
 from llmops_sdk.monitoring._store import Store
 from llmops_sdk.monitoring._writing import Writing
@@ -59,7 +59,7 @@ class Ways:
         most_waiting: Runs that wait for a store that cannot be written; later ones are lost, and counted.
         fill: How full the queue is, 0 to 1.
         alarmed: Called with the alarms that were raised.
-        written: Called with the counters and the scores that were new in a batch, once it is kept.
+        written: Called with the counters that were new in a batch, once it is kept.
     """
 
     signals: Sequence[Signal]
@@ -71,7 +71,7 @@ class Ways:
     most_waiting: int
     fill: Callable[[], float]
     alarmed: Callable[[Sequence[Alarm]], None]
-    written: Callable[[Counter[str], Sequence[StoredScore]], None]
+    written: Callable[[Counter[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ class Recorder:
         self._detecting = detecting
         self._budget = budget
         self._embedding = Embedding()
+        self._steps = {signal.name: signal.step for signal in ways.signals if signal.step}
         self._known: set[object] = set()
         self.begin_anew()
 
@@ -124,6 +125,12 @@ class Recorder:
             if self._ways.fill() < _FEW:
                 time.sleep(_NAP_S)
         return self._write_all()
+
+    def give_up(self) -> None:
+        """The monitor is closed, and nobody writes any more: what waits is lost, and counted."""
+        lost, self.waiting = self.waiting, []
+        if lost:
+            self._counts.add("skipped.store", len(lost))
 
     # Reading.
 
@@ -172,7 +179,7 @@ class Recorder:
             outcome=run.outcome,
             tags={
                 str(name): str(value)
-                for name, value in run.tags.items()
+                for name, value in run.call.shown_tags.items()
                 if self._ways.tags is None or name in self._ways.tags
             },
             seconds=run.seconds,
@@ -195,7 +202,7 @@ class Recorder:
 
     def _write_all(self) -> float | None:
         batch = self.waiting
-        if not batch and not self._more_to_prune:
+        if not (batch or self._more_to_prune or self._counts.unwritten):
             return None
         try:
             self._write(batch)
@@ -245,8 +252,10 @@ class Recorder:
                             new["skipped.detectors_busy"] += 1
                             continue
                         ended = item.run.at + item.run.seconds
-                        seen += [Seen(one.name, one.kind, one.value, ended) for one in item.signals]
+                        seen += [Seen(one.name, one.kind, self._stepped(one), ended) for one in item.signals]
                 alarms = self._detecting.see(writing, seen)
+                if alarms:
+                    new["alarms"] = len(alarms)
                 self._embedding.keep(writing)
                 for name, more in (counts + new).items():
                     writing.count(name, more)
@@ -258,17 +267,22 @@ class Recorder:
             self._embedding.forget()
             raise
         self._counts.written(new)
-        self._ways.written(counts + new, [one for item in batch if isinstance(item, Said) for one in item.scores])
+        self._ways.written(counts + new)
         self._budget.written(day, spent, ours)
         if alarms:
             self._ways.alarmed(alarms)
+
+    def _stepped(self, signal: StoredSignal) -> float:
+        step = self._steps.get(signal.name)
+        return signal.value if step is None else round(signal.value / step) * step
 
     def _say(self, writing: Writing, said: Said) -> list[Seen]:
         seen = []
         for score in said.scores:
             writing.score(score)
             if score.score is not None:
-                seen.append(Seen(f"score.{score.name}", "value", score.score, score.at))
+                # What was said of a run belongs to the hour of the run, where that is known.
+                seen.append(Seen(f"{SCORE}{score.name}", "value", score.score, said.at or score.at))
         if said.vector is not None:
             distance = self._embedding.distance(writing, said.vector)
             if distance is not None and writing.signal(said.run, "embedding", "value", distance):

@@ -15,6 +15,7 @@ __all__ = ["KIND", "alarm_row", "run_of", "run_row", "score_of", "score_row", "s
 
 # Rows of signals are by far the most. They stand in the order in which they come, beside their run (no index to keep
 # up), under a small number instead of the call's id; and one signal of a stretch of time is found through `runs_by_at`.
+# What a detector compares with has a row for each hour of its season (`places`), as a batch changes one or two of them.
 KIND = SQLiteKind(
     name="monitor",
     application_id=0x4C4C4D4D,  # "LLMM"
@@ -41,7 +42,10 @@ CREATE TABLE alarms (number INTEGER PRIMARY KEY, at REAL NOT NULL, signal TEXT N
 CREATE INDEX alarms_by_at ON alarms (at);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE detectors (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE detectors (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL);
+CREATE TABLE places (
+    detector TEXT NOT NULL, place TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (detector, place)
+) WITHOUT ROWID;
 """,
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -67,14 +68,26 @@ class Writing:
         sql = "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
         self._db.execute(sql, (name, more))
 
-    def detectors(self) -> dict[str, Mapping[str, Any]]:
-        """The states of all detectors, by name."""
-        return {name: json.loads(state) for name, state in self._db.execute("SELECT name, state FROM detectors")}
+    def detectors(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The states of all detectors by name, in the order in which they began."""
+        references: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for name, place, state in self._db.execute("SELECT detector, place, state FROM places"):
+            references[name][place] = json.loads(state)
+        for name, state in self._db.execute("SELECT name, state FROM detectors ORDER BY number"):
+            yield name, {**json.loads(state), "references": references[name]}
 
-    def keep_detectors(self, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace the states of these detectors."""
-        rows = [(name, text_of(state)) for name, state in states.items()]
-        self._db.executemany("INSERT OR REPLACE INTO detectors VALUES (?, ?)", rows)
+    def keep_detector(self, name: str, state: Mapping[str, Any], references: Mapping[str, Any]) -> None:
+        """Replace the state of a detector, and those of its references that are given."""
+        sql = (
+            "INSERT INTO detectors (name, state) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
+        )
+        self._db.execute(sql, (name, text_of(state)))
+        rows = [(name, place, text_of(one)) for place, one in references.items()]
+        self._db.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
+
+    def forget_references(self, name: str) -> None:
+        """Drop all references of a detector."""
+        self._db.execute("DELETE FROM places WHERE detector = ?", (name,))
 
     def note(self, name: str, /) -> Any:
         """What was noted under this name; `None` where nothing was."""

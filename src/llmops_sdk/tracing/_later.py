@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from llmops_sdk.faults import Faults
 
-__all__ = ["LATER", "Later"]
+__all__ = ["LATER", "Later", "at_end_of_worker"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -27,6 +27,16 @@ _EXIT_S: Final = 10.0
 _NAP_S: Final = 0.00005
 """A thread that only computes would keep the interpreter for 5 ms at a time, and each answer of the application would
 wait for that long. So it naps between two pieces of work, and they wait for one piece at most."""
+
+
+def at_end_of_worker(end: Callable[[], object], priority: int) -> None:
+    """In a child of `multiprocessing`: call `end` when it ends, the higher priorities first.
+
+    Such children run finalizers of their own, and nothing of `atexit`. In a child the module is loaded.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
+        util.Finalize(None, end, exitpriority=priority)
 
 
 class Later:
@@ -98,10 +108,7 @@ class Later:
         """
         atexit.unregister(self._end)
         atexit.register(self._end)
-        # Children of `multiprocessing` run its own finalizers, and nothing of `atexit`. In a child it is loaded.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
-            util.Finalize(None, self._end, exitpriority=100)
+        at_end_of_worker(self._end, 100)
 
     def _start(self) -> bool:
         with self._starting:

@@ -140,7 +140,7 @@ class Detector:
         if not (math.isfinite(value) and math.isfinite(at)) or (self._rate and value not in {0, 1}):
             self.refused += 1
             return None
-        reference = self._reference(self._place(at, among))
+        reference = self._reference(self.place_of(at, among))
         if reference is None:
             self.refused += 1
             return None
@@ -150,7 +150,8 @@ class Detector:
         p = reference.place(value, self._chance)
         stake = self._stake(at) / len(self._worth)
         surprise = value - expected if self._rate else p - 0.5 if tested else 0.0
-        self._timeline.add(at, float(value), surprise)
+        if tested or self._season is None:  # with a season the references say what was before
+            self._timeline.add(at, float(value), surprise)
         if not tested:
             return None
         bets = self._bets
@@ -158,8 +159,8 @@ class Detector:
         self._worth = worth = [(old + stake) * factor for old, factor in zip(self._worth, factors, strict=True)]
         return self._alarm(at) if sum(worth) >= 1 else None
 
-    def _place(self, at: float, among: str) -> str:
-        """The word, and the hour where that matters."""
+    def place_of(self, at: float, among: str = "") -> str:
+        """The key of the reference that an observation is compared with: the word, and the hour where that matters."""
         if self._season is None:
             return among
         # 1970 began on a Thursday; which day a week begins with does not matter.
@@ -207,7 +208,7 @@ class Detector:
 
     def _usual(self, turn: Turn) -> float:
         """What is usual at the hours of the observations since the turn."""
-        usual = [(self._references.get(self._place(at, "")), count) for at, count in turn.hours]
+        usual = [(self._references.get(self.place_of(at)), count) for at, count in turn.hours]
         known = [(reference.middle, count) for reference, count in usual if reference is not None]
         return (
             sum(middle * count for middle, count in known) / sum(count for _, count in known) if known else turn.before

@@ -11,8 +11,11 @@ from llmops_sdk.monitoring._observed import Observed
 
 __all__ = ["length", "other_language", "refusal", "repetition"]
 
-_MOST_CHARACTERS = 20_000
-"""Of a text that is searched: an answer that loops or changes its language does so in its first pages."""
+_HEAD = 1_000
+"""Characters of a text that tell its language, and whether it refuses: models do so in their first words."""
+_TAIL = 8_200
+"""Characters at the end that are searched for a loop: a model that runs into one hardly ever leaves it. The longest one
+that counts has 8,048."""
 _SURE = 0.5
 
 _refusal = Refusal()
@@ -26,18 +29,18 @@ def length(run: Observed) -> float | None:
 
 def refusal(run: Observed) -> tuple[bool, str | None] | None:
     """Whether the model refused; the label is the language of the refusal."""
-    return _found(run, _refusal.check)
+    return _found(run.answer[:_HEAD], _refusal.check)
 
 
 def repetition(run: Observed) -> tuple[bool, str | None] | None:
     """Whether the answer runs in a loop."""
-    return _found(run, _repetition.check)
+    return _found(run.answer[-_TAIL:], _repetition.check)
 
 
-def _found(run: Observed, check: Callable[[str], Any]) -> tuple[bool, str | None] | None:
-    if not run.answer:
+def _found(text: str, check: Callable[[str], Any]) -> tuple[bool, str | None] | None:
+    if not text:
         return None
-    findings = check(run.answer[:_MOST_CHARACTERS]).findings
+    findings = check(text).findings
     return bool(findings), findings[0].rule or None if findings else None
 
 
@@ -46,10 +49,15 @@ def other_language(run: Observed) -> tuple[bool, str | None] | None:
 
     `None` where one of the two is too short to tell.
     """
-    answer = identify(run.answer[:_MOST_CHARACTERS]) if run.answer else None
+    answer = identify(_sample(run.answer)) if run.answer else None
     if answer is None or answer.language == UNKNOWN or answer.confidence < _SURE:
         return None
-    question = identify(run.question[:_MOST_CHARACTERS])
+    question = identify(_sample(run.question))
     if question.language == UNKNOWN or question.confidence < _SURE:
         return None
     return answer.language != question.language, answer.language
+
+
+def _sample(text: str) -> str:
+    """Both ends of a text: prompts begin with what was retrieved, and answers may change their language half way."""
+    return text if len(text) <= 2 * _HEAD else f"{text[:_HEAD]}\n{text[-_HEAD:]}"

@@ -10,11 +10,14 @@ from llmops_sdk.monitoring._signals.signal import Signal
 
 __all__ = ["SIGNALS", "chosen"]
 
+_MOMENT_S = 0.01
+"""Below that a time says how busy this machine was just now, from one run to the next: not what a provider does."""
+
 _ALL = (
     Signal(name="error", kind="rate", of=record.failed, reads_text=False),
     Signal(name="blocked", kind="rate", of=record.blocked, reads_text=False),
-    Signal(name="latency_s", kind="value", of=record.latency_s, reads_text=False),
-    Signal(name="first_chunk_s", kind="value", of=record.first_chunk_s, reads_text=False),
+    Signal(name="latency_s", kind="value", of=record.latency_s, reads_text=False, step=_MOMENT_S),
+    Signal(name="first_chunk_s", kind="value", of=record.first_chunk_s, reads_text=False, step=_MOMENT_S),
     Signal(name="cost_usd", kind="value", of=record.cost_usd, reads_text=False),
     Signal(name="input_tokens", kind="value", of=record.input_tokens, reads_text=False),
     Signal(name="output_tokens", kind="value", of=record.output_tokens, reads_text=False),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import is_number
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import Kind, StoredSignal
 
@@ -28,9 +29,11 @@ class Signal:
             may take a while, but the next run waits for it.
         reads_text: Whether it reads the answer, which takes longer: when runs come faster than they can be read, such
             signals are left out, and that is counted.
+        step: Detectors see it in whole steps of this size, `>= 0`, as smaller changes are of no interest: 0.01 for
+            hundredths. The store keeps it as it is.
 
     Raises:
-        ConfigurationError: The name is empty, the kind is unknown, or `of` cannot be called.
+        ConfigurationError: The name is empty, the kind is unknown, `of` cannot be called, or the step is negative.
 
     Example:
         >>> Signal(name="apologies", kind="rate", of=lambda run: "sorry" in run.answer.lower()).name
@@ -41,6 +44,7 @@ class Signal:
     kind: Kind
     of: Callable[[Observed], _Value | tuple[_Value, str | None]]
     reads_text: bool = True
+    step: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -51,6 +55,8 @@ class Signal:
             )
         if not callable(self.of):
             raise ConfigurationError(f"the signal {self.name!r}: `of` is a function of an observed run")
+        if not is_number(self.step) or not 0 <= self.step < math.inf:
+            raise ConfigurationError(f"the signal {self.name!r} has step={self.step!r}; write a number from 0 on")
 
     def read(self, run: Observed) -> StoredSignal | None:
         """What it is in this run; `None` where the run does not have it.
