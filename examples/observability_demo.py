@@ -174,7 +174,7 @@ def play(folder: Path, endpoint: str, report: Path, received: list[Span]) -> Non
         if received:
             show_spans(received)
         else:
-            print(f"They are at {endpoint}.")
+            print(f"To {endpoint}: {traced.counts}")
 
         bad = many_runs(pipeline, model, monitor, alarms)
         feedback(monitor, good, bad)
