@@ -243,9 +243,7 @@ def run(session, python, *arguments, cwd=ROOT, hide=None):
     if sys.stdout.isatty():
         os.environ.setdefault("FORCE_COLOR", "1")
     command = [str(python), *arguments]
-    with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    ) as process:
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
             if hide is None or hide not in line:
                 print(line, end="", flush=True)

@@ -212,6 +212,7 @@ def test_the_ready_questions_are_asked_greedily_and_briefly() -> None:
         ({"prompts": []}, "a list of questions"),
         ({"prompts": "one"}, "a list of questions"),
         ({"repeats": 0}, "1 or more"),
+        ({"on_alarm": "tell"}, "function of an alarm"),
         ({"learn": 5}, "10 or more"),
         ({"every_s": 0}, "over 0 seconds"),
         ({"deadline_s": -1}, "over 0 seconds"),

@@ -137,6 +137,16 @@ def test_figures_are_those_of_the_store(store: Store) -> None:
     assert [case.score.score for case in report.cases] == sorted(case.score.score or 0 for case in report.cases)
 
 
+def test_a_cost_that_is_not_known_is_not_told_as_nothing(store: Store, tmp_path: Path) -> None:
+    fill(store, count=50)  # the first of them has no price
+    page = _Page(write_report(store, tmp_path / "week.html").read_text("utf-8"))
+    assert "cost ≥ $0.098" in report_text(store)
+    assert "≥ $0.098" in page.text
+    with store.writing() as writing:
+        writing.run(StoredRun(id="free", at=MONDAY, pipeline="p", outcome="ok", tags={"team": "new"}, seconds=1.0), [])
+    assert read(store, None, None).by_tag["team=new"] == (1, 0, 1)
+
+
 def test_it_tells_only_of_the_time_that_was_asked_for(store: Store) -> None:
     fill(store)
     report = read(store, MONDAY + DAY_S, MONDAY + 2 * DAY_S)

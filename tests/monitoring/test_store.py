@@ -138,7 +138,9 @@ def test_the_store_is_named_by_a_url_or_a_path(tmp_path, monkeypatch):
         assert opened_store(said).path == tmp_path / "a.db"
 
 
-@pytest.mark.parametrize("wrong", ["", "postgresql://x/y", "sqlite://", "sqlite:///", ":memory:", 3, None])
+@pytest.mark.parametrize(
+    "wrong", ["", "postgresql://x/y", "sqlite://", "sqlite:///", ":memory:", "sqlite:///:memory:", 3, None]
+)
 def test_a_store_that_is_not_known_is_refused(wrong):
     with pytest.raises(ConfigurationError, match=r"sqlite:///monitor\.db"):
         opened_store(wrong)

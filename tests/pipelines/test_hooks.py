@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from llmops_sdk import Pipeline, Scripted
+from llmops_sdk import Pipeline, Scripted, tracing
 from llmops_sdk.calls import hook_failures
 from llmops_sdk.errors import ConfigurationError
 
@@ -36,6 +36,16 @@ def test_an_async_hook_is_refused(hook):
         Pipeline("hi", Scripted("a"), hooks=[hook])
     with pytest.raises(ConfigurationError, match="async"):
         Pipeline("hi", Scripted("a")).run(hooks=[hook])
+
+
+@pytest.mark.parametrize(
+    ("hooks", "says"),
+    [(tracing.memory(), "list of hooks"), ([tracing.Logs], r"write `Logs\(\)`"), (["x"], "no hook"), ("x", "no hook")],
+    ids=["one alone", "a class", "a text", "a text alone"],
+)
+def test_what_is_no_list_of_hooks_is_refused(hooks, says):
+    with pytest.raises(ConfigurationError, match=says):
+        Pipeline("hi", Scripted("a"), hooks=hooks)
 
 
 def test_a_failure_is_logged_once_for_each_class_of_error_and_counted(caplog):

@@ -130,10 +130,11 @@ def test_other_tags_are_metadata(every_call):
     assert root["langfuse.trace.tags"] == ["tenant:acme"]
 
 
-def test_environment_and_release_have_a_place_of_their_own_in_langfuse(runs):
-    call = runs.plain(Call(tags={"environment": "staging", "release": "2026-11"}))
+def test_environment_release_and_version_have_a_place_of_their_own_in_langfuse(runs):
+    given = {"environment": "staging", "release": "2026-11", "version": "7"}
+    call = runs.plain(Call(tags=given))
     for _, attributes in spans("langfuse", call):
-        assert (attributes["langfuse.environment"], attributes["langfuse.release"]) == ("staging", "2026-11")
+        assert {name: attributes[f"langfuse.{name}"] for name in given} == given
         assert "langfuse.trace.tags" not in attributes
 
 

@@ -9,6 +9,7 @@ from typing import get_args
 import jsonschema
 import pytest
 
+from llmops_sdk import tracing
 from llmops_sdk.calls import (
     Aside,
     AttemptStarted,
@@ -31,7 +32,7 @@ from llmops_sdk.calls import (
     ToolExecuted,
     record_schema,
 )
-from llmops_sdk.errors import RateLimitError
+from llmops_sdk.errors import ConfigurationError, RateLimitError
 from llmops_sdk.messages import ToolCall
 from llmops_sdk.tracing import to_json
 from llmops_sdk.verdicts import Finding, Verdict
@@ -140,3 +141,9 @@ def test_what_json_cannot_hold_becomes_null_or_text():
     text.encode()
     assert to_json(call)["tags"]["score"] is None
     assert to_json(call)["events"][0]["at"] is None
+
+
+@pytest.mark.parametrize("read", [tracing.explain, tracing.to_json])
+def test_what_is_no_call_is_refused_and_not_quoted(read):
+    with pytest.raises(ConfigurationError, match=r"`result\.call`, not a str$"):
+        read("what was said")

@@ -29,6 +29,7 @@ def test_the_oldest_go_first():
     assert seen.calls == seen.events == []
 
 
-def test_no_room_is_refused():
+@pytest.mark.parametrize("maxlen", [0, True, "10", 1.5])
+def test_no_room_is_refused(maxlen):
     with pytest.raises(ConfigurationError, match="at least 1"):
-        memory(maxlen=0)
+        memory(maxlen=maxlen)

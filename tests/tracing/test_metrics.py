@@ -544,3 +544,11 @@ def test_the_page_lists_every_metric_and_every_attribute():
     text = page.read_text(encoding="utf-8")
     assert [name for name in vars(names).values() if isinstance(name, str) and "." in name.partition("\n")[0]
             and name.startswith(("gen_ai.", "llmops.")) and f"`{name}`" not in text] == []  # fmt: skip
+
+
+def test_flush_waits_until_all_that_has_ended_is_counted(read, runs):
+    hook = read.hook()
+    runs.plain(Call(hooks=(hook,)))
+    assert hook.flush(timeout_s=10)
+    (scope,) = read.reader.get_metrics_data().resource_metrics[0].scope_metrics
+    assert "llmops.runs" in {metric.name for metric in scope.metrics}

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from llmops_sdk import loops, tracing
@@ -484,3 +485,13 @@ def test_a_missing_library_is_named():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="Opentelemetry"):
         tracing.Opentelemetry  # noqa: B018
+
+
+def test_flush_waits_until_the_spans_of_all_that_has_ended_are_written(runs):
+    exporter = InMemorySpanExporter()  # the fixture flushes by itself
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    hook = tracing.OpenTelemetry(provider)
+    runs.plain(Call(hooks=(hook,)))
+    assert hook.flush(timeout_s=10)
+    assert "invoke_workflow support" in {span.name for span in exporter.get_finished_spans()}

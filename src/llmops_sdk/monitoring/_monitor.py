@@ -9,7 +9,7 @@ import time
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -141,9 +141,9 @@ class Monitor:
         )
         if season is not None and season not in get_args(Season):
             raise ConfigurationError(f'`season` is "day", "week" or None, not {season!r}')
-        if isinstance(tags, str):
+        if tags is not None and (isinstance(tags, str) or not isinstance(tags, Iterable)):
             raise ConfigurationError(f"`tags` is a list of names of tags, such as ['team'], not {tags!r}")
-        self._alarmed = (on_alarm,) if callable(on_alarm) else tuple(on_alarm)
+        self._alarmed = tuple(on_alarm) if isinstance(on_alarm, Iterable) else (on_alarm,)
         if not all(map(callable, self._alarmed)):
             raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
         judging = evaluators_of(evaluators)

@@ -125,6 +125,8 @@ class Probes(Closing):
             raise ConfigurationError(
                 f"prompts={prompts!r}: write a list of questions, or leave it out for the ready ones"
             )
+        if on_alarm is not None and not callable(on_alarm):
+            raise ConfigurationError(f"on_alarm={on_alarm!r}: write a function of an alarm")
         self._pipeline = target if isinstance(target, Pipeline) else Pipeline(target, name=name)
         self._questions = [_question(one, temperature, max_tokens) for one in prompts or _ready()]
         self._every_s = every_s

@@ -161,13 +161,12 @@ def opened_store(given: Store | str | os.PathLike[str]) -> Store:
         return Store(given)
     if not isinstance(given, str) or not given.strip():
         raise ConfigurationError(f"`store` is a path or a text such as 'sqlite:///monitor.db', not {given!r}")
-    if given.startswith(_URL) and len(given) > len(_URL):
-        return Store(given.removeprefix(_URL))
-    if "://" in given or given.startswith(("sqlite:", ":memory:")):
+    path = given.removeprefix(_URL)
+    if not path or "://" in path or path.startswith(("sqlite:", ":memory:")):
         raise ConfigurationError(
-            f"the store {given!r} is not known; write 'sqlite:///monitor.db' (four slashes before an absolute path)"
+            f"the store {given!r} is no file; write 'sqlite:///monitor.db' (four slashes before an absolute path)"
         )
-    return Store(given)
+    return Store(path)
 
 
 def _between(column: str, since: float | None, until: float | None) -> tuple[str, tuple[Any, ...]]:

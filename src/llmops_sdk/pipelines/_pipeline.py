@@ -95,6 +95,8 @@ class Pipeline(loops.Closing, Station):
             log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
         self._prices = prices
+        if not isinstance(hooks, Iterable):
+            raise ConfigurationError(f"`hooks` is a list of hooks, `[{hooks!r}]`, not one alone")
         self._hooks = tuple(_two_arguments(hook) for hook in hooks)
         self._closed = False
         self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
@@ -717,6 +719,8 @@ def _money(budget_usd: Decimal | float | str) -> Decimal:
 def _two_arguments(hook: Any) -> Hook:
     if not callable(hook):
         raise ConfigurationError(f"{hook!r} is no hook: a hook is a function of an event and its call")
+    if isinstance(hook, type):
+        raise ConfigurationError(f"{hook!r} is a class, and no hook: write `{hook.__name__}()`, with its arguments")
     for one in (hook, getattr(hook, "func", None), getattr(hook, "__call__", None)):  # noqa: B004  (its method)
         if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
             raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmops_sdk.calls import Call
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 
 __all__ = ["to_json"]
@@ -18,6 +19,9 @@ def to_json(call: Call, *, content: bool | ContentPolicy = False) -> dict[str, A
         content: Add the messages of each attempt, as far as the guards let them pass (`input`, `output`); a
             `ContentPolicy` says which, and who redacts them: that may take time.
 
+    Raises:
+        ConfigurationError: It is no call, or `content` is none of these.
+
     Example:
         >>> from llmops_sdk.calls import Call, Started
         >>> call = Call()
@@ -25,6 +29,8 @@ def to_json(call: Call, *, content: bool | ContentPolicy = False) -> dict[str, A
         >>> to_json(call)["events"]
         [{'event': 'started', 'at': 0.0, 'pipeline': 'support', 'streamed': False}]
     """
+    if not isinstance(call, Call):
+        raise ConfigurationError(f"`to_json` takes a call, such as `result.call`, not a {type(call).__name__}")
     policy = policy_of(content)
     written = call.to_json()
     if policy is not None:

@@ -68,6 +68,6 @@ def memory(*, maxlen: int = 10_000) -> Memory:
         >>> seen.of(Started)[0].pipeline
         'support'
     """
-    if maxlen < 1:
-        raise ConfigurationError(f"`maxlen` is {maxlen}; write at least 1")
+    if not isinstance(maxlen, int) or isinstance(maxlen, bool) or maxlen < 1:
+        raise ConfigurationError(f"`maxlen` is {maxlen!r}; write a number, at least 1")
     return Memory(maxlen)

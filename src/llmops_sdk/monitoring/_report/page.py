@@ -12,7 +12,7 @@ from llmops_sdk.monitoring._alarms import figure
 from llmops_sdk.monitoring._report.charts import bars, course, outcomes
 from llmops_sdk.monitoring._report.reading import Case, Course, Report, Scored
 from llmops_sdk.monitoring._report.style import STYLE
-from llmops_sdk.monitoring._report.words import headline, level, moment, money
+from llmops_sdk.monitoring._report.words import headline, level, moment, money, spent
 
 __all__ = ["page"]
 
@@ -68,13 +68,14 @@ def _tiles(report: Report) -> str:
     runs = max(report.runs, 1)
     errors = report.runs - sum(report.outcomes[kind] for kind in ("ok", "blocked", "cancelled"))
     slow = [figure(report.seconds.quantile(share), "s") if report.runs else "-" for share in (0.5, 0.95, 0.99)]
+    unpriced = f"{report.unpriced:,} runs without a price" if report.unpriced else ""
     tiles = (
         ("runs", f"{report.runs:,}", ""),
         ("answered", figure(report.outcomes["ok"] / runs, "%"), ""),
         ("blocked", figure(report.outcomes["blocked"] / runs, "%"), _most(report.blocked_by.most_common(2))),
         ("failed", figure(errors / runs, "%"), _most(_errors(report))),
         ("time, median", slow[0], f"95 of 100 within {slow[1]}, 99 within {slow[2]}"),
-        ("cost", money(report.cost_usd), f"{report.unpriced:,} runs without a price" if report.unpriced else ""),
+        ("cost", spent(report.cost_usd, report.unpriced), unpriced),
         ("tokens", f"{report.input_tokens + report.output_tokens:,}", f"{report.output_tokens:,} of them in answers"),
     )
     return (
@@ -108,7 +109,8 @@ def _flow(report: Report) -> str:
         figures.append(f"<figure><figcaption>{name}</figcaption>{bars(report, by_day, name, money)}</figure>")
     tags = sorted(report.by_tag.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
     table = _table(
-        ("tag", "runs", "cost"), [(tag, f"{runs:,}", money(cost)) for tag, (runs, cost) in tags[:_MOST_ROWS]]
+        ("tag", "runs", "cost"),
+        [(tag, f"{runs:,}", spent(cost, unpriced)) for tag, (runs, cost, unpriced) in tags[:_MOST_ROWS]],
     )
     others = _others(len(tags) - _MOST_ROWS, "tags")
     return f"<section><div class=pictures>{''.join(figures)}</div>{table}{others}</section>"

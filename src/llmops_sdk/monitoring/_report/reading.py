@@ -143,7 +143,7 @@ class Report:
     unpriced: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    by_tag: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    by_tag: dict[str, tuple[int, Decimal, int]] = field(default_factory=dict)
     courses: list[Course] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     scored: list[Scored] = field(default_factory=list)
@@ -210,8 +210,8 @@ def _add_run(report: Report, run: StoredRun) -> None:
         tag = f"{name}={value}"
         if tag not in report.by_tag and len(report.by_tag) >= _MOST_TAGS:
             tag = OTHER
-        runs, cost = report.by_tag.get(tag, (0, Decimal(0)))
-        report.by_tag[tag] = runs + 1, cost + (run.cost_usd or 0)
+        runs, cost, unpriced = report.by_tag.get(tag, (0, Decimal(0), 0))
+        report.by_tag[tag] = runs + 1, cost + (run.cost_usd or 0), unpriced + (run.cost_usd is None)
 
 
 def _read_courses(store: Store, report: Report, since: float | None, until: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmops_sdk.monitoring._alarms import figure
 from llmops_sdk.monitoring._report.reading import Report
-from llmops_sdk.monitoring._report.words import headline, level, moment, money
+from llmops_sdk.monitoring._report.words import headline, level, moment, spent
 
 __all__ = ["text"]
 
@@ -17,10 +17,11 @@ def text(report: Report) -> str:
         return "\n".join(lines)
     ended = ", ".join(f"{count:,} {_plain(name)}" for name, count in report.outcomes.most_common())
     p50, p95, p99 = (figure(report.seconds.quantile(share), "s") for share in (0.5, 0.95, 0.99))
+    cost = spent(report.cost_usd, report.unpriced)
     lines += [
         "",
         f"{report.runs:,} runs: {ended}",
-        f"time {p50} in the median, 95 of 100 within {p95}, 99 within {p99}; cost {money(report.cost_usd)}",
+        f"time {p50} in the median, 95 of 100 within {p95}, 99 within {p99}; cost {cost}",
         "",
     ]
     rows = [

@@ -8,7 +8,7 @@ from decimal import Decimal
 from llmops_sdk.monitoring._alarms import figure
 from llmops_sdk.monitoring._report.reading import Report
 
-__all__ = ["day", "headline", "level", "moment", "money"]
+__all__ = ["day", "headline", "level", "moment", "money", "spent"]
 
 _DAY_S = 86_400
 
@@ -27,6 +27,15 @@ def day(at: float, width_s: float) -> str:
 def money(usd: Decimal | float) -> str:
     """`$1,234.50`, and small sums with as many digits as they need."""
     return f"${usd:,.2f}" if usd >= Decimal("0.1") or not usd else f"${usd:.2g}"
+
+
+def spent(usd: Decimal, unpriced: int) -> str:
+    """What runs have cost, when of `unpriced` of them nobody knows.
+
+    >>> spent(Decimal("1.5"), 0), spent(Decimal("1.5"), 3), spent(Decimal(0), 3)
+    ('$1.50', '≥ $1.50', 'unknown')
+    """
+    return money(usd) if not unpriced else f"≥ {money(usd)}" if usd else "unknown"
 
 
 def level(value: float, name: str, kind: str) -> str:

@@ -33,7 +33,11 @@ LEVEL: Final = "langfuse.observation.level"
 STATUS: Final = "langfuse.observation.status_message"
 METADATA: Final = "langfuse.observation.metadata."
 
-_SETTINGS: Final = {"environment": "langfuse.environment", "release": "langfuse.release"}
+_SETTINGS: Final = {
+    "environment": "langfuse.environment",
+    "release": "langfuse.release",
+    "version": "langfuse.version",
+}
 """Tags with a place of their own."""
 
 _MOST_OF_A_TAG = 200

@@ -23,6 +23,7 @@ from llmops_sdk.calls import (
     Started,
     StreamResumed,
 )
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.tracing._explain.asking import aside_step, attempt_step, known, running_step
 from llmops_sdk.tracing._explain.explanation import Explanation
 from llmops_sdk.tracing._explain.numbers import money, ms_text
@@ -39,6 +40,9 @@ _OF_A_ROUTE = (AttemptStarted, AttemptEnded, Retried, Hedged, Escalated, StreamR
 def explain(call: Call) -> Explanation:
     """Explain a run, at any time: while it runs, too, and when it was cancelled.
 
+    Raises:
+        ConfigurationError: It is no call.
+
     Example:
         >>> from llmops_sdk.calls import Call, Ended, Started
         >>> call = Call()
@@ -47,6 +51,8 @@ def explain(call: Call) -> Explanation:
         >>> explain(call).total_ms
         250.0
     """
+    if not isinstance(call, Call):
+        raise ConfigurationError(f"`explain` takes a call, such as `result.call`, not a {type(call).__name__}")
     return _Reader(call).read()
 
 

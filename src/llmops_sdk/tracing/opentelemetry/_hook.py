@@ -70,8 +70,8 @@ class OpenTelemetry:
         ):
             if given is not None and not isinstance(given, wanted):
                 raise ConfigurationError(f"`{name}` is {given!r}; write a `{wanted.__name__}` of OpenTelemetry")
-        if not isinstance(dialects, Sequence):
-            raise ConfigurationError(f"`dialects` is {dialects!r}; write names: {', '.join(DIALECTS)}")
+        if isinstance(dialects, str) or not isinstance(dialects, Sequence):
+            raise ConfigurationError(f"`dialects` is {dialects!r}; write a list of names: {', '.join(DIALECTS)}")
         unknown = [name for name in dialects if name not in DIALECTS]
         if unknown or not dialects:
             raise ConfigurationError(f"`dialects` is {dialects!r}; there are: {', '.join(DIALECTS)}")
@@ -94,6 +94,13 @@ class OpenTelemetry:
         take = self._takes.get(type(event))
         if take is not None:
             take(event, call)  # type: ignore[operator]  # each takes its own kind
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Write the spans of all runs that have ended; `False` when that took longer than `timeout_s`. Blocks.
+
+        Sending them is up to the provider: its `force_flush()` comes after this.
+        """
+        return LATER.flush(timeout_s)
 
     def _start(self, event: Started, call: Call) -> None:
         start_ns = int(call.wall_time(event.at) * 1e9)

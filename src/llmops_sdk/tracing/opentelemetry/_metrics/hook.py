@@ -85,6 +85,10 @@ class Metrics:
         if take is not None:
             take(event, call)
 
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Record all runs that have ended; `False` when that took longer than `timeout_s`. Blocks."""
+        return LATER.flush(timeout_s)
+
     def _started(self, event: Started, call: Call) -> None:
         self._in_flight.begun(call.id, event.pipeline)
 
