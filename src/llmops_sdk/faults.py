@@ -41,14 +41,22 @@ class Faults:
 
     def note(self, what: str, error: BaseException) -> None:
         """`what` failed with `error`: say so, unless it has failed in the same way before."""
+        if self.is_new(what, error):
+            self.tell(what, error)
+
+    def is_new(self, what: str, error: BaseException) -> bool:
+        """Count that `what` failed with `error`; whether it is the first time in this way, so that it is to be told."""
         kind = (what, type(error).__name__)
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= _MOST:
                 kind = ("others", "")
             self._kinds[kind] += 1
-            first = self._kinds[kind] == 1
-        if first:
-            log.error("%s failed; the like is counted, and not logged again", what, exc_info=error)
+            return self._kinds[kind] == 1
+
+    @staticmethod
+    def tell(what: str, error: BaseException) -> None:
+        """Say that `what` failed with `error`."""
+        log.error("%s failed; the like is counted, and not logged again", what, exc_info=error)
 
     def by_name(self) -> dict[str, int]:
         """How often each has failed."""

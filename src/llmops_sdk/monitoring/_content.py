@@ -62,17 +62,17 @@ def _variables(call: Call) -> Mapping[str, Any] | None:
     rendered = next((event for event in call.events if isinstance(event, Rendered)), None)
     if rendered is None or rendered.variables is None:
         return None
-    return {name: _plain(value) for name, value in rendered.variables.items()}
+    return {str(name): _plain(value, call) for name, value in rendered.variables.items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, call: Call) -> Any:
     if isinstance(value, Document):
-        return {"id": value.id, "text": value.text}
+        return {"id": call.hidden(value.id), "text": call.hidden(value.text)}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(one, call) for one in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+        return {call.hidden(str(name)): _plain(one, call) for name, one in value.items()}
+    return call.hidden_in(value) if value is None or isinstance(value, int | float) else call.hidden(str(value))
 
 
 def guards_of(given: Any, option: str) -> tuple[Guard, ...]:
