@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from typing import Final
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "is_for_the_process"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -18,6 +18,11 @@ _MOST: Final = 1000
 
 
 _all: weakref.WeakSet[Faults] = weakref.WeakSet()
+
+
+def is_for_the_process(error: BaseException) -> bool:
+    """Whether `error` is Ctrl-C, or of a signal's handler, and no failure of who raised it: in the main thread alone."""
+    return isinstance(error, KeyboardInterrupt | SystemExit) and (threading.current_thread() is threading.main_thread())
 
 
 class Faults:

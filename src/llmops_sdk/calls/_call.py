@@ -16,6 +16,7 @@ from llmops_sdk.calls._found import Found
 from llmops_sdk.calls._hook_failures import hook_failed, is_new
 from llmops_sdk.calls._json import record_json, said
 from llmops_sdk.errors import BudgetExceeded
+from llmops_sdk.faults import is_for_the_process
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Verdict
@@ -136,16 +137,16 @@ class Call:
     def record(self, event: Event) -> None:
         """Add `event` to the record and hand it to the hooks. A hook that raises is logged once, and breaks nothing.
 
-        What means the whole process (`KeyboardInterrupt`, `SystemExit`) goes on.
+        `KeyboardInterrupt` and `SystemExit` in the main thread go on: they mean the process.
         """
         self.events.append(event)
         if self._hooks:
             for hook in self._hooks:
                 try:
                     hook(event, self)
-                except (KeyboardInterrupt, SystemExit):
-                    raise
-                except BaseException as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
+                except BaseException as exc:
+                    if is_for_the_process(exc):
+                        raise
                     if is_new(hook, exc):
                         self._hook_failed(hook, exc)
             if self._to_tell and type(event) is Ended:

@@ -258,7 +258,7 @@ def _in_common(old: _Sequence, new: _Sequence) -> int:
 
 
 def _forms(text: str) -> set[str]:
-    """How `text` may be written where it is quoted: line by line, in URLs, HTML, JSON, by `repr`, in one of these twice."""
+    """How `text` may be written where it is quoted: line by line, in URLs, in HTML, in JSON, by `repr`, twice so."""
     forms = {text, *(line for line in text.splitlines() if len(line) >= _LONG_LINE)}
     if not (text.isalnum() and text.isascii()):
         data = text.encode(errors="surrogatepass")

@@ -165,8 +165,8 @@ class Evaluations:
         failure = None if error is None else error_name(error)
         kept = []
         call = run.call
-        for name, one in scores.items():
-            name = call.hidden_label(name)
+        for given, one in scores.items():
+            name = call.hidden_label(given)
             label = None if one.label is None else call.hidden_label(one.label)
             why = None if one.explanation is None else call.hidden(one.explanation)
             kept.append(

@@ -449,9 +449,7 @@ class Pipeline(loops.Closing, Station):
         if prices is None:  # a router that is reloaded may have others by now
             prices = getattr(self._line.engine, "prices", None) or PriceTable.default()
         guarded = bool(self._guards)
-        return Call(
-            deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=prices, guarded=guarded
-        )
+        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=prices, guarded=guarded)
 
     async def _bounded(self, call: Call, given: Any) -> Result:
         if call.deadline is None:

@@ -75,8 +75,8 @@ class ContentPolicy:
         asked = _parts(show)
         if not (_is_whole(max_characters, 1) and _is_whole(store_over, 0)):
             raise ConfigurationError(
-                f"`max_characters` is a whole number from 1 on, and `store_over` one from 0 on, not {max_characters!r} and "
-                f"{store_over!r}"
+                f"`max_characters` is a whole number from 1 on, and `store_over` one from 0 on, not {max_characters!r} "
+                f"and {store_over!r}"
             )
         hidden = frozenset[Part]().union(*(_HIDES.get(name, ()) for name in environment.openinference_hides()))
         self.show: frozenset[Part] = asked - hidden

@@ -112,9 +112,7 @@ class Recorder:
         if event.score is not None and math.isfinite(event.score):  # one NaN would make the sum one for ever
             self._to.evaluation_score.record(event.score, told)
         if event.label is not None:
-            told[attributes.EVALUATION_SCORE_LABEL] = self._value(
-                attributes.EVALUATION_SCORE_LABEL, event.label, call
-            )
+            told[attributes.EVALUATION_SCORE_LABEL] = self._value(attributes.EVALUATION_SCORE_LABEL, event.label, call)
         if event.error is not None:
             told[attributes.ERROR_TYPE] = type(event.error).__name__
         self._to.evaluations.add(1, told)
@@ -158,6 +156,7 @@ class Recorder:
             told[attributes.REQUEST_MODEL] = name_of(event.model)
         if event.response is not None and event.response.model is not None:
             told[attributes.RESPONSE_MODEL] = self._value(attributes.RESPONSE_MODEL, event.response.model, call)
+        told = call.hidden_in(told)
         self._money(event, call, {**told, **asker})
         self._by_conventions(event, told)
 
