@@ -21,7 +21,7 @@ _all: weakref.WeakSet[Faults] = weakref.WeakSet()
 
 
 def is_for_the_process(error: BaseException) -> bool:
-    """Whether `error` is Ctrl-C, or of a signal's handler, and no failure of who raised it: in the main thread alone."""
+    """Whether `error` is Ctrl-C or a signal's handler, and no failure of whose code it came in: in the main thread."""
     return isinstance(error, KeyboardInterrupt | SystemExit) and (threading.current_thread() is threading.main_thread())
 
 
