@@ -140,3 +140,12 @@ def test_what_json_cannot_hold_becomes_null_or_text():
     text.encode()
     assert to_json(call)["tags"]["score"] is None
     assert to_json(call)["events"][0]["at"] is None
+
+
+@pytest.mark.parametrize("clock", [lambda: float("nan"), lambda: float("inf"), lambda: 0.0])
+def test_a_clock_that_makes_no_sense_makes_a_record_all_the_same(clock):
+    call = Call(clock=clock)
+    call.record(Started(clock(), "support", False))
+    call.record(Ended(clock(), "ok", None))
+    written = json.loads(json.dumps(call.to_json(), allow_nan=False))
+    assert (written["outcome"], written["started_at"]) == ("ok", call.wall_time(call.started))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -241,8 +242,9 @@ class Call:
         return None if self.deadline is None else self.deadline - self.clock()
 
     def wall_time(self, moment: float) -> float:
-        """Seconds since the epoch of a `time.perf_counter()` moment of this run."""
-        return self._started_wall + (moment - self.started)
+        """Seconds since the epoch of a `time.perf_counter()` moment of this run; of its start where that makes none."""
+        since = moment - self.started
+        return self._started_wall + (since if math.isfinite(since) else 0.0)
 
     def price(
         self, model: str | None, usage: Usage | None, *, asked: str | None = None, provider: str | None = None
