@@ -183,3 +183,21 @@ async def test_gather_keeps_the_order_and_stops_the_rest_at_the_first_failure():
         await loops.gather([hang(), fail()])
     await asyncio.sleep(0)
     assert stopped == [True]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_no_task_ends_the_background_loop(error):
+    async def fails():
+        raise error
+
+    for work in (fails, lambda: loops.in_thread(lambda: (_ for _ in ()).throw(error))):
+        with pytest.raises(error):
+            loops.run_sync(work, method="x()")
+        assert loops.run_sync(lambda: doubled(4), method="x()", timeout_s=5, on_timeout=TimeoutError) == 8
+
+
+def test_in_thread_raises_what_no_future_can_hold():
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        loops.run_sync(
+            lambda: loops.in_thread(lambda: next(iter(()))), method="x()", timeout_s=5, on_timeout=TimeoutError
+        )

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from typing import Final
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "is_for_the_process"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -18,6 +18,11 @@ _MOST: Final = 1000
 
 
 _all: weakref.WeakSet[Faults] = weakref.WeakSet()
+
+
+def is_for_the_process(error: BaseException) -> bool:
+    """Whether `error` is Ctrl-C or a signal's handler, and no failure of whose code it came in: in the main thread."""
+    return isinstance(error, KeyboardInterrupt | SystemExit) and (threading.current_thread() is threading.main_thread())
 
 
 class Faults:
@@ -41,14 +46,22 @@ class Faults:
 
     def note(self, what: str, error: BaseException) -> None:
         """`what` failed with `error`: say so, unless it has failed in the same way before."""
+        if self.is_new(what, error):
+            self.tell(what, error)
+
+    def is_new(self, what: str, error: BaseException) -> bool:
+        """Count that `what` failed with `error`; whether it is the first time in this way, so that it is to be told."""
         kind = (what, type(error).__name__)
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= _MOST:
                 kind = ("others", "")
             self._kinds[kind] += 1
-            first = self._kinds[kind] == 1
-        if first:
-            log.error("%s failed; the like is counted, and not logged again", what, exc_info=error)
+            return self._kinds[kind] == 1
+
+    @staticmethod
+    def tell(what: str, error: BaseException) -> None:
+        """Say that `what` failed with `error`."""
+        log.error("%s failed; the like is counted, and not logged again", what, exc_info=error)
 
     def by_name(self) -> dict[str, int]:
         """How often each has failed."""

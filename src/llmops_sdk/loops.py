@@ -39,7 +39,12 @@ class _LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):  # a task raised it, and whoever awaits that gets it
+                continue
+            return
 
     def stop(self) -> None:
         async def drain() -> None:
@@ -315,9 +320,13 @@ async def in_thread(function: Callable[[], _T]) -> _T:
                 future.set_result(result)
 
     def job() -> None:
-        result, error = None, None
+        result: Any = None
+        error: BaseException | None = None
         try:
             result = context.run(function)
+        except StopIteration as exc:  # no future can hold it
+            error = RuntimeError("StopIteration was raised")
+            error.__cause__ = exc
         except BaseException as exc:  # noqa: BLE001  (raised on the other side)
             error = exc
         with contextlib.suppress(RuntimeError):  # the loop has gone in the meantime

@@ -22,8 +22,9 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError, ServerError
 from llmops_sdk.guards import PII, Secrets, guard
 from llmops_sdk.messages import Choice, Response
-from llmops_sdk.monitoring import Alarm, Monitor, Signal
-from llmops_sdk.verdicts import Verdict
+from llmops_sdk.monitoring import Alarm, Monitor, Score, Signal
+from llmops_sdk.pipelines import Pipeline
+from llmops_sdk.verdicts import Finding, Verdict
 
 
 def test_a_run_is_kept_with_what_is_known_of_it(watch):
@@ -382,7 +383,7 @@ def test_memory_stays_flat(watch):
         ({"signals": "length"}, "a list of names"),
         ({"signals": ["lenght"]}, "no signal is called 'lenght'"),
         ({"signals": ["length", "length"]}, "there twice"),
-        ({"store": "postgresql://x"}, "not known"),
+        ({"store": "postgresql://x"}, "is no file"),
         ({"tags": "team"}, "list of names of tags"),
         ({"content": ["pii"]}, "list of guards"),
         ({"tags": 3}, "list of names of tags"),
@@ -591,3 +592,37 @@ def test_when_many_wait_an_even_share_is_read_whole_and_the_rest_is_counted(watc
     assert len(list(monitor.store.signals("length"))) == len(list(monitor.store.runs())) == 300
     read = {one.run for one in monitor.store.signals("refusal")}
     assert read == {call.id for call in [*calls[:150], *calls[150::2]]}
+
+
+@pytest.mark.parametrize("stage", ["input", "output"])
+@pytest.mark.parametrize("content", [True, False])
+def test_what_a_guard_found_is_in_no_byte_of_the_store_the_report_and_the_log(watch, tmp_path, caplog, stage, content):
+    key = "k-" + "9Zq4" * 6
+
+    @guard
+    def finds(text):
+        at = text.find(key)
+        return Verdict.allow() if at < 0 else Verdict.rewrite(
+            text.replace(key, "KEY"), [Finding(kind="key", start=at, end=at + len(key))]
+        )  # fmt: skip
+
+    def says(run):
+        return Score(score=0.1, label=f"about {key}", explanation=f"because of {key}")
+
+    def breaks(run):
+        raise ValueError(f"cannot read {key}")
+
+    signals = [Signal(name="own", kind="rate", of=lambda run: (1, key)), Signal(name="bad", kind="rate", of=breaks)]
+    answers = Scripted(f"{key.upper()} and {key}")
+    line = (finds, answers) if stage == "input" else (answers, finds)
+    pipeline = Pipeline("Say {{ word }}", *line)
+    monitor = watch(pipeline, evaluators=[says, breaks], sample=1.0, content=content, signals=signals)
+    result = monitor.pipeline.run(word=key, tags={"who": key, "n": {"of": [key]}})
+    result.feedback(score=0, comment=f"it said {key}", label=key, name=f"of {key}")
+    assert monitor.flush()
+    monitor.report(tmp_path / "report.html")
+    assert monitor.export_cases(tmp_path / "cases.jsonl") == 1
+    for file in tmp_path.iterdir():  # the WAL, too
+        assert key.encode() not in file.read_bytes(), file
+    assert key not in caplog.text
+    assert "it said [found by a guard]" in (tmp_path / "cases.jsonl").read_text()

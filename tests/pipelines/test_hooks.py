@@ -1,13 +1,15 @@
 """Hooks that fail break nothing, and say so once; those that nobody would await are refused."""
 
+import asyncio
 import functools
 import logging
 
 import pytest
 
-from llmops_sdk import Pipeline, Scripted, tracing
+from llmops_sdk import Guard, Pipeline, Scripted, Verdict, tracing
 from llmops_sdk.calls import hook_failures
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.verdicts import Finding
 
 
 async def coroutine(event, call):
@@ -68,3 +70,57 @@ def test_hooks_that_are_made_anew_each_time_are_one(caplog):
         for number in range(3):
             pipeline.run(hooks=[lambda event, call, number=number: 1 / 0])
     assert len([record for record in caplog.records if "made_anew" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, StopIteration])
+def test_nothing_that_a_hook_raises_breaks_a_call(error):
+    def fails(event, call):
+        raise error
+
+    pipeline = Pipeline("hi", Scripted(["a", "b"]), hooks=[fails])
+    assert pipeline.run().text == "ab"
+    assert "".join(chunk.text for chunk in pipeline.stream()) == "ab"
+
+
+def test_ctrl_c_in_the_main_thread_is_no_failure_of_the_hook_that_runs():
+    def fails(event, call):
+        raise KeyboardInterrupt
+
+    async def main():
+        await Pipeline("hi", Scripted("a"), hooks=[fails]).arun()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+def test_what_a_hook_raises_is_told_without_what_a_guard_finds_later(caplog):
+    class Finds(Guard):
+        def check(self, text, context=None):
+            return Verdict.flag("pin", [Finding(kind="pin", start=0, end=len("4711-0815"))])
+
+    seen = []
+
+    class Quotes:
+        def __call__(self, event, call):
+            seen.append((type(event).__name__, len(caplog.records)))
+            if type(event).__name__ == "Rendered":
+                raise LookupError(event.request.messages[0].text)
+
+    with caplog.at_level(logging.ERROR, logger="llmops_sdk"):
+        Pipeline("{{ pin }}", Finds(), Scripted("a"), hooks=[Quotes()]).run(pin="4711-0815")
+    assert "LookupError: [found by a guard]" in caplog.text
+    assert "4711-0815" not in caplog.text
+    assert {told for _, told in seen} == {0}
+
+
+def test_a_hook_that_changes_the_tags_changes_those_of_its_call_alone():
+    given = {"team": "docs"}
+    pipeline = Pipeline("hi", Scripted("a"), hooks=[lambda event, call: call.tags.update(seen=True)])
+    assert pipeline.run(tags=given).call.to_json()["tags"] == {"team": "docs", "seen": True}
+    assert given == {"team": "docs"}
+
+
+@pytest.mark.parametrize("tags", [5, "team", ["team"], [("team", "docs")]])
+def test_tags_that_are_no_mapping_are_refused(tags):
+    with pytest.raises(ConfigurationError, match="`tags` is a mapping"):
+        Pipeline("hi", Scripted("a")).run(tags=tags)

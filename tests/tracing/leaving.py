@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -137,6 +139,8 @@ class Left:
         self.records = InMemoryLogRecordExporter()
         self.logs = LoggerProvider(shutdown_on_exit=False)
         self.logs.add_log_record_processor(SimpleLogRecordProcessor(self.records))
+        self.measured = InMemoryMetricReader()
+        self.meters = MeterProvider([self.measured], shutdown_on_exit=False)
         self.log = io.StringIO()
         self.seen = tracing.memory()
         self.folder = tempfile.TemporaryDirectory()
@@ -150,7 +154,7 @@ class Left:
         ]
         lines = [tracing.Logs(content=content) for content in contents]
         files = [tracing.JSONL(f"{self.folder.name}/{n}.jsonl", content=content) for n, content in enumerate(contents)]
-        return [self.seen, _breaks, *spans, *lines, *files]
+        return [self.seen, _Breaks(), tracing.Metrics(self.meters, tags=("who",)), *spans, *lines, *files]
 
     @contextlib.contextmanager
     def logging(self):
@@ -175,6 +179,8 @@ class Left:
             repr((one.log_record.event_name, one.log_record.body, one.log_record.attributes))
             for one in self.records.get_finished_logs()
         )
+        measured = self.measured.get_metrics_data()
+        self.texts["metrics"] = "" if measured is None else measured.to_json()
         for file in Path(self.folder.name).iterdir():
             self.texts[file.name] = file.read_text()
         self.texts["log"] = self.log.getvalue()
@@ -192,6 +198,7 @@ class Left:
     def close(self) -> None:
         self.folder.cleanup()
         self.provider.shutdown()
+        self.meters.shutdown()
         self.logs.shutdown()
 
     def leaks(self, secret: str) -> dict[str, str]:
@@ -208,14 +215,18 @@ class Left:
         return found
 
 
-def _breaks(event: Any, call: Call) -> None:
-    """A hook that breaks, and whose error quotes the run."""
-    raise ValueError(
-        f"{type(event).__name__} {[message.text for message in getattr(event, 'request', _NONE).messages]}"
-    )
+class _Breaks:
+    """A hook that breaks, and whose error quotes the run; the log says so for each of them."""
+
+    def __init__(self) -> None:
+        self.failure = type(f"Failure{next(_NUMBERS)}", (ValueError,), {})
+
+    def __call__(self, event: Any, call: Call) -> None:
+        if hasattr(event, "request"):
+            raise self.failure(f"{type(event).__name__} {[message.text for message in event.request.messages]}")
 
 
-_NONE = Request(messages=())
+_NUMBERS = itertools.count()
 
 
 def _engine(secret: str, places: frozenset[str], ending: str) -> Any:
@@ -281,7 +292,7 @@ async def one(left: Left, planted: Planted, contents: list[Any]) -> Call:
         if ending == "cancelled":
             await asyncio.sleep(1.0)
             work.cancel()
-        _use(await work)
+        _use(await work, secret)
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  (whatever the application is shown)
         left.error(exc)
     finally:
@@ -289,13 +300,14 @@ async def one(left: Left, planted: Planted, contents: list[Any]) -> Call:
     return left.seen.calls[-1]
 
 
-def _use(result: Result) -> None:
+def _use(result: Result, secret: str) -> None:
     """Execute the tools that were called, and judge the answer in words that quote it."""
     result.raise_for_verdict()
     for call in result.response.choices[0].tool_calls:
         with result.call.executing(call) as execution:
             execution.result = {"of": call.arguments, "is": result.text}
-    result.feedback(score=1, comment=f"well said: {result.text}")
+    named = f"about {secret}" if result.call.found else "good"  # a label is the application's own word
+    result.feedback(score=1, comment=f"well said: {result.text}", label=named, name=named)
 
 
 async def _streamed(pipeline: Pipeline, given: Any, options: dict[str, Any]) -> Result:

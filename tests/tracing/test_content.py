@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_sdk import Guard
+from llmops_sdk import Guard, Pipeline, Scripted, tracing
 from llmops_sdk.calls import Aside, AttemptStarted, Call, Evaluated, Rendered, StreamResumed, ToolExecuted
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import PII
@@ -386,7 +386,9 @@ def test_later_texts_are_cut_and_counted(runs):
     "wrong",
     [
         {"show": {"answers"}}, {"show": "inputs"}, {"redact": "pii"}, {"redact": [PII]}, {"redact": [3]},
-        {"max_characters": 0}, {"store_over": -1},
+        {"max_characters": 0}, {"store_over": -1}, {"show": 5}, {"show": None}, {"show": [["inputs"]]},
+        {"redact": None}, {"max_characters": 1.5}, {"max_characters": "9"}, {"max_characters": float("nan")},
+        {"max_characters": True}, {"store_over": None},
     ],
 )  # fmt: skip
 def test_wrong_policies_are_refused(wrong):
@@ -449,3 +451,34 @@ def test_where_nothing_can_be_stored_is_said_at_once():
 def test_a_policy_travels_with_its_pipeline():
     policy = pickle.loads(pickle.dumps(ContentPolicy(show={"inputs"}, redact=[PII()], max_characters=7)))
     assert (policy.show, policy.redacting, policy.max_characters) == ({"inputs"}, {"pii"}, 7)
+
+
+class _Rewrites(Guard):
+    blocking = False
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def check(self, text, context=None):
+        if isinstance(self.made, type):
+            raise self.made
+        return self.made
+
+
+@pytest.mark.parametrize("made", [5, None, Verdict.rewrite(5), StopIteration, asyncio.CancelledError])
+def test_a_redactor_that_gives_junk_withholds_the_text(made):
+    policy = ContentPolicy(redact=[_Rewrites(made)])
+    call = Pipeline("hi", Scripted("secret")).run().call
+    assert "secret" not in str(tracing.to_json(call, content=policy))
+    assert sum(policy.counts.values()) == 2
+
+
+def test_a_tag_of_any_kind_is_written():
+    class Silent:
+        def __str__(self):
+            raise RuntimeError
+
+    tags = {1: 2, None: Silent(), ("a",): [1], "big": 10**400, "odd": {"x": float("nan")}}
+    written = tracing.to_json(Pipeline("hi", Scripted("a")).run(tags=tags).call)["tags"]
+    assert written == {"1": 2, "None": "<Silent>", "('a',)": "[1]", "big": 10**400, "odd": "{'x': nan}"}

@@ -112,3 +112,32 @@ def test_errors_that_are_a_circle_are_cleaned():
     one.__context__, other.__cause__ = other, one
     found().hide_in_error(one)
     assert KEY not in f"{one}{other}"
+
+
+def test_what_was_found_is_found_in_other_letters_in_urls_and_in_html():
+    one = Found()
+    one.note("Ottilie.Brandt+x@example.org <Öl>", Verdict.flag("x", [Finding(kind="x", start=0, end=33)]))
+    for written in (
+        "OTTILIE.BRANDT+X@EXAMPLE.ORG <ÖL>",
+        "Ottilie.Brandt%2Bx%40example.org%20%3C%C3%96l%3E",
+        "Ottilie.Brandt%2bx%40example.org+%3c%c3%96l%3e",
+        "Ottilie.Brandt+x@example.org &lt;Öl&gt;",
+    ):
+        assert one.hidden(f"see {written}.") == f"see {HIDDEN}."
+        assert one.hidden_in({"a": [f"see {written}."]}) == {"a": [f"see {HIDDEN}."]}
+
+
+def test_the_beginning_of_it_before_the_mark_of_a_cut_is_hidden():
+    assert found().hidden(f"they sent {KEY[:15]}…") == f"they sent {HIDDEN}…"
+
+
+def test_an_error_quotes_it_in_no_argument():
+    errors = [
+        ValueError({"sent": [KEY]}, (KEY, 1), {KEY}),
+        FileNotFoundError(2, f"no {KEY}", f"/tmp/{KEY}"),
+        ValueError(KeyError(KEY)),
+    ]
+    for error in errors:
+        found().hide_in_error(error)
+        assert KEY not in f"{error} {error!r}"
+    assert errors[0].args[:2] == ({"sent": [HIDDEN]}, (HIDDEN, 1))

@@ -147,3 +147,12 @@ def test_what_json_cannot_hold_becomes_null_or_text():
 def test_what_is_no_call_is_refused_and_not_quoted(read):
     with pytest.raises(ConfigurationError, match=r"`result\.call`, not a str$"):
         read("what was said")
+
+
+@pytest.mark.parametrize("clock", [lambda: float("nan"), lambda: float("inf"), lambda: 0.0])
+def test_a_clock_that_makes_no_sense_makes_a_record_all_the_same(clock):
+    call = Call(clock=clock)
+    call.record(Started(clock(), "support", False))
+    call.record(Ended(clock(), "ok", None))
+    written = json.loads(json.dumps(call.to_json(), allow_nan=False))
+    assert (written["outcome"], written["started_at"]) == ("ok", call.wall_time(call.started))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,12 +11,13 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmops_sdk.calls._events import Event
+from llmops_sdk.calls._events import Ended, Event
 from llmops_sdk.calls._executing import Execution, executing
 from llmops_sdk.calls._found import Found
-from llmops_sdk.calls._hook_failures import hook_failed
-from llmops_sdk.calls._json import record_json
+from llmops_sdk.calls._hook_failures import hook_failed, is_new
+from llmops_sdk.calls._json import record_json, said
 from llmops_sdk.errors import BudgetExceeded
+from llmops_sdk.faults import is_for_the_process
 from llmops_sdk.messages import ToolCall, Usage
 from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Verdict
@@ -33,6 +35,8 @@ ASKER: ContextVar[str] = ContextVar("llmops_sdk_asker", default="")
 
 _NO_MONEY = Decimal(0)
 _NOTHING: AbstractContextManager[object] = nullcontext()
+_OF_TAGS = (str, bool, int, float, type(None), dict, list, tuple)
+"""What readers know to write; of any other value of a tag they get the text."""
 
 
 class Prices(Protocol):
@@ -76,9 +80,11 @@ class Call:
     """
 
     __slots__ = (
+        "_guarded",
         "_held",
         "_hooks",
         "_started_wall",
+        "_to_tell",
         "attempt_surround",
         "attempt_traceparent",
         "attempts",
@@ -110,9 +116,10 @@ class Call:
         hooks: tuple[Hook, ...] = (),
         prices: Prices | None = None,
         clock: Callable[[], float] | None = None,
+        guarded: bool = False,
     ) -> None:
         self.id = f"{random.getrandbits(128):032x}"
-        self.tags: Mapping[str, Any] = tags or {}
+        self.tags: Mapping[str, Any] = dict(tags) if tags else {}
         self.deadline_s = deadline_s
         self.budget_usd = budget_usd
         self.spent_usd = self.estimated_usd = _NO_MONEY
@@ -131,19 +138,38 @@ class Call:
         self.attempt_surround: Callable[[], AbstractContextManager[object]] | None = None
         self.surround: Callable[[], AbstractContextManager[object]] | None = None
         self._hooks = hooks
+        self._guarded = guarded
+        self._to_tell: list[tuple[Hook, BaseException]] | None = None
         self.prices = prices
         self._held: dict[object, Decimal] = {}
 
     def record(self, event: Event) -> None:
-        """Add `event` to the record and hand it to the hooks. A hook that raises is logged once, and breaks nothing."""
+        """Add `event` to the record and hand it to the hooks. A hook that raises is logged once, and breaks nothing.
+
+        `KeyboardInterrupt` and `SystemExit` in the main thread go on: they mean the process.
+        """
         self.events.append(event)
         if self._hooks:
             for hook in self._hooks:
                 try:
                     hook(event, self)
-                except Exception as exc:  # noqa: BLE001  (whatever it raises is the hook's own failure)
-                    self.hide_in_error(exc)
-                    hook_failed(hook, exc)
+                except BaseException as exc:
+                    if is_for_the_process(exc):
+                        raise
+                    if is_new(hook, exc):
+                        self._hook_failed(hook, exc)
+            if self._to_tell and type(event) is Ended:
+                told, self._to_tell = self._to_tell, None
+                for hook, error in told:
+                    self._hook_failed(hook, error)
+
+    def _hook_failed(self, hook: Hook, error: BaseException) -> None:
+        """Tell it; but when the run has ended, since the error may quote what a guard has yet to find."""
+        if self._guarded and not any(isinstance(event, Ended) for event in self.events):
+            self._to_tell = [*(self._to_tell or ()), (hook, error)]
+        else:
+            self.hide_in_error(error)
+            hook_failed(hook, error)
 
     def inside(self) -> AbstractContextManager[object]:
         """What others' code runs in that the run calls: pipelines that run there, and spans, belong to this run."""
@@ -205,11 +231,14 @@ class Call:
 
     @property
     def shown_tags(self) -> Mapping[str, Any]:
-        """The tags without what guards found in this run, for whatever leaves the process."""
+        """The tags without what guards found in this run, for whatever leaves the process; objects as texts."""
+        tags = {said(key): value if isinstance(value, _OF_TAGS) else said(value) for key, value in self.tags.items()}
         found = self.found
-        if found is None:
-            return self.tags
-        return {found.hidden_in(str(key)): found.hidden_tag(value) for key, value in self.tags.items()}
+        return tags if found is None else {found.hidden_in(key): found.hidden_tag(tag) for key, tag in tags.items()}
+
+    def hidden_label(self, label: str) -> str:
+        """The same for a label that somebody gave the run: like a tag it is a word of the application's own."""
+        return label if self.found is None else str(self.found.hidden_tag(label))
 
     def hidden_in(self, value: Any) -> Any:
         """`hidden`, for all texts in dicts and lists."""
@@ -225,8 +254,9 @@ class Call:
         return None if self.deadline is None else self.deadline - self.clock()
 
     def wall_time(self, moment: float) -> float:
-        """Seconds since the epoch of a `time.perf_counter()` moment of this run."""
-        return self._started_wall + (moment - self.started)
+        """Seconds since the epoch of a `time.perf_counter()` moment of this run; of its start where that makes none."""
+        since = moment - self.started
+        return self._started_wall + (since if math.isfinite(since) else 0.0)
 
     def price(
         self, model: str | None, usage: Usage | None, *, asked: str | None = None, provider: str | None = None

@@ -7,11 +7,14 @@ a net below the rules of tracing, which show no text that a guard has not let pa
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes
 
 from llmops_sdk.errors import EngineError, LlmopsError
 from llmops_sdk.verdicts import Verdict
@@ -36,6 +39,10 @@ _LONGEST_END = 256
 _MOST_ERRORS = 100
 _MOST_WORDS = 400
 """That differ between a text and what a guard made of it."""
+_CUT = "…"
+"""Stands at the end of a text that was cut."""
+_ITS_OWN = ("strerror", "filename", "filename2", "msg", "text", "reason", "object", "doc")
+"""Where errors of Python keep what they make their message of, beside their arguments."""
 
 
 class Found:
@@ -57,7 +64,7 @@ class Found:
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
-        self._ordered: tuple[str, ...] | None = None
+        self._ordered: tuple[tuple[str, str], ...] | None = None
         self._characters = 0
         self._read: list[str] = []
         self.untold = False
@@ -109,30 +116,34 @@ class Found:
         return self._hidden(text, words=True)
 
     def _hidden(self, text: str, *, words: bool) -> str:
-        if self._ordered is None:  # the longest first: one may be a part of another
-            self._ordered = tuple(sorted(self._texts, key=len, reverse=True))
-        for one in self._ordered:
-            short = len(one) < _LONG and one.isalpha()
-            if short and not words:
+        lowered = text.lower()
+        for one, low in self._in_order():
+            if len(one) < _LONG and one.isalpha():
+                if words and one in text:  # a short word stands inside of others, too
+                    text = re.sub(rf"(?<!\w){re.escape(one)}(?!\w)", HIDDEN, text)
+                    lowered = text.lower()
                 continue
-            if one in text:
-                # A short word stands inside of others, too.
-                text = re.sub(rf"(?<!\w){re.escape(one)}(?!\w)", HIDDEN, text) if short else text.replace(one, HIDDEN)
-            if one[:_LONG] not in text[-_LONGEST_END:]:
-                continue
-            for length in range(min(len(one), len(text) + 1, _LONGEST_END) - 1, _LONG - 1, -1):
-                if text.endswith(one[:length]):
-                    text = text[:-length] + HIDDEN
-                    break
+            if low in lowered:
+                text = re.sub(re.escape(one), HIDDEN, text, flags=re.IGNORECASE)
+                lowered = text.lower()
+            if low[:_LONG] in lowered[-_LONGEST_END:]:
+                text = _without_its_begin(text, low)
+                lowered = text.lower()
         return text
+
+    def _in_order(self) -> tuple[tuple[str, str], ...]:
+        """What was found, each with itself in small letters; the longest first, as one may be a part of another."""
+        if self._ordered is None:
+            self._ordered = tuple((one, one.lower()) for one in sorted(self._texts, key=len, reverse=True))
+        return self._ordered
 
     def hidden_in(self, value: Any) -> Any:
         """`value`, made of dicts, lists and texts, with every text hidden.
 
         Words of less than 8 letters stay: here are names that readers know, such as `"chat"`, and no sentences.
         """
-        written = "\n".join(_written_in(value))  # mostly there is nothing, and that is soon seen
-        return self._hidden_in(value) if any(one[:_LONG] in written for one in self._texts) else value
+        written = "\n".join(_written_in(value)).lower()  # mostly there is nothing, and that is soon seen
+        return self._hidden_in(value) if any(low[:_LONG] in written for _, low in self._in_order()) else value
 
     def _hidden_in(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -148,27 +159,41 @@ class Found:
         for one in made_of(error):
             if self.untold and isinstance(one, LlmopsError) and not isinstance(one, EngineError):
                 continue  # the library's own words
-            one.args = tuple(self._plain(argument) for argument in one.args)
+            one.args = tuple(self._argument(argument) for argument in one.args)
             for name, value in vars(one).items():
                 if name != "partial_text":  # that is no message: it is the text which the application had
-                    vars(one)[name] = self._notes(value) if name == "__notes__" else self._plain(value)
+                    vars(one)[name] = self._plain(value)
+            for name in _ITS_OWN:
+                value = getattr(one, name, None)
+                if isinstance(value, str) and value != (clean := self.hidden(value)):
+                    with contextlib.suppress(AttributeError, TypeError):  # it may not be changed
+                        setattr(one, name, clean)
         for one in made_of(error):
             for link in ("__cause__", "__context__"):
                 cause = getattr(one, link)
                 if cause is not None and self._is_in(f"{cause!r} {cause}"):
                     setattr(one, link, None)  # it makes its message of something else, so it has to go
 
-    def _notes(self, notes: Any) -> Any:
-        return [self._plain(note) for note in notes] if isinstance(notes, list) else notes
-
     def _is_in(self, text: str) -> bool:
-        return any(one in text for one in self._texts)
+        lowered = text.lower()
+        return any(low in lowered for _, low in self._in_order())
+
+    def _argument(self, value: Any) -> Any:
+        """An argument of an error, which is told by its `repr`."""
+        plain = self._plain(value)
+        if plain is value and not isinstance(value, str | bytes | BaseException) and self._is_in(said := repr(value)):
+            return self.hidden(said)
+        return plain
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.hidden(value)
         if isinstance(value, bytes):
             return self.hidden(value.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+        if type(value) in (dict, list, tuple):
+            if type(value) is dict:
+                return {self._plain(key): self._plain(one) for key, one in value.items()}
+            return type(value)(self._plain(one) for one in value)
         return value
 
     def __bool__(self) -> bool:
@@ -176,6 +201,15 @@ class Found:
 
     def __repr__(self) -> str:
         return f"<Found: {len(self._texts)}>"
+
+
+def _without_its_begin(text: str, low: str) -> str:
+    """`text` without the beginning of what was found (`low`, in small letters) at its end, where it was cut."""
+    kept = text.removesuffix(_CUT)
+    for length in range(min(len(low), len(kept) + 1, _LONGEST_END) - 1, _LONG - 1, -1):
+        if kept[-length:].lower() == low[:length]:
+            return kept[:-length] + HIDDEN + text[len(kept) :]
+    return text
 
 
 def _written_in(value: Any) -> Iterator[str]:
@@ -224,8 +258,12 @@ def _in_common(old: _Sequence, new: _Sequence) -> int:
 
 
 def _forms(text: str) -> set[str]:
-    """How `text` may be written where it is quoted: in JSON, by `repr`, in one within the other, line by line."""
+    """How `text` may be written where it is quoted: line by line, in URLs, in HTML, in JSON, by `repr`, twice so."""
     forms = {text, *(line for line in text.splitlines() if len(line) >= _LONG_LINE)}
+    if not (text.isalnum() and text.isascii()):
+        data = text.encode(errors="surrogatepass")
+        forms |= {quote_from_bytes(data), quote_from_bytes(data, safe=""), html.escape(text)}
+        forms.add(quote_from_bytes(data, safe=" ").replace(" ", "+"))
     for _ in range(_DEEPEST):
         if all(form.isalnum() and form.isascii() for form in forms):
             break
@@ -235,7 +273,7 @@ def _forms(text: str) -> set[str]:
 
 
 def made_of(error: BaseException) -> list[BaseException]:
-    """`error`, what caused it, and the errors of a group."""
+    """`error`, what caused it, and the errors of a group, or among its arguments."""
     found: list[BaseException] = []
     ahead = [error]
     while ahead and len(found) < _MOST_ERRORS:
@@ -243,7 +281,7 @@ def made_of(error: BaseException) -> list[BaseException]:
         if any(one is known for known in found):  # a chain may be a circle
             continue
         found.append(one)
-        ahead += [inner for inner in (one.__cause__, one.__context__) if inner is not None]
+        ahead += [inner for inner in (one.__cause__, one.__context__, *one.args) if isinstance(inner, BaseException)]
         if isinstance(one, BaseExceptionGroup):
             ahead += one.exceptions
     return found

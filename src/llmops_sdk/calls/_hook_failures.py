@@ -6,16 +6,25 @@ from typing import Any, Final
 
 from llmops_sdk.faults import Faults
 
-__all__ = ["hook_failed", "hook_failures"]
+__all__ = ["hook_failed", "hook_failures", "is_new"]
 
 _FAULTS: Final = Faults()
 
 
-def hook_failed(hook: object, error: Exception) -> None:
-    """A hook has raised; the call goes on."""
+def is_new(hook: object, error: BaseException) -> bool:
+    """Count that a hook has raised; whether it has to be told, since it had not raised such an error before."""
+    return _FAULTS.is_new(_name_of(hook), error)
+
+
+def hook_failed(hook: object, error: BaseException) -> None:
+    """Tell that a hook has raised."""
+    _FAULTS.tell(_name_of(hook), error)
+
+
+def _name_of(hook: Any) -> str:
     # Those that are made anew for each run have a name that comes again.
-    named: Any = hook if hasattr(hook, "__qualname__") else type(hook)
-    _FAULTS.note(f"the hook {named.__module__}.{named.__qualname__}", error)
+    named = hook if hasattr(hook, "__qualname__") else type(hook)
+    return f"the hook {named.__module__}.{named.__qualname__}"
 
 
 def hook_failures() -> dict[str, int]:

@@ -170,15 +170,18 @@ class Evaluations:
                 self._counts.add("evaluations.unpriced")
         failure = None if error is None else error_name(error)
         kept = []
-        for name, one in scores.items():
+        call = run.call
+        for given, one in scores.items():
+            name = call.hidden_label(given)
+            label = None if one.label is None else call.hidden_label(one.label)
+            why = None if one.explanation is None else call.hidden(one.explanation)
             kept.append(
                 StoredScore(
-                    run=run.id, at=at, name=name, score=one.score, label=one.label, explanation=one.explanation,
+                    run=run.id, at=at, name=name, score=one.score, label=label, explanation=why,
                     by=evaluator.by, error=failure, cost_usd=one.cost_usd,
                 )
             )  # fmt: skip
-            moment = run.call.clock()
-            run.call.record(Evaluated(moment, name, one.score, one.label, one.explanation, evaluator.by, error))
+            call.record(Evaluated(call.clock(), name, one.score, label, one.explanation, evaluator.by, error))
         self._tell(Said(scores=tuple(kept), spent_usd=spent, vector=vector, run=run.id, at=run.at + run.seconds))
 
     def _log(self, evaluator: Evaluator, error: Exception) -> None:

@@ -383,10 +383,10 @@ def _said(event: Evaluated, call: Call) -> Said:
     kept = StoredScore(
         run=call.id,
         at=call.wall_time(event.at),
-        name=event.name,
+        name=call.hidden_label(event.name),
         score=event.score if event.score is None or math.isfinite(event.score) else None,
-        label=event.label,
-        explanation=event.explanation,
+        label=None if event.label is None else call.hidden_label(event.label),
+        explanation=None if event.explanation is None else call.hidden(event.explanation),
         by=event.by,
         error=None if event.error is None else error_name(event.error),
     )

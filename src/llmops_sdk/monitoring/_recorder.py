@@ -25,6 +25,7 @@ from llmops_sdk.monitoring._records import StoredRun, StoredSignal
 from llmops_sdk.monitoring._signals import Signal
 from llmops_sdk.monitoring._store import Store
 from llmops_sdk.monitoring._writing import Writing
+from llmops_sdk.tracing._text import error_name
 from llmops_sdk.usage import EXACT
 
 __all__ = ["Recorder", "Ways"]
@@ -125,7 +126,7 @@ class Recorder:
                 whole = number % every == 0
                 self.waiting.append(self._heard(item) if isinstance(item, Said) else self._read(item, whole=whole))
             except Exception as exc:  # noqa: BLE001  (a run that nobody foresaw must not end the thread)
-                self._failed("skipped.unreadable", exc)
+                self._failed("skipped.unreadable", exc, quotes=True)
             if self._ways.fill() < _FEW:
                 time.sleep(_NAP_S)
         return self._write_all()
@@ -154,7 +155,7 @@ class Recorder:
         try:
             return self._ways.sampled(call)
         except Exception as exc:  # noqa: BLE001  (of the application)
-            self._failed("sample.failed", exc)
+            self._failed("sample.failed", exc, quotes=True)
             return False
 
     def _signals(self, run: Observed, *, whole: bool) -> list[StoredSignal]:
@@ -166,10 +167,11 @@ class Recorder:
             try:
                 read = signal.read(run)
             except Exception as exc:  # noqa: BLE001  (of the application, or of a text that nobody foresaw)
-                self._failed(f"signals.failed.{signal.name}", exc)
+                self._failed(f"signals.failed.{signal.name}", exc, quotes=True)
                 continue
             if read is not None:
-                found.append(read)
+                label = None if read.label is None else run.call.hidden_label(read.label)
+                found.append(read if label == read.label else replace(read, label=label))
         return found
 
     def _stored(self, run: Observed, sampled: bool) -> StoredRun:
@@ -297,10 +299,11 @@ class Recorder:
             self._more_to_prune = writing.prune(now - days * 86_400)
             self._pruned_at = now
 
-    def _failed(self, name: str, error: BaseException) -> None:
-        """Count it, and say so once for each kind."""
+    def _failed(self, name: str, error: BaseException, *, quotes: bool = False) -> None:
+        """Count it, and say so once for each kind; of one that may quote a text only the class."""
         self._counts.add(name)
         kind: Any = (name, type(error))
         if kind not in self._known:
             self._known.add(kind)
-            log.warning("the monitor goes on without: %s (%s); the like is counted, and not logged again", name, error)
+            said = error_name(error) if quotes else error
+            log.warning("the monitor goes on without: %s (%s); the like is counted, and not logged again", name, said)

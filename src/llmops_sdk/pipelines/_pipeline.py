@@ -443,12 +443,15 @@ class Pipeline(loops.Closing, Station):
             raise ClosedError(f"the pipeline {self.name!r} was closed")
         if deadline_s is not None and not deadline_s > 0:
             raise ConfigurationError(f"`deadline_s` is a time over 0 seconds, not {deadline_s!r}")
+        if tags is not None and not isinstance(tags, Mapping):
+            raise ConfigurationError(f"`tags` is a mapping, such as {{'team': 'docs'}}, not {tags!r}")
         every = self._hooks if not hooks else (*self._hooks, *(_two_arguments(hook) for hook in hooks))
         budget = None if budget_usd is None else _money(budget_usd)
         prices = self._prices
         if prices is None:  # a router that is reloaded may have others by now
             prices = getattr(self._line.engine, "prices", None) or PriceTable.default()
-        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=prices)
+        guarded = bool(self._guards)
+        return Call(deadline_s=deadline_s, budget_usd=budget, tags=tags, hooks=every, prices=prices, guarded=guarded)
 
     async def _bounded(self, call: Call, given: Any) -> Result:
         if call.deadline is None:

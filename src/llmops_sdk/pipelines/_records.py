@@ -10,6 +10,7 @@ from typing import Any
 from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.messages import Choice, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.pipelines._guarding import unquoting
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.verdicts import Finding, Verdict
 
@@ -34,7 +35,7 @@ def record_of(result: Result) -> dict[str, Any]:
         "at": call.wall_time(call.started),
         "seconds": (ended.at if ended is not None else call.clock()) - call.started,
         "outcome": ended.outcome if ended is not None else "ok",
-        "verdicts": [_plain(verdict) for verdict in result.verdicts],
+        "verdicts": [_plain(unquoting(verdict, call)) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],
     }
     if asides:

@@ -127,6 +127,9 @@ class Result:
     ) -> Evaluated:
         """Say how good the answer was; the run's hooks get it, and so do traces and monitors. From any thread.
 
+        Name and label are recorded without what guards found in the run. Where the comment is shown or kept it is
+        so, too.
+
         Args:
             score: Any finite number; `True` and `False` (a thumb up or down) are 1 and 0.
             comment: In words.
@@ -157,6 +160,9 @@ class Result:
             raise ConfigurationError(f"`name` says what was judged, such as 'helpful'; it is not {name!r}")
         if by not in get_args(Assessor):
             raise ConfigurationError(f"`by` is 'human', 'llm' or 'code', not {by!r}")
+        if label is not None:
+            label = self.call.hidden_label(label)
+        name = self.call.hidden_label(name)
         event = Evaluated(self.call.clock(), name, None if score is None else float(score), label, comment, by)
         self.call.record(event)
         return event

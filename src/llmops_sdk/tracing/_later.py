@@ -13,6 +13,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
+from llmops_sdk.calls import Call
 from llmops_sdk.faults import Faults
 
 __all__ = ["LATER", "Later", "at_end_of_worker"]
@@ -143,6 +144,9 @@ class Later:
         except BaseException as exc:
             if not isinstance(exc, Exception) and threading.current_thread() is not self._thread:
                 raise  # who interrupts the caller means the caller; but nothing ends the thread
+            for one in arguments:
+                if isinstance(one, Call):
+                    one.hide_in_error(exc)
             self.faults.note(getattr(function, "__qualname__", repr(function)), exc)
 
     def _end(self) -> None:

@@ -63,7 +63,7 @@ def record_json(call: Call) -> _Fields:
         "budget_usd": money(call.budget_usd),
         "spent_usd": money(call.spent_usd),
         "estimated_usd": money(call.estimated_usd),
-        "tags": {valid(str(key)): plain(value) for key, value in call.shown_tags.items()},
+        "tags": {valid(key): plain(value) for key, value in call.shown_tags.items()},
         "events": [_WRITERS[type(event)](event, since) for event in events],
     }
 

@@ -11,7 +11,7 @@ from llmops_sdk.messages import PromptRef, Usage
 from llmops_sdk.surrogates import valid
 from llmops_sdk.verdicts import Verdict
 
-__all__ = ["error", "money", "number", "plain", "prompt", "text", "usage", "verdict"]
+__all__ = ["error", "money", "number", "plain", "prompt", "said", "text", "usage", "verdict"]
 
 
 def text(value: str | None) -> str | None:
@@ -37,7 +37,15 @@ def plain(value: object) -> object:
         return number(value)
     if value is None or isinstance(value, bool | int):
         return value
-    return valid(str(value))
+    return valid(said(value))
+
+
+def said(value: object) -> str:
+    """`str(value)`; its class, where that raises."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  (an object of the application)
+        return f"<{type(value).__name__}>"
 
 
 def error(value: BaseException | None) -> dict[str, Any] | None:

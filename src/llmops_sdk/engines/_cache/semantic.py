@@ -108,11 +108,11 @@ class Index:
             self.errors += 1
             if not self._logged:
                 self._logged = True
+                # It may quote the text, in which a guard may yet find something.
+                said = type(exc).__name__ if call is not None else f"{type(exc).__name__}: {exc}"
                 log.warning(
-                    "the cache's embedder failed: %s: %s; engines are asked in its place. Said once; "
-                    "`stats.errors` counts",
-                    type(exc).__name__,
-                    exc,
+                    "the cache's embedder failed: %s; engines are asked in its place. Said once; `stats.errors` counts",
+                    said,
                 )
             return None
 

@@ -53,7 +53,7 @@ class Bounded:
     def _hung(self) -> TimeoutError:
         return TimeoutError(f"{self._what} took longer than {self._longest_s} s")
 
-    def tell(self, exc: Exception, then: str) -> None:
+    def tell(self, exc: BaseException, then: str) -> None:
         """Log a failure, once for each kind. What it says may quote the text, so only its class is told."""
         with self._lock:
             told = type(exc) in self._told

@@ -58,7 +58,7 @@ class Content:
         """The messages of an attempt: one of the run's own, or one that a station asked for itself."""
         shown = self._shown.get(id(event))
         if shown is None:
-            own = any(one is event for one in self._rules.events)
+            own = self._rules.holds(event)
             shown = Shown(self._input(event), self._output(event)) if own else self._aside(event)
             self._shown[id(event)] = shown
         return shown

@@ -72,18 +72,17 @@ class ContentPolicy:
         store: str | None = None,
         store_over: int = 4096,
     ) -> None:
-        asked = frozenset(show)
-        if isinstance(show, str) or not asked <= PARTS:
-            raise ConfigurationError(f"`show` is a set of some of {', '.join(sorted(PARTS))}, not {show!r}")
-        if max_characters < 1 or store_over < 0:
+        asked = _parts(show)
+        if not (_is_whole(max_characters, 1) and _is_whole(store_over, 0)):
             raise ConfigurationError(
-                f"`max_characters` is a number from 1 on, and `store_over` one from 0 on, not {max_characters!r} and "
-                f"{store_over!r}"
+                f"`max_characters` is a whole number from 1 on, and `store_over` one from 0 on, not {max_characters!r} "
+                f"and {store_over!r}"
             )
         hidden = frozenset[Part]().union(*(_HIDES.get(name, ()) for name in environment.openinference_hides()))
         self.show: frozenset[Part] = asked - hidden
         self.max_characters = max_characters
-        self._redaction = Redaction(redact) if redact else None
+        redaction = Redaction(redact)
+        self._redaction = redaction if redaction.guards else None
         self._url = store or environment.content_store()
         self._store_over = store_over
         self._store = None if self._url is None else Store(self._url)
@@ -141,6 +140,20 @@ class ContentPolicy:
 
     def __repr__(self) -> str:
         return f"<ContentPolicy shows {', '.join(sorted(self.show)) or 'nothing'}>"
+
+
+def _parts(show: Iterable[Part]) -> frozenset[Part]:
+    try:
+        asked = None if isinstance(show, str) else frozenset(show)
+    except TypeError:  # not iterable, or of what cannot stand in a set
+        asked = None
+    if asked is None or not asked <= PARTS:
+        raise ConfigurationError(f"`show` is a set of some of {', '.join(sorted(PARTS))}, not {show!r}")
+    return asked
+
+
+def _is_whole(number: object, least: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= least
 
 
 def _again(

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.faults import is_for_the_process
 from llmops_sdk.loops import in_thread
 from llmops_sdk.protocols import GuardContext, GuardLike, takes_two
 from llmops_sdk.tracing._content.bounded import Bounded
@@ -73,11 +74,13 @@ class _Step:
         """`text` as it may be shown, `None` where it may not: also when the guard breaks."""
         try:
             verdict = self._ask(text, context)
-        except Exception as exc:  # noqa: BLE001  (whatever a guard raises is a failure of that guard)
+        except BaseException as exc:
+            if is_for_the_process(exc):
+                raise
             count("redactor_failed")
             self._bounded.tell(exc, "texts that it cannot read are withheld")
             return None
-        if verdict.action == "rewrite" and verdict.text is not None:
+        if verdict.action == "rewrite" and isinstance(verdict.text, str):
             return verdict.text
         if verdict.action == "allow" and not verdict.findings and verdict.error is None:
             return text

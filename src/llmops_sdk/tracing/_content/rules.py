@@ -37,6 +37,7 @@ class Rules:
 
     def __init__(self, call: Call) -> None:
         self.events = list(call.events)
+        self._places = {id(one): place for place, one in enumerate(self.events)}
         self._checks = [(place, one) for place, one in enumerate(self.events) if isinstance(one, GuardChecked)]
         ended = next((one for one in self.events if isinstance(one, Ended)), None)
         self._well = ended is not None and ended.outcome == "ok"
@@ -51,6 +52,10 @@ class Rules:
         self._resumed = next((n for n, one in enumerate(self.events) if isinstance(one, StreamResumed)), None)
         self._begun = {one.number: n for n, one in enumerate(self.events) if isinstance(one, AttemptStarted)}
 
+    def holds(self, event: AttemptEnded) -> bool:
+        """Whether it is an attempt of the run's own."""
+        return id(event) in self._places
+
     def answered(self, event: AttemptEnded) -> bool:
         """Whether the answer is that of this attempt."""
         return event is self._answered
@@ -59,7 +64,7 @@ class Rules:
         """Whether the messages of an attempt are clean."""
         if self._everything or self._stays("input"):
             return False
-        place = next((n for n, one in enumerate(self.events) if one is event), len(self.events))
+        place = self._places.get(id(event), len(self.events))
         resumed = self._resumed is not None and self._resumed < place
         if resumed and (self.exported is None or self.restored or self._found_in("output")):
             return False

@@ -92,14 +92,25 @@ class _Reader:
         ms = (moment - self._zero) * 1000
         return round(ms, 6) if math.isfinite(ms) else 0.0
 
+    def _frozen(self) -> tuple[Step, ...]:
+        steps = tuple(node.frozen() for node in self._top)
+        return steps if self._call.found is None else tuple(self._clean(step) for step in steps)
+
+    def _clean(self, step: Step) -> Step:
+        """`step` without what guards found, whoever has given it as the name of something."""
+        hidden_in = self._call.hidden_in
+        inner = tuple(self._clean(one) for one in step.inner)
+        said = {"name": step.name, "result": step.result, "notes": step.notes}
+        return replace(step, inner=inner, **hidden_in(said))
+
     def read(self) -> Explanation:
         """The explanation."""
         until = next((at for at, event in enumerate(self._events) if event is self._ended), len(self._events))
         self._place_all(self._events[:until])
-        steps = tuple(node.frozen() for node in self._top)
+        steps = self._frozen()
         self._top = []
         self._place_all(self._events[until:])
-        afterwards = tuple(node.frozen() for node in self._top)
+        afterwards = self._frozen()
         outcome, tone = self._outcome()
         asked = [e.attempt if isinstance(e, Aside) else e for e in self._events if isinstance(e, AttemptEnded | Aside)]
         counted = [event.usage for event in asked if event.usage is not None]

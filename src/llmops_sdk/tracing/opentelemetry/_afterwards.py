@@ -40,7 +40,7 @@ def write_tool(pen: Pen, event: ToolExecuted, run: Run, context: Context, place:
     attributes = pen.attributes("tool", event, run)
     start_ns = place(event.started)
     span = pen.begin(
-        f"{names.EXECUTE_TOOL} {name_of(run.call.hidden(event.tool_call.name))}", context, attributes, start_ns
+        run.call.hidden_in(f"{names.EXECUTE_TOOL} {name_of(event.tool_call.name)}"), context, attributes, start_ns
     )
     failure = error_name(event.error) if event.error is not None else None
     pen.end(span, max(place(event.at), start_ns), failure)
@@ -51,7 +51,7 @@ def write_judgement(pen: Pen, event: Evaluated, run: Run, context: Context, plac
     attributes = pen.attributes("evaluation", event, run)
     at_ns = place(event.at)
     span = pen.begin(
-        f"{names.EVALUATE} {name_of(event.name)}",
+        run.call.hidden_in(f"{names.EVALUATE} {name_of(event.name)}"),
         context,
         {names.OPERATION_NAME: names.EVALUATE, **attributes},
         at_ns,
@@ -60,6 +60,7 @@ def write_judgement(pen: Pen, event: Evaluated, run: Run, context: Context, plac
     response = run.ended.response
     if response is not None and response.id is not None:
         said[names.RESPONSE_ID] = shortened(response.id, MOST_CHARACTERS)
+    said = run.call.hidden_in(said)
     span.add_event(names.EVENT_EVALUATION_RESULT, said, at_ns)
     if pen.events.wanted:
         pen.events.emit(names.EVENT_EVALUATION_RESULT, said, at_ns, context)

@@ -126,8 +126,8 @@ class OpenTelemetry:
         begun: Begun | None = call.state.get(self)
         if begun is None:
             return
-        name = attempt_name(event.model)
-        attributes = gen_ai.attempt_started(event)
+        name = call.hidden_in(attempt_name(event.model))
+        attributes = call.hidden_in(gen_ai.attempt_started(event))
         start_ns = max(int(call.wall_time(event.at) * 1e9), begun.start_ns)
         span = self._pen.begin(name, begun.context, attributes, start_ns, kind_of(event.in_process))
         begun.attempts[event.number] = (span, start_ns, name, attributes)
@@ -151,6 +151,7 @@ class OpenTelemetry:
             try:
                 content = content_of(call, self._content)
             except Exception as exc:  # noqa: BLE001  (then nothing of it is shown, and the spans are written)
+                call.hide_in_error(exc)
                 FAULTS.note("what may be shown of a run", exc)
         return Run(call, ended, content)
 

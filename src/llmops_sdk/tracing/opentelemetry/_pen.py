@@ -47,6 +47,7 @@ class Pen:
                 say = getattr(dialect, kind)
                 attributes.update(say(run) if event is None else say(event, run))
             except Exception as exc:  # noqa: BLE001  (one dialect must not take the words of the others away)
+                run.call.hide_in_error(exc)
                 FAULTS.note(f"{getattr(dialect, '__name__', type(dialect).__name__)}.{kind}", exc)
         attributes = run.call.hidden_in(attributes)
         for name, value in attributes.items():

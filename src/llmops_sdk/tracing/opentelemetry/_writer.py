@@ -90,11 +90,11 @@ class Writer:
         finally:
             self._root.end(self._end_ns)
 
-    @staticmethod
-    def _alone(write: Callable[..., None], *arguments: Any) -> None:
+    def _alone(self, write: Callable[..., None], *arguments: Any) -> None:
         try:
             write(*arguments)
         except Exception as exc:  # noqa: BLE001  (one odd event must not take the others away)
+            self._run.call.hide_in_error(exc)
             about = f" of {type(arguments[0]).__name__}" if arguments else ""
             FAULTS.note(f"the span{about}", exc)
 
@@ -103,7 +103,8 @@ class Writer:
         if take is not None:
             take(self, event)
         elif (written := span_event(event)) is not None:
-            self._root.add_event(*written, self._inside(event.at))
+            name, attributes = written
+            self._root.add_event(name, self._run.call.hidden_in(attributes), self._inside(event.at))
 
     def _inside(self, moment: float) -> int:
         """Nanoseconds since the epoch, inside the root span, whatever the clock had said."""
@@ -115,7 +116,7 @@ class Writer:
     def _prompt(self, event: Rendered) -> None:
         name = names.RENDER_PROMPT
         if event.prompt is not None:
-            name = f"{name} {name_of(event.prompt.name)}"
+            name = self._run.call.hidden_in(f"{name} {name_of(event.prompt.name)}")
         start_ns = self._inside(event.started)
         attributes = self._pen.attributes("prompt", event, self._run)
         span = self._pen.begin(name, self._begun.context, attributes, start_ns)
@@ -139,7 +140,8 @@ class Writer:
                     self._asides.remove(aside)
                     self._alone(self._aside, aside, context, start_ns, end_ns)
                 if pen.events.wanted:
-                    pen.events.emit(names.EVENT_GUARDRAIL_RESULT, gen_ai.guard(event, self._run), end_ns, context)
+                    said = self._run.call.hidden_in(gen_ai.guard(event, self._run))
+                    pen.events.emit(names.EVENT_GUARDRAIL_RESULT, said, end_ns, context)
         finally:
             failure = attributes.get(names.ERROR_TYPE)
             pen.end(span, end_ns, None if failure is None else str(failure))
@@ -147,7 +149,7 @@ class Writer:
     def _attempt(self, event: AttemptEnded) -> None:
         attributes = self._pen.attributes("attempt", event, self._run)
         begun = self._begun.attempts.pop(event.number, None)
-        name = attempt_name(event.model)
+        name = self._run.call.hidden_in(attempt_name(event.model))
         if begun is None:
             start_ns = self._inside(event.started)
             span = self._pen.begin(name, self._begun.context, attributes, start_ns, kind_of(event.in_process))
@@ -165,7 +167,7 @@ class Writer:
         attributes = self._pen.attributes("attempt", event, self._run)
         attributes[names.OPERATION_NAME] = aside.operation
         attributes[names.ASKED_BY] = name_of(aside.asker)
-        name = attempt_name(event.model, aside.operation)
+        name = self._run.call.hidden_in(attempt_name(event.model, aside.operation))
         span = self._pen.begin(name, context, attributes, start_ns, kind_of(event.in_process))
         self._end_attempt(event, span, min(max(self._inside(event.at), start_ns), until_ns))
 
@@ -189,7 +191,8 @@ class Writer:
         # A router among the engines of a router; the first one is told by the root itself: an attribute is a quarter
         # of the price of an event, and most runs are routed once.
         if self._routed:
-            self._root.add_event(names.EVENT_ROUTED, gen_ai.routed(event), self._inside(event.at))
+            said = self._run.call.hidden_in(gen_ai.routed(event))
+            self._root.add_event(names.EVENT_ROUTED, said, self._inside(event.at))
         self._routed = True
 
     def _tool(self, event: ToolExecuted) -> None:

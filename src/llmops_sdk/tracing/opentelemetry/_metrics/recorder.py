@@ -58,7 +58,7 @@ class Recorder:
     ) -> None:
         self._to = instruments
         self._generations = generations
-        self._value = bounded.value
+        self._bounded = bounded
         self._tags = tuple((tag, attributes.TAG_PREFIX + name_of(tag)) for tag in tags)
         self._taken: Mapping[type[Any], Callable[[Any, Call], None]] = {
             Ended: self._ended,
@@ -99,7 +99,7 @@ class Recorder:
 
     def tool(self, event: ToolExecuted, call: Call) -> None:
         """A tool that was executed."""
-        told: Attributes = {attributes.TOOL_NAME: self._value(attributes.TOOL_NAME, event.tool_call.name)}
+        told: Attributes = {attributes.TOOL_NAME: self._value(attributes.TOOL_NAME, event.tool_call.name, call)}
         if event.error is not None:
             told[attributes.ERROR_TYPE] = type(event.error).__name__
         self._to.tool_duration.record(max(event.at - event.started, 0.0), told)
@@ -107,15 +107,19 @@ class Recorder:
     def evaluation(self, event: Evaluated, call: Call) -> None:
         """Somebody judged the run."""
         told = self._pipeline(call)
-        told[attributes.EVALUATION_NAME] = self._value(attributes.EVALUATION_NAME, event.name)
+        told[attributes.EVALUATION_NAME] = self._value(attributes.EVALUATION_NAME, event.name, call)
         told[attributes.EVALUATION_BY] = event.by
         if event.score is not None and math.isfinite(event.score):  # one NaN would make the sum one for ever
             self._to.evaluation_score.record(event.score, told)
         if event.label is not None:
-            told[attributes.EVALUATION_SCORE_LABEL] = self._value(attributes.EVALUATION_SCORE_LABEL, event.label)
+            told[attributes.EVALUATION_SCORE_LABEL] = self._value(attributes.EVALUATION_SCORE_LABEL, event.label, call)
         if event.error is not None:
             told[attributes.ERROR_TYPE] = type(event.error).__name__
         self._to.evaluations.add(1, told)
+
+    def _value(self, attribute: str, given: object, call: Call) -> str:
+        """`given` as the value of `attribute`, without what guards found in the run: a time series is for ever."""
+        return self._bounded.value(attribute, call.hidden_in(name_of(str(given))))
 
     def _pipeline(self, call: Call) -> Attributes:
         first = call.events[0] if call.events else None
@@ -123,10 +127,11 @@ class Recorder:
 
     def _tagged(self, call: Call) -> Attributes:
         told: Attributes = {}
+        shown = call.shown_tags if self._tags else {}
         for tag, attribute in self._tags:
-            given = call.tags.get(tag)
+            given = shown.get(tag)
             if given is not None:
-                told[attribute] = self._value(attribute, given)
+                told[attribute] = self._value(attribute, given, call)
         return told
 
     def _ended(self, event: Ended, call: Call) -> None:
@@ -150,7 +155,8 @@ class Recorder:
         if event.model is not None:
             told[attributes.REQUEST_MODEL] = name_of(event.model)
         if event.response is not None and event.response.model is not None:
-            told[attributes.RESPONSE_MODEL] = self._value(attributes.RESPONSE_MODEL, event.response.model)
+            told[attributes.RESPONSE_MODEL] = self._value(attributes.RESPONSE_MODEL, event.response.model, call)
+        told = call.hidden_in(told)
         self._money(event, call, {**told, **asker})
         self._by_conventions(event, told)
 
@@ -208,7 +214,7 @@ class Recorder:
         self._to.streams_resumed.add(1, {**self._pipeline(call), **told})
 
     def _waited(self, event: LimitWaited, call: Call) -> None:
-        told = {names.LIMIT_KIND: self._value(names.LIMIT_KIND, _kind(event.limit))}
+        told = {names.LIMIT_KIND: self._value(names.LIMIT_KIND, _kind(event.limit), call)}
         self._to.limit_wait.record(max(event.at - event.started, 0.0), {**self._pipeline(call), **told})
 
     def _degraded(self, event: LimitsDegraded, call: Call) -> None:
