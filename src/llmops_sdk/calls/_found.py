@@ -36,6 +36,8 @@ _LONGEST_END = 256
 _MOST_ERRORS = 100
 _MOST_WORDS = 400
 """That differ between a text and what a guard made of it."""
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
+"""One line that is quoted as it is."""
 
 
 class Found:
@@ -225,10 +227,10 @@ def _in_common(old: _Sequence, new: _Sequence) -> int:
 
 def _forms(text: str) -> set[str]:
     """How `text` may be written where it is quoted: in JSON, by `repr`, in one within the other, line by line."""
+    if _PLAIN.fullmatch(text):  # most of it: cards, addresses, keys
+        return {text}
     forms = {text, *(line for line in text.splitlines() if len(line) >= _LONG_LINE)}
     for _ in range(_DEEPEST):
-        if all(form.isalnum() and form.isascii() for form in forms):
-            break
         for form in tuple(forms):
             forms |= {json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1], repr(form)[1:-1]}
     return forms
