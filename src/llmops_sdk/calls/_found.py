@@ -103,8 +103,11 @@ class Found:
         """
         if not isinstance(tag, str):
             return self.hidden_in(tag)
-        words = [word for word in re.findall(r"\w+", tag) if len(word) >= _SHORTEST_WORD]
-        return UNTOLD if any(word in text for text in self._read for word in words) else self.unquoting(tag)
+        if self._read:
+            words = [word for word in re.findall(r"\w+", tag) if len(word) >= _SHORTEST_WORD]
+            if any(word in text for text in self._read for word in words):
+                return UNTOLD
+        return self.unquoting(tag)
 
     def unquoting(self, text: str) -> str:
         """The same for a text that is not to quote anybody by itself, such as the reason of a guard."""
@@ -184,7 +187,7 @@ def _written_in(value: Any) -> str:
     """All texts and whole numbers in `value`, line by line."""
     # For each span that is written: lists that are built at once cost half of a generator.
     if isinstance(value, dict):
-        return "\n".join([one if type(one) is str else _written_in(one) for pair in value.items() for one in pair])
+        value = [*value, *value.values()]
     if isinstance(value, list | tuple):
         return "\n".join([one if type(one) is str else _written_in(one) for one in value])
     return str(value) if isinstance(value, str) or type(value) is int else ""

@@ -21,6 +21,7 @@ __all__ = [
     "input_json",
     "judgement_json",
     "money",
+    "numbers_json",
     "of_whom",
     "output_json",
     "parameters_json",
@@ -52,6 +53,11 @@ class Money(NamedTuple):
 def as_json(value: object) -> str:
     """JSON text that any exporter can encode."""
     return valid(_ENCODER.encode(value))
+
+
+def numbers_json(numbers: Mapping[str, float | None]) -> str:
+    """The same for names of ours and numbers, of which some may not be known: several are written for each attempt."""
+    return "{%s}" % ",".join([f'"{name}":{number!r}' for name, number in numbers.items() if number is not None])
 
 
 def of_whom(run: Run) -> Attributes:
