@@ -105,11 +105,13 @@ class OpenTelemetry:
             call.traceparent = traceparent_of(context)
             if context.trace_state:
                 call.tracestate = context.trace_state.to_header()
-        if root.is_recording():
-            call.state[self] = Begun(root, start_ns)
-            if not self._recorded:
-                self._recorded = True
-                LATER.empty_first_at_exit()  # the provider is there by now
+        if not root.is_recording():
+            call.dismiss(self)
+            return
+        call.state[self] = Begun(root, start_ns)
+        if not self._recorded:
+            self._recorded = True
+            LATER.empty_first_at_exit()  # the provider is there by now
 
     def _attempt(self, event: AttemptStarted, call: Call) -> None:
         begun: Begun | None = call.state.get(self)
