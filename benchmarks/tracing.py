@@ -159,8 +159,12 @@ async def rows_of_calls(recorded: TracerProvider, dropped: TracerProvider, meter
     rows = [Row(name, call(given)) for name, given in hooks.items()]
     for dialects in dict.fromkeys((("gen_ai",), every)):
         make, number, attributes = await by_hand(recorded, dialects)
-        rows.append(Row(f"{number} spans by hand, {attributes} attributes ({len(dialects)} dialects)", make))
+        rows.append(Row(f"{number} spans by hand, {attributes} attributes ({_dialects(len(dialects))})", make))
     return rows
+
+
+def _dialects(number: int) -> str:
+    return f"{number} dialect{'s' if number > 1 else ''}"
 
 
 async def measure(rows: Sequence[Row], rounds: int, times: int, settle: Callable[[], None]) -> None:
@@ -179,13 +183,14 @@ async def measure(rows: Sequence[Row], rounds: int, times: int, settle: Callable
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    floor, by_hand = rows[0], rows[-1]
+    floor = rows[0]
     lines = [
         "| what | added at the time of the call | of the spans by hand | added in all | of the spans by hand |",
         "|---|---:|---:|---:|---:|",
     ]
     for row in rows:
         cells = []
+        by_hand = rows[-2] if row.name.endswith(("gen_ai", "(1 dialect)")) else rows[-1]
         for column in (0, 1):
             alone = "by hand" in row.name or row is floor  # these are no addition to anything
             added = row.median(column) if alone else row.added(floor, column)
@@ -206,10 +211,11 @@ def chunk_table(rows: Sequence[Row], chunks: int) -> list[str]:
 
 
 def saturated_table(rows: Sequence[Row]) -> list[str]:
-    lines = ["| what | CPU of the loop's thread | of the process | from call to call |", "|---|---:|---:|---:|"]
-    for row in rows:
-        lines.append(f"| {row.name} | {' | '.join(f'{row.median(column):,.0f}' for column in (0, 1, 2))} |")
-    return lines
+    return [
+        "| what | CPU of the loop's thread | of the process | from call to call |",
+        "|---|---:|---:|---:|",
+        *(f"| {row.name} | {' | '.join(f'{row.median(column):,.0f}' for column in (0, 1, 2))} |" for row in rows),
+    ]
 
 
 async def everything(rounds: int, calls: int, chunks: int) -> tuple[list[str], list[str], list[str]]:
@@ -250,14 +256,15 @@ def main() -> None:
     page = f"""# What tracing adds to a call
 
 {date.today()}; {os.cpu_count()} cores; Python {platform.python_version()}; opentelemetry-sdk
-{importlib.metadata.version("opentelemetry-sdk")}; load average of the machine when it began: {load:.1f}, when it
-ended: {os.getloadavg()[0]:.1f}. Medians of {options.rounds} rounds in turns, each a burst of {options.calls:,} calls;
-microseconds of CPU for each call. Dialects: {", ".join(DIALECTS)}. Spans are {encoded}.
+{importlib.metadata.version("opentelemetry-sdk")}; load average of the machine when it began: {load:.1f}, at the end:
+{os.getloadavg()[0]:.1f}. Medians of {options.rounds} rounds in turns, each a burst of {options.calls:,} calls; \
+microseconds of CPU for each call.
+Dialects: {", ".join(DIALECTS)}. Spans are {encoded}.
 
 The call is a prompt, a guard, a router of one engine, a guard. "At the time of the call" is the CPU of the event
-loop's thread; "in all" is that of the process, after all has been delivered. The ratios are to the last row: the same
-spans with the same attributes, made one by one. Whole numbers of microseconds depend on the machine and its load; the
-ratios hardly do.
+loop's thread; "in all" is that of the process, after all has been delivered. The ratios are to the last
+rows: the same spans with the same attributes, made one by one; to those of one dialect for `gen_ai`, else to those of
+all. Microseconds depend on the machine and its load; the ratios hardly do.
 
 {chr(10).join(calls)}
 

@@ -26,8 +26,8 @@ _EXIT_S: Final = 10.0
 
 _NAP_S: Final = 0.00005
 """A thread that only computes would keep the interpreter for 5 ms at a time, and each answer of the application would
-wait for that long. So it naps between two pieces of work, and they wait for one piece at most; for some more while so much
-waits that it would be overtaken."""
+wait for that long. So it naps between two pieces of work, and they wait for one piece at most, or for several while so
+many wait that the thread would fall behind."""
 
 
 class Later:

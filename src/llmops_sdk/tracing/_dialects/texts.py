@@ -57,7 +57,8 @@ def as_json(value: object) -> str:
 
 def numbers_json(numbers: Mapping[str, float | None]) -> str:
     """The same for names of ours and numbers, of which some may not be known: several are written for each attempt."""
-    return "{%s}" % ",".join([f'"{name}":{number!r}' for name, number in numbers.items() if number is not None])
+    written = ",".join([f'"{name}":{number!r}' for name, number in numbers.items() if number is not None])
+    return f"{{{written}}}"
 
 
 def of_whom(run: Run) -> Attributes:
