@@ -1,14 +1,16 @@
 """What hooks add to a call of four steps: CPU while the caller waits, and CPU in all.
 
-The call is a real one on an event loop: a prompt, a guard, a router of one scripted engine, a guard. The first column
-is the CPU of the loop's thread; the second that of the whole process, with our own worker and a batch processor whose
-exporter encodes to protobuf (where `opentelemetry-exporter-otlp-proto-common` is installed) and throws away. Beside it
-stand as many OpenTelemetry spans with the same names and attributes, made one by one by the same process.
+The call is a real one on an event loop: a prompt, a guard, a router of one scripted engine, a guard. Calls come in
+bursts. The first column is the CPU of the loop's thread during the burst, when nothing else has its turn; the second
+that of the whole process until all is delivered: with our own worker, and a batch processor whose exporter encodes to
+protobuf (where `opentelemetry-exporter-otlp-proto-common` is installed) and throws away. Beside it stand as many
+OpenTelemetry spans with the same names and attributes, made one by one by the same process. A third table is of calls
+back to back, where all threads want the one interpreter.
 
 All rows take turns, in reversed order every other round. What a row adds is taken from the row without hooks round by
 round; medians over the rounds.
 
-    python benchmarks/tracing.py [--rounds 9] [--calls 1500] [--chunks 1000] [--out benchmarks/results/tracing.md]
+    python benchmarks/tracing.py [--rounds 60] [--calls 64] [--chunks 1000] [--out benchmarks/results/tracing.md]
 """
 
 from __future__ import annotations
@@ -63,11 +65,11 @@ class Encoder(SpanExporter):
 
 @dataclass
 class Row:
-    """One way to make the call; CPU microseconds of each round: the loop's thread, and the process."""
+    """One way to make the call; microseconds of each round: CPU of the loop's thread, CPU of the process, the clock."""
 
     name: str
     once: Once
-    seen: list[tuple[float, float]] = field(default_factory=list)
+    seen: list[tuple[float, float, float]] = field(default_factory=list)
 
     def added(self, floor: Row, column: int) -> float:
         """Median of what it adds to `floor`."""
@@ -85,7 +87,7 @@ def provider_with(processor_of: Callable[[], object], sampler: sampling.Sampler 
 
 
 def batch() -> BatchSpanProcessor:
-    return BatchSpanProcessor(Encoder(), max_queue_size=200_000, schedule_delay_millis=100)
+    return BatchSpanProcessor(Encoder(), max_queue_size=200_000)
 
 
 def pipeline(hooks: Sequence[Hook], answer: object = "It is on its way, and comes on Friday.") -> Pipeline:
@@ -157,8 +159,12 @@ async def rows_of_calls(recorded: TracerProvider, dropped: TracerProvider, meter
     rows = [Row(name, call(given)) for name, given in hooks.items()]
     for dialects in dict.fromkeys((("gen_ai",), every)):
         make, number, attributes = await by_hand(recorded, dialects)
-        rows.append(Row(f"{number} spans by hand, {attributes} attributes ({len(dialects)} dialects)", make))
+        rows.append(Row(f"{number} spans by hand, {attributes} attributes ({_dialects(len(dialects))})", make))
     return rows
+
+
+def _dialects(number: int) -> str:
+    return f"{number} dialect{'s' if number > 1 else ''}"
 
 
 async def measure(rows: Sequence[Row], rounds: int, times: int, settle: Callable[[], None]) -> None:
@@ -166,24 +172,25 @@ async def measure(rows: Sequence[Row], rounds: int, times: int, settle: Callable
     for number in range(rounds + 1):
         for row in rows if number % 2 else reversed(rows):
             settle()
-            process, thread = time.process_time(), time.thread_time()
+            process, thread, clock = time.process_time(), time.thread_time(), time.perf_counter()
             for _ in range(times):
                 await row.once()
-            of_thread = time.thread_time() - thread
+            of_thread, of_clock = time.thread_time() - thread, time.perf_counter() - clock
             settle()
             of_process = time.process_time() - process
             if number:
-                row.seen.append((of_thread / times * 1e6, of_process / times * 1e6))
+                row.seen.append((of_thread / times * 1e6, of_process / times * 1e6, of_clock / times * 1e6))
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    floor, by_hand = rows[0], rows[-1]
+    floor = rows[0]
     lines = [
         "| what | added at the time of the call | of the spans by hand | added in all | of the spans by hand |",
         "|---|---:|---:|---:|---:|",
     ]
     for row in rows:
         cells = []
+        by_hand = rows[-2] if row.name.endswith(("gen_ai", "(1 dialect)")) else rows[-1]
         for column in (0, 1):
             alone = "by hand" in row.name or row is floor  # these are no addition to anything
             added = row.median(column) if alone else row.added(floor, column)
@@ -203,7 +210,15 @@ def chunk_table(rows: Sequence[Row], chunks: int) -> list[str]:
     return lines
 
 
-async def everything(rounds: int, calls: int, chunks: int) -> tuple[list[str], list[str]]:
+def saturated_table(rows: Sequence[Row]) -> list[str]:
+    return [
+        "| what | CPU of the loop's thread | of the process | from call to call |",
+        "|---|---:|---:|---:|",
+        *(f"| {row.name} | {' | '.join(f'{row.median(column):,.0f}' for column in (0, 1, 2))} |" for row in rows),
+    ]
+
+
+async def everything(rounds: int, calls: int, chunks: int) -> tuple[list[str], list[str], list[str]]:
     recorded = provider_with(batch)
     dropped = provider_with(batch, sampling.ALWAYS_OFF)
     meters = MeterProvider(metric_readers=[InMemoryMetricReader()], shutdown_on_exit=False)
@@ -219,39 +234,48 @@ async def everything(rounds: int, calls: int, chunks: int) -> tuple[list[str], l
         Row("no hook", stream([], chunks)),
         Row(f"{len(DIALECTS)} dialects and `Metrics()`", stream(hooks, chunks)),
     ]
-    await measure(streams, rounds, max(calls // 100, 1), settle)
+    await measure(streams, max(rounds // 3, 1), 4, settle)
+    busy = [Row(row.name, row.once) for row in (rows[0], rows[4], rows[-1])]
+    await measure(busy, max(rounds // 12, 1), 1000, settle)
     recorded.shutdown()
     dropped.shutdown()
     meters.shutdown()
-    return table(rows), chunk_table(streams, chunks)
+    return table(rows), chunk_table(streams, chunks), saturated_table(busy)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--calls", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--calls", type=int, default=64)
     parser.add_argument("--chunks", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tracing.md")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    calls, streams = asyncio.run(everything(options.rounds, options.calls, options.chunks))
+    calls, streams, busy = asyncio.run(everything(options.rounds, options.calls, options.chunks))
     encoded = "encoded to protobuf and thrown away" if encode_spans is not None else "thrown away, and not encoded"
     page = f"""# What tracing adds to a call
 
 {date.today()}; {os.cpu_count()} cores; Python {platform.python_version()}; opentelemetry-sdk
-{importlib.metadata.version("opentelemetry-sdk")}; load average of the machine when it began: {load:.1f}. Medians of
-{options.rounds} rounds in turns, {options.calls:,} calls each; microseconds of CPU for each call. Dialects:
-{", ".join(DIALECTS)}. Spans are {encoded}.
+{importlib.metadata.version("opentelemetry-sdk")}; load average of the machine when it began: {load:.1f}, at the end:
+{os.getloadavg()[0]:.1f}. Medians of {options.rounds} rounds in turns, each a burst of {options.calls:,} calls; \
+microseconds of CPU for each call.
+Dialects: {", ".join(DIALECTS)}. Spans are {encoded}.
 
 The call is a prompt, a guard, a router of one engine, a guard. "At the time of the call" is the CPU of the event
-loop's thread; "in all" is that of the process, after all has been delivered. The ratios are to the last row: the same
-spans with the same attributes, made one by one.
+loop's thread; "in all" is that of the process, after all has been delivered. The ratios are to the last
+rows: the same spans with the same attributes, made one by one; to those of one dialect for `gen_ai`, else to those of
+all. Microseconds depend on the machine and its load; the ratios hardly do.
 
 {chr(10).join(calls)}
 
 A stream of {options.chunks:,} chunks through the same stations; nanoseconds of CPU for each chunk:
 
 {chr(10).join(streams)}
+
+1,000 calls back to back on a loop that is never idle, microseconds for each call. Here the worker has its turn only
+where the loop lets it, and the loop waits for the worker:
+
+{chr(10).join(busy)}
 
 Made by `python benchmarks/tracing.py`.
 """

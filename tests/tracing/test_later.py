@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from llmops_sdk.tracing import _later
 from llmops_sdk.tracing._later import Later
 
 FLUSH_S = 10.0
@@ -87,6 +89,18 @@ def test_a_full_batch_does_not_wait():
         later.do(int)
     later.do(done.set)
     assert done.wait(FLUSH_S)
+
+
+def test_the_more_waits_the_more_is_done_between_two_naps(monkeypatch):
+    later, going, seen = Later(batch=4, soon_s=0.0), threading.Event(), []
+    monkeypatch.setattr(_later, "time", SimpleNamespace(sleep=lambda _: seen.append(" ")))
+    later.do(going.wait)
+    for _ in range(12):
+        later.do(seen.append, ".")
+    going.set()
+    assert later.flush(FLUSH_S)
+    assert len("".join(seen).split()[0]) > 1  # or whoever makes work on and on is never caught up with
+    assert [len(one) for one in "".join(seen).split()[-3:]] == [1, 1, 1]  # or each answer waits for several
 
 
 def test_an_interrupt_of_the_caller_is_not_kept_from_it():

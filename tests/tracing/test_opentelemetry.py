@@ -261,6 +261,22 @@ def test_sampled_out_nothing_is_built(runs, exporter):
     assert int(call.traceparent[-2:], 16) & 1 == 0  # engines behind us do not sample either
 
 
+def test_sampled_out_the_hook_gets_no_more_of_the_run(runs, provider, exporter):
+    dropping = TracerProvider(sampler=sampling.ALWAYS_OFF, shutdown_on_exit=False)
+    seen: list[type] = []
+
+    class Seeing(tracing.OpenTelemetry):
+        def __call__(self, event, call, /):
+            seen.append(type(event))
+            super().__call__(event, call)
+
+    hooks = (Seeing(dropping), tracing.OpenTelemetry(provider))
+    for _ in range(2):
+        runs.plain(Call(hooks=hooks))
+    assert seen == [Started, Started]
+    assert len(exporter.get_finished_spans()) == 10  # whoever stands beside it gets all
+
+
 def test_without_an_sdk_nothing_happens(runs):
     call = runs.plain(Call(hooks=(tracing.OpenTelemetry(trace.NoOpTracerProvider()),)))
     assert call.traceparent is None

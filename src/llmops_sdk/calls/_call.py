@@ -175,6 +175,10 @@ class Call:
         """What others' code runs in that the run calls: pipelines that run there, and spans, belong to this run."""
         return _NOTHING if self.surround is None else self.surround()
 
+    def dismiss(self, hook: Hook) -> None:
+        """Hand no more events of this run to `hook`, which has seen enough of it."""
+        self._hooks = tuple(one for one in self._hooks if one is not hook)
+
     def executing(self, tool_call: ToolCall) -> AbstractContextManager[Execution]:
         """Record that a tool is executed for the run: its times, its result, and the error if it raises, which goes on.
 

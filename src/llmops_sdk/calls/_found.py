@@ -12,7 +12,7 @@ import difflib
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote_from_bytes
 
@@ -43,6 +43,10 @@ _CUT = "…"
 """Stands at the end of a text that was cut."""
 _ITS_OWN = ("strerror", "filename", "filename2", "msg", "text", "reason", "object", "doc")
 """Where errors of Python keep what they make their message of, beside their arguments."""
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
+"""One line that JSON and `repr` quote as it is."""
+_UNRESERVED = re.compile(r"[0-9A-Za-z._~-]*")
+"""What URLs and HTML quote as it is."""
 
 
 class Found:
@@ -108,8 +112,11 @@ class Found:
         """
         if not isinstance(tag, str):
             return self.hidden_in(tag)
-        words = [word for word in re.findall(r"\w+", tag) if len(word) >= _SHORTEST_WORD]
-        return UNTOLD if any(word in text for text in self._read for word in words) else self.unquoting(tag)
+        if self._read:
+            words = [word for word in re.findall(r"\w+", tag) if len(word) >= _SHORTEST_WORD]
+            if any(word in text for text in self._read for word in words):
+                return UNTOLD
+        return self.unquoting(tag)
 
     def unquoting(self, text: str) -> str:
         """The same for a text that is not to quote anybody by itself, such as the reason of a guard."""
@@ -142,7 +149,7 @@ class Found:
 
         Words of less than 8 letters stay: here are names that readers know, such as `"chat"`, and no sentences.
         """
-        written = "\n".join(_written_in(value)).lower()  # mostly there is nothing, and that is soon seen
+        written = _written_in(value).lower()  # mostly there is nothing, and that is soon seen
         return self._hidden_in(value) if any(low[:_LONG] in written for _, low in self._in_order()) else value
 
     def _hidden_in(self, value: Any) -> Any:
@@ -212,19 +219,14 @@ def _without_its_begin(text: str, low: str) -> str:
     return text
 
 
-def _written_in(value: Any) -> Iterator[str]:
-    """All texts and whole numbers in `value`."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from _written_in(key)
-            yield from _written_in(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _written_in(one)
-    elif type(value) is int:
-        yield str(value)
+def _written_in(value: Any) -> str:
+    """All texts and whole numbers in `value`, line by line."""
+    # For each span that is written: lists that are built at once cost half of a generator.
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return "\n".join([one if type(one) is str else _written_in(one) for one in value])
+    return str(value) if isinstance(value, str) or type(value) is int else ""
 
 
 def _gone(before: str, after: str) -> list[str] | None:
@@ -260,13 +262,13 @@ def _in_common(old: _Sequence, new: _Sequence) -> int:
 def _forms(text: str) -> set[str]:
     """How `text` may be written where it is quoted: line by line, in URLs, in HTML, in JSON, by `repr`, twice so."""
     forms = {text, *(line for line in text.splitlines() if len(line) >= _LONG_LINE)}
-    if not (text.isalnum() and text.isascii()):
+    if not _UNRESERVED.fullmatch(text):
         data = text.encode(errors="surrogatepass")
         forms |= {quote_from_bytes(data), quote_from_bytes(data, safe=""), html.escape(text)}
         forms.add(quote_from_bytes(data, safe=" ").replace(" ", "+"))
+    if _PLAIN.fullmatch(text):  # most of it: cards, addresses, keys
+        return forms
     for _ in range(_DEEPEST):
-        if all(form.isalnum() and form.isascii() for form in forms):
-            break
         for form in tuple(forms):
             forms |= {json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1], repr(form)[1:-1]}
     return forms

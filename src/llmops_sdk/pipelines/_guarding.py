@@ -303,8 +303,11 @@ def unquoting(verdict: Verdict, call: Call) -> Verdict:
     if call.found is None or not (verdict.reason or verdict.error):
         return verdict
     unquoting = call.found.unquoting
+    reason = unquoting(verdict.reason)
     error = None if verdict.error is None else unquoting(verdict.error)
-    return replace(verdict, reason=unquoting(verdict.reason), error=error)
+    if reason == verdict.reason and error == verdict.error:  # as from our own guards
+        return verdict
+    return replace(verdict, reason=reason, error=error)
 
 
 def let_stay(verdicts: Sequence[Verdict]) -> bool:

@@ -27,7 +27,8 @@ _EXIT_S: Final = 10.0
 
 _NAP_S: Final = 0.00005
 """A thread that only computes would keep the interpreter for 5 ms at a time, and each answer of the application would
-wait for that long. So it naps between two pieces of work, and they wait for one piece at most."""
+wait for that long. So it naps between two pieces of work, and they wait for one piece at most, or for several while so
+many wait that the thread would fall behind."""
 
 
 def at_end_of_worker(end: Callable[[], object], priority: int) -> None:
@@ -49,7 +50,8 @@ class Later:
 
     Args:
         most: Pieces of work that may wait.
-        batch: Pieces of work that wake the thread before its time.
+        batch: Pieces of work that wake the thread before its time. For each further batch that waits, it does one more
+            piece before it naps.
         soon_s: Seconds that the thread lets pass when there is something, so that one waking serves many runs.
 
     Attributes:
@@ -63,7 +65,7 @@ class Later:
         (True, [1])
     """
 
-    def __init__(self, *, most: int = 4096, batch: int = 256, soon_s: float = 0.1) -> None:
+    def __init__(self, *, most: int = 1024, batch: int = 128, soon_s: float = 0.1) -> None:
         self._most = most
         self._batch = batch
         self._soon_s = soon_s
@@ -129,11 +131,14 @@ class Later:
             work = queue.get()
             now.wait(self._soon_s)
             now.clear()
+            done = 0
             try:
                 while True:
                     self._do(*work)
-                    if queue.qsize() < self._batch:
+                    done += 1
+                    if done > queue.qsize() // self._batch:  # the more there is, the more at a time
                         time.sleep(_NAP_S)
+                        done = 0
                     work = queue.get_nowait()
             except Empty:
                 pass

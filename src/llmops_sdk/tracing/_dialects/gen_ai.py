@@ -65,14 +65,14 @@ def started(event: Started, call: Call) -> Attributes:
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
     if call.tags:
-        attributes.update(tags(call))
+        attributes.update(tags(call.shown_tags))
     return attributes
 
 
-def tags(call: Call) -> Attributes:
-    """The tags of the run, as they may be shown by now."""
+def tags(shown: Mapping[str, Any]) -> Attributes:
+    """The tags of a run, as they may be shown by now."""
     attributes: Attributes = {}
-    for key, value in call.shown_tags.items():
+    for key, value in shown.items():
         name = _TAGS.get(key)
         if name is not None:
             attributes[name] = shortened(str(value), MOST_CHARACTERS)
@@ -184,7 +184,7 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
     }
     if event.model is not None:
         attributes[names.REQUEST_MODEL] = name_of(event.model)
-    session = run.call.shown_tags.get("session_id")
+    session = run.tags.get("session_id")
     if session is not None:
         attributes[names.CONVERSATION_ID] = shortened(str(session), MOST_CHARACTERS)
     _add_parameters(attributes, event)

@@ -106,12 +106,11 @@ def attempt(event: AttemptEnded, run: Run, /) -> Attributes:
         attributes["langfuse.observation.model.name"] = name_of(model)
     _add(attributes, "model.parameters", texts.parameters_json(event, run))
     if event.usage is not None:
-        attributes["langfuse.observation.usage_details"] = texts.as_json(_classes(event.usage))
+        attributes["langfuse.observation.usage_details"] = texts.numbers_json(_classes(event.usage))
     cost = texts.money(event, run)
     if cost is not None:
-        parts = {"input": cost.read, "output": cost.written, "total": cost.total}
-        attributes["langfuse.observation.cost_details"] = texts.as_json(
-            {name: usd for name, usd in parts.items() if usd is not None}
+        attributes["langfuse.observation.cost_details"] = texts.numbers_json(
+            {"input": cost.read, "output": cost.written, "total": cost.total}
         )
     if event.first_chunk_at is not None:
         attributes["langfuse.observation.completion_start_time"] = _iso(run.call.wall_time(event.first_chunk_at))

@@ -189,11 +189,11 @@ def _add_cost(attributes: Attributes, event: AttemptEnded, run: Run) -> None:
     if cost is None:
         return
     attributes["llm.cost.total"] = cost.total
-    said = {"total_cost": cost.total}
     if cost.read is not None and cost.written is not None:
         attributes["llm.cost.prompt"], attributes["llm.cost.completion"] = cost.read, cost.written
-        said = {"input_cost": cost.read, "output_cost": cost.written, **said}
-    attributes["mlflow.llm.cost"] = texts.as_json(said)
+    attributes["mlflow.llm.cost"] = texts.numbers_json(
+        {"input_cost": cost.read, "output_cost": cost.written, "total_cost": cost.total}
+    )
 
 
 def _add_tools(attributes: Attributes, tools: Iterable[Mapping[str, Any]]) -> None:

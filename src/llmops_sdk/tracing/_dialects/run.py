@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -32,6 +32,11 @@ class Run:
     ended: Ended
     content: Content | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> Mapping[str, Any]:
+        """The tags of the run as they may be shown."""
+        return self.once("shown tags", lambda: self.call.shown_tags)
 
     def shown(self, event: AttemptEnded) -> Shown | None:
         """The messages of an attempt that may be shown."""

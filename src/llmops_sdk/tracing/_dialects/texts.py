@@ -21,6 +21,7 @@ __all__ = [
     "input_json",
     "judgement_json",
     "money",
+    "numbers_json",
     "of_whom",
     "output_json",
     "parameters_json",
@@ -34,6 +35,8 @@ __all__ = [
 _WHOM = {"session_id": "session.id", "user_id": "user.id"}
 """Tags that backends group by. Phoenix, Langfuse and MLflow all read these two names."""
 
+
+_PARAMETERS = ("temperature", "top_p", "max_tokens", "stop", "seed", "adapter")
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 """`json.dumps` would make one for each text."""
@@ -52,9 +55,15 @@ def as_json(value: object) -> str:
     return valid(_ENCODER.encode(value))
 
 
+def numbers_json(numbers: Mapping[str, float | None]) -> str:
+    """The same for names of ours and numbers, of which some may not be known: several are written for each attempt."""
+    written = ",".join([f'"{name}":{number!r}' for name, number in numbers.items() if number is not None])
+    return f"{{{written}}}"
+
+
 def of_whom(run: Run) -> Attributes:
     """Session and user, which every span has: backends filter single spans by them, too."""
-    return run.once("of whom", lambda: _of_whom(run.call.shown_tags))
+    return run.once("of whom", lambda: _of_whom(run.tags))
 
 
 def _of_whom(given: Mapping[str, Any]) -> Attributes:
@@ -65,7 +74,7 @@ def _of_whom(given: Mapping[str, Any]) -> Attributes:
 
 def tags(run: Run) -> dict[str, str | bool | int | float]:
     """The other tags, as far as they are texts, numbers and truth values."""
-    return run.once("tags", lambda: _tags(run.call.shown_tags))
+    return run.once("tags", lambda: _tags(run.tags))
 
 
 def _tags(given: Mapping[str, Any]) -> dict[str, str | bool | int | float]:
@@ -120,18 +129,15 @@ def parameters_json(event: AttemptEnded, run: Run) -> str | None:
 
 def _parameters(event: AttemptEnded) -> str | None:
     request = event.request
-    given: dict[str, Any] = {
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "max_tokens": request.max_tokens,
-        "stop": list(request.stop) or None,
-        "seed": request.seed,
-        "n": request.n if request.n != 1 else None,
-        "stream": event.streamed or None,
-        "response_format": "json_schema" if request.response_schema is not None else None,
-        "adapter": request.adapter,
+    asked: dict[str, Any] = {
+        name: value for name in _PARAMETERS if (value := getattr(request, name)) is not None and value != ()
     }
-    asked = {name: value for name, value in given.items() if value is not None}
+    if request.n != 1:
+        asked["n"] = request.n
+    if event.streamed:
+        asked["stream"] = True
+    if request.response_schema is not None:
+        asked["response_format"] = "json_schema"
     return as_json(asked) if asked else None
 
 
@@ -142,6 +148,8 @@ def verdict_json(event: GuardChecked, run: Run) -> str:
 
 def _verdict(event: GuardChecked) -> str:
     verdict = event.verdict
+    if not (verdict.reason or verdict.findings):  # most of them: nothing was found
+        return f'{{"action":"{verdict.action}"}}'
     said: dict[str, Any] = {"action": verdict.action}
     if verdict.reason:
         said["reason"] = shortened(verdict.reason, MOST_CHARACTERS)

@@ -116,11 +116,13 @@ class OpenTelemetry:
             call.surround = Surround(self._provider, root, call.surround)
             if context.trace_state:
                 call.tracestate = context.trace_state.to_header()
-        if root.is_recording():
-            call.state[self] = Begun(root, start_ns, trace.set_span_in_context(root))
-            if not self._recorded:
-                self._recorded = True
-                LATER.empty_first_at_exit()  # the provider is there by now
+        if not root.is_recording():
+            call.dismiss(self)
+            return
+        call.state[self] = Begun(root, start_ns, trace.set_span_in_context(root))
+        if not self._recorded:
+            self._recorded = True
+            LATER.empty_first_at_exit()  # the provider is there by now
 
     def _attempt(self, event: AttemptStarted, call: Call) -> None:
         begun: Begun | None = call.state.get(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -74,8 +73,10 @@ class Writer:
         if math.isfinite(ended_at):
             self._end_ns = max(self._zero_ns + int((ended_at - self._zero) * 1e9), latest)
         # What comes after the end is written when it comes.
-        self._events = list(itertools.takewhile(lambda event: event is not run.ended, call.events))
+        number = next((number for number, event in enumerate(call.events) if event is run.ended), None)
+        self._events = call.events[:number]
         self._asides = [event for event in self._events if isinstance(event, Aside)]
+        self._emits = pen.events.wanted
 
     def write(self) -> None:
         """Write it all."""
@@ -134,12 +135,12 @@ class Writer:
             asides = [
                 aside for aside in self._asides if aside.asker == event.guard and event.started <= aside.at <= event.at
             ]
-            if asides or pen.events.wanted:
+            if asides or self._emits:
                 context = context_of(span, self._begun.context)
                 for aside in asides:
                     self._asides.remove(aside)
                     self._alone(self._aside, aside, context, start_ns, end_ns)
-                if pen.events.wanted:
+                if self._emits:
                     said = self._run.call.hidden_in(gen_ai.guard(event, self._run))
                     pen.events.emit(names.EVENT_GUARDRAIL_RESULT, said, end_ns, context)
         finally:
@@ -174,7 +175,7 @@ class Writer:
     def _end_attempt(self, event: AttemptEnded, span: Span, end_ns: int) -> None:
         failure = error_name(event.error) if isinstance(event.error, Exception) else None
         try:
-            if failure is not None and self._pen.events.wanted:
+            if failure is not None and self._emits:
                 # Its message may quote what was sent.
                 said: Attributes = {names.EXCEPTION_TYPE: type(event.error).__name__}
                 context = context_of(span, self._begun.context)
@@ -206,9 +207,10 @@ class Writer:
         if ended.outcome not in gen_ai.STOPPED:
             failure = error_name(ended.error) if ended.error is not None else None
             self._root.set_status(Status(StatusCode.ERROR, failure))
-        self._root.set_attributes(self._pen.attributes("workflow", None, self._run))
+        attributes = self._pen.attributes("workflow", None, self._run)
         if self._run.call.found is not None:  # the tags are on the root since before the guards have read
-            self._root.set_attributes(gen_ai.tags(self._run.call))
+            attributes.update(gen_ai.tags(self._run.tags))
+        self._root.set_attributes(attributes)
 
     _TAKES: ClassVar[Mapping[type, Callable[[Writer, Any], None]]] = MappingProxyType(
         {
