@@ -56,16 +56,18 @@ def tests(session):
     run(session, python, "-m", "coverage", "erase")
     covered = ["-m", "coverage", "run", "--parallel-mode", "-m", "pytest"]
     light = ["-m", "not heavy and not backends"]
-    pythons = {PYTHON: [str(python), *covered, *light]}
-    missing = {}
+    missing, others = {}, {}
     for version in OTHER_PYTHONS:
         if find_python(version) is None:
             missing[f"Python {version}"] = "not installed here: not tested"
         else:
             other = environment(session, f"light-{version}", version, locks=("light",))
-            pythons[version] = [str(other), "-m", "pytest", *light]
-    heavy = [str(heavy_environment(session)), *covered, "-m", "heavy", "--timeout=600"]
-    lanes = [{"with vLLM": heavy}, {f"Python {version}": command for version, command in pythons.items()}]
+            others[f"Python {version}"] = [str(other), "-m", "pytest", *light]
+
+    def heavy():
+        return [str(heavy_environment(session)), *covered, "-m", "heavy", "--timeout=600"]
+
+    lanes = [{"with vLLM": heavy}, {f"Python {PYTHON}": [str(python), *covered, *light]}, others]
     closing = run_in_lanes(session, lanes) | missing
     run(session, python, "-m", "coverage", "combine", "--quiet")
     run(session, python, "-m", "coverage", "report")
@@ -256,7 +258,8 @@ def run(session, python, *arguments, cwd=ROOT, hide=None):
 def run_in_lanes(session, lanes):
     """Run each lane's commands one after another, the lanes at the same time; return the last line of each command.
 
-    A model that starts or waits leaves a core free. What a command prints is shown when it has ended.
+    A model that starts or waits leaves a core free, and so does the making of an environment: a command may be a
+    function that gives it. What a command prints is shown when it has ended.
     """
     codes, last = {}, {}
 
@@ -264,7 +267,12 @@ def run_in_lanes(session, lanes):
         for name, command in lane.items():
             print(f"Running: {name} ...", flush=True)
             done = subprocess.run(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+                command() if callable(command) else command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
             )
             print(f"--- {name}\n{done.stdout}", end="", flush=True)
             codes[name] = done.returncode
