@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from llmops_sdk.calls import Call
+from llmops_sdk.calls import Aside, Call
 from llmops_sdk.engines import Engine
 from llmops_sdk.guards import Judge
 from llmops_sdk.messages import Request
@@ -21,4 +21,6 @@ def test_a_real_engine_gives_judgements_that_can_be_read():
         context = GuardContext(call=Call(), stage="output", origin="output", request=Request.of("What shall I take?"))
         rate = asyncio.run(judge.rate("Take two of these a day.", context))
     assert 0 <= rate <= 1  # a model of this size is no good judge; that it can be read counts
-    assert context.call.events == []
+    (aside,) = context.call.events
+    assert isinstance(aside, Aside)
+    assert (aside.asker, aside.attempt.engine, aside.attempt.error) == ("judge", "embedded", None)
