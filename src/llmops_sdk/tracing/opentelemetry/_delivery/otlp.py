@@ -94,7 +94,7 @@ class Otlp:
 
     def close(self) -> None:
         """End a retry that is going on, and close the connections."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call, unused-ignore]  # where it is installed
 
     def _export(self, spans: Sequence[ReadableSpan]) -> int | None:
         """How many arrived; `None` where a smaller batch may do better."""
