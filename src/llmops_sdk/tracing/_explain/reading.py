@@ -75,7 +75,7 @@ class _Node:
 class _Reader:
     """Reads one record."""
 
-    __slots__ = ("_asides", "_call", "_ended", "_events", "_now", "_routes", "_top", "_zero")
+    __slots__ = ("_asides", "_call", "_ended", "_events", "_now", "_routes", "_top", "_waited_until", "_zero")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -86,6 +86,7 @@ class _Reader:
         self._top: list[_Node] = []
         self._routes: list[_Node] = []
         self._asides: list[Aside] = []
+        self._waited_until = self._waits()
 
     def _ms(self, moment: float) -> float:
         """Milliseconds since the start of the run. A clock that makes no sense counts as the start."""
@@ -179,7 +180,7 @@ class _Reader:
         if isinstance(event, AttemptEnded):
             return _Node(attempt_step(event, self._ms))
         if isinstance(event, Retried):
-            return _Node(retry_step(event, self._ms, self._went_on(event)))
+            return _Node(retry_step(event, self._ms, self._waited_until[id(event)]))
         step = station_step(event, self._ms) or routing_step(event, self._ms)
         return None if step is None else _Node(step)
 
@@ -194,14 +195,15 @@ class _Reader:
         node.inner.extend(_Node(aside_step(aside, self._ms, named=False)) for aside in self._asides if is_its(aside))
         self._asides = [aside for aside in self._asides if not is_its(aside)]
 
-    def _went_on(self, event: Retried) -> float:
-        """When the wait was over: at the next attempt, or when the run ended in it."""
-        behind = False
-        for one in self._events:
-            behind = behind or one is event
-            if behind and isinstance(one, AttemptStarted | Ended):
-                return one.at
-        return self._call.clock()
+    def _waits(self) -> dict[int, float]:
+        """When each wait was over: at the next attempt, or when the run ended in it."""
+        over, at = {}, self._call.clock()
+        for one in reversed(self._events):
+            if isinstance(one, AttemptStarted | Ended):
+                at = one.at
+            elif isinstance(one, Retried):
+                over[id(one)] = at
+        return over
 
     # The run as a whole.
 
