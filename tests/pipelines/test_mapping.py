@@ -173,7 +173,7 @@ def test_engine_by_protocol_needs_to_say_nothing():
         async def agenerate(self, request):
             self.running += 1
             self.most = max(self.most, self.running)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.25)  # so long that all have begun, on a busy machine, too
             self.running -= 1
             return Response(choices=(Choice(text="a"),))
 
