@@ -121,12 +121,15 @@ def test_events_that_end_are_not_counted_together():
 
 
 def test_a_long_line_takes_time_by_its_length_and_not_by_its_square():
-    def seconds(pieces):
+    def once(pieces):
         parser = EventParser(max_event=10**9)
-        start = time.process_time()
+        start = time.thread_time()
         for _ in range(pieces):
             parser.feed(b"x" * 4096)
-        return time.process_time() - start
+        return time.thread_time() - start
+
+    def seconds(pieces):
+        return min(once(pieces) for _ in range(3))  # a busy machine is slow now and then
 
     seconds(1000)
     assert seconds(16_000) < 8 * max(0.02, seconds(4000))  # the square would be 16 times
