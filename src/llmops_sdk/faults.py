@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from typing import Final
 
-__all__ = ["Faults", "is_for_the_process"]
+__all__ = ["Faults", "error_name", "is_for_the_process"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -23,6 +23,18 @@ _all: weakref.WeakSet[Faults] = weakref.WeakSet()
 def is_for_the_process(error: BaseException) -> bool:
     """Whether `error` is Ctrl-C or a signal's handler, and no failure of whose code it came in: in the main thread."""
     return isinstance(error, KeyboardInterrupt | SystemExit) and (threading.current_thread() is threading.main_thread())
+
+
+def error_name(error: BaseException) -> str:
+    """The class of `error` and of what caused it: its message may quote what was sent, so it is never shown.
+
+    Example:
+        >>> error_name(ValueError("my text"))
+        'ValueError'
+    """
+    cause = error.__cause__
+    name = type(error).__name__
+    return name if cause is None else f"{name} ({type(cause).__name__})"
 
 
 class Faults:

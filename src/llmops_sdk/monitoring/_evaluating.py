@@ -22,7 +22,7 @@ from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._evaluators import Evaluator, Vector, scores_of
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import Score, StoredScore
-from llmops_sdk.tracing._text import error_name
+from llmops_sdk.faults import error_name
 
 __all__ = ["EVALUATING", "Evaluations", "Said"]
 

@@ -37,7 +37,7 @@ from llmops_sdk.monitoring._report import write_report
 from llmops_sdk.monitoring._signals import Signal, chosen
 from llmops_sdk.monitoring._store import Store, opened_store
 from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.tracing._text import error_name
+from llmops_sdk.faults import error_name
 
 __all__ = ["Monitor"]
 

@@ -25,8 +25,8 @@ from llmops_sdk.monitoring._records import StoredRun, StoredSignal
 from llmops_sdk.monitoring._signals import Signal
 from llmops_sdk.monitoring._store import Store
 from llmops_sdk.monitoring._writing import Writing
-from llmops_sdk.tracing._text import error_name
 from llmops_sdk.usage import EXACT
+from llmops_sdk.faults import error_name
 
 __all__ = ["Recorder", "Ways"]
 

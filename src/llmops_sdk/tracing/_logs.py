@@ -13,7 +13,8 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.given import is_number
 from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 from llmops_sdk.tracing._later import LATER
-from llmops_sdk.tracing._text import error_name, printable
+from llmops_sdk.faults import error_name
+from llmops_sdk.tracing._text import printable
 
 __all__ = ["Logs"]
 

@@ -6,7 +6,7 @@ import functools
 
 from llmops_sdk.surrogates import valid
 
-__all__ = ["MOST_CHARACTERS", "error_name", "name_of", "printable", "shortened", "valid"]
+__all__ = ["MOST_CHARACTERS", "name_of", "printable", "shortened", "valid"]
 
 MOST_CHARACTERS = 256
 """Of a name or a reason in an attribute."""
@@ -21,18 +21,6 @@ def printable(text: str, most: int = 80) -> str:
     """`text` for one line of a terminal: control characters (line ends, escape codes, surrogates) become U+FFFD."""
     text = shortened(text, most)
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def error_name(error: BaseException) -> str:
-    """The class of `error` and of what caused it: its message may quote what was sent, so it is never shown.
-
-    Example:
-        >>> error_name(ValueError("my text"))
-        'ValueError'
-    """
-    cause = error.__cause__
-    name = type(error).__name__
-    return name if cause is None else f"{name} ({type(cause).__name__})"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -30,7 +30,8 @@ from llmops_sdk.tracing._explain.numbers import money, ms_text
 from llmops_sdk.tracing._explain.routing import retry_step, routing_step
 from llmops_sdk.tracing._explain.stations import station_step
 from llmops_sdk.tracing._explain.steps import Step, Tone, every
-from llmops_sdk.tracing._text import error_name, printable
+from llmops_sdk.faults import error_name
+from llmops_sdk.tracing._text import printable
 
 __all__ = ["explain"]
 

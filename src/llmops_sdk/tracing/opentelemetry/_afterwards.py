@@ -9,7 +9,8 @@ from opentelemetry.context import Context
 
 from llmops_sdk.calls import Evaluated, ToolExecuted
 from llmops_sdk.tracing._dialects import Run, gen_ai, names
-from llmops_sdk.tracing._text import MOST_CHARACTERS, error_name, name_of, shortened
+from llmops_sdk.faults import error_name
+from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened
 from llmops_sdk.tracing.opentelemetry._pen import Pen
 
 __all__ = ["write_afterwards", "write_judgement", "write_tool"]
