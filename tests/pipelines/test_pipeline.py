@@ -823,3 +823,16 @@ def test_route_of_a_hedged_run_ends_with_the_engine_that_answered(first_s, route
     ended = result.call.events[-1]
     assert isinstance(ended, Ended)
     assert ended.at - result.call.started == pytest.approx(min(first_s, 1.5))
+
+
+def test_a_prompt_is_any_object_that_renders():
+    class Mine:
+        name = "mine"
+
+        def render(self, **variables):
+            return Request.of(f"Say {variables['word']}")
+
+    result = Pipeline(Mine(), Scripted(lambda request: request.messages[0].text)).run(word="so")
+    assert result.text == "Say so"
+    (rendered,) = (event for event in result.call.events if isinstance(event, Rendered))
+    assert (rendered.variables, rendered.template) == ({"word": "so"}, ())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
 from llmops_sdk import loops
-from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, made_of
+from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, GuardChecked, Rendered, Started, made_of
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded
-from llmops_sdk.messages import Chunk, ChunkJoiner, Message, Request, Response
+from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
+from llmops_sdk.pipelines._arguments import asked, budget_of, hooks_of, merged, variables_of
 from llmops_sdk.pipelines._beside import Beside
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
@@ -31,7 +31,7 @@ from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
 from llmops_sdk.pipelines._validating import validate_output
 from llmops_sdk.prompts import Prompt
-from llmops_sdk.protocols import Hook, takes_two
+from llmops_sdk.protocols import Hook
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Verdict
@@ -95,11 +95,10 @@ class Pipeline(loops.Closing, Station):
             log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
         self._prices = prices
-        if not isinstance(hooks, Iterable):
-            raise ConfigurationError(f"`hooks` is a list of hooks, `[{hooks!r}]`, not one alone")
-        self._hooks = tuple(_two_arguments(hook) for hook in hooks)
+        self._hooks = hooks_of(hooks)
         self._closed = False
         self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
+        self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
@@ -171,7 +170,7 @@ class Pipeline(loops.Closing, Station):
         call = self._call(deadline_s, budget_usd, tags, hooks)
         limit = None if deadline_s is None else deadline_s + 2 * _GRACE_S
         return loops.run_sync(
-            lambda: self._bounded(call, _merged(variables, more)),
+            lambda: self._bounded(call, merged(variables, more)),
             method="run()",
             timeout_s=limit,
             on_timeout=lambda: deadline_error(call),
@@ -189,7 +188,7 @@ class Pipeline(loops.Closing, Station):
         **more: Any,
     ) -> Result:
         """Run once. See `run`."""
-        return await self._bounded(self._call(deadline_s, budget_usd, tags, hooks), _merged(variables, more))
+        return await self._bounded(self._call(deadline_s, budget_usd, tags, hooks), merged(variables, more))
 
     def astream(
         self,
@@ -207,7 +206,7 @@ class Pipeline(loops.Closing, Station):
         A run that is blocked before anything was emitted gives no chunk; `result.text` is the refusal.
         """
         call = self._call(deadline_s, budget_usd, tags, hooks)
-        return self._streaming(call, _merged(variables, more))
+        return self._streaming(call, merged(variables, more))
 
     def stream(
         self,
@@ -222,7 +221,7 @@ class Pipeline(loops.Closing, Station):
     ) -> SyncStream:
         """`astream`, for code without an event loop."""
         call = self._call(deadline_s, budget_usd, tags, hooks)
-        given = _merged(variables, more)
+        given = merged(variables, more)
         return SyncStream(lambda: self._streaming(call, given), call)
 
     def map(
@@ -445,8 +444,8 @@ class Pipeline(loops.Closing, Station):
             raise ConfigurationError(f"`deadline_s` is a time over 0 seconds, not {deadline_s!r}")
         if tags is not None and not isinstance(tags, Mapping):
             raise ConfigurationError(f"`tags` is a mapping, such as {{'team': 'docs'}}, not {tags!r}")
-        every = self._hooks if not hooks else (*self._hooks, *(_two_arguments(hook) for hook in hooks))
-        budget = None if budget_usd is None else _money(budget_usd)
+        every = self._hooks if hooks == () else (*self._hooks, *hooks_of(hooks))
+        budget = budget_of(budget_usd)
         prices = self._prices
         if prices is None:  # a router that is reloaded may have others by now
             prices = getattr(self._line.engine, "prices", None) or PriceTable.default()
@@ -555,14 +554,14 @@ class Pipeline(loops.Closing, Station):
     def _render(self, call: Call, given: Any) -> Request:
         started = call.clock()
         if self.prompt is None:
-            return _asked(given).bound_to(call)
-        variables = _variables(given, self.prompt)
+            return asked(given).bound_to(call)
+        variables = variables_of(given, self.prompt)
         request: Request = self.prompt.render(**variables)
         if self._own_prompt:
             request.bind(call)
         else:
             request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self.prompt.sections))
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
@@ -697,75 +696,3 @@ def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipel
 
 def _has_ended(call: Call) -> bool:
     return any(isinstance(event, Ended) for event in call.events)
-
-
-class _OneArgument:
-    """A hook that does not want to know the call."""
-
-    def __init__(self, hook: Any) -> None:
-        self._hook = hook
-
-    def __call__(self, event: Event, call: Call) -> object:
-        return self._hook(event)
-
-
-def _money(budget_usd: Decimal | float | str) -> Decimal:
-    try:
-        amount = Decimal(str(budget_usd))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(budget_usd, bool) or not amount.is_finite() or amount <= 0:
-        raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '0.05', not {budget_usd!r}")
-    return amount
-
-
-def _two_arguments(hook: Any) -> Hook:
-    if not callable(hook):
-        raise ConfigurationError(f"{hook!r} is no hook: a hook is a function of an event and its call")
-    if isinstance(hook, type):
-        raise ConfigurationError(f"{hook!r} is a class, and no hook: write `{hook.__name__}()`, with its arguments")
-    for one in (hook, getattr(hook, "func", None), getattr(hook, "__call__", None)):  # noqa: B004  (its method)
-        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
-            raise ConfigurationError(
-                f"the hook {hook!r} is async, and nobody would await it: make it a plain function that hands its work "
-                "on, with `asyncio.get_running_loop().create_task(...)` or a queue"
-            )
-    return hook if takes_two(hook) else _OneArgument(hook)
-
-
-def _merged(variables: Any, more: dict[str, Any]) -> Any:
-    if not more:
-        return variables
-    if variables is None:
-        return more
-    if isinstance(variables, Mapping):
-        return {**variables, **more}
-    raise ConfigurationError(
-        "give the variables as one mapping, or as keyword arguments; a text or messages stand alone"
-    )
-
-
-def _variables(given: Any, prompt: Any) -> Mapping[str, Any]:
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return given
-    raise ConfigurationError(
-        f"the prompt {getattr(prompt, 'name', 'prompt')!r} takes variables, not a {type(given).__name__}: "
-        "write `run(name=value)` or `run({'name': value})`"
-    )
-
-
-def _asked(given: Any) -> Request:
-    if given is None:
-        raise ConfigurationError("this pipeline has no prompt: give it a text, messages or a Request: `run('Hello')`")
-    if isinstance(given, Mapping):
-        raise ConfigurationError(
-            "this pipeline has no prompt, so variables have nowhere to go: give it a text, or put a prompt first"
-        )
-    if isinstance(given, Sequence) and not isinstance(given, str) and not all(isinstance(m, Message) for m in given):
-        raise ConfigurationError("messages are `Message` objects: `run([Message.user('Hello')])`")
-    request = Request.of(given)
-    if not request.messages:
-        raise ConfigurationError("a request needs one message at least")
-    return request
