@@ -34,6 +34,7 @@ from llmops_sdk.calls._events import (
     ToolExecuted,
 )
 from llmops_sdk.calls._executing import Execution
+from llmops_sdk.calls._feedback import feedback_score
 from llmops_sdk.calls._found import HIDDEN, Found, made_of
 from llmops_sdk.calls._hook_failures import hook_failures
 from llmops_sdk.calls._json import event_json, record_schema
@@ -69,6 +70,7 @@ __all__ = [
     "StreamResumed",
     "ToolExecuted",
     "event_json",
+    "feedback_score",
     "hook_failures",
     "made_of",
     "record_schema",

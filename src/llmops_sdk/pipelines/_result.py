@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self, get_args
 
-from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, Rendered
+from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, Rendered, feedback_score
 from llmops_sdk.errors import ConfigurationError, GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -149,21 +148,13 @@ class Result:
             >>> result.feedback(score=True, comment="friendly").score
             1.0
         """
-        if score is None and comment is None and label is None:
-            raise ConfigurationError("say something: `feedback(score=1)`, `feedback(comment='...')` or `label='...'`")
-        if score is not None and not (isinstance(score, bool | int | float) and math.isfinite(score)):
-            raise ConfigurationError(f"`score` is a finite number, True or False, not {score!r}")
-        for what, given in (("comment", comment), ("label", label)):
-            if given is not None and not isinstance(given, str):
-                raise ConfigurationError(f"`{what}` is a text, not {given!r}")
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"`name` says what was judged, such as 'helpful'; it is not {name!r}")
+        number = feedback_score(score, comment=comment, label=label, name=name)
         if by not in get_args(Assessor):
             raise ConfigurationError(f"`by` is 'human', 'llm' or 'code', not {by!r}")
         if label is not None:
             label = self.call.hidden_label(label)
         name = self.call.hidden_label(name)
-        event = Evaluated(self.call.clock(), name, None if score is None else float(score), label, comment, by)
+        event = Evaluated(self.call.clock(), name, number, label, comment, by)
         self.call.record(event)
         return event
 
