@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from llmops_sdk.tracing._later import at_end_of_worker
+from llmops_sdk.ending import end_first
 
 __all__ = ["Batches"]
 
@@ -158,9 +157,7 @@ def _end_all() -> None:
 
 def _end_all_at_exit() -> None:
     """Before the exit functions that are registered by now: evaluations that are under way still go to the traces."""
-    atexit.unregister(_end_all)
-    atexit.register(_end_all)
-    at_end_of_worker(_end_all, 200)
+    end_first(_end_all, 200)
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time
 import weakref
@@ -14,9 +12,10 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
 from llmops_sdk.calls import Call
+from llmops_sdk.ending import end_first
 from llmops_sdk.faults import Faults
 
-__all__ = ["LATER", "Later", "at_end_of_worker"]
+__all__ = ["LATER", "Later"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -29,16 +28,6 @@ _NAP_S: Final = 0.00005
 """A thread that only computes would keep the interpreter for 5 ms at a time, and each answer of the application would
 wait for that long. So it naps between two pieces of work, and they wait for one piece at most, or for several while so
 many wait that the thread would fall behind."""
-
-
-def at_end_of_worker(end: Callable[[], object], priority: int) -> None:
-    """In a child of `multiprocessing`: call `end` when it ends, the higher priorities first.
-
-    Such children run finalizers of their own, and nothing of `atexit`. In a child the module is loaded.
-    """
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
-        util.Finalize(None, end, exitpriority=priority)
 
 
 class Later:
@@ -109,9 +98,7 @@ class Later:
         Who sends something through a provider calls this when the provider is there, since it shuts itself down at exit
         and `atexit` begins with what was registered last.
         """
-        atexit.unregister(self._end)
-        atexit.register(self._end)
-        at_end_of_worker(self._end, 100)
+        end_first(self._end, 100)
 
     def _start(self) -> bool:
         with self._starting:
