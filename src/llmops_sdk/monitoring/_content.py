@@ -12,7 +12,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Guard
 from llmops_sdk.loops import run_sync
 from llmops_sdk.monitoring._records import StoredScore
-from llmops_sdk.tracing._content import ContentPolicy, content_of
+from llmops_sdk.tracing import ContentPolicy, content_of
 
 __all__ = ["Kept", "Texts", "cleaned", "guards_of"]
 

@@ -14,7 +14,7 @@ from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import By, Score
 from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.protocols import EngineLike
-from llmops_sdk.tracing._content import Content, content_of
+from llmops_sdk.tracing import Content, content_of
 
 __all__ = ["JudgedBy", "judged_by"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from llmops_sdk.tracing._content import ContentPolicy
+from llmops_sdk.tracing._content import Content, ContentPolicy, content_of
 from llmops_sdk.tracing._explain import Explanation, Step, explain
 from llmops_sdk.tracing._grafana import grafana_dashboard
 from llmops_sdk.tracing._json import to_json
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JSONL",
+    "Content",
     "ContentPolicy",
     "Explanation",
     "Logs",
@@ -32,6 +33,7 @@ __all__ = [
     "SpanCounts",
     "Step",
     "Tracing",
+    "content_of",
     "explain",
     "grafana_dashboard",
     "memory",
