@@ -185,11 +185,13 @@ def test_who_is_called_with_alarms_may_raise(caplog: pytest.LogCaptureFixture) -
         raise RuntimeError("boom")
 
     engine = Scripted("Yes.", model="one")
-    probes = Probes(engine, QUESTIONS * 3, on_alarm=fail)
+    told: list[Alarm] = []
+    probes = Probes(engine, QUESTIONS * 3, on_alarm=[fail, told.append])
     rounds(probes, 25)
     engine.model = "two"
-    assert rounds(probes, 1, first=25)
+    assert (alarms := rounds(probes, 1, first=25))
     assert "boom" in caplog.text
+    assert told == [alarm for _, alarm in alarms]
 
 
 def test_a_pipeline_is_asked_as_a_whole() -> None:
@@ -211,12 +213,12 @@ def test_the_ready_questions_are_asked_greedily_and_briefly() -> None:
     [
         ({"prompts": []}, "a list of questions"),
         ({"prompts": "one"}, "a list of questions"),
-        ({"repeats": 0}, "1 or more"),
+        ({"repeats": 0}, "`repeats` is a whole number from 1"),
         ({"on_alarm": "tell"}, "function of an alarm"),
-        ({"learn": 5}, "10 or more"),
-        ({"every_s": 0}, "over 0 seconds"),
-        ({"deadline_s": -1}, "over 0 seconds"),
-        ({"false_alarms_per_day": 0}, "such as 0.01"),
+        ({"learn": 5}, "`learn` is a whole number from 10"),
+        ({"every_s": 0}, "`every_s` is a number above 0"),
+        ({"deadline_s": -1}, "`deadline_s` is a number above 0"),
+        ({"false_alarms_per_day": 0}, "`false_alarms_per_day` is a number above 0"),
         ({"budget_usd": "much"}, "US dollars"),
     ],
 )

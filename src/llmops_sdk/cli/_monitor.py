@@ -10,9 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.monitoring import Case, Store
-from llmops_sdk.monitoring._cases import cases_in
-from llmops_sdk.monitoring._report import report_text, write_report
+from llmops_sdk.monitoring import Case, Store, cases_in, report_text, write_report
 
 __all__ = ["cases", "report"]
 

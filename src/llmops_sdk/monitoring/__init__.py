@@ -8,14 +8,14 @@ questions again and again, and notice that it changed its model.
 from __future__ import annotations
 
 from llmops_sdk.monitoring._alarms import Alarm
-from llmops_sdk.monitoring._cases import Case
+from llmops_sdk.monitoring._cases import Case, cases_in
 from llmops_sdk.monitoring._drift import Detector, expected_delay
 from llmops_sdk.monitoring._judged import judged_by
 from llmops_sdk.monitoring._monitor import Monitor
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._probes import ProbeRound, Probes
 from llmops_sdk.monitoring._records import Score, StoredRun, StoredScore, StoredSignal
-from llmops_sdk.monitoring._report import write_report
+from llmops_sdk.monitoring._report import report_text, write_report
 from llmops_sdk.monitoring._signals import SIGNALS, Signal
 from llmops_sdk.monitoring._store import Store
 
@@ -34,7 +34,9 @@ __all__ = [
     "StoredRun",
     "StoredScore",
     "StoredSignal",
+    "cases_in",
     "expected_delay",
     "judged_by",
+    "report_text",
     "write_report",
 ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-__all__ = ["Alarm", "alarm_of", "figure"]
+from llmops_sdk.errors import ConfigurationError
+
+__all__ = ["Alarm", "Told", "alarm_of", "figure"]
+
+log = logging.getLogger("llmops_sdk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +96,28 @@ def alarm_of(
             f"since {moment} UTC ({observations:,} observations); at most 1 false alarm in {days:,.4g} days"
         ),
     )
+
+
+class Told:
+    """Who is told of alarms, beside the log: one function, or several.
+
+    Raises:
+        ConfigurationError: `on_alarm` is something else.
+    """
+
+    def __init__(self, on_alarm: Callable[[Alarm], object] | Sequence[Callable[[Alarm], object]]) -> None:
+        self._functions = tuple(on_alarm) if isinstance(on_alarm, Iterable) else (on_alarm,)
+        if not all(map(callable, self._functions)):
+            raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
+
+    def __call__(self, alarm: Alarm) -> int:
+        """Tell `alarm`; gives how many have failed, which is logged."""
+        log.warning("alarm: %s", alarm)
+        failed = 0
+        for tell in self._functions:
+            try:
+                tell(alarm)
+            except Exception:
+                failed += 1
+                log.exception("`on_alarm` %r failed; the others are told", tell)
+        return failed

@@ -17,12 +17,12 @@ from typing import Any
 
 from llmops_sdk import loops
 from llmops_sdk.calls import Evaluated
+from llmops_sdk.faults import Faults, error_name
 from llmops_sdk.monitoring._budget import DayBudget
 from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._evaluators import Evaluator, Vector, scores_of
 from llmops_sdk.monitoring._observed import Observed
 from llmops_sdk.monitoring._records import Score, StoredScore
-from llmops_sdk.faults import error_name
 
 __all__ = ["EVALUATING", "Evaluations", "Said"]
 
@@ -83,7 +83,7 @@ class Evaluations:
         self._budget = budget
         self._counts = counts
         self._tell = tell
-        self._known: set[tuple[str, type[BaseException]]] = set()
+        self._faults = Faults()
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -161,7 +161,11 @@ class Evaluations:
         self._budget.spend(at, spent)
         if error is not None:
             self._counts.add("evaluations.failed")
-            self._log(evaluator, error)
+            if self._faults.is_new(evaluator.name, error):
+                name = error_name(error)
+                log.warning(
+                    "the evaluator %r failed: %s; the like is counted, and not logged again", evaluator.name, name
+                )
         elif not scores and vector is None:
             self._counts.add("evaluations.not_applicable")
         else:
@@ -183,16 +187,6 @@ class Evaluations:
             )  # fmt: skip
             call.record(Evaluated(call.clock(), name, one.score, label, one.explanation, evaluator.by, error))
         self._tell(Said(scores=tuple(kept), spent_usd=spent, vector=vector, run=run.id, at=run.at + run.seconds))
-
-    def _log(self, evaluator: Evaluator, error: Exception) -> None:
-        kind = (evaluator.name, type(error))
-        if kind not in self._known:
-            self._known.add(kind)
-            log.warning(
-                "the evaluator %r failed: %s; the like is counted, and not logged again",
-                evaluator.name,
-                error_name(error),
-            )
 
 
 async def _asked(evaluator: Evaluator, run: Observed) -> Any:

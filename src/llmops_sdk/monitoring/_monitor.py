@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
-from llmops_sdk.calls import Call, Ended, Evaluated, Event
+from llmops_sdk.calls import Call, Ended, Evaluated, Event, feedback_score
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.given import is_number
+from llmops_sdk.faults import error_name
 from llmops_sdk.guards import Guard
-from llmops_sdk.monitoring._alarms import Alarm
+from llmops_sdk.monitoring._alarms import Alarm, Told
 from llmops_sdk.monitoring._batches import Batches
 from llmops_sdk.monitoring._budget import DayBudget
 from llmops_sdk.monitoring._cases import Case, Where, cases_in, exported
@@ -37,7 +37,6 @@ from llmops_sdk.monitoring._report import write_report
 from llmops_sdk.monitoring._signals import Signal, chosen
 from llmops_sdk.monitoring._store import Store, opened_store
 from llmops_sdk.pipelines import Pipeline
-from llmops_sdk.faults import error_name
 
 __all__ = ["Monitor"]
 
@@ -143,9 +142,7 @@ class Monitor:
             raise ConfigurationError(f'`season` is "day", "week" or None, not {season!r}')
         if tags is not None and (isinstance(tags, str) or not isinstance(tags, Iterable)):
             raise ConfigurationError(f"`tags` is a list of names of tags, such as ['team'], not {tags!r}")
-        self._alarmed = tuple(on_alarm) if isinstance(on_alarm, Iterable) else (on_alarm,)
-        if not all(map(callable, self._alarmed)):
-            raise ConfigurationError(f"`on_alarm` is a function of an alarm, or a list of such, not {on_alarm!r}")
+        self._told = Told(on_alarm)
         judging = evaluators_of(evaluators)
         read = chosen(signals)
         self._sample = sampling(sample)
@@ -240,14 +237,7 @@ class Monitor:
         """
         if not isinstance(call_id, str) or not 1 <= len(call_id) <= 128:
             raise ConfigurationError(f"`call_id` is the id of a call, `result.call.id`, not {call_id!r}")
-        if score is None and comment is None and label is None:
-            raise ConfigurationError("feedback says nothing: give `score=`, `comment=` or `label=`")
-        if score is not None and not (isinstance(score, bool) or (is_number(score) and math.isfinite(score))):
-            raise ConfigurationError(f"`score` is a finite number, such as 1.0 for good and 0.0 for bad, not {score!r}")
-        for option, text in (("comment", comment), ("label", label), ("name", name)):
-            if not (isinstance(text, str) or (text is None and option != "name")):
-                raise ConfigurationError(f"`{option}` of feedback is a text, not {text!r}")
-        number = None if score is None else float(score)
+        number = feedback_score(score, comment=comment, label=label, name=name)
         kept = StoredScore(
             run=call_id, at=time.time(), name=name, score=number, label=label, explanation=comment, by="human"
         )
@@ -340,15 +330,10 @@ class Monitor:
 
     def _on_alarms(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
-            log.warning("alarm: %s", alarm)
             if self._metrics is not None:
                 self._metrics.alarmed(alarm)
-            for told in self._alarmed:
-                try:
-                    told(alarm)
-                except Exception:
-                    self._counts.add("on_alarm.failed")
-                    log.exception("`on_alarm` %r failed; the monitor goes on", told)
+            if failed := self._told(alarm):
+                self._counts.add("on_alarm.failed", failed)
 
     def __enter__(self) -> Self:
         return self

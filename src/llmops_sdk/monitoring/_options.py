@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.given import is_number
+from llmops_sdk.given import dollars, is_number
 
 __all__ = ["check_numbers", "money", "sampling"]
 
@@ -31,11 +31,8 @@ def money(budget_usd: Decimal | float | str | None) -> Decimal | None:
     """An amount of US dollars above 0; `None` for no limit."""
     if budget_usd is None:
         return None
-    try:
-        amount = Decimal(str(budget_usd))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(budget_usd, bool) or not amount.is_finite() or amount <= 0:
+    amount = dollars(budget_usd)
+    if amount is None:
         raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '5.00', not {budget_usd!r}")
     return amount
 

@@ -7,21 +7,20 @@ import concurrent.futures
 import contextlib
 import importlib.resources
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.given import is_number
 from llmops_sdk.loops import Closing, run_sync, sdk_loop
 from llmops_sdk.messages import Request
-from llmops_sdk.monitoring._alarms import Alarm
+from llmops_sdk.monitoring._alarms import Alarm, Told
 from llmops_sdk.monitoring._drift import Detector
 from llmops_sdk.monitoring._likeness import KEPT, Likeness
+from llmops_sdk.monitoring._options import check_numbers, money
 from llmops_sdk.pipelines import Pipeline, Result
 
 __all__ = ["ProbeRound", "Probes"]
@@ -76,7 +75,7 @@ class Probes(Closing):
         deadline_s: Seconds for an answer, `> 0`.
         budget_usd: The most US dollars for a round, shared out evenly among its questions; `None` is no limit.
         concurrency: How many questions are asked at once, `>= 1`.
-        on_alarm: Called with each alarm. What it raises is logged.
+        on_alarm: Called with each alarm; one function or several. What they raise is logged.
         name: Stands before the names of the signals.
         seed: Of the detectors.
 
@@ -111,22 +110,18 @@ class Probes(Closing):
         deadline_s: float = 60.0,
         budget_usd: Decimal | float | str | None = None,
         concurrency: int = 4,
-        on_alarm: Callable[[Alarm], object] | None = None,
+        on_alarm: Callable[[Alarm], object] | Sequence[Callable[[Alarm], object]] = (),
         name: str = "probes",
         seed: int = 0,
     ) -> None:
-        for what, given, least in (("repeats", repeats, 1), ("learn", learn, 10), ("concurrency", concurrency, 1)):
-            if not is_number(given) or given != int(given) or given < least:
-                raise ConfigurationError(f"{what}={given!r}: write a whole number of {least} or more")
-        for what, time_s in (("every_s", every_s), ("deadline_s", deadline_s)):
-            if not is_number(time_s) or not 0 < time_s < math.inf:
-                raise ConfigurationError(f"{what}={time_s!r}: write a time over 0 seconds")
+        check_numbers(
+            above_zero={"every_s": every_s, "deadline_s": deadline_s, "false_alarms_per_day": false_alarms_per_day},
+            whole={"repeats": (repeats, 1), "learn": (learn, 10), "concurrency": (concurrency, 1)},
+        )
         if isinstance(prompts, str) or (prompts is not None and not prompts):
             raise ConfigurationError(
                 f"prompts={prompts!r}: write a list of questions, or leave it out for the ready ones"
             )
-        if on_alarm is not None and not callable(on_alarm):
-            raise ConfigurationError(f"on_alarm={on_alarm!r}: write a function of an alarm")
         self._pipeline = target if isinstance(target, Pipeline) else Pipeline(target, name=name)
         self._questions = [_question(one, temperature, max_tokens) for one in prompts or _ready()]
         self._every_s = every_s
@@ -134,9 +129,10 @@ class Probes(Closing):
         self._learn = learn
         self._rate = false_alarms_per_day
         self._deadline_s = deadline_s
-        self._budget = _shared_out(budget_usd, len(self._questions) * repeats)
+        budget = money(budget_usd)
+        self._budget = None if budget is None else budget / (len(self._questions) * repeats)
         self._concurrency = concurrency
-        self._on_alarm = on_alarm
+        self._told = Told(on_alarm)
         self._name = name
         self._seed = seed
         self._task: asyncio.Task[None] | concurrent.futures.Future[None] | None = None
@@ -183,7 +179,7 @@ class Probes(Closing):
         if alarms:
             self._begin()
         for alarm in alarms:
-            self._tell(alarm)
+            self._told(alarm)
         return ProbeRound(
             at=at,
             answered=len(times),
@@ -258,14 +254,6 @@ class Probes(Closing):
         )
         return [alarm for alarm in raised if alarm is not None]
 
-    def _tell(self, alarm: Alarm) -> None:
-        log.warning("%s", alarm)
-        if self._on_alarm is not None:
-            try:
-                self._on_alarm(alarm)
-            except Exception:
-                log.exception("what is called with the alarms of probes raised")
-
     async def _forever(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -295,15 +283,3 @@ def _question(given: Any, temperature: float | None, max_tokens: int | None) -> 
     if isinstance(given, str):
         return replace(Request.of(given), temperature=temperature, max_tokens=max_tokens)
     return given
-
-
-def _shared_out(budget_usd: Decimal | float | str | None, among: int) -> Decimal | None:
-    if budget_usd is None:
-        return None
-    try:
-        budget = Decimal(str(budget_usd))
-    except InvalidOperation:
-        budget = Decimal("NaN")
-    if isinstance(budget_usd, bool) or not budget.is_finite() or budget <= 0:
-        raise ConfigurationError(f"budget_usd={budget_usd!r}: write US dollars for a round, such as '0.05'")
-    return budget / among

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from llmops_sdk.calls import Call
+from llmops_sdk.faults import Faults, error_name
 from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._budget import DayBudget, day_of
 from llmops_sdk.monitoring._content import Kept
@@ -26,7 +26,6 @@ from llmops_sdk.monitoring._signals import Signal
 from llmops_sdk.monitoring._store import Store
 from llmops_sdk.monitoring._writing import Writing
 from llmops_sdk.usage import EXACT
-from llmops_sdk.faults import error_name
 
 __all__ = ["Recorder", "Ways"]
 
@@ -104,7 +103,7 @@ class Recorder:
         self._budget = budget
         self._embedding = Embedding()
         self._steps = {signal.name: signal.step for signal in ways.signals if signal.step}
-        self._known: set[object] = set()
+        self._faults = Faults()
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -302,8 +301,6 @@ class Recorder:
     def _failed(self, name: str, error: BaseException, *, quotes: bool = False) -> None:
         """Count it, and say so once for each kind; of one that may quote a text only the class."""
         self._counts.add(name)
-        kind: Any = (name, type(error))
-        if kind not in self._known:
-            self._known.add(kind)
+        if self._faults.is_new(name, error):
             said = error_name(error) if quotes else error
             log.warning("the monitor goes on without: %s (%s); the like is counted, and not logged again", name, said)

@@ -9,7 +9,7 @@ from typing import Any
 from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
 from llmops_sdk.sqlite_file import SQLiteKind
-from llmops_sdk.tracing._text import valid
+from llmops_sdk.surrogates import valid
 
 __all__ = ["KIND", "alarm_row", "run_of", "run_row", "score_of", "score_row", "signal_of", "text_of"]
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, Event, GuardChecked, Rendered, Started, event_json
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.faults import error_name
 from llmops_sdk.given import is_number
 from llmops_sdk.tracing._content import ContentPolicy, content_of, policy_of
 from llmops_sdk.tracing._later import LATER
-from llmops_sdk.faults import error_name
 from llmops_sdk.tracing._text import printable
 
 __all__ = ["Logs"]

@@ -24,13 +24,13 @@ from llmops_sdk.calls import (
     StreamResumed,
 )
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.faults import error_name
 from llmops_sdk.tracing._explain.asking import aside_step, attempt_step, known, running_step
 from llmops_sdk.tracing._explain.explanation import Explanation
 from llmops_sdk.tracing._explain.numbers import money, ms_text
 from llmops_sdk.tracing._explain.routing import retry_step, routing_step
 from llmops_sdk.tracing._explain.stations import station_step
 from llmops_sdk.tracing._explain.steps import Step, Tone, every
-from llmops_sdk.faults import error_name
 from llmops_sdk.tracing._text import printable
 
 __all__ = ["explain"]

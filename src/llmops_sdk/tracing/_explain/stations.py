@@ -6,8 +6,8 @@ import math
 from collections import Counter
 
 from llmops_sdk.calls import Evaluated, Event, GuardChecked, OutputValidated, Rendered, ToolExecuted
-from llmops_sdk.tracing._explain.steps import SHORT, Milliseconds, Step, Tone, timed
 from llmops_sdk.faults import error_name
+from llmops_sdk.tracing._explain.steps import SHORT, Milliseconds, Step, Tone, timed
 from llmops_sdk.tracing._text import printable
 
 __all__ = ["station_step"]

@@ -8,8 +8,8 @@ from typing import TypeAlias
 from opentelemetry.context import Context
 
 from llmops_sdk.calls import Evaluated, ToolExecuted
-from llmops_sdk.tracing._dialects import Run, gen_ai, names
 from llmops_sdk.faults import error_name
+from llmops_sdk.tracing._dialects import Run, gen_ai, names
 from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened
 from llmops_sdk.tracing.opentelemetry._pen import Pen
 

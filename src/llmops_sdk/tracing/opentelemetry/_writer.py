@@ -12,9 +12,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from llmops_sdk.calls import Aside, AttemptEnded, Evaluated, GuardChecked, Rendered, Routed, ToolExecuted
+from llmops_sdk.faults import error_name
 from llmops_sdk.tracing._dialects import Attributes, Run, gen_ai, names
 from llmops_sdk.tracing._dialects.moments import span_event
-from llmops_sdk.faults import error_name
 from llmops_sdk.tracing._text import name_of
 from llmops_sdk.tracing.opentelemetry._afterwards import write_judgement, write_tool
 from llmops_sdk.tracing.opentelemetry._pen import FAULTS, Pen, context_of
