@@ -88,6 +88,7 @@ def main() -> int:
         dead_endpoint(engine, tracing)
         batch(engine, tracing)
         scene(7, "Traces", "Every run left OpenTelemetry spans by the GenAI conventions.")
+        tracing.flush()  # they are written a moment after the run
         finished = spans.get_finished_spans()
         for name in sorted({span.name for span in finished}):
             console.print(f"  {sum(span.name == name for span in finished):3d} x {name}")
