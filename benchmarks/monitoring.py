@@ -67,14 +67,19 @@ def on_the_path(folder: Path, runs: int) -> None:
     monitor.close(60)
 
 
+def wait_for_room(monitor: Monitor) -> None:
+    """A loop that outruns the monitor's thread would measure how quickly runs are left out."""
+    while monitor._batches.fill > 0.4:
+        time.sleep(0.001)
+
+
 def in_the_background(folder: Path, runs: int) -> None:
     """How many runs a second the monitor's thread takes, and what memory it needs for them."""
     monitor = Monitor(store=folder / "background.db", queue=runs * 2)
     started = time.perf_counter()
     for _ in range(runs):
         run(Call(hooks=(monitor,)))
-        while monitor._batches.fill > 0.4:
-            time.sleep(0.001)
+        wait_for_room(monitor)
     assert monitor.flush(120)
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in folder.glob("background.db*"))
@@ -106,8 +111,7 @@ def memory(folder: Path, runs: int) -> None:
         for step in range(5):
             for _ in range(runs // 5):
                 run(Call(hooks=(monitor,)))
-                while monitor._batches.fill > 0.4:
-                    time.sleep(0.001)
+                wait_for_room(monitor)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"memory after {(step + 1) * runs // 5:,} runs: {peak:.0f} MiB at most")
 

@@ -200,12 +200,11 @@ class Monitor:
 
     def __call__(self, event: Event, call: Call, /) -> None:
         """The hook."""
-        kind = type(event)
-        if kind is Ended:
+        if isinstance(event, Ended):
             if EVALUATING.get() is None:
                 self._put(call)
-        elif kind is Evaluated and EVALUATING.get() is not self:
-            self._put(_said(event, call))  # type: ignore[arg-type]
+        elif isinstance(event, Evaluated) and EVALUATING.get() is not self:
+            self._put(_said(event, call))
 
     def _put(self, item: Call | Said) -> None:
         if not self._batches.put(item):
