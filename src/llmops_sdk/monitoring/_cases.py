@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from llmops_sdk.guards import Guard
 from llmops_sdk.monitoring._alarms import Alarm
 from llmops_sdk.monitoring._content import cleaned
 from llmops_sdk.monitoring._records import StoredRun, StoredScore, StoredSignal
 from llmops_sdk.monitoring._store import Store
+from llmops_sdk.tracing import ContentPolicy
 
 __all__ = ["Case", "Where", "cases_in", "exported"]
 
@@ -129,22 +129,19 @@ def _stands_out(signal: StoredSignal, alarm: Alarm) -> bool:
     return signal.value >= alarm.now if alarm.direction == "up" else signal.value <= alarm.now
 
 
-def exported(path: str | os.PathLike[str], cases: Iterator[Case], redact: Sequence[Guard]) -> int:
+def exported(path: str | os.PathLike[str], cases: Iterator[Case], redact: ContentPolicy) -> int:
     """Write the cases as JSON lines, with the texts as the guards leave them; gives how many."""
     number = 0
     with Path(path).open("w", encoding="utf-8") as file:
         for case in cases:
-            line = case.to_json()
-            if redact:
-                line = _redacted(line, redact)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(_redacted(case.to_json(), redact), ensure_ascii=False) + "\n")
             number += 1
     return number
 
 
-def _redacted(line: dict[str, Any], guards: Sequence[Guard]) -> dict[str, Any]:
+def _redacted(line: dict[str, Any], redact: ContentPolicy) -> dict[str, Any]:
     said = [score["explanation"] for score in line["scores"]]
     texts: Mapping[str, Any] = {name: line[name] for name in ("question", "variables", "answer", "tags")}
-    clean, clean_said = cleaned([texts, said], guards)
+    clean, clean_said = cleaned([texts, said], redact)
     scores = [{**score, "explanation": one} for score, one in zip(line["scores"], clean_said, strict=True)]
     return {**line, **clean, "scores": scores}

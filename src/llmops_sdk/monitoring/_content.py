@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Guard
-from llmops_sdk.loops import run_sync
 from llmops_sdk.monitoring._records import StoredScore
 from llmops_sdk.tracing import ContentPolicy, content_of
+from llmops_sdk.verdicts import Stage
 
-__all__ = ["Kept", "Texts", "cleaned", "guards_of"]
+__all__ = ["Kept", "Texts", "cleaned", "cleaning"]
 
 WITHHELD = "[withheld]"
 """Stands for a text in which a guard found something that it could not take out."""
@@ -36,7 +36,7 @@ class Kept:
 
     def __init__(self, wanted: bool | Sequence[Guard]) -> None:
         self._wanted = bool(wanted) or not isinstance(wanted, bool)
-        self._guards = () if isinstance(wanted, bool) else guards_of(wanted, "content")
+        self._cleaning = None if isinstance(wanted, bool) else cleaning(wanted, "content")
 
     def texts(self, call: Call) -> Texts:
         """The texts of a run that has ended. Called in a thread without a loop."""
@@ -44,9 +44,7 @@ class Kept:
             return None, None, None
         content = content_of(call, _POLICY)
         variables = None if content.variables is None else _read(content.variables)
-        if not self._guards:
-            return content.question, content.answer, variables
-        question, answer, variables = cleaned([content.question, content.answer, variables], self._guards)
+        question, answer, variables = cleaned([content.question, content.answer, variables], self._cleaning)
         return question, answer, variables
 
     def said(self, score: StoredScore) -> StoredScore:
@@ -58,7 +56,7 @@ class Kept:
         if score.explanation is None or not (self._wanted or score.by == "human"):
             return replace(score, explanation=None)
         said = score.explanation[:_MOST_OF_AN_EXPLANATION]
-        return replace(score, explanation=cleaned([said], self._guards)[0] if self._guards else said)
+        return replace(score, explanation=cleaned([said], self._cleaning)[0])
 
 
 def _read(variables: str) -> Mapping[str, Any] | None:
@@ -69,42 +67,31 @@ def _read(variables: str) -> Mapping[str, Any] | None:
     return read
 
 
-def guards_of(given: Any, option: str) -> tuple[Guard, ...]:
-    """The guards that clean texts.
+def cleaning(guards: Any, option: str) -> ContentPolicy:
+    """What cleans texts by these guards, as tracing does.
 
     Raises:
         ConfigurationError: It is no sequence of guards.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(one, Guard) for one in given):
+    if isinstance(guards, str) or not isinstance(guards, Sequence) or not all(isinstance(one, Guard) for one in guards):
         raise ConfigurationError(
-            f"`{option}` takes a list of guards, such as `[guards.PII(), guards.Secrets()]`, not {given!r}"
+            f"`{option}` takes a list of guards, such as `[guards.PII(), guards.Secrets()]`, not {guards!r}"
         )
-    return tuple(given)
+    return ContentPolicy(redact=guards)
 
 
-def cleaned(values: list[Any], guards: Sequence[Guard]) -> list[Any]:
+def cleaned(values: list[Any], by: ContentPolicy | None) -> list[Any]:
     """The values with every text in them as the guards leave it, or `"[withheld]"`."""
-
-    async def clean() -> list[Any]:
-        return [await _cleaned(value, guards) for value in values]
-
-    return run_sync(clean, method="cleaned()")
+    redact = None if by is None else by.redactor()
+    return values if redact is None else [_cleaned(value, redact) for value in values]
 
 
-async def _cleaned(value: Any, guards: Sequence[Guard]) -> Any:
+def _cleaned(value: Any, redact: Callable[[str, str, Stage], str | None]) -> Any:
     if isinstance(value, Mapping):
-        return {name: await _cleaned(one, guards) for name, one in value.items()}
+        return {name: _cleaned(one, redact) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [await _cleaned(one, guards) for one in value]
+        return [_cleaned(one, redact) for one in value]
     if not isinstance(value, str) or not value:
         return value
-    for guard in guards:
-        try:
-            verdict = await guard.acheck(value)
-        except Exception:  # noqa: BLE001  (what could not be read is not kept)
-            return WITHHELD
-        if verdict.action == "rewrite" and verdict.text is not None:
-            value = verdict.text
-        elif verdict.action != "allow" or verdict.findings:
-            return WITHHELD
-    return value
+    shown = redact(value, "output", "output")
+    return WITHHELD if shown is None else shown

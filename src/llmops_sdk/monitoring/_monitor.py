@@ -23,7 +23,7 @@ from llmops_sdk.monitoring._alarms import Alarm, Told
 from llmops_sdk.monitoring._batches import Batches
 from llmops_sdk.monitoring._budget import DayBudget
 from llmops_sdk.monitoring._cases import Case, Where, cases_in, exported
-from llmops_sdk.monitoring._content import Kept, guards_of
+from llmops_sdk.monitoring._content import Kept, cleaning
 from llmops_sdk.monitoring._counts import Counts
 from llmops_sdk.monitoring._detecting import Detecting
 from llmops_sdk.monitoring._drift import Season
@@ -273,8 +273,8 @@ class Monitor:
         Texts are there only where the monitor kept them (`content=`). The guards of `redact` read each text once more:
         what they rewrite is written as they leave it, anything else that they find something in as `"[withheld]"`.
         """
-        guards = guards_of(redact, "redact")
-        return exported(path, self.cases(where, since=since, until=until, limit=limit), guards)
+        by = cleaning(redact, "redact")
+        return exported(path, self.cases(where, since=since, until=until, limit=limit), by)
 
     def report(self, path: str | os.PathLike[str], *, since: float | None = None, until: float | None = None) -> Path:
         """Write what changed, how it went and what it cost to one HTML file; gives its path.
