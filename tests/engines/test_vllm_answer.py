@@ -355,6 +355,7 @@ async def test_what_cannot_be_kept_to_is_refused_at_once_and_harms_nobody(engine
             became[name, len(several)] = await refusal(engine, request)
     assert became == dict.fromkeys(became, ("BadRequestError", True))
     assert (await neighbour).finish_reason == "length"
+    assert engine._core.get_num_unfinished_requests() == 0
     assert await usable(engine)
 
 

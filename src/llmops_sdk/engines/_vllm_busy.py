@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from llmops_sdk.engines._vllm_life import VllmLife
@@ -81,13 +81,14 @@ class VllmBusy(VllmLife):
             return int(self._core.scheduler_config.max_num_seqs)
         return int(self._options.arguments.get("max_num_seqs", _MAX_NUM_SEQS))
 
-    @contextlib.contextmanager
-    def _sending(self, request: Request, parts: VllmParts) -> Iterator[str]:
+    @contextlib.asynccontextmanager
+    async def _sending(self, request: Request, core: Any, parts: VllmParts) -> AsyncIterator[str]:
         """One request in flight: its id, its place in the counters, and our errors instead of vLLM's."""
         request_id = f"{self.name}-{next(self._numbers)}"
         self._in_flight[request_id] = request.n
         try:
-            yield request_id
+            async with _forgotten_when_broken(core, request_id):
+                yield request_id
         except LlmopsError as exc:
             if self._closed and isinstance(exc, EngineDied):
                 raise ClosedError(f"the engine {self.name!r} was closed before the answer was complete") from exc
@@ -107,3 +108,18 @@ class VllmBusy(VllmLife):
             engine=self.name,
             model=self.model,
         )
+
+
+@contextlib.asynccontextmanager
+async def _forgotten_when_broken(core: Any, request_id: str) -> AsyncIterator[None]:
+    """Let vLLM forget a request that ended before its time.
+
+    It does so by itself, but not for one that broke while it was sent to the core (what cannot be serialized, or a
+    cancellation just then): that one would count as unfinished for ever.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # a dead core cannot be told, and need not be
+            await core.abort(request_id)
+        raise

@@ -197,7 +197,7 @@ class VllmPooling(VllmAdapting):
             prompt = await self._pooled_prompt(core, parts, index, text)
             if self._closed:
                 raise ClosedError(f"the engine {self.name!r} was closed before all texts were done")
-            with self._sending(Request.of(text), parts) as request_id:
+            async with self._sending(Request.of(text), core, parts) as request_id:
                 async with contextlib.aclosing(core.encode(prompt, params, request_id)) as outputs:
                     async for output in outputs:
                         last = output

@@ -310,7 +310,7 @@ class VLLM(VllmPooling):
     async def _read(self, request: Request, *, streamed: bool) -> AsyncGenerator[Chunk, None]:
         core, parts, prompt, params, parsed = await self._prepared(request, streamed=streamed)
         tokens: list[int] = prompt["prompt_token_ids"]
-        with self._sending(request, parts) as request_id:
+        async with self._sending(request, core, parts) as request_id:
             labels = {"model": self.model, "engine": self.name, "id": request_id}
             finish = functools.partial(self._finish_reason, shaped=params.structured_outputs is not None)
             reader = AnswerReader(tokens, parsed, request.logprobs, labels)
