@@ -320,8 +320,8 @@ def _listening(
 
 
 def working_folder() -> Path:
-    """A new folder for one core; vLLM itself leaves a socket or two behind in the folder for temporary files."""
-    return Path(tempfile.mkdtemp(prefix="llmops-vllm-"))
+    """A new folder for one core, named after this process: vLLM leaves sockets behind where it finds its own place."""
+    return Path(tempfile.mkdtemp(prefix=f"llmops-vllm-{os.getpid()}-"))
 
 
 @contextlib.contextmanager
