@@ -204,6 +204,10 @@ class Prompt(Station):
         """All that it renders from."""
         return self._content
 
+    def sections_using(self, variable: str, /) -> tuple[Section, ...]:
+        """The sections in which a variable stands."""
+        return tuple(one.section for one in self._compiled if variable in one.variables)
+
     def render(self, /, **variables: object) -> Request:
         """The request for these variables.
 
