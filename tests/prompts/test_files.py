@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.messages import Message
 from llmops_sdk.prompts import Prompt, Section, Variable
 from llmops_sdk.prompts._files import MAX_BYTES, parse_prompt
 
@@ -131,7 +132,7 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
         (
             "---\n\nvariable: x\n---\nx",
-            "3: unknown key 'variable'; there are name, description, parameters, variables. Did",
+            "3: unknown key 'variable'; there are name, description, parameters, variables, output. Did",
         ),
         ("---\nyes: x\n---\nx", "2: unknown key True"),
         ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
@@ -153,8 +154,14 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\ndescription: x\n---\n\n  \n", "6: the body is empty"),
         ("[user]\n\n[assistant]\nx", "1: the section `[user]` is empty"),
         ("x\n[assistant]\n", "2: the section `[assistant]` is empty"),
-        ("x\n[tool]\ny", "2: unknown role `[tool]`"),
-        ("[System]\nx", "1: unknown role `[System]`; there are [system], [user], [assistant]. Did you mean 'system'?"),
+        ("x\n[tool]\ny", "2: unknown role or section `[tool]`"),
+        (
+            "[System]\nx",
+            (
+                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history]. "
+                "Did you mean 'system'?"
+            ),
+        ),
         ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
         (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
         (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
@@ -174,5 +181,56 @@ def test_a_variable_declared_wrongly_is_named_in_the_error() -> None:
 def test_defaults_are_held_as_yaml_reads_them() -> None:
     prompt = parsed("---\nvariables: {n: {type: int, default: 3}}\n---\n{{ n }}")
 
-    assert prompt._declared == {"n": Variable(name="n", type="int", optional=True, default=3)}
+    assert prompt.content.variables == {"n": Variable(name="n", type="int", optional=True, default=3)}
     assert prompt.render().messages[0].text == "3"
+
+
+def test_a_message_may_have_several_sections() -> None:
+    prompt = parsed("[system]\nBe {{ tone }}.\n[+ name=rules priority=2]\nRule: {{ rule }}\n\n[user]\n{{ question }}")
+    system, user = prompt.render(tone="kind", rule="no jokes", question="Why?").messages
+    assert system.content == "Be kind.\n\nRule: no jokes"
+    assert [system.text[one.start : one.end] for one in system.origins] == ["kind", "no jokes"]
+    assert (system.role, user.role, user.content) == ("system", "user", "Why?")
+    assert [(one.kind, one.name, one.priority) for one in prompt.sections[:2]] == [
+        ("message", None, None),
+        ("more", "rules", 2),
+    ]
+
+
+def test_a_history_stands_where_it_is_written() -> None:
+    prompt = parsed("[system]\nBe kind.\n\n[history]\n\n[history name=newest]\n[user]\n{{ question }}")
+    said = [Message.user("Hi"), {"role": "assistant", "content": "Hello"}]
+    messages = prompt.render(history=said, newest=[], question="Why?").messages
+    assert [(one.role, one.content) for one in messages] == [
+        ("system", "Be kind."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "Why?"),
+    ]
+    for wrong in ("Hi", 3, [1], [{"role": "user"}], [{"role": "robot", "content": "x"}]):
+        with pytest.raises(PromptError, match="list of messages") as caught:
+            prompt.render(history=wrong, newest=[], question="Why?")
+        assert caught.value.variable == "history"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[+]\nx", "2: `[+]` continues a message"),
+        ("[history]\n[+]\nx", "3: `[+]` continues a message"),
+        ("[history]\nx", "2: `[history]` has no text"),
+        ("[user prio=3]\nx", "1: `[user]` takes no 'prio'; there are name, priority. Did you mean 'priority'?"),
+        ("[user priority=high]\nx", "1: `priority=high` is no whole number"),
+        ("[user name=a-b]\nx", "1: `name=a-b` is no name"),
+    ],
+)
+def test_a_wrong_heading_is_named_with_its_line(text: str, says: str) -> None:
+    fails(text, says)
+
+
+def test_the_schema_of_the_answer_is_part_of_the_prompt() -> None:
+    prompt = parsed("---\noutput: {type: object}\n---\nx")
+    assert prompt.output == prompt.render().response_schema == {"type": "object"}
+    assert prompt.hash != parsed("x").hash
+    fails("---\noutput: 3\n---\nx", "2: `output` is a JSON schema")
+    fails("---\nparameters: {response_schema: {}}\noutput: {}\n---\nx", "3: `output` and `parameters.response_schema`")

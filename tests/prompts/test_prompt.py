@@ -128,7 +128,7 @@ def test_the_hash_is_that_of_what_renders() -> None:
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
     assert Prompt.from_string("Hi {{ a }}", temperature=0).hash == (
-        "ac8e405de165fe2ddde092ab771427c65cc267b7683d457398c39c6928081537"
+        "9598504cef58fd102058b4a0af51795f501c70653d22dd9b6902563b874f7417"
     )
 
 

@@ -47,7 +47,7 @@ def test_the_text_is_the_literals_with_the_values_between_and_origins_slice_to_t
     template = compile_template(first + "".join(f"{{{{ {name} }}}}{after}" for name, after in segments))
     values = {name: data.draw(_VALUES) for name in template.variables}
 
-    text, origins = template.render(values)
+    text, origins, _ = template.render(values)
 
     assert [text[one.start : one.end] for one in origins] == [values[name] for name, _ in segments]
     assert [one.source for one in origins] == [f"variable:{name}" for name, _ in segments]
@@ -101,7 +101,7 @@ def test_variables_are_untrusted_unless_they_are_declared_as_trusted() -> None:
 def test_attributes_and_keys_are_read() -> None:
     customer = Customer("Ada", {"city": {"zip": 3000}})
 
-    text, origins = compile_template("{{ customer.name }}, {{ customer.address.city.zip }}").render(
+    text, origins, _ = compile_template("{{ customer.name }}, {{ customer.address.city.zip }}").render(
         {"customer": customer}
     )
 
@@ -229,7 +229,7 @@ def test_many_braces_take_linear_time() -> None:
 
 def test_documents_stand_with_the_names_that_their_store_gives_them() -> None:
     documents = [Document(id="a/1", text="Zürich"), Document(id="b", text="", trusted=True)]
-    text, origins = compile_template("[{{ found }}|{{ one }}|{{ q }}]").render(
+    text, origins, _ = compile_template("[{{ found }}|{{ one }}|{{ q }}]").render(
         {"found": documents, "one": Document(id="c", text="x"), "q": "?"}
     )
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
+from llmops_sdk.cli._lint import Options as LintOptions
+from llmops_sdk.cli._lint import list_rules, run_lint
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.errors import LlmopsError
+from llmops_sdk.linting import PROVIDERS
 from llmops_sdk.tracing import grafana_dashboard
 
 __all__ = ["main"]
@@ -70,7 +73,34 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda given: _dashboard())
 
     _monitor(rooms)
+    _lint(rooms)
     return parser
+
+
+def _lint(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = rooms.add_parser(
+        "lint", help="check prompt files", description="Check prompt files; exit code 0: clean, 1: found, 2: error."
+    )
+    command.add_argument("paths", nargs="*", metavar="FILE", help="prompt files or folders (default: --folder)")
+    command.add_argument("--folder", default="prompts", help="the folder of the prompts (default: prompts)")
+    command.add_argument("--select", type=_codes, default=(), metavar="CODES", help="only these, such as P1,P203")
+    command.add_argument("--ignore", type=_codes, default=(), metavar="CODES", help="all but these")
+    command.add_argument("--provider", choices=PROVIDERS, help="whose rules for the order of roles count")
+    command.add_argument("--window", type=int, metavar="TOKENS", help="the model's context window")
+    command.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    command.add_argument("--list", action="store_true", help="name the rules, and end")
+    command.set_defaults(run=_run_lint)
+
+
+def _codes(given: str) -> tuple[str, ...]:
+    return tuple(filter(None, (one.strip() for one in given.split(","))))
+
+
+def _run_lint(given: argparse.Namespace) -> int:
+    if given.list:
+        return list_rules()
+    options = LintOptions(given.folder, given.select, given.ignore, given.provider, given.window, given.format)
+    return run_lint(given.paths, options)
 
 
 def _monitor(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,13 +10,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from llmops_sdk.prompts._prompt import Prompt, Section
+from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
+from llmops_sdk.prompts._prompt import Prompt
+from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "SUFFIX",
+    "LabelMove",
+    "Prompt",
+    "PromptContent",
+    "PromptRepository",
+    "PromptVersion",
+    "Reader",
+    "Section",
+    "Variable",
+    "no_siblings",
+    "parse_prompt",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import importlib
-import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import Message, PromptRef, Request, Role
+from llmops_sdk.messages import PromptRef, Request
+from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._messages import compile_sections, fill
 from llmops_sdk.prompts._parameters import parameter_of
-from llmops_sdk.prompts._templates import Template, compile_template
+from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
 from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts.repository import PromptRepository
 
-__all__ = ["Prompt", "Section"]
-
-
-class Section(NamedTuple):
-    """One message of a prompt, as written."""
-
-    role: Role
-    text: str
-    line: int = 1
-    """Line of the file on which the text begins; for errors only."""
-
-
-class _Compiled(NamedTuple):
-    role: Role
-    template: Template
-    fixed: Message | None
-    """The message itself, where there is no variable in it."""
+__all__ = ["Prompt"]
 
 
 class Prompt(Station):
@@ -54,7 +38,9 @@ class Prompt(Station):
             hash render the same requests, whatever their commit, name or description.
         variables: Names of its variables, in order.
         parameters: What it sets of a request: `temperature`, `max_tokens`, ...
-        sections: Its messages, as written.
+        output: The JSON schema of the answer; `None` where the answer is free.
+        sections: Its body, as written.
+        content: All that it renders from.
         ref: Its name, version, commit and hash, as requests carry them.
 
     Example:
@@ -75,6 +61,7 @@ class Prompt(Station):
         description: str = "",
         variables: Mapping[str, Variable] | None = None,
         parameters: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
         version: str | None = None,
         commit: str | None = None,
         where: str | None = None,
@@ -87,6 +74,7 @@ class Prompt(Station):
             description: What it is for.
             variables: What is known of its variables, by name; others found in the text are required and untrusted.
             parameters: What it sets of a request, already checked.
+            output: The JSON schema of the answer.
             version: The version that was asked for.
             commit: The commit that it comes from.
             where: The file that it comes from, for errors.
@@ -95,22 +83,20 @@ class Prompt(Station):
             PromptError: A text is not a template.
         """
         declared = dict(variables or {})
-        compiled = []
-        for role, text, line in sections:
-            template = compile_template(text, variables=declared, prompt=name, where=where, line=line)
-            fixed = None if template.variables else Message(role=role, content=text)
-            compiled.append(_Compiled(role, template, fixed))
-        for part in compiled:
-            for used in part.template.variables:
+        self._compiled = compile_sections(sections, declared, prompt=name, where=where)
+        for section in self._compiled:
+            for used in section.variables:
                 declared.setdefault(used, Variable(name=used))
-        self._compiled = tuple(compiled)
-        self._sections = tuple(sections)
-        self._declared = declared
+        self._content = PromptContent(
+            sections=tuple(sections), variables=declared, parameters=dict(parameters or {}), output=output
+        )
         self._names = frozenset(declared)
         self._typed = tuple(one for one in declared.values() if one.type != "any")
-        self._parameters = dict(parameters or {})
+        self._set = dict(self._content.parameters)
+        if output is not None:
+            self._set["response_schema"] = output
         self._description = description
-        self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content_hash())
+        self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
 
     @classmethod
     def from_string(
@@ -196,17 +182,31 @@ class Prompt(Station):
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of its variables, in order."""
-        return tuple(self._declared)
+        return tuple(self._content.variables)
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """What it sets of a request (a copy)."""
-        return dict(self._parameters)
+        return dict(self._content.parameters)
+
+    @property
+    def output(self) -> Mapping[str, Any] | None:
+        """The JSON schema of the answer."""
+        return self._content.output
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """Its messages, as written."""
-        return self._sections
+        """Its body, as written."""
+        return self._content.sections
+
+    @property
+    def content(self) -> PromptContent:
+        """All that it renders from."""
+        return self._content
+
+    def sections_using(self, variable: str, /) -> tuple[Section, ...]:
+        """The sections in which a variable stands."""
+        return tuple(one.section for one in self._compiled if variable in one.variables)
 
     def render(self, /, **variables: object) -> Request:
         """The request for these variables.
@@ -219,42 +219,21 @@ class Prompt(Station):
     def render_from(self, variables: Mapping[str, object], /) -> Request:
         """`render`, with the variables in a mapping."""
         if variables.keys() != self._names:
-            variables = complete(variables, self._declared, self.name)
+            variables = complete(variables, self._content.variables, self.name)
         if self._typed:
             check_types(variables, self._typed, self.name)
-        messages = []
-        for role, template, fixed in self._compiled:
-            if fixed is None:
-                text, origins = template.render(variables)
-                messages.append(Message(role=role, content=text, origins=origins))
-            else:
-                messages.append(fixed)
-        return Request(messages=tuple(messages), prompt=self._ref, **self._parameters)
-
-    def _content_hash(self) -> str:
-        content = {
-            "sections": [[section.role, section.text] for section in self._sections],
-            "variables": {
-                one.name: [one.type, one.trusted, one.optional, one.default] for one in self._declared.values()
-            },
-            "parameters": self._parameters,
-        }
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_class_name)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        messages = fill(self._compiled, variables, self.name)
+        return Request(messages=tuple(messages), prompt=self._ref, **self._set)
 
     def __repr__(self) -> str:
         version = f"@{self.version}" if self.version else ""
-        variables = f" ({', '.join(self.variables)})" if self._declared else ""
+        variables = f" ({', '.join(self.variables)})" if self.variables else ""
         return f"<Prompt {self.name}{version}{variables} {self.hash[:8]}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><th style='text-align:left;vertical-align:top'>{role}</th>"
-            f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(text)}</td></tr>"
-            for role, text, _ in self._sections
+            f"<tr><th style='text-align:left;vertical-align:top'>{section.name or section.role}</th>"
+            f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(section.text)}</td></tr>"
+            for section in self.sections
         )
         return f"<table><caption>{html.escape(repr(self))}</caption>{rows}</table>"
-
-
-def _class_name(value: object) -> str:
-    return type(value).__qualname__  # an engine's own object, in `extra`: its `repr` may hold an address

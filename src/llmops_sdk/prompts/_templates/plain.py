@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.messages import Document, Origin
+from llmops_sdk.messages import Document, ImagePart, Origin
 from llmops_sdk.prompts._variables import NAME, Variable, did_you_mean
 
-__all__ = ["MAX_CHARS", "Template", "compile_template"]
+__all__ = ["MAX_CHARS", "Filled", "Template", "compile_template"]
+
+Filled: TypeAlias = "tuple[str, tuple[Origin, ...], tuple[tuple[int, ImagePart], ...]]"
+"""A rendered text; which stretches of it came from variables, in order; images, each with its place in the text."""
 
 MAX_CHARS = 10_000_000
 """Most characters (code points) that one rendered text may have, unless `compile_template` is told otherwise."""
@@ -76,8 +79,8 @@ class Template:
         self._max_chars = max_chars
         self.variables = tuple(dict.fromkeys(hole.name for hole in holes))
 
-    def render(self, values: Mapping[str, object]) -> tuple[str, tuple[Origin, ...]]:
-        """The text for `values`, and which stretches of it came from variables, in order.
+    def render(self, values: Mapping[str, object]) -> Filled:
+        """The text for `values`, where it came from, and its images.
 
         Args:
             values: A value for every name in `variables` (`complete` sees to that); more are ignored.
@@ -87,6 +90,7 @@ class Template:
         """
         pieces = [self._first]
         origins: list[Origin] = []
+        images: tuple[tuple[int, ImagePart], ...] = ()
         position = len(self._first)
         new = object.__new__
         for name, path, source, trusted, after, variable in self._holes:
@@ -100,6 +104,9 @@ class Template:
                 pieces.append(after)
                 position += len(text) + len(after)
                 continue
+            elif isinstance(value, ImagePart) and not path:
+                images = (*images, (position, value))
+                text = ""
             else:
                 text = self._text(value, variable, path)
             end = position + len(text)
@@ -118,7 +125,7 @@ class Template:
                 "that are allowed; give it less text",
                 prompt=self._prompt,
             )
-        return "".join(pieces), tuple(origins)
+        return "".join(pieces), tuple(origins), images
 
     def _text(self, value: object, variable: Variable, path: tuple[str, ...]) -> str:
         cause: Exception | None = None

@@ -1,15 +1,15 @@
-"""What a prompt says about its variables, and the check of what a caller gives for them."""
+"""What a prompt says about its variables."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._variables.hints import did_you_mean
 
-__all__ = ["NAME", "Variable", "check_types", "complete", "did_you_mean", "variable_of"]
+__all__ = ["NAME", "Variable", "fits", "variable_of"]
 
 NAME = r"[^\W\d_]\w*"
 """Regular expression of a name in a template: a Python identifier without a leading underscore."""
@@ -44,12 +44,6 @@ class Variable:
     optional: bool = False
     default: object = None
     description: str = ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing when no known word is close to `word`."""
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def variable_of(name: object, declared: object) -> Variable:
@@ -93,7 +87,7 @@ def _checked(name: str, declared: Mapping[str, object]) -> Variable:
     default = declared.get("default")
     if default is not None and not optional:
         raise ConfigurationError(f"the variable {name!r} has a default, so it cannot be `optional: false`")
-    if default is not None and not _fits(default, kind):
+    if default is not None and not fits(default, kind):
         raise ConfigurationError(f"the variable {name!r} is of type {kind}, its default {default!r} is not")
     return Variable(
         name=name,
@@ -105,51 +99,8 @@ def _checked(name: str, declared: Mapping[str, object]) -> Variable:
     )
 
 
-def _fits(value: object, kind: str) -> bool:
+def fits(value: object, kind: str) -> bool:
+    """Whether `value` is of the type `kind`, one of those that `Variable.type` names."""
     if isinstance(value, bool) and kind in ("int", "float"):
         return False
     return isinstance(value, _TYPES[kind])
-
-
-def check_types(values: Mapping[str, object], variables: Iterable[Variable], prompt: str) -> None:
-    """Refuse a value that is not of its variable's type.
-
-    Raises:
-        PromptError: It names the variable, the type that it has to be, and the type that came.
-    """
-    for variable in variables:
-        value = values[variable.name]
-        if value is None and variable.optional:
-            continue
-        if not _fits(value, variable.type):
-            raise PromptError(
-                f"the prompt {prompt!r} takes {variable.name!r} as {variable.type}, and got {type(value).__name__}",
-                prompt=prompt,
-                variable=variable.name,
-            )
-
-
-def complete(values: Mapping[str, object], variables: Mapping[str, Variable], prompt: str) -> dict[str, object]:
-    """The values of all variables: what was given, and the defaults of the optional ones that were not.
-
-    Raises:
-        PromptError: A variable is missing, or one was given that the prompt does not have.
-    """
-    takes = f"it takes {', '.join(variables)}" if variables else "it takes no variables"
-    for name in values:
-        if name not in variables:
-            raise PromptError(
-                f"the prompt {prompt!r} has no variable {name!r}: {takes}." + did_you_mean(str(name), variables),
-                prompt=prompt,
-                variable=str(name),
-            )
-    completed: dict[str, object] = {}
-    for name, variable in variables.items():
-        if name in values:
-            completed[name] = values[name]
-        elif variable.optional:
-            completed[name] = variable.default
-        else:
-            problem = f"the prompt {prompt!r} misses the variable {name!r}: {takes}"
-            raise PromptError(problem, prompt=prompt, variable=name)
-    return completed

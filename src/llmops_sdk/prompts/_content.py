@@ -1,0 +1,62 @@
+"""What a prompt renders from: all that makes two versions the same or different."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._variables import Variable
+
+__all__ = ["PromptContent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptContent:
+    """What a prompt renders from, whatever its name, its commit or its description.
+
+    Attributes:
+        sections: Its body, as written.
+        variables: Its variables by name, in order: those that are declared, then others that the body uses.
+        parameters: What it sets of a request.
+        output: The JSON schema of the answer; `None` where the answer is free.
+    """
+
+    sections: tuple[Section, ...]
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] | None = None
+
+    def hash(self) -> str:
+        """SHA-256, 64 hexadecimal digits. What is not used is not in it, so what is added later leaves it as it is."""
+        content = {
+            "sections": [_used(one._replace(line=1)._asdict()) for one in self.sections],
+            "variables": {name: _declared(one) for name, one in self.variables.items()},
+            "parameters": self.parameters,
+            "output": self.output,
+        }
+        text = json.dumps(
+            _used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_class_name
+        )
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _used(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _declared(variable: Variable) -> dict[str, object]:
+    plain = Variable(name=variable.name)
+    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.name not in _WORDS}
+    return {name: value for name, value in said.items() if value != getattr(plain, name)}
+
+
+_WORDS = ("name", "description")
+"""What a variable says to people only, or is said already."""
+
+
+def _class_name(value: object) -> str:
+    return type(value).__qualname__  # an engine's own object, in `extra`: its `repr` may hold an address

@@ -1,0 +1,55 @@
+"""The body of a prompt file, cut into its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._files.place import Place
+from llmops_sdk.prompts._sections import Heading, Section, heading_of, is_heading
+
+__all__ = ["sections_of"]
+
+_FIRST = Heading("user", "message")
+"""What text before the first heading is."""
+
+
+def sections_of(lines: list[str], first_line: int, place: Place) -> Iterator[Section]:
+    """The sections in the lines of a body, the first of which is line `first_line` of the file.
+
+    Raises:
+        PromptError: A heading is wrong, or its section is empty.
+    """
+    heading, begun = _FIRST, 0  # 0: text before the first heading
+    texts: list[str] = []
+    from_line = first_line
+    role = heading.role
+    for number, line in enumerate([*lines, None], first_line):
+        if line is not None and not is_heading(line):
+            texts.append(line)
+            continue
+        role = heading.role or role
+        text, begins = _trimmed(texts)
+        if heading.kind == "history" and text:
+            place.fail(from_line + begins, "`[history]` has no text of its own: begin the next message with `[user]`")
+        if text or heading.kind == "history":
+            yield Section(role or "user", text, from_line + begins, heading.kind, heading.name, heading.priority)
+        elif begun:
+            place.fail(
+                begun, f"the section `{lines[begun - first_line].strip()}` is empty: write its text, or delete it"
+            )
+        if line is not None:
+            try:
+                heading = heading_of(line)
+            except ConfigurationError as exc:
+                place.fail(number, str(exc))
+            begun, texts, from_line = number, [], number + 1
+
+
+def _trimmed(lines: list[str]) -> tuple[str, int]:
+    """The text without blank lines around it, and how many were before it."""
+    blank = 0
+    while blank < len(lines) and not lines[blank].strip():
+        blank += 1
+    text = "\n".join(lines[blank:]).rstrip("\n")
+    return (text, blank) if text.strip() else ("", 0)

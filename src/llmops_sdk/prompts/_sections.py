@@ -1,0 +1,109 @@
+"""Sections: the stretches that a prompt's body is cut into, and the headings that begin them.
+
+A heading is a line `[word]` or `[word key=value ...]` of its own. `[system]`, `[user]` and `[assistant]` begin a
+message of that role, `[+]` begins another section of the same message, and `[history]` stands for the messages of a
+conversation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.messages import Role
+from llmops_sdk.prompts._variables import NAME, did_you_mean
+
+__all__ = ["ROLES", "Heading", "Section", "SectionKind", "heading_of", "is_heading"]
+
+SectionKind: TypeAlias = Literal["message", "more", "history"]
+"""`"message"` begins a message, `"more"` continues the one before, `"history"` stands for a variable's messages."""
+
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+
+_HEADING = re.compile(r"\[([A-Za-z]+|\+)((?:[ \t]+[a-z_]+=[^\s\]=]+)*)[ \t]*\][ \t]*")
+_MORE, _HISTORY = "+", "history"
+_WORDS = (*ROLES, _MORE, _HISTORY)
+_OPTIONS = ("name", "priority")
+
+
+class Section(NamedTuple):
+    """One section of a prompt, as written.
+
+    Attributes:
+        role: Who speaks.
+        text: The template; empty for a history.
+        line: Line of the file on which the text begins; for errors only.
+        kind: What it is, see `SectionKind`.
+        name: Its name, for budgets and reports; for a history the variable that holds the messages.
+        priority: Its weight when the prompt has to be shortened: the lowest goes first. `None` is never shortened.
+    """
+
+    role: Role
+    text: str
+    line: int = 1
+    kind: SectionKind = "message"
+    name: str | None = None
+    priority: int | None = None
+
+
+class Heading(NamedTuple):
+    """What a heading says of the section that it begins; `role` is `None` where it is that of the section before."""
+
+    role: Role | None
+    kind: SectionKind
+    name: str | None = None
+    priority: int | None = None
+
+
+def is_heading(line: str) -> bool:
+    """Whether a line of a body is a heading, right or wrong."""
+    return _HEADING.fullmatch(line) is not None
+
+
+def heading_of(line: str) -> Heading:
+    """What the heading `line` says.
+
+    Raises:
+        ConfigurationError: It is wrong.
+
+    Example:
+        >>> heading_of("[user name=sources priority=2]")
+        Heading(role='user', kind='message', name='sources', priority=2)
+    """
+    match = _HEADING.fullmatch(line)
+    if match is None:
+        raise ConfigurationError(f"{line!r} is no heading, such as `[user]` or `[user priority=2]`")
+    word = match[1]
+    if word not in _WORDS:
+        there_are = ", ".join(f"[{word}]" for word in _WORDS)
+        raise ConfigurationError(
+            f"unknown role or section `[{word}]`; there are {there_are}.{did_you_mean(word.lower(), _WORDS)}"
+            " To have it as text, put a space before it"
+        )
+    options = dict(option.split("=", 1) for option in match[2].split())
+    for option in options:
+        if option not in _OPTIONS:
+            hint = did_you_mean(option, _OPTIONS)
+            raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(_OPTIONS)}.{hint}")
+    name, priority = _name(options), _priority(options)
+    if word == _HISTORY:
+        return Heading("user", "history", name or _HISTORY, priority)
+    if word == _MORE:
+        return Heading(None, "more", name, priority)
+    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority)
+
+
+def _name(options: Mapping[str, str]) -> str | None:
+    name = options.get("name")
+    if name is not None and not re.fullmatch(NAME, name):
+        raise ConfigurationError(f"`name={name}` is no name: write letters, digits and `_`, such as `name=sources`")
+    return name
+
+
+def _priority(options: Mapping[str, str]) -> int | None:
+    priority = options.get("priority")
+    if priority is not None and not re.fullmatch(r"-?\d{1,9}", priority):
+        raise ConfigurationError(f"`priority={priority}` is no whole number")
+    return None if priority is None else int(priority)
