@@ -37,7 +37,7 @@ def _xml(text: str, name: str, document: str | None = None) -> tuple[str, str, s
 
 def _markdown(text: str, name: str, document: str | None = None) -> tuple[str, str, str]:
     """A fence of more backticks than any within the text has."""
-    ticks = "`" * max(3, *(len(run) + 1 for run in _BACKTICKS.findall(text)), 3)
+    ticks = "`" * (max(map(len, _BACKTICKS.findall(text)), default=2) + 1)
     attribute = "" if document is None else f' id="{_attribute(document)}"'
     return f"{ticks}{name}{attribute}\n", text, f"\n{ticks}"
 
