@@ -13,6 +13,7 @@ from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
+from llmops_sdk.cli._types import write_types
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.tracing import grafana_dashboard
 
@@ -70,7 +71,31 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda given: _dashboard())
 
     _monitor(rooms)
+    _types(rooms)
     return parser
+
+
+def _types(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = rooms.add_parser(
+        "types",
+        help="write the types of prompts",
+        description="Write a stub (.pyi) from which editors and type checkers know each prompt's variables and output. "
+        "Exit code 0: written, or up to date; 1: out of date (--check); 2: error.",
+    )
+    command.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="a folder of the repository (default: .)"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
+    command.add_argument(
+        "--versions", default="", metavar="NAMES", help="labels, tags and branches that `load` takes: prod,staging"
+    )
+    command.add_argument("--prompts", default="prompts", metavar="PATH", help="where the prompts are, from its top")
+    command.add_argument("--check", action="store_true", help="write nothing; exit code 1 if FILE is out of date")
+    command.set_defaults(
+        run=lambda given: write_types(
+            given.folder, given.output, prompts=given.prompts, versions=given.versions, check=given.check
+        )
+    )
 
 
 def _monitor(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,12 +16,24 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptContent", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "LabelMove",
+    "Prompt",
+    "PromptContent",
+    "PromptRepository",
+    "PromptVersion",
+    "Section",
+    "Variable",
+    "type_stub",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("LabelMove", "PromptRepository", "PromptVersion"):
         return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
+    if name == "type_stub":  # for the command line, not for applications at work
+        return importlib.import_module("llmops_sdk.prompts._stubs").type_stub
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
