@@ -13,7 +13,7 @@ from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
-from llmops_sdk.cli._types import write_types
+from llmops_sdk.cli._stub import write_types
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.tracing import grafana_dashboard
 
