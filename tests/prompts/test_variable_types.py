@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from llmops_sdk import Document, Message, Prompt
 from llmops_sdk.errors import ConfigurationError, PromptError
@@ -235,9 +236,13 @@ CUSTOMER = {
         (CUSTOMER, {"address": {}}, r"misses 'a\.address\.zip'"),
         (CUSTOMER, {"address": {"zip": "1"}, "orders": [1, "x"]}, r"a\.orders\[1\]"),
         (CUSTOMER, {"address": {"zip": "1"}, "phone": "1"}, "a key that is not declared"),
-        (CUSTOMER, {"address": {"zip": 1}, "name": 2}, "1 more thing"),
+        (CUSTOMER, {"address": {"zip": 1}, "name": 2}, "and 1 more"),
         ({"minProperties": 1, "properties": {"x": "int"}}, {}, "too few keys"),
         ({"type": "list[int]", "uniqueItems": True}, [1, 1], "differ from each other"),
+        ({"type": "list", "uniqueItems": True}, [{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}], "differ from each other"),
+        ("date", "2026-W14-2", "takes 'a' as date"),
+        ("datetime", "20260331T120000", "takes 'a' as datetime"),
+        ({"format": "time"}, "12", "should be a time"),
         ({"type": "int", "minimum": 3}, 2, "greater than or equal to 3"),
         (Customer, {"name": "Ada", "address": {"zip": 1}}, r"a\.address\.zip"),
         (list[Customer], [{"name": "Ada"}], r"misses 'a\[0\]\.address'"),
@@ -267,6 +272,8 @@ TREE = {
         ("float", 3),
         ("low | high", "low"),
         ({"enum": [1, "x"]}, 1),
+        ({"type": "list", "uniqueItems": True}, [1, True, "1", None]),
+        ({"format": "time"}, "12:30"),
         ("dict[str, any]", types.MappingProxyType({"a": [1]})),
         ({"properties": {"x": "int"}}, types.MappingProxyType({"x": 1, "y": "more"})),
         ("date", "2026-03-31"),
@@ -308,6 +315,15 @@ class Picky(BaseModel):
         raise ValueError(f"no {note}")
 
 
+class Custom(BaseModel):
+    note: str
+
+    @field_validator("note")
+    @classmethod
+    def quote(cls, note: str) -> str:
+        raise PydanticCustomError("no_note", "no {note}", {"note": note})
+
+
 class Broken(BaseModel):
     note: str
 
@@ -329,6 +345,7 @@ class Broken(BaseModel):
         (CUSTOMER, {"address": {"zip": "1"}, _SECRET: 1}),
         (Customer, {"name": "Ada", "address": {"zip": "1"}, "orders": {_SECRET: _SECRET}}),
         (Picky, {"note": _SECRET}),
+        (Custom, {"note": _SECRET}),
         (Broken, {"note": _SECRET}),
     ],
 )
@@ -487,6 +504,7 @@ _VALUES = st.recursive(
 
 
 @given(schema=_SCHEMAS, value=_VALUES)
+@example(schema={"anyOf": [{"type": "null"}, {"type": "null"}]}, value=None)
 def test_a_schema_takes_what_jsonschema_takes(schema: dict[str, Any], value: object) -> None:
     boxed = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
 

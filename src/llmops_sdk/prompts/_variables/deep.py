@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 from llmops_sdk.prompts._variables.formats import FORMATS, TEMPORAL
 from llmops_sdk.prompts._variables.shorthand import Schema
@@ -39,7 +40,7 @@ DeepCheck: TypeAlias = Callable[[object], Misfit | None]
 
 def deep_check_of(schema: Mapping[str, Any], annotation: Any = None) -> DeepCheck:
     """The check of values by a Python type, or by a schema in its normal form."""
-    from pydantic_core import SchemaValidator, ValidationError  # noqa: PLC0415  (see the room's import law)
+    from pydantic_core import SchemaValidator, ValidationError  # noqa: PLC0415  (third-party: needed by schemas only)
 
     names = frozenset(_names_in(schema))
     if annotation is None:
@@ -53,7 +54,7 @@ def deep_check_of(schema: Mapping[str, Any], annotation: Any = None) -> DeepChec
         try:
             validate(value, strict=None if annotation is None else True)
         except ValidationError as exc:
-            return _misfit(exc, names, value)
+            return _misfit(exc, names, value, speaks_plainly=annotation is None)
         except Exception as exc:  # noqa: BLE001  (a validator of the application's model: its text may hold the value)
             return Misfit((), f"the check of its own type broke with {type(exc).__name__}", type(value).__name__)
         return None
@@ -61,17 +62,28 @@ def deep_check_of(schema: Mapping[str, Any], annotation: Any = None) -> DeepChec
     return check
 
 
-def _misfit(exc: ValidationError, names: frozenset[str], value: object) -> Misfit:
+def _misfit(exc: ValidationError, names: frozenset[str], value: object, *, speaks_plainly: bool) -> Misfit:
     first = exc.errors(include_url=False)[0]
     path = tuple(_path(first["loc"], names, value))
     kind, problem = first["type"], first["msg"]
-    if kind in ("value_error", "assertion_error", "union_tag_invalid"):  # these may quote the value
+    if not speaks_plainly and kind not in _plain_kinds():
         problem = "the check of its own type refuses it"
     if kind == "extra_forbidden":
         problem = "There is a key that is not declared"
     if exc.error_count() > 1:
-        problem += f"; {exc.error_count() - 1} more things are wrong in it"
+        problem += f" (and {exc.error_count() - 1} more)"
     return Misfit(path, problem, type(first["input"]).__name__, missing=kind == "missing")
+
+
+@functools.cache
+def _plain_kinds() -> frozenset[str]:
+    """Kinds of pydantic's own errors whose words quote nothing of the value; an application's validators may."""
+    from pydantic_core.core_schema import ErrorType  # noqa: PLC0415  (see `deep_check_of`)
+
+    quoting = {"value_error", "assertion_error", "union_tag_invalid"}
+    own = set(get_args(ErrorType)) - quoting
+    # What a parser says of a text holds pieces of it.
+    return frozenset(kind for kind in own if not kind.endswith(("_parsing", "json_invalid", "_syntax_violation")))
 
 
 def _path(loc: tuple[str | int, ...], names: frozenset[str], value: Any) -> Iterator[str | int]:
@@ -161,10 +173,10 @@ def _named(schema: Schema) -> str:
 
 def _enumeration(values: list[object]) -> CoreSchema:
     # pydantic's own literals take `True` for 1.
-    listed = {(type(one) is bool, one) for one in values}
+    listed = {_identity(one) for one in values}
 
     def is_listed(value: object) -> bool:
-        return isinstance(value, str | int | float) and (type(value) is bool, value) in listed
+        return isinstance(value, str | int | float) and _identity(value) in listed
 
     return _only("not_listed", f"Input should be {_named({'enum': values})}", is_listed)
 
@@ -207,10 +219,16 @@ def _array(schema: Mapping[str, Any]) -> CoreSchema:
 
 
 def _all_differ(values: list[Any]) -> bool:
-    seen: set[str] = set()
-    for value in values:
-        seen.add(repr(value))  # items need not be hashable
-    return len(seen) == len(values)
+    return len({_identity(one) for one in values}) == len(values)
+
+
+def _identity(value: Any) -> object:
+    """What two values have in common exactly if they are the same in JSON: `1` and `1.0`, but not `1` and `true`."""
+    if isinstance(value, Mapping):
+        return "object", frozenset((key, _identity(one)) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return "array", tuple(map(_identity, value))
+    return type(value) is bool, value
 
 
 def _object(schema: Mapping[str, Any]) -> CoreSchema:

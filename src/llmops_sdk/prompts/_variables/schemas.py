@@ -213,7 +213,8 @@ def _any_of(schema: Schema, at: tuple[str, ...]) -> Schema:
         flat += normal.get("anyOf", [normal])
     null = {"type": "null"}
     kept = [one for one in flat if one != null]
-    return {"anyOf": [*kept, null] if len(kept) < len(flat) else kept} if len(flat) > 1 else flat[0]
+    ordered = [*kept, null] if len(kept) < len(flat) else kept
+    return {"anyOf": ordered} if len(ordered) > 1 else ordered[0]
 
 
 def _several(schema: Schema, kinds: Sequence[object], at: tuple[str, ...]) -> Schema:
