@@ -142,7 +142,7 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\nparameters:\n  temperature: 0\n  max_tokens: 0\n---\nx", "4: the parameter `max_tokens` has to be"),
         ("---\nparameters: {tokens: 1}\n---\nx", "2: a prompt has no parameter 'tokens'"),
         ("---\nvariables: [a]\n---\nx", "2: `variables` is a mapping"),
-        ("---\nvariables:\n  a: str\n  b: string\n---\n{{ a }}", "4: the variable 'b' has the unknown type"),
+        ("---\nvariables:\n  a: str\n  b: strng\n---\n{{ a }}", "4: the variable 'b': unknown type"),
         ("---\nvariables: {question: str}\n---\n{{ qestion }}", "2: `variables` does not declare 'qestion'"),
         ("---\nextra: &a [1]\nother: *a\n---\nx", "2: anchors and aliases"),
         ("---\na: " + "[" * 1500 + "\n---\nx", "1: the front matter is nested too deeply"),
@@ -173,7 +173,7 @@ def test_a_broken_file_is_named_with_its_line(text: str | bytes, says: str) -> N
 
 def test_a_variable_declared_wrongly_is_named_in_the_error() -> None:
     with pytest.raises(PromptError) as caught:
-        parsed("---\nvariables: {question: string}\n---\nx")
+        parsed("---\nvariables: {question: strng}\n---\nx")
 
     assert caught.value.variable == "question"
 

@@ -15,6 +15,7 @@ from llmops_sdk.cli._lint import Options as LintOptions
 from llmops_sdk.cli._lint import list_rules, run_lint
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
+from llmops_sdk.cli._stub import write_types
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.linting import PROVIDERS
 from llmops_sdk.tracing import grafana_dashboard
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _monitor(rooms)
     _lint(rooms)
+    _types(rooms)
     return parser
 
 
@@ -101,6 +103,29 @@ def _run_lint(given: argparse.Namespace) -> int:
         return list_rules()
     options = LintOptions(given.folder, given.select, given.ignore, given.provider, given.window, given.format)
     return run_lint(given.paths, options)
+
+
+def _types(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = rooms.add_parser(
+        "types",
+        help="write the types of prompts",
+        description="Write a stub (.pyi) from which editors and type checkers know each prompt's variables and output. "
+        "Exit code 0: written, or up to date; 1: out of date (--check); 2: error.",
+    )
+    command.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="a folder of the repository (default: .)"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
+    command.add_argument(
+        "--versions", default="", metavar="NAMES", help="labels, tags and branches that `load` takes: prod,staging"
+    )
+    command.add_argument("--prompts", default="prompts", metavar="PATH", help="where the prompts are, from its top")
+    command.add_argument("--check", action="store_true", help="write nothing; exit code 1 if FILE is out of date")
+    command.set_defaults(
+        run=lambda given: write_types(
+            given.folder, given.output, prompts=given.prompts, versions=given.versions, check=given.check
+        )
+    )
 
 
 def _monitor(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

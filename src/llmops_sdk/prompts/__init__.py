@@ -17,6 +17,7 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
 __all__ = [
@@ -31,10 +32,13 @@ __all__ = [
     "Variable",
     "no_siblings",
     "parse_prompt",
+    "type_stub",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("LabelMove", "PromptRepository", "PromptVersion"):
         return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
+    if name == "type_stub":  # for the command line, not for applications at work
+        return importlib.import_module("llmops_sdk.prompts._stubs").type_stub
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
@@ -38,9 +39,7 @@ class PromptContent:
             "parameters": self.parameters,
             "output": self.output,
         }
-        text = json.dumps(
-            _used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_class_name
-        )
+        text = json.dumps(_used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -50,13 +49,15 @@ def _used(fields: Mapping[str, object]) -> dict[str, object]:
 
 def _declared(variable: Variable) -> dict[str, object]:
     plain = Variable(name=variable.name)
-    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.name not in _WORDS}
+    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.name not in _LEFT_OUT}
     return {name: value for name, value in said.items() if value != getattr(plain, name)}
 
 
-_WORDS = ("name", "description")
-"""What a variable says to people only, or is said already."""
+_LEFT_OUT = ("name", "description", "line", "annotation")
+"""What a variable says to people only, or is said already: `schema` says what `annotation` does."""
 
 
-def _class_name(value: object) -> str:
+def _plain(value: object) -> str:
+    if isinstance(value, dt.date):  # the default of a variable; a time is a date, too
+        return value.isoformat()
     return type(value).__qualname__  # an engine's own object, in `extra`: its `repr` may hold an address

@@ -13,7 +13,7 @@ from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._messages import compile_sections, fill
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
+from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete, variable_of
 from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ class Prompt(Station):
         self._compiled = compile_sections(sections, declared, prompt=name, where=where)
         for section in self._compiled:
             for used in section.variables:
-                declared.setdefault(used, Variable(name=used))
+                declared.setdefault(used, Variable(name=used, line=section.section.line))
         self._content = PromptContent(
             sections=tuple(sections), variables=declared, parameters=dict(parameters or {}), output=output
         )
         self._names = frozenset(declared)
-        self._typed = tuple(one for one in declared.values() if one.type != "any")
+        self._typed = checks_of(declared.values())
+        self._where = where
         self._set = dict(self._content.parameters)
         if output is not None:
             self._set["response_schema"] = output
@@ -115,8 +116,10 @@ class Prompt(Station):
             text: The user's message; `{{ name }}` and `{{ name.attribute }}` are variables, all other braces are text.
             system: The system's message, a template as well.
             name: Name for traces and errors.
-            variables: What is known of the variables, as in a file: a type name, or a mapping with `type`, `trusted`,
-                `optional` and `default`. Those that are not named are required and not trusted.
+            variables: What is known of the variables, as in a file: a type in words (`"list[str]"`), or a mapping with
+                `type`, `trusted`, `optional`, `default`, `fence` and keywords of JSON Schema; or a Python type, such
+                as `int`, `Literal["a", "b"]` or a pydantic model. Those that are not named are required and not
+                trusted.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`,
                 `tool_choice`, `response_schema`, `adapter`, `extra`.
 
@@ -219,9 +222,9 @@ class Prompt(Station):
     def render_from(self, variables: Mapping[str, object], /) -> Request:
         """`render`, with the variables in a mapping."""
         if variables.keys() != self._names:
-            variables = complete(variables, self._content.variables, self.name)
+            variables = complete(variables, self._content.variables, self.name, self._where)
         if self._typed:
-            check_types(variables, self._typed, self.name)
+            check_types(variables, self._typed, self.name, self._where)
         messages = fill(self._compiled, variables, self.name)
         return Request(messages=tuple(messages), prompt=self._ref, **self._set)
 

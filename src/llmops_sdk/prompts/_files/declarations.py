@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -21,7 +22,7 @@ def variables_in(declared: object, at: Lines, place: Place) -> dict[str, Variabl
     variables = {}
     for name, declaration in (declared or {}).items():
         try:
-            variables[name] = variable_of(name, declaration)
+            variables[name] = replace(variable_of(name, declaration), line=line_of(at, "variables", str(name)))
         except ConfigurationError as exc:
             place.fail(line_of(at, "variables", str(name)), str(exc), variable=str(name))
     return variables

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Document, ImagePart, Origin
-from llmops_sdk.prompts._variables import NAME, Variable, did_you_mean
+from llmops_sdk.prompts._variables import FENCES, NAME, Fence, Variable, did_you_mean, needs_own_lines
 
 __all__ = ["MAX_CHARS", "Filled", "Template", "compile_template"]
 
@@ -61,6 +61,7 @@ class _Hole(NamedTuple):
     after: str
     """The literal that follows."""
     variable: Variable
+    fence: Fence | None
 
 
 class Template:
@@ -93,13 +94,12 @@ class Template:
         images: tuple[tuple[int, ImagePart], ...] = ()
         position = len(self._first)
         new = object.__new__
-        for name, path, source, trusted, after, variable in self._holes:
+        for name, path, source, trusted, after, variable, fence in self._holes:
             value = values[name]
             if type(value) is str and not path:
                 text = value
-            elif not path and (documents := _documents_in(value)):
-                text = _BETWEEN_DOCUMENTS.join(document.text for document in documents)
-                origins += _origins_of(documents, position)
+            elif not path and (documents := _documents_in(value, variable)) is not None:
+                text = _add_documents(documents, fence, name, position, origins)
                 pieces.append(text)
                 pieces.append(after)
                 position += len(text) + len(after)
@@ -109,6 +109,11 @@ class Template:
                 text = ""
             else:
                 text = self._text(value, variable, path)
+            if fence is not None and value is not None:
+                before, text, behind = fence(text, source[len("variable:") :], None)
+                pieces.append(before)
+                position += len(before)
+                after = behind + after  # noqa: PLW2901  (the fence ends, and the literal follows)
             end = position + len(text)
             origin = new(Origin)
             _set_start(origin, position)
@@ -141,20 +146,28 @@ class Template:
         ) from cause
 
 
-def _documents_in(value: object) -> tuple[Document, ...]:
-    """The documents that `value` is: one, or a list of nothing else."""
+def _documents_in(value: object, variable: Variable) -> tuple[Document, ...] | None:
+    """The documents that `value` is: one, or a list of nothing else (an empty one only where such were declared)."""
     if isinstance(value, Document):
         return (value,)
-    if isinstance(value, list | tuple) and value and all(isinstance(one, Document) for one in value):
-        return tuple(value)
-    return ()
+    if not isinstance(value, list | tuple) or (not value and variable.type != "documents"):
+        return None
+    return tuple(value) if all(isinstance(one, Document) for one in value) else None
 
 
-def _origins_of(documents: tuple[Document, ...], position: int) -> Iterator[Origin]:
+def _add_documents(
+    documents: tuple[Document, ...], fence: Fence | None, name: str, position: int, origins: list[Origin]
+) -> str:
+    """The text of the documents, each in a fence of its own; what came from where is added to `origins`."""
+    pieces = []
     for document in documents:
-        end = position + len(document.text)
-        yield Origin(start=position, end=end, source=f"document:{document.id}", trusted=document.trusted)
-        position = end + len(_BETWEEN_DOCUMENTS)
+        before, text, after = ("", document.text, "") if fence is None else fence(document.text, name, document.id)
+        start = position + len(before)
+        end = start + len(text)
+        origins.append(Origin(start=start, end=end, source=f"document:{document.id}", trusted=document.trusted))
+        pieces.append(f"{before}{text}{after}")
+        position = end + len(after) + len(_BETWEEN_DOCUMENTS)
+    return _BETWEEN_DOCUMENTS.join(pieces)
 
 
 class _UnfitError(Exception):
@@ -241,8 +254,19 @@ def compile_template(
     for match, after in zip(found, literals[1:], strict=True):
         name, *path = match[1].split(".")
         variable = known.get(name) or Variable(name=name)
-        holes.append(_Hole(name, tuple(path), f"variable:{match[1]}", variable.trusted, after, variable))
+        if needs_own_lines(variable.fence) and not _is_alone(text, match):
+            at = f"{where or prompt}:{line + text.count(chr(10), 0, match.start())}"
+            problem = f"`{match[0]}` has `fence: {variable.fence}`, so it needs a line of its own"
+            raise PromptError(f"{at}: {problem}", prompt=prompt, variable=name)
+        fence = FENCES[variable.fence] if variable.fence else None
+        holes.append(_Hole(name, tuple(path), f"variable:{match[1]}", variable.trusted, after, variable, fence))
     return Template(literals[0], tuple(holes), prompt=prompt, max_chars=max_chars)
+
+
+def _is_alone(text: str, match: re.Match[str]) -> bool:
+    """Whether what was matched stands on a line of its own."""
+    begins = match.start() == 0 or text[match.start() - 1] == "\n"
+    return begins and (match.end() == len(text) or text[match.end()] == "\n")
 
 
 def _explain(text: str, start: int) -> str:
