@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_sdk.prompts._files.parsing import MAX_BYTES, SUFFIX, parse_prompt
+from llmops_sdk.prompts._files.parsing import MAX_BYTES, SUFFIX, decode_prompt, parse_prompt
 from llmops_sdk.prompts._files.place import Reader
 
-__all__ = ["MAX_BYTES", "SUFFIX", "Reader", "parse_prompt"]
+__all__ = ["MAX_BYTES", "SUFFIX", "Reader", "decode_prompt", "parse_prompt"]

@@ -32,7 +32,7 @@ from llmops_sdk.prompts._files.place import Place, Reader, no_siblings
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["MAX_BYTES", "SUFFIX", "parse_prompt"]
+__all__ = ["MAX_BYTES", "SUFFIX", "decode_prompt", "parse_prompt"]
 
 SUFFIX = ".prompt.md"
 MAX_BYTES = 1_000_000
@@ -103,6 +103,15 @@ def parse_prompt(
                 problem = f"`variables` does not declare {used!r}, which the body uses.{hint}"
                 place.fail(line_of(at, "variables"), problem, variable=used)
     return prompt
+
+
+def decode_prompt(data: bytes, /, *, name: str, where: str) -> str:
+    """The text of a prompt file as `parse_prompt` sees it: without a byte-order mark, with line feeds.
+
+    Raises:
+        PromptError: The file is too large, or not UTF-8; the message begins with `path:line:`.
+    """
+    return _decode(data, Place(name, where))
 
 
 def _decode(data: bytes, place: Place) -> str:
