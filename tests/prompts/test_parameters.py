@@ -25,7 +25,7 @@ def test_every_field_of_a_request_that_a_prompt_can_know_is_a_parameter() -> Non
         ("stop", ["a", "b"], ("a", "b")),
         ("seed", -1, -1),
         ("n", 2, 2),
-        ("tools", [{"type": "function"}], ({"type": "function"},)),
+        ("tools", [{"type": "web_search"}], ({"type": "web_search"},)),
         ("tool_choice", "auto", "auto"),
         ("tool_choice", {"type": "function"}, {"type": "function"}),
         ("response_schema", {"type": "object"}, {"type": "object"}),

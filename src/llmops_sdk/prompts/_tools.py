@@ -44,18 +44,19 @@ def tools_of(given: object) -> tuple[Mapping[str, Any], ...]:
 
 def _tool(given: object) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
-        kind = given.get("type")
-        if kind == "function":
-            _function(given.get("function"))
+        kind = given.get("type", "function")
+        if kind != "function":  # what a provider runs by itself (`web_search`) has a form of its own
             return given
-        # What a provider runs by itself (`web_search`) has a form of its own.
-        return given if isinstance(kind, str) else {"type": "function", "function": _in_full(given)}
+        if "function" in given:
+            _check(given["function"])
+            return given
+        return {"type": "function", "function": _in_full({k: v for k, v in given.items() if k != "type"})}
     if callable(given):
         return {"type": "function", "function": _of_callable(given)}
     raise ConfigurationError(f"a tool is a mapping with a `name`, or a function, not {type(given).__name__}")
 
 
-def _function(given: object) -> Mapping[str, Any]:
+def _check(given: object) -> None:
     if not isinstance(given, Mapping):
         raise ConfigurationError("a tool of the type `function` has a mapping `function` with a `name`")
     name = given.get("name")
@@ -69,11 +70,11 @@ def _function(given: object) -> Mapping[str, Any]:
     parameters = given.get("parameters", {"type": "object", "properties": {}})
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise ConfigurationError(f"the parameters of the tool {name!r} are a JSON Schema with `type: object`")
-    return given
 
 
 def _in_full(short: Mapping[str, object]) -> Mapping[str, Any]:
-    return {"parameters": {"type": "object", "properties": {}}, **_function(short)}
+    _check(short)
+    return {"parameters": {"type": "object", "properties": {}}, **short}
 
 
 def _of_callable(function: Callable[..., Any]) -> Mapping[str, Any]:
@@ -93,7 +94,7 @@ def _of_callable(function: Callable[..., Any]) -> Mapping[str, Any]:
         if argument in arguments:
             said.setdefault("description", arguments[argument])
     defined = {"name": name, "description": description, "parameters": schema}
-    return _function({key: value for key, value in defined.items() if value != ""})
+    return _in_full({key: value for key, value in defined.items() if value != ""})
 
 
 def _described(docstring: str) -> tuple[str, dict[str, str]]:
