@@ -27,10 +27,29 @@ def parsed(text: str | bytes) -> Prompt:
 
 # Everything that the syntax, YAML or an editor could take for something else.
 _WORDS = st.sampled_from(
-    ["[user]", "[+ name=x]", "\\[user]", "\\", "\\\\", "---", "```", "  ", "\t", "", "# a", "- a: b", "é\u0301", "\U0001f600"]
+    [
+        "[user]",
+        "[+ name=x]",
+        "\\[user]",
+        "\\",
+        "\\\\",
+        "---",
+        "```",
+        "  ",
+        "\t",
+        "",
+        "# a",
+        "- a: b",
+        "é\u0301",
+        "\U0001f600",
+    ]
 )
-_LINES = st.lists(_WORDS | st.text(st.characters(blacklist_characters="{\r\0", blacklist_categories=["Cs"]), max_size=8))
-_TEXTS = st.builds(lambda lines, end: "\n".join(lines) + end, _LINES, st.sampled_from(["", "\n", " \n", "\n\n", "\u2028"]))
+_LINES = st.lists(
+    _WORDS | st.text(st.characters(blacklist_characters="{\r\0", blacklist_categories=["Cs"]), max_size=8)
+)
+_TEXTS = st.builds(
+    lambda lines, end: "\n".join(lines) + end, _LINES, st.sampled_from(["", "\n", " \n", "\n\n", "\u2028"])
+)
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS | _WORDS
 _VALUES = st.recursive(
     _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3), max_leaves=6
@@ -41,16 +60,15 @@ _NAMES = st.from_regex(r"[a-zäß][a-z_0-9]{0,4}", fullmatch=True)
 @st.composite
 def _bodies(draw: Any) -> list[Section]:
     sections = []
-    for kind in draw(st.lists(st.sampled_from(["message", "message", "more", "history"]), min_size=1, max_size=5)):
+    for wish in draw(st.lists(st.sampled_from(["message", "message", "more", "history"]), min_size=1, max_size=5)):
+        kind = "message" if wish == "more" and (not sections or sections[-1].kind == "history") else wish
         name, priority = draw(st.none() | _NAMES), draw(st.none() | st.integers(-9, 9))
         if kind == "history":
             last = draw(st.none() | st.integers(1, 99))
             sections.append(Section("user", "", kind=kind, name=name or "history", priority=priority, last=last))
             continue
         role = draw(st.sampled_from(["system", "user", "assistant"]))
-        if not sections or sections[-1].kind == "history":
-            kind = "message"
-        elif kind == "more":
+        if kind == "more":
             role = sections[-1].role
         sections.append(Section(role, draw(_TEXTS), kind=kind, name=name, priority=priority))
     return sections
@@ -72,6 +90,7 @@ def test_what_is_written_reads_as_the_same_prompt(sections: list[Section], extra
     assert again.hash == prompt.hash
     assert again.description == words
     assert [one._replace(line=1) for one in again.sections] == sections
+    assert [one.description for one in again.content.variables.values()] == [words] * len(set(names))
     assert again.to_text() == text
     assert parsed(text.replace("\n", "\r\n").encode()).to_text() == text
     assert parsed(b"\xef\xbb\xbf" + text.encode()).to_text() == text
@@ -178,7 +197,9 @@ def test_examples_written_into_a_file_read_as_the_same() -> None:
         (Prompt([Section("user", "a"), Section("system", "b", kind="more")]), "no heading says"),
         (Prompt([Section("user", "a", name="a b")]), "is no heading"),
         (
-            Prompt.from_string("{{ q }}", examples=[{"q": "a", "answer": "b"}]).with_examples(select=lambda _, all_: all_),
+            Prompt.from_string("{{ q }}", examples=[{"q": "a", "answer": "b"}]).with_examples(
+                select=lambda _, all_: all_
+            ),
             "a function chooses the examples",
         ),
     ],

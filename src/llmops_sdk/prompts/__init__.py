@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._content import PromptContent, Reference
+from llmops_sdk.prompts._examples import Example, Examples
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
@@ -18,7 +19,18 @@ from llmops_sdk.prompts._variables import Variable
 if TYPE_CHECKING:
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptContent", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "Example",
+    "Examples",
+    "LabelMove",
+    "Prompt",
+    "PromptContent",
+    "PromptRepository",
+    "PromptVersion",
+    "Reference",
+    "Section",
+    "Variable",
+]
 
 
 def __getattr__(name: str) -> Any:

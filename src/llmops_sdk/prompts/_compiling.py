@@ -53,17 +53,13 @@ class _Compiling:
     def section(self, number: int) -> CompiledSection:
         section = self._sections[number]
         role, text, line = section[:3]
-        if section.kind == "history":
-            return CompiledSection(section, None, None, alone=True, placed=self._history(section))
-        if section.kind == "examples" and not text:
-            return CompiledSection(section, None, None, alone=True)
         if section.kind == "more" and not (number and self._sections[number - 1].kind in ("message", "more")):
             self._fail(section, "`[+]` continues a message, and none stands before it")
-        template = compile_template(
-            text, variables=self._variables, prompt=self._prompt, where=self._where, line=line
-        )
+        template = compile_template(text, variables=self._variables, prompt=self._prompt, where=self._where, line=line)
         followed = number + 1 < len(self._sections) and self._sections[number + 1].kind == "more"
         alone = section.kind != "more" and not followed
+        if section.kind == "history":
+            return CompiledSection(section, template, None, alone, self._history(section))
         fixed = Message(role=role, content=text) if alone and not template.variables else None
         return CompiledSection(section, template, fixed, alone)
 
@@ -76,9 +72,7 @@ class _Compiling:
         trusted = variable is not None and variable.trusted
         return History(name=name, trusted=trusted, last=section.last, prompt=self._prompt)
 
-    def examples(
-        self, examples: Examples | None, compiled: Sequence[CompiledSection], number: int
-    ) -> ShownExamples:
+    def examples(self, examples: Examples | None, compiled: Sequence[CompiledSection], number: int) -> ShownExamples:
         """What shows the examples whose place is the section of this number."""
         if examples is None:
             self._fail(self._sections[number], "`[examples]` needs `examples:`, and the prompt has none")
@@ -87,11 +81,12 @@ class _Compiling:
             problem = "`[examples]` asks as the `[user]` message below it does: add one, or write its own text"
             self._fail(self._sections[number], problem)
         asked = {name for section in question for name in section.variables}
-        variables = {**{name: Variable(name=name) for name in asked}, **self._variables}
+        used = {name: Variable(name=name) for section in compiled for name in section.variables}
+        variables = {**used, **self._variables}
         images = [name for name in asked if variables[name].type == "image"]
 
         def ask(values: Mapping[str, object]) -> Message:
-            return fill(question, with_images(values, images, self._prompt), self._prompt)[0]
+            return fill(question, with_images(values, images, self._prompt))[0]
 
         return ShownExamples(examples, ask, asked=asked, variables=variables, prompt=self._prompt)
 
@@ -102,7 +97,7 @@ class _Compiling:
 
 def _question(compiled: Sequence[CompiledSection], number: int) -> Sequence[CompiledSection]:
     """What asks as an example does: the text at the place of the examples, or else the next user message."""
-    if compiled[number].template is not None:
+    if compiled[number].section.text:
         return [compiled[number]]
     for first in range(number + 1, len(compiled)):
         section = compiled[first].section

@@ -56,9 +56,7 @@ class PromptContent:
             "output": self.output,
             "examples": None if self.examples is None else self.examples.plain(),
         }
-        text = json.dumps(
-            _used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_named
-        )
+        text = json.dumps(_used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_named)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

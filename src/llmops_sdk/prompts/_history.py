@@ -43,7 +43,7 @@ class History(NamedTuple):
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             self._fail(f"got {type(value).__name__}")
         first = 0 if self.last is None else max(0, len(value) - self.last)
-        said = []
+        said: list[Message] = []
         for number, one in enumerate(value[first:], first):
             try:
                 message = message_from(one)

@@ -22,14 +22,14 @@ class CompiledSection(NamedTuple):
 
     Attributes:
         section: As written.
-        template: Its text, compiled; `None` where it has none.
+        template: Its text, compiled.
         fixed: The message itself, where it is this section alone and there is no variable in it.
         alone: Whether the message is this section alone.
         placed: Whatever has messages that stand here, instead of a text.
     """
 
     section: Section
-    template: Template | None
+    template: Template
     fixed: Message | None
     alone: bool
     placed: History | ShownExamples | None = None
@@ -37,12 +37,10 @@ class CompiledSection(NamedTuple):
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables that it uses."""
-        if self.template is not None:
-            return self.template.variables
-        return (self.section.name or "",) if self.section.kind == "history" else ()
+        return (self.section.name or "",) if self.section.kind == "history" else self.template.variables
 
 
-def fill(sections: Sequence[CompiledSection], values: Mapping[str, object], prompt: str) -> list[Message]:
+def fill(sections: Sequence[CompiledSection], values: Mapping[str, object]) -> list[Message]:
     """The messages that the sections make of the values of all their variables."""
     messages: list[Message] = []
     begun: list[Filled] = []  # sections of a message that has several

@@ -90,5 +90,7 @@ def parameter_of(name: object, value: object) -> object:
     check, meaning = _PARAMETERS[name]
     try:
         return check(value)
+    except ConfigurationError:  # it says more than `meaning` does
+        raise
     except ValueError:
         raise ConfigurationError(f"the parameter `{name}` has to be {meaning}, not {value!r}") from None

@@ -225,9 +225,7 @@ class Prompt(Station):
         """All that it renders from."""
         return self._content
 
-    def with_examples(
-        self, cases: Sequence[Mapping[str, Any] | Example] | None = None, /, **options: Any
-    ) -> Prompt:
+    def with_examples(self, cases: Sequence[Mapping[str, Any] | Example] | None = None, /, **options: Any) -> Prompt:
         """The same prompt with other examples, or with another choice of them.
 
         Args:
@@ -295,7 +293,7 @@ class Prompt(Station):
             check_types(variables, self._typed, self.name)
         if self._images:
             variables = with_images(variables, self._images, self.name)
-        messages = fill(self._compiled, variables, self.name)
+        messages = fill(self._compiled, variables)
         return Request(messages=tuple(messages), prompt=self._ref, **self._set)
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -77,15 +77,16 @@ def _in_full(short: Mapping[str, object]) -> Mapping[str, Any]:
     return {"parameters": {"type": "object", "properties": {}}, **short}
 
 
-def _of_callable(function: Callable[..., Any]) -> Mapping[str, Any]:
+def _of_callable(function: Any) -> Mapping[str, Any]:
     from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415  (third-party: only this needs it)
     from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415
 
     name = getattr(function, "__name__", type(function).__name__)
     try:
-        schema = TypeAdapter(function).json_schema()
+        schema = TypeAdapter[Any](function).json_schema()
     except (PydanticUserError, PydanticInvalidForJsonSchema, NameError) as exc:
-        raise ConfigurationError(f"the signature of the tool {name!r} makes no JSON Schema: {exc}") from exc
+        said = str(exc).partition("\n")[0]
+        raise ConfigurationError(f"the signature of the tool {name!r} makes no JSON Schema: {said}") from exc
     if schema.get("type") != "object":
         raise ConfigurationError(f"the tool {name!r} has positional-only parameters: models give arguments by name")
     description, arguments = _described(inspect.getdoc(function) or "")

@@ -76,7 +76,7 @@ class Examples:
 
     def plain(self) -> dict[str, Any]:
         """Plain data that says the same: the same for all that render the same."""
-        select = self.select
+        select: object = self.select
         if not isinstance(select, str):
             select = f"{getattr(select, '__module__', '')}:{getattr(select, '__qualname__', type(select).__qualname__)}"
         said = {"count": self.count, "select": select, "seed": self.seed}

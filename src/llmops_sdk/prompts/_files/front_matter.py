@@ -15,7 +15,7 @@ __all__ = ["Lines", "front_matter", "line_of", "yaml_value"]
 Lines: TypeAlias = dict[tuple[str, ...], int]
 """Path of a key or an item (its number) in a YAML text -> the line of the file on which it stands."""
 
-MAX_CHARS = 250_000
+MAX_CHARS = 100_000
 """Most characters of YAML in one place; PyYAML takes seconds for more."""
 
 _MAX_DEPTH = 50

@@ -25,12 +25,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
 from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, line_of
 from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings
-from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
 
@@ -72,7 +72,7 @@ def parse_prompt(
         end = next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
         if end is None:
             place.fail(1, "the front matter is not closed: end it with a line `---`")
-        matter, at = front_matter("\n".join(lines[1:end]), place)
+        matter, at = front_matter("\n".join([*lines[1:end], ""]), place)
         first = end + 1
     _check_keys(matter, at, place)
     sections = list(sections_of(lines[first:], first + 1, place))

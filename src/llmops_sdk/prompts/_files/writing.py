@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,6 +17,8 @@ from llmops_sdk.prompts._variables import Variable
 __all__ = ["write_prompt"]
 
 _NEVER = 1 << 30
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+"""Control characters, and what YAML takes for the end of a line: only double quotes keep them."""
 
 
 def write_prompt(content: PromptContent, *, description: str = "") -> str:
@@ -84,7 +87,9 @@ def _declaration(variable: Variable) -> object:
 
 def _examples(examples: Examples) -> object:
     if not isinstance(examples.select, str):
-        raise ConfigurationError("a function chooses the examples, and no file holds one: `with_examples(select='first')`")
+        raise ConfigurationError(
+            "a function chooses the examples, and no file holds one: `with_examples(select='first')`"
+        )
     plain = examples.plain()
     cases = plain.pop("cases")
     return {"cases": cases, **plain} if plain else cases
@@ -111,9 +116,8 @@ def _yaml(matter: Mapping[str, Any]) -> str:
         pass
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        # A block reads well, but does not keep what YAML takes for the end of a line.
-        block = "\n" in value and all(line.isprintable() for line in value.split("\n"))
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else None)
+        style = '"' if _UNSEEN.search(value) else "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
     dumped: str = yaml.dump(matter, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_NEVER)
