@@ -132,7 +132,7 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
         (
             "---\n\nvariable: x\n---\nx",
-            "3: unknown key 'variable'; there are name, description, parameters, tools, variables, examples, output. Did",
+            "3: unknown key 'variable'; there are name, description, parameters, tools, variables, examples, output.",
         ),
         ("---\nyes: x\n---\nx", "2: unknown key True"),
         ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
@@ -158,8 +158,8 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         (
             "[System]\nx",
             (
-                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history], [examples]. "
-                "Did you mean 'system'?"
+                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history], "
+                "[examples]. Did you mean 'system'? To have it as text, write `\\[System]`"
             ),
         ),
         ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),

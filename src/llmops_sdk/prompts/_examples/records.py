@@ -14,7 +14,7 @@ from llmops_sdk.prompts._variables import did_you_mean
 
 __all__ = ["MAX_EXAMPLES", "Example", "Examples", "Selector", "example_from", "examples_from"]
 
-MAX_EXAMPLES = 10_000
+MAX_EXAMPLES = 2_000
 """Most examples that a prompt may have to choose from."""
 
 _ANSWER, _MESSAGES = "answer", "messages"
