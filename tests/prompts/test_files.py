@@ -163,12 +163,37 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
             ),
         ),
         ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
+        ("---\na: " + "[" * 60 + "]" * 60 + "\n---\nx", "2: this is nested too deeply"),
+        ("---\na: '" + "x" * 100_000 + "'\n---\nx", "1: 100,006 characters of YAML are more than the 100,000"),
+        ("---\nvariables: {a: {default: !!binary eA==}}\n---\nx", "2: values of the kind `!!binary` are not allowed"),
+        ("---\ndescription: x\r\n\x0b\n---\nx", "3: this is not YAML: the character '\\x0b' is not allowed"),
+        ("a\r\nb\rc\0", "3: a NUL character stands here"),
         (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
         (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(text: str | bytes, says: str) -> None:
     fails(text, says)
+
+
+def test_a_backslash_makes_text_of_a_heading_and_of_a_blank_line_at_an_edge() -> None:
+    (section,) = parsed("[user]\n\n\\\n\\[user]\n\\\\[+]\n\\[x y]\n\\\n\\a\n [user]\n\\\\\n\n").sections
+
+    assert section.text == "\n[user]\n\\[+]\n\\[x y]\n\\\n\\a\n [user]\n\\"
+    assert parsed("[user]\n\\").sections == (Section("user", "", 2),)
+
+
+def test_mixed_line_ends_are_lines() -> None:
+    assert parsed("---\r\ndescription: x\r---\n[system]\ra\r\nb\n[user]\nc").sections == (
+        Section("system", "a\nb", 5),
+        Section("user", "c", 8),
+    )
+
+
+def test_a_date_is_text() -> None:
+    prompt = parsed("---\nvariables: {day: {type: str, default: 2024-02-30}}\n---\n{{ day }}")
+
+    assert prompt.render().messages[0].text == "2024-02-30"
 
 
 def test_a_variable_declared_wrongly_is_named_in_the_error() -> None:
