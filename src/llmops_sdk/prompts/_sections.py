@@ -77,7 +77,7 @@ def heading_of(line: str) -> Heading:
 
     Example:
         >>> heading_of("[user name=sources priority=2]")
-        Heading(role='user', kind='message', name='sources', priority=2)
+        Heading(role='user', kind='message', name='sources', priority=2, last=None)
     """
     match = _HEADING.fullmatch(line)
     if match is None:
