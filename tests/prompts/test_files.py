@@ -123,16 +123,16 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("---\ndescription: [\n---\nx", "2: the front matter is not YAML"),
-        ("---\na: b: c\n---\nx", "2: the front matter is not YAML"),
-        ("---\n\x07\n---\nx", "1: the front matter is not YAML"),
+        ("---\ndescription: [\n---\nx", "3: this is not YAML"),
+        ("---\na: b: c\n---\nx", "2: this is not YAML"),
+        ("---\n\x07\n---\nx", "2: this is not YAML: the character '\\x07' is not allowed"),
         ("---\n- a\n---\nx", "2: the front matter has to be a mapping"),
         ("---\ntext\n---\nx", "2: the front matter has to be a mapping"),
         ("---\ndescription: x\nx", "1: the front matter is not closed"),
         ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
         (
             "---\n\nvariable: x\n---\nx",
-            "3: unknown key 'variable'; there are name, description, parameters, variables, output. Did",
+            "3: unknown key 'variable'; there are name, description, parameters, tools, variables, examples, output.",
         ),
         ("---\nyes: x\n---\nx", "2: unknown key True"),
         ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
@@ -145,11 +145,11 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\nvariables:\n  a: str\n  b: strng\n---\n{{ a }}", "4: the variable 'b': unknown type"),
         ("---\nvariables: {question: str}\n---\n{{ qestion }}", "2: `variables` does not declare 'qestion'"),
         ("---\nextra: &a [1]\nother: *a\n---\nx", "2: anchors and aliases"),
-        ("---\na: " + "[" * 1500 + "\n---\nx", "1: the front matter is nested too deeply"),
-        ("---\nvariables: {a: 2024-13-45}\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!timestamp x\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!bool x\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!python/name:os.system\n---\nx", "2: the front matter is not YAML"),
+        ("---\na: " + "[" * 1500 + "\n---\nx", "1: this is nested too deeply"),
+        ("---\nvariables: {a: 2024-13-45}\n---\nx", "2: the variable 'a': unknown type"),
+        ("---\na: !!timestamp x\n---\nx", "2: values of the kind `!!timestamp` are not allowed"),
+        ("---\na: !!bool x\n---\nx", "1: this is not YAML"),
+        ("---\na: !!python/name:os.system\n---\nx", "2: values of the kind `!!python/name:os"),
         ("", "1: the body is empty"),
         ("---\ndescription: x\n---\n\n  \n", "6: the body is empty"),
         ("[user]\n\n[assistant]\nx", "1: the section `[user]` is empty"),
@@ -158,17 +158,42 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         (
             "[System]\nx",
             (
-                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history]. "
-                "Did you mean 'system'?"
+                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history], "
+                "[examples]. Did you mean 'system'? To have it as text, write `\\[System]`"
             ),
         ),
         ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
+        ("---\na: " + "[" * 60 + "]" * 60 + "\n---\nx", "2: this is nested too deeply"),
+        ("---\na: '" + "x" * 100_000 + "'\n---\nx", "1: 100,006 characters of YAML are more than the 100,000"),
+        ("---\nvariables: {a: {default: !!binary eA==}}\n---\nx", "2: values of the kind `!!binary` are not allowed"),
+        ("---\ndescription: x\r\n\x0b\n---\nx", "3: this is not YAML: the character '\\x0b' is not allowed"),
+        ("a\r\nb\rc\0", "3: a NUL character stands here"),
         (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
         (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(text: str | bytes, says: str) -> None:
     fails(text, says)
+
+
+def test_a_backslash_makes_text_of_a_heading_and_of_a_blank_line_at_an_edge() -> None:
+    (section,) = parsed("[user]\n\n\\\n\\[user]\n\\\\[+]\n\\[x y]\n\\\n\\a\n [user]\n\\\\\n\n").sections
+
+    assert section.text == "\n[user]\n\\[+]\n\\[x y]\n\\\n\\a\n [user]\n\\"
+    assert parsed("[user]\n\\").sections == (Section("user", "", 2),)
+
+
+def test_mixed_line_ends_are_lines() -> None:
+    assert parsed("---\r\ndescription: x\r---\n[system]\ra\r\nb\n[user]\nc").sections == (
+        Section("system", "a\nb", 5),
+        Section("user", "c", 8),
+    )
+
+
+def test_a_date_is_text() -> None:
+    prompt = parsed("---\nvariables: {day: {type: str, default: 2024-02-30}}\n---\n{{ day }}")
+
+    assert prompt.render().messages[0].text == "2024-02-30"
 
 
 def test_a_variable_declared_wrongly_is_named_in_the_error() -> None:

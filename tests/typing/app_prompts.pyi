@@ -8,6 +8,7 @@
 import datetime as _datetime
 from collections.abc import Mapping as _Mapping, Sequence as _Sequence
 from decimal import Decimal as _Decimal
+from pathlib import PurePath as _PurePath
 from typing import (
     Any as _Any,
     Literal as _Literal,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._content import PromptContent, Reference
+from llmops_sdk.prompts._examples import Example, Examples
 from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUFFIX",
+    "Example",
+    "Examples",
     "LabelMove",
     "Prompt",
     "PromptContent",
     "PromptRepository",
     "PromptVersion",
     "Reader",
+    "Reference",
     "Section",
     "Variable",
     "no_siblings",

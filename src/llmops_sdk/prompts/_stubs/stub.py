@@ -22,6 +22,7 @@ _HEAD = """\
 import datetime as _datetime
 from collections.abc import Mapping as _Mapping, Sequence as _Sequence
 from decimal import Decimal as _Decimal
+from pathlib import PurePath as _PurePath
 from typing import (
     Any as _Any,
     Literal as _Literal,
@@ -59,7 +60,7 @@ _OF_KIND = {
     "document": "_Document",
     "documents": "_Document | list[_Document] | tuple[_Document, ...]",
     "messages": "list[_Message] | list[_Message | _Mapping[str, _Any]] | tuple[_Message | _Mapping[str, _Any], ...]",
-    "image": "_ImagePart",
+    "image": "_ImagePart | str | bytes | _PurePath",
 }
 
 _OPTIONS = {

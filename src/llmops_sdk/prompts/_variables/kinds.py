@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from llmops_sdk.messages import Document, ImagePart, Message
@@ -35,7 +36,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "document": lambda value: isinstance(value, Document),
     "documents": _is_documents,
     "messages": _is_messages,
-    "image": lambda value: isinstance(value, ImagePart),
+    "image": lambda value: isinstance(value, (ImagePart, str, bytes, bytearray, memoryview, PurePath)),
 }
 
 _EXACT: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "date": dt.date}
