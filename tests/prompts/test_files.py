@@ -162,7 +162,7 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
                 "Did you mean 'system'?"
             ),
         ),
-        ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
+        ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: there is no filter 'c'"),
         (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
         (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
     ],

@@ -23,12 +23,14 @@ class PromptContent:
         variables: Its variables by name, in order: those that are declared, then others that the body uses.
         parameters: What it sets of a request.
         output: The JSON schema of the answer; `None` where the answer is free.
+        partials: What its body includes: texts by their path.
     """
 
     sections: tuple[Section, ...]
     variables: Mapping[str, Variable] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] | None = None
+    partials: Mapping[str, str] = field(default_factory=dict)
 
     def hash(self) -> str:
         """SHA-256, 64 hexadecimal digits. What is not used is not in it, so what is added later leaves it as it is."""
@@ -37,6 +39,7 @@ class PromptContent:
             "variables": {name: _declared(one) for name, one in self.variables.items()},
             "parameters": self.parameters,
             "output": self.output,
+            "partials": self.partials or None,
         }
         text = json.dumps(
             _used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_class_name

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import ImagePart, Message, Origin, Part, TextPart
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._templates import Filled, Template, compile_template
+from llmops_sdk.prompts._templates import Filled, PartialReader, Template, compile_template
 from llmops_sdk.prompts._variables import Variable
 
 __all__ = ["CompiledSection", "compile_sections", "fill", "message_of"]
@@ -39,7 +39,12 @@ class CompiledSection(NamedTuple):
 
 
 def compile_sections(
-    sections: Sequence[Section], variables: Mapping[str, Variable], *, prompt: str, where: str | None
+    sections: Sequence[Section],
+    variables: Mapping[str, Variable],
+    *,
+    prompt: str,
+    where: str | None,
+    partials: PartialReader | None = None,
 ) -> tuple[CompiledSection, ...]:
     """The sections of the prompt called `prompt`, compiled.
 
@@ -48,17 +53,17 @@ def compile_sections(
     """
     compiled = []
     for number, section in enumerate(sections):
-        role, text, line = section[:3]
+        text, line = section.text, section.line
         if section.kind == "more" and (number == 0 or sections[number - 1].kind == "history"):
             at = f"{where or prompt}:{line}"
             raise PromptError(f"{at}: `[+]` continues a message, and none stands before it", prompt=prompt)
         if section.kind == "history":
             compiled.append(CompiledSection(section, None, None, alone=True))
             continue
-        template = compile_template(text, variables=variables, prompt=prompt, where=where, line=line)
+        template = compile_template(text, variables=variables, prompt=prompt, where=where, line=line, partials=partials)
         followed = number + 1 < len(sections) and sections[number + 1].kind == "more"
         alone = section.kind == "message" and not followed
-        fixed = Message(role=role, content=text) if alone and not template.variables else None
+        fixed = message_of(section, template.render({})) if alone and not template.variables else None
         compiled.append(CompiledSection(section, template, fixed, alone))
     return tuple(compiled)
 
@@ -86,9 +91,7 @@ def fill(sections: Sequence[CompiledSection], values: Mapping[str, object], prom
 def message_of(section: Section, filled: Filled) -> Message:
     """The message of a section, with its images where they belong."""
     text, origins, images = filled
-    if not images:
-        return Message(role=section.role, content=text, origins=origins)
-    return Message(role=section.role, content=tuple(_parts(text, images)), origins=origins)
+    return Message.rendered(section.role, tuple(_parts(text, images)) if images else text, origins)
 
 
 def _parts(text: str, images: Sequence[tuple[int, ImagePart]]) -> Iterator[Part]:

@@ -13,6 +13,7 @@ from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._messages import compile_sections, fill
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
 from llmops_sdk.stations import Station
 
@@ -65,6 +66,7 @@ class Prompt(Station):
         version: str | None = None,
         commit: str | None = None,
         where: str | None = None,
+        partials: PartialReader | None = None,
     ) -> None:
         """Compile a prompt. `from_string` and `load` are the usual ways to get one.
 
@@ -78,25 +80,34 @@ class Prompt(Station):
             version: The version that was asked for.
             commit: The commit that it comes from.
             where: The file that it comes from, for errors.
+            partials: Reads what its texts include.
 
         Raises:
             PromptError: A text is not a template.
         """
         declared = dict(variables or {})
-        self._compiled = compile_sections(sections, declared, prompt=name, where=where)
+        self._compiled = compile_sections(sections, declared, prompt=name, where=where, partials=partials)
+        included: dict[str, str] = {}
         for section in self._compiled:
             for used in section.variables:
                 declared.setdefault(used, Variable(name=used))
+            if section.template is not None:
+                included |= section.template.partials
         self._content = PromptContent(
-            sections=tuple(sections), variables=declared, parameters=dict(parameters or {}), output=output
+            sections=tuple(sections),
+            variables=declared,
+            parameters=dict(parameters or {}),
+            output=output,
+            partials=included,
         )
         self._names = frozenset(declared)
         self._typed = tuple(one for one in declared.values() if one.type != "any")
-        self._set = dict(self._content.parameters)
-        if output is not None:
-            self._set["response_schema"] = output
         self._description = description
         self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
+        sets = dict(self._content.parameters)
+        if output is not None:
+            sets["response_schema"] = output
+        self._unsaid = Request(messages=(), prompt=self._ref, **sets)
 
     @classmethod
     def from_string(
@@ -107,16 +118,19 @@ class Prompt(Station):
         system: str | None = None,
         name: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        partials: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
 
         Args:
-            text: The user's message; `{{ name }}` and `{{ name.attribute }}` are variables, all other braces are text.
+            text: The user's message, a template: `{{ name }}` and `{{ name.attribute }}` are variables, and what else
+                Jinja has (`{% if %}`, `{% for %}`, filters) is there; all other braces are text.
             system: The system's message, a template as well.
             name: Name for traces and errors.
             variables: What is known of the variables, as in a file: a type name, or a mapping with `type`, `trusted`,
                 `optional` and `default`. Those that are not named are required and not trusted.
+            partials: Texts that the messages include, by path: `{% include "shared/tone.md" %}`.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`,
                 `tool_choice`, `response_schema`, `adapter`, `extra`.
 
@@ -130,7 +144,13 @@ class Prompt(Station):
         declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
         checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
         sections = [Section("user", text)] if system is None else [Section("system", system), Section("user", text)]
-        return cls(sections, name=name or "inline", variables=declared, parameters=checked)
+        return cls(
+            sections,
+            name=name or "inline",
+            variables=declared,
+            parameters=checked,
+            partials=reader_of(partials) if partials else None,
+        )
 
     @classmethod
     def load(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
@@ -218,8 +238,7 @@ class Prompt(Station):
             variables = complete(variables, self._content.variables, self.name)
         if self._typed:
             check_types(variables, self._typed, self.name)
-        messages = fill(self._compiled, variables, self.name)
-        return Request(messages=tuple(messages), prompt=self._ref, **self._set)
+        return self._unsaid.with_messages(fill(self._compiled, variables, self._ref.name))
 
     def __repr__(self) -> str:
         version = f"@{self.version}" if self.version else ""

@@ -95,6 +95,7 @@ def parse_prompt(
         version=version,
         commit=commit,
         where=where,
+        partials=read,
     )
     if "variables" in matter:
         for used in prompt.variables:
