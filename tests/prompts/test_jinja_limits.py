@@ -34,7 +34,7 @@ DOUBLED = "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 60
         "{{ endless | unique | list }}",
         "{{ endless | max }}",
         "{{ endless | groupby('x') }}",
-        "{{ endless | select('odd') | last }}",
+        "{{ endless | select('odd') | list }}",
         "{{ range(10 ** 9) | list }}",
         "{{ range(10 ** 9) | join }}",
         f"{{{{ 'a' | string * ({BIG}) }}}}",
