@@ -22,7 +22,7 @@ from jinja2.utils import Namespace
 from llmops_sdk.messages import Document, ImagePart
 from llmops_sdk.prompts._templates.values import UnfitError, text_of
 from llmops_sdk.prompts.jinja.limits import LimitError, metered, running, weight_of
-from llmops_sdk.prompts.jinja.pieces import DocumentText, Labels, Method, put_out, refuse_images
+from llmops_sdk.prompts.jinja.pieces import DocumentText, Labels, Method, Piece, put_out, refuse_images
 
 __all__ = ["CONCAT", "EACH", "FILTERS", "LOOK", "PUT_OUT", "SPEND", "TESTS", "json_of", "xml_of"]
 
@@ -171,6 +171,9 @@ def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
+        if type(args[-1]) is str and len(args) == first + 1 and not kwargs and check is None:  # most are
+            running.get().spend(_CALL + weight_of(args[-1]) * times)
+            return function(*args)
         for one in (*args[first:], *kwargs.values()):
             if isinstance(one, _INNER) or (callable(one) and not isinstance(one, Undefined)):
                 kind = type(one).__name__
@@ -234,6 +237,8 @@ def _spend(cost: int) -> None:
 
 
 def _put_out(value: object, labels: Labels) -> str:
+    if type(value) is str:  # most are
+        return Piece.of(value, labels) if labels else value
     if isinstance(value, _INNER):
         raise UnfitError(f"a {type(value).__name__.lower()} is no text")
     if isinstance(value, Undefined):
