@@ -162,12 +162,12 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
                 "[examples]. Did you mean 'system'? To have it as text, write `\\[System]`"
             ),
         ),
-        ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),
         ("---\na: " + "[" * 60 + "]" * 60 + "\n---\nx", "2: this is nested too deeply"),
         ("---\na: '" + "x" * 100_000 + "'\n---\nx", "1: 100,006 characters of YAML are more than the 100,000"),
         ("---\nvariables: {a: {default: !!binary eA==}}\n---\nx", "2: values of the kind `!!binary` are not allowed"),
         ("---\ndescription: x\r\n\x0b\n---\nx", "3: this is not YAML: the character '\\x0b' is not allowed"),
         ("a\r\nb\rc\0", "3: a NUL character stands here"),
+        ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: there is no filter 'c'"),
         (b"a\n\xff\xfe", "2: this is not UTF-8 (byte 2 is 0xff)"),
         (b"x" * (MAX_BYTES + 1), "1: the file has 1,000,001 bytes"),
     ],

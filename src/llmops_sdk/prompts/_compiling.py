@@ -10,9 +10,9 @@ from llmops_sdk.messages import Message
 from llmops_sdk.prompts._examples import Examples, ShownExamples
 from llmops_sdk.prompts._history import History
 from llmops_sdk.prompts._images import with_images
-from llmops_sdk.prompts._messages import CompiledSection, fill
+from llmops_sdk.prompts._messages import CompiledSection, fill, message_of
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._templates import compile_template
+from llmops_sdk.prompts._templates import PartialReader, compile_template
 from llmops_sdk.prompts._variables import Variable
 
 __all__ = ["compile_sections"]
@@ -25,6 +25,7 @@ def compile_sections(
     prompt: str,
     where: str | None,
     examples: Examples | None = None,
+    partials: PartialReader | None = None,
 ) -> tuple[CompiledSection, ...]:
     """The sections of the prompt called `prompt`, compiled.
 
@@ -32,7 +33,7 @@ def compile_sections(
         PromptError: A text is not a template, a section continues a message that is not there, or examples and their
             place do not fit together.
     """
-    compiling = _Compiling(sections, variables, prompt, where)
+    compiling = _Compiling(sections, variables, prompt, where, partials)
     compiled = [compiling.section(number) for number in range(len(sections))]
     for number, section in enumerate(sections):
         if section.kind == "examples":
@@ -43,24 +44,36 @@ def compile_sections(
 
 class _Compiling:
     def __init__(
-        self, sections: Sequence[Section], variables: Mapping[str, Variable], prompt: str, where: str | None
+        self,
+        sections: Sequence[Section],
+        variables: Mapping[str, Variable],
+        prompt: str,
+        where: str | None,
+        partials: PartialReader | None,
     ) -> None:
         self._sections = sections
         self._variables = variables
         self._prompt = prompt
         self._where = where
+        self._partials = partials
 
     def section(self, number: int) -> CompiledSection:
         section = self._sections[number]
-        role, text, line = section[:3]
         if section.kind == "more" and not (number and self._sections[number - 1].kind in ("message", "more")):
             self._fail(section, "`[+]` continues a message, and none stands before it")
-        template = compile_template(text, variables=self._variables, prompt=self._prompt, where=self._where, line=line)
+        template = compile_template(
+            section.text,
+            variables=self._variables,
+            prompt=self._prompt,
+            where=self._where,
+            line=section.line,
+            partials=self._partials,
+        )
         followed = number + 1 < len(self._sections) and self._sections[number + 1].kind == "more"
         alone = section.kind != "more" and not followed
         if section.kind == "history":
             return CompiledSection(section, template, None, alone, self._history(section))
-        fixed = Message(role=role, content=text) if alone and not template.variables else None
+        fixed = message_of(section, template.render({})) if alone and not template.variables else None
         return CompiledSection(section, template, fixed, alone)
 
     def _history(self, section: Section) -> History:

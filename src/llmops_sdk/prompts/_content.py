@@ -39,6 +39,7 @@ class PromptContent:
         output: The JSON schema of the answer; `None` where the answer is free.
         examples: What `[examples]` stands for.
         references: Keys of the front matter that name other files. No part of what is rendered, or compared.
+        partials: What its body includes: texts by their path.
     """
 
     sections: tuple[Section, ...]
@@ -47,6 +48,7 @@ class PromptContent:
     output: Mapping[str, Any] | None = None
     examples: Examples | None = None
     references: Mapping[str, Reference] = field(default_factory=dict, compare=False)
+    partials: Mapping[str, str] = field(default_factory=dict)
 
     def hash(self) -> str:
         """SHA-256, 64 hexadecimal digits. What is not used is not in it, so what is added later leaves it as it is."""
@@ -56,6 +58,7 @@ class PromptContent:
             "parameters": self.parameters,
             "output": self.output,
             "examples": None if self.examples is None else self.examples.plain(),
+            "partials": self.partials or None,
         }
         text = json.dumps(_used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -63,9 +63,7 @@ def fill(sections: Sequence[CompiledSection], values: Mapping[str, object]) -> l
 def message_of(section: Section, filled: Filled) -> Message:
     """The message of a section, with its images where they belong."""
     text, origins, images = filled
-    if not images:
-        return Message(role=section.role, content=text, origins=origins)
-    return Message(role=section.role, content=tuple(_parts(text, images)), origins=origins)
+    return Message.rendered(section.role, tuple(_parts(text, images)) if images else text, origins)
 
 
 def _parts(text: str, images: Sequence[tuple[int, ImagePart]]) -> Iterator[Part]:

@@ -16,6 +16,7 @@ from llmops_sdk.prompts._images import with_images
 from llmops_sdk.prompts._messages import fill
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete, variable_of
 from llmops_sdk.stations import Station
 
@@ -70,6 +71,7 @@ class Prompt(Station):
         version: str | None = None,
         commit: str | None = None,
         where: str | None = None,
+        partials: PartialReader | None = None,
     ) -> None:
         """Compile a prompt. `from_string` and `load` are the usual ways to get one.
 
@@ -85,13 +87,18 @@ class Prompt(Station):
             version: The version that was asked for.
             commit: The commit that it comes from.
             where: The file that it comes from, for errors.
+            partials: Reads what its texts include.
 
         Raises:
             PromptError: A text is not a template.
         """
         declared = dict(variables or {})
-        self._compiled = compile_sections(sections, declared, prompt=name, where=where, examples=examples)
+        self._compiled = compile_sections(
+            sections, declared, prompt=name, where=where, examples=examples, partials=partials
+        )
+        included: dict[str, str] = {}
         for section in self._compiled:
+            included |= section.template.partials
             for used in section.variables:
                 declared.setdefault(used, Variable(name=used, line=section.section.line))
         self._content = PromptContent(
@@ -101,16 +108,18 @@ class Prompt(Station):
             output=output,
             examples=examples,
             references=dict(references or {}),
+            partials=included,
         )
         self._names = frozenset(declared)
         self._typed = checks_of(declared.values())
         self._where = where
         self._images = tuple(name for name, one in declared.items() if one.type == "image")
-        self._set = dict(self._content.parameters)
-        if output is not None:
-            self._set["response_schema"] = output
         self._description = description
         self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
+        sets = dict(self._content.parameters)
+        if output is not None:
+            sets["response_schema"] = output
+        self._unsaid = Request(messages=(), prompt=self._ref, **sets)
 
     @classmethod
     def from_string(
@@ -122,12 +131,14 @@ class Prompt(Station):
         name: str | None = None,
         variables: Mapping[str, Any] | None = None,
         examples: Sequence[Mapping[str, Any]] | None = None,
+        partials: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
 
         Args:
-            text: The user's message; `{{ name }}` and `{{ name.attribute }}` are variables, all other braces are text.
+            text: The user's message, a template: `{{ name }}` and `{{ name.attribute }}` are variables, and what else
+                Jinja has (`{% if %}`, `{% for %}`, filters) is there; all other braces are text.
             system: The system's message, a template as well.
             name: Name for traces and errors.
             variables: What is known of the variables, as in a file: a type in words (`"list[str]"`), or a mapping with
@@ -136,6 +147,7 @@ class Prompt(Station):
                 trusted.
             examples: Examples of questions and answers that stand before the text: values for its variables, and
                 `answer`. `with_examples` says how they are chosen.
+            partials: Texts that the messages include, by path: `{% include "shared/tone.md" %}`.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`
                 (definitions, or Python functions), `tool_choice`, `response_schema`, `adapter`, `extra`.
 
@@ -154,7 +166,14 @@ class Prompt(Station):
             *([] if shown is None else [Section("user", "", kind="examples")]),
             Section("user", text),
         ]
-        return cls(sections, name=name or "inline", variables=declared, parameters=checked, examples=shown)
+        return cls(
+            sections,
+            name=name or "inline",
+            variables=declared,
+            parameters=checked,
+            examples=shown,
+            partials=reader_of(partials) if partials else None,
+        )
 
     @classmethod
     def load(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
@@ -267,6 +286,7 @@ class Prompt(Station):
             output=content.output,
             examples=examples,
             references=content.references,
+            partials=reader_of(content.partials),
             version=self.version,
             commit=self.commit,
         )
@@ -300,8 +320,7 @@ class Prompt(Station):
             check_types(variables, self._typed, self.name, self._where)
         if self._images:
             variables = with_images(variables, self._images, self.name)
-        messages = fill(self._compiled, variables)
-        return Request(messages=tuple(messages), prompt=self._ref, **self._set)
+        return self._unsaid.with_messages(fill(self._compiled, variables))
 
     def __repr__(self) -> str:
         version = f"@{self.version}" if self.version else ""

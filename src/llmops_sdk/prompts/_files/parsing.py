@@ -81,6 +81,7 @@ def parse_prompt(
         commit=commit,
         where=where,
         **declared,
+        partials=read,
     )
     variables = declared["variables"]
     for used in prompt.variables if "variables" in matter else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_sdk.prompts._templates.plain import MAX_CHARS, Filled, Template, compile_template
+from llmops_sdk.prompts._templates.compiling import MAX_CHARS, Filled, Template, compile_template
+from llmops_sdk.prompts._templates.partials import PartialReader, reader_of
 
-__all__ = ["MAX_CHARS", "Filled", "Template", "compile_template"]
+__all__ = ["MAX_CHARS", "Filled", "PartialReader", "Template", "compile_template", "reader_of"]

@@ -1,0 +1,7 @@
+"""Templates with Jinja's syntax, in a sandbox; loaded only for the texts that need it. Imports jinja2."""
+
+from __future__ import annotations
+
+from llmops_sdk.prompts.jinja.template import JinjaTemplate, compile_jinja
+
+__all__ = ["JinjaTemplate", "compile_jinja"]
