@@ -1,0 +1,77 @@
+"""Refs as files, `.git/refs/...` and `packed-refs`: one lookup costs one open, however many refs there are.
+
+dulwich reads all of `packed-refs` into dictionaries for one ref: 50 ms where there are 10,000 tags. Here its bytes are
+kept as they are, until the file is replaced, and searched.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from llmops_sdk.errors import PromptError
+
+__all__ = ["RefFiles"]
+
+_ID = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?")
+_LONGEST_CHAIN = 5
+"""Symbolic refs in a row; git's own limit."""
+
+
+class RefFiles:
+    """The refs of a repository that keeps them in files.
+
+    Args:
+        shared: What all working trees share (`.git`).
+        control: What belongs to this working tree: its `HEAD`.
+    """
+
+    def __init__(self, shared: Path, control: Path) -> None:
+        self._shared = shared
+        self._control = control
+        self._packed: tuple[tuple[int, int, int] | None, bytes] = (None, b"")
+
+    def value(self, name: str) -> str | None:
+        """The id that a ref points at, through symbolic refs; `None` where there is no such ref.
+
+        Raises:
+            PromptError: The ref holds no id.
+        """
+        for _ in range(_LONGEST_CHAIN):
+            file = (self._shared if name.startswith("refs/") else self._control) / name
+            try:
+                content = file.read_bytes().strip()
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return self._in_packed(name)
+            if not content.startswith(b"ref:"):
+                return self._checked(content, name, file)
+            name = content[4:].strip().decode("utf-8", "replace")
+            if ".." in name.split("/") or not name.startswith("refs/"):
+                raise PromptError(f"{file} refers to {name!r}, which is no ref; {_repair(file)}")
+        raise PromptError(f"{name} refers to a ref that refers to a ref, more than {_LONGEST_CHAIN} times")
+
+    def _in_packed(self, name: str) -> str | None:
+        file = self._shared / "packed-refs"
+        try:
+            found = file.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            known, content = self._packed
+            if known != stamp:
+                content = b"\n" + file.read_bytes()
+                self._packed = (stamp, content)  # one assignment: threads see a whole file
+        except FileNotFoundError:
+            return None
+        end = content.find(b" " + name.encode() + b"\n")
+        if end < 0:
+            return None
+        return self._checked(content[content.rfind(b"\n", 0, end) + 1 : end], name, file)
+
+    def _checked(self, content: bytes, name: str, file: Path) -> str:
+        if not _ID.fullmatch(content):
+            shown = content[:60].decode("utf-8", "replace")
+            raise PromptError(f"{file} holds no commit id for {name}, but {shown!r}; {_repair(file)}")
+        return content.decode()
+
+
+def _repair(file: Path) -> str:
+    return f"fetch it again, or delete {file.name} and make it anew with git"
