@@ -291,7 +291,7 @@ class PromptRepository:
             problem = f"{git.root} has no commit yet"
         elif not git.refs(LABELS):
             problem += f" Labels do not come with a clone: {_FETCH}."
-        raise PromptError(problem + git.shallow_hint(), prompt=name)
+        raise PromptError(problem + git.missing_hint(), prompt=name)
 
     def _at_commit(self, name: str, version: str, commit: str) -> tuple[bytes, str, Reader]:
         """The file of a prompt at a commit, its path for errors, and what reads its siblings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dulwich.repo import UnsupportedExtension, UnsupportedVersion
 
 from llmops_sdk.errors import PromptError
 
-__all__ = ["readable", "shallow_hint"]
+__all__ = ["missing_hint", "readable"]
 
 _TOO_NEW = (UnsupportedExtension, UnsupportedVersion)
 
@@ -62,8 +63,11 @@ def readable(root: Path, shared: Path | None = None, *, reading: str = "") -> It
         raise PromptError(f"{what}the git repository {root} {_problem(cause)}; {_remedy(cause, root, shared)}") from exc
 
 
-def shallow_hint(shared: Path) -> str:
-    """What to say where something was not found and the clone is shallow."""
+def missing_hint(shared: Path) -> str:
+    """What to say where something was not found, and the clone is not whole."""
+    for alternate in _alternates(shared):
+        if not alternate.is_dir():
+            return f"; it borrows objects from {alternate}, which is not there: bring that folder back, or clone anew"
     if (shared / "shallow").exists():
         return "; this clone is shallow, older commits come with `git fetch --unshallow`"
     return ""
@@ -76,22 +80,19 @@ def _problem(cause: BaseException) -> str:
 
 
 def _remedy(cause: BaseException, root: Path, shared: Path | None) -> str:
+    folder = shlex.quote(str(root))
     if isinstance(cause, _TOO_NEW):
         return "it was made by a newer git: update dulwich, or clone it with a plain `git clone`"
     if isinstance(cause, KeyError) and shared is not None:
-        for alternate in _alternates(shared):
-            if not alternate.is_dir():
-                return f"it borrows objects from {alternate}, which is not there: bring that folder back, or clone anew"
         if any((shared / "objects" / "pack").glob("*.promisor")):
             return (
                 "it is a partial clone (`--filter`), which fetches files when git needs them; nothing is fetched here: "
-                f"run `git -C {root} fetch --refetch --no-filter`, or `git archive COMMIT prompts >/dev/null` for "
-                "the prompts of one commit"
+                f"run `git -C {folder} archive COMMIT prompts >/dev/null`, which fetches the prompts of one commit"
             )
-        if hint := shallow_hint(shared):
+        if hint := missing_hint(shared):
             return hint.removeprefix("; ")
     return (
-        f"run `git -C {root} fsck --full` to see what is damaged; `git fetch --refetch` brings the objects anew from "
+        f"run `git -C {folder} fsck --full` to see what is damaged; `git fetch --refetch` brings the objects anew from "
         "where they came from, or clone it again"
     )
 

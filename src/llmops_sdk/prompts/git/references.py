@@ -1,7 +1,7 @@
 """Refs as files, `.git/refs/...` and `packed-refs`: one lookup costs one open, however many refs there are.
 
-dulwich reads all of `packed-refs` into dictionaries for one ref: 50 ms where there are 10,000 tags. Here its bytes are
-kept as they are, until the file is replaced, and searched.
+dulwich parses all of `packed-refs` anew for each ref that is asked for: 50 ms where there are 10,000 tags. Here what it
+says is kept until the file is replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RefFiles:
     def __init__(self, shared: Path, control: Path) -> None:
         self._shared = shared
         self._control = control
-        self._packed: tuple[tuple[int, int, int] | None, bytes] = (None, b"")
+        self._packed: tuple[tuple[int, int, int] | None, dict[bytes, bytes]] = (None, {})
 
     def value(self, name: str) -> str | None:
         """The id that a ref points at, through symbolic refs; `None` where there is no such ref.
@@ -45,9 +45,10 @@ class RefFiles:
                 return self._in_packed(name)
             if not content.startswith(b"ref:"):
                 return self._checked(content, name, file)
-            name = content[4:].strip().decode("utf-8", "replace")
-            if ".." in name.split("/") or not name.startswith("refs/"):
-                raise PromptError(f"{file} refers to {name!r}, which is no ref; {_repair(file)}")
+            target = content[4:].strip().decode("utf-8", "replace")
+            if ".." in target.split("/") or not target.startswith("refs/"):
+                raise PromptError(f"{file} refers to {target!r}, which is no ref; {_repair(name)}")
+            name = target
         raise PromptError(f"{name} refers to a ref that refers to a ref, more than {_LONGEST_CHAIN} times")
 
     def _in_packed(self, name: str) -> str | None:
@@ -55,23 +56,29 @@ class RefFiles:
         try:
             found = file.stat()
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-            known, content = self._packed
+            known, values = self._packed
             if known != stamp:
-                content = b"\n" + file.read_bytes()
-                self._packed = (stamp, content)  # one assignment: threads see a whole file
+                values = _values(file.read_bytes())
+                self._packed = (stamp, values)  # one assignment: threads see a whole file
         except FileNotFoundError:
             return None
-        end = content.find(b" " + name.encode() + b"\n")
-        if end < 0:
-            return None
-        return self._checked(content[content.rfind(b"\n", 0, end) + 1 : end], name, file)
+        value = values.get(name.encode())
+        return None if value is None else self._checked(value, name, file)
 
     def _checked(self, content: bytes, name: str, file: Path) -> str:
         if not _ID.fullmatch(content):
             shown = content[:60].decode("utf-8", "replace")
-            raise PromptError(f"{file} holds no commit id for {name}, but {shown!r}; {_repair(file)}")
+            raise PromptError(f"{file} holds no commit id for {name}, but {shown!r}; {_repair(name)}")
         return content.decode()
 
 
-def _repair(file: Path) -> str:
-    return f"fetch it again, or delete {file.name} and make it anew with git"
+def _values(packed: bytes) -> dict[bytes, bytes]:
+    """What each ref points at; lines that begin with `#` are comments, with `^` what the tag above them points at."""
+    lines = (line.partition(b" ") for line in packed.split(b"\n") if line[:1] not in (b"#", b"^", b""))
+    return {name: value for value, _, name in lines}
+
+
+def _repair(name: str) -> str:
+    if name == "HEAD":
+        return "`git symbolic-ref HEAD refs/heads/main` puts it on a branch again"
+    return "delete that file, and fetch the ref again or make it anew with git"

@@ -21,7 +21,7 @@ from dulwich.refs import DiskRefsContainer, Ref, RefsContainer, check_ref_format
 from dulwich.repo import DefaultIdentityNotFound, Repo, get_user_identity
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts.git.damage import readable, shallow_hint
+from llmops_sdk.prompts.git.damage import missing_hint, readable
 from llmops_sdk.prompts.git.history import Blamed, Change, Walk
 from llmops_sdk.prompts.git.locking import RefLocks, make_folder
 from llmops_sdk.prompts.git.objects import TreeReader, checked, content
@@ -78,9 +78,9 @@ class GitRepository:
         except NotGitRepository as exc:
             raise PromptError(f"there is no git repository at {self.root} any more") from exc
 
-    def shallow_hint(self) -> str:
-        """What to say where something was not found and the clone is shallow."""
-        return shallow_hint(self.shared)
+    def missing_hint(self) -> str:
+        """What to say where something was not found, and the clone is not whole."""
+        return missing_hint(self.shared)
 
     def known(self, version: str) -> str | None:
         """The commit of a full commit id that was resolved before; this touches no file."""
