@@ -388,6 +388,61 @@ def test_kill_9_while_labelling_loses_nothing_and_leaves_no_lock_that_stays(repo
     assert_sound(repository)
 
 
+KILLED_AT_EACH_STEP = """
+import json, os, signal, sys
+from llmops_sdk.prompts import PromptRepository
+
+os.fsync = lambda handle: None
+root, *versions = sys.argv[1:]
+prompts = PromptRepository(root)
+prompts.label("prod", versions[0], who="survivor")
+steps = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "fcntl.flock"}
+killed, last = 0, None
+while True:
+    left = killed
+
+    def hear(event, arguments):
+        global left
+        if event in steps:
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(hear)
+        prompts.label("prod", versions[1], who=f"killed {killed}")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    moves = prompts.moves("prod", limit=2)
+    # The label moved if and only if the newest entry says so.
+    assert (prompts.labels()["prod"] == versions[1]) == (moves[0].who == f"killed {killed}" and moves[0].done), killed
+    prompts.label("prod", versions[0], who="survivor")  # at once: no lock is in the way
+    if not os.WIFSIGNALED(status):
+        break
+    killed += 1
+print(killed)
+"""
+
+
+def test_a_kill_before_any_step_of_a_move_leaves_it_done_or_not_and_the_audit_knows(repository) -> None:
+    versions = [repository.commit_version(version) for version in "12"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EACH_STEP, str(repository.root), *versions],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert int(done.stdout) > 15
+    moves = PromptRepository(repository.root).moves("prod", limit=1_000)
+    assert {one.done for one in moves} == {True, False}
+    assert_one_follows_the_other(moves)
+    assert not list((repository.root / ".git").rglob("*.lock"))
+    assert_sound(repository)
+
+
 RACER = """
 import os, sys, time
 from llmops_sdk.errors import PromptError

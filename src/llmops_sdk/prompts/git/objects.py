@@ -12,7 +12,7 @@ from llmops_sdk.errors import PromptError
 
 __all__ = ["Entry", "TreeReader", "checked", "content"]
 
-Kind = TypeVar("Kind", bound=ShaFile)
+_Kind = TypeVar("_Kind", bound=ShaFile)
 
 
 class Entry(NamedTuple):
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
         return stat.S_ISDIR(self.mode)
 
 
-def checked(repo: Repo, one: ObjectID, kind: type[Kind], what: str = "") -> Kind:
+def checked(repo: Repo, one: ObjectID, kind: type[_Kind], what: str = "") -> _Kind:
     """The object, if its bytes have the id that they should have; dulwich itself believes what it reads.
 
     Raises:

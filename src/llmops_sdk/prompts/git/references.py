@@ -6,6 +6,7 @@ says is kept until the file is replaced.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from llmops_sdk.errors import PromptError
 __all__ = ["RefFiles"]
 
 _ID = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?")
+_LONGEST = 4_096
+"""Bytes of a ref that are read; a name in it is no longer than a path may be."""
+
 _LONGEST_CHAIN = 5
 """Symbolic refs in a row; git's own limit."""
 
@@ -27,8 +31,9 @@ class RefFiles:
     """
 
     def __init__(self, shared: Path, control: Path) -> None:
-        self._shared = shared
-        self._control = control
+        # Plain strings: a label is looked up by each `get`, and a `Path` costs as much as the lookup.
+        self._shared = str(shared)
+        self._control = str(control)
         self._packed: tuple[tuple[int, int, int] | None, dict[bytes, bytes]] = (None, {})
 
     def value(self, name: str) -> str | None:
@@ -38,9 +43,10 @@ class RefFiles:
             PromptError: The ref holds no id.
         """
         for _ in range(_LONGEST_CHAIN):
-            file = (self._shared if name.startswith("refs/") else self._control) / name
+            file = f"{self._shared if name.startswith('refs/') else self._control}/{name}"
             try:
-                content = file.read_bytes().strip()
+                with open(file, "rb", buffering=0) as opened:  # noqa: PTH123
+                    content = opened.read(_LONGEST).strip()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 return self._in_packed(name)
             if not content.startswith(b"ref:"):
@@ -52,20 +58,20 @@ class RefFiles:
         raise PromptError(f"{name} refers to a ref that refers to a ref, more than {_LONGEST_CHAIN} times")
 
     def _in_packed(self, name: str) -> str | None:
-        file = self._shared / "packed-refs"
+        file = f"{self._shared}/packed-refs"
         try:
-            found = file.stat()
+            found = os.stat(file)  # noqa: PTH116
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
             known, values = self._packed
             if known != stamp:
-                values = _values(file.read_bytes())
+                values = _values(Path(file).read_bytes())
                 self._packed = (stamp, values)  # one assignment: threads see a whole file
         except FileNotFoundError:
             return None
         value = values.get(name.encode())
         return None if value is None else self._checked(value, name, file)
 
-    def _checked(self, content: bytes, name: str, file: Path) -> str:
+    def _checked(self, content: bytes, name: str, file: str) -> str:
         if not _ID.fullmatch(content):
             shown = content[:60].decode("utf-8", "replace")
             raise PromptError(f"{file} holds no commit id for {name}, but {shown!r}; {_repair(name)}")
