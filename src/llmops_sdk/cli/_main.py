@@ -14,6 +14,7 @@ from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._lint import Options as LintOptions
 from llmops_sdk.cli._lint import list_rules, run_lint
 from llmops_sdk.cli._monitor import cases, report
+from llmops_sdk.cli._prompt import add_prompt_commands
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.cli._stub import write_types
 from llmops_sdk.errors import LlmopsError
@@ -72,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the dashboard for the metrics of `tracing.Metrics`, as JSON that Grafana imports.",
     )
     command.set_defaults(run=lambda given: _dashboard())
+
+    add_prompt_commands(rooms)
 
     _monitor(rooms)
     _lint(rooms)

@@ -19,7 +19,7 @@ from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._stubs import type_stub
-    from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
+    from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
 __all__ = [
     "SUFFIX",
@@ -28,6 +28,7 @@ __all__ = [
     "LabelMove",
     "Prompt",
     "PromptContent",
+    "PromptLine",
     "PromptRepository",
     "PromptVersion",
     "Reader",
@@ -39,10 +40,14 @@ __all__ = [
     "type_stub",
 ]
 
+_LATER = {
+    **dict.fromkeys(("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"), "llmops_sdk.prompts.repository"),
+    "type_stub": "llmops_sdk.prompts._stubs",
+}
+"""Name -> the module that is loaded when somebody first asks for it."""
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("LabelMove", "PromptRepository", "PromptVersion"):
-        return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
-    if name == "type_stub":  # for the command line, not for applications at work
-        return importlib.import_module("llmops_sdk.prompts._stubs").type_stub
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import importlib
 from collections.abc import Mapping, Sequence
@@ -187,10 +188,14 @@ class Prompt(Station):
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
+        return (repository or _repository_here()).get(spec)
+
+    @classmethod
+    async def aload(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
+        """`load` for the event loop: what is not known yet is read in a thread."""
         if repository is None:
-            # By name: `repository` imports third-party libraries, and it imports this module.
-            repository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
-        return repository.get(spec)
+            repository = await asyncio.to_thread(_repository_here)
+        return await repository.aget(spec)
 
     @property
     def name(self) -> str:
@@ -342,3 +347,9 @@ def _with_place_for_examples(sections: tuple[Section, ...]) -> tuple[Section, ..
     asking = [n for n, section in enumerate(sections) if section.kind == "message" and section.role == "user"]
     place = asking[-1] if asking else 0  # without any, compiling says what is missing
     return (*sections[:place], Section("user", "", kind="examples"), *sections[place:])
+
+
+def _repository_here() -> PromptRepository:
+    # By name: `repository` imports third-party libraries, and it imports this module.
+    found: PromptRepository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
+    return found
