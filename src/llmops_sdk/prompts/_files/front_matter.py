@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmops_sdk.errors import PromptError
@@ -10,10 +12,20 @@ from llmops_sdk.prompts._files.place import Place
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Lines", "front_matter", "line_of"]
+__all__ = ["Lines", "front_matter", "front_matter_end", "line_of"]
 
 Lines: TypeAlias = dict[tuple[str, ...], int]
 """Path of a key in the front matter -> the line of the file on which it stands."""
+
+
+_FENCE = re.compile(r"---[ \t]*\n?")
+
+
+def front_matter_end(lines: Sequence[str]) -> int | None:
+    """Number of the line `---` that ends the front matter, from 0; 0 where it is not closed, `None` where none is."""
+    if not lines or not _FENCE.fullmatch(lines[0]):
+        return None
+    return next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), 0)
 
 
 def line_of(lines: Lines, *path: str) -> int:

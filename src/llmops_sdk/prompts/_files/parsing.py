@@ -21,13 +21,13 @@ message. A space before the bracket makes such a line text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from llmops_sdk.prompts._files.body import sections_of
+from llmops_sdk.prompts._files.conflicts import first_conflict
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, variables_in
-from llmops_sdk.prompts._files.front_matter import Lines, front_matter, line_of
+from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
 from llmops_sdk.prompts._files.place import Place, Reader, no_siblings
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
@@ -39,7 +39,6 @@ MAX_BYTES = 1_000_000
 """Largest prompt file that is read."""
 
 _KEYS = ("name", "description", "parameters", "variables", "output")
-_FENCE = re.compile(r"---[ \t]*")
 
 
 def parse_prompt(
@@ -70,9 +69,14 @@ def parse_prompt(
     matter: dict[str, Any] = {}
     at: Lines = {}
     first = 0
-    if _FENCE.fullmatch(lines[0]):
-        end = next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
-        if end is None:
+    conflict = first_conflict(lines)
+    if conflict is not None:
+        place.fail(
+            conflict + 1, "a conflict of a merge is not resolved: write what shall stand here, without the markers"
+        )
+    end = front_matter_end(lines)
+    if end is not None:
+        if not end:
             place.fail(1, "the front matter is not closed: end it with a line `---`")
         matter, at = front_matter("\n".join(lines[1:end]), place)
         first = end + 1
