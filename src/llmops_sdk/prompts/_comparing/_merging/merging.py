@@ -125,7 +125,7 @@ def _bodies(base: _Version | None, ours: _Version, theirs: _Version) -> tuple[No
     )
     for one, other in twins.items():
         mine, its = added[0][one], added[1][other]
-        if _is_twin(ours.sections[mine], theirs.sections[its]):
+        if base is None or _is_twin(ours.sections[mine], theirs.sections[its]):
             keys[0][mine] = keys[1][its] = f"+{one}"
     before = None if base is None else base.body({number: f"={number}" for number in range(len(start))})
     return before, ours.body(keys[0]), theirs.body(keys[1])
