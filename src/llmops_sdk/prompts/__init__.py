@@ -16,12 +16,21 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
-    from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
+    from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptContent", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "LabelMove",
+    "Prompt",
+    "PromptContent",
+    "PromptLine",
+    "PromptRepository",
+    "PromptVersion",
+    "Section",
+    "Variable",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("LabelMove", "PromptRepository", "PromptVersion"):
+    if name in ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"):
         return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-import json
-import logging
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, Reader, decode_prompt, parse_prompt
+from llmops_sdk.prompts._files import SUFFIX, Reader, decode_prompt, parse_prompt
+from llmops_sdk.prompts._labels import AUDIT, LABELS, LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
+from llmops_sdk.prompts._worktree import WorkingTree, is_inside
 from llmops_sdk.prompts.git import GitRepository
 
-__all__ = ["LabelMove", "PromptRepository", "PromptVersion", "repository_here"]
+__all__ = ["LabelMove", "PromptLine", "PromptRepository", "PromptVersion", "repository_here"]
 
-log = logging.getLogger("llmops_sdk")
-
-_LABELS = "refs/llmops/labels/"
 _WORKTREE = "worktree"
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
-_LABEL = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 _MOST_CACHED = 1_000
 _MOST_LISTED = 20
+_FETCH = f"run `git fetch --atomic origin '{AUDIT}*:{AUDIT}*' '+{LABELS}*:{LABELS}*'`"
+"""The audit without `+`: git then refuses one that would lose entries of this clone."""
 
 
 class PromptVersion(NamedTuple):
@@ -39,17 +37,16 @@ class PromptVersion(NamedTuple):
     """`Prompt.hash` at this commit; `None` where its file was broken."""
 
 
-class LabelMove(NamedTuple):
-    """A label was moved: an audit line."""
+class PromptLine(NamedTuple):
+    """A line of a prompt's file, and the commit that brought it."""
 
-    label: str
-    old: str | None
-    new: str
-    version: str
-    """What `new` was called when the label was moved to it."""
+    number: int
+    """From 1."""
+    text: str
+    commit: str
     when: dt.datetime
     who: str
-    why: str | None
+    subject: str
 
 
 class PromptRepository:
@@ -79,8 +76,10 @@ class PromptRepository:
         self.folder = folder.strip("/")
         self.root = _folder_above(start, self.folder) if self._git is None else self._git.root
         self._committed: dict[tuple[str, str, str], Prompt] = {}
-        self._working: dict[str, tuple[tuple[int, int, int] | None, Prompt]] = {}
-        self._warned: dict[str, tuple[int, int, int] | None] = {}
+        self._labels = None if self._git is None else Labels(self._git)
+        self._worktree = WorkingTree(
+            self.root / self.folder, self._inside(""), None if self._git is None else _WORKTREE
+        )
 
     def get(self, spec: str, /) -> Prompt:
         """The prompt `"folder/name"` or `"folder/name@version"`.
@@ -95,11 +94,28 @@ class PromptRepository:
         cached = self._committed.get((name, version, commit))
         if cached is not None:
             return cached
-        prompt = self._from_commit(name, version, commit)
+        data, where, read = self._at_commit(name, version, commit)
+        prompt = parse_prompt(data, name=name, where=where, version=version, commit=commit, read=read)
         if len(self._committed) >= _MOST_CACHED:
             self._committed.clear()
         self._committed[name, version, commit] = prompt
         return prompt
+
+    async def aget(self, spec: str, /) -> Prompt:
+        """`get` for the event loop.
+
+        A prompt of a full commit id that was read before comes at once; anything else is read in a thread, since a
+        disk may take its time (a network file system, a container that has just started).
+
+        Raises:
+            PromptError: As `get` does.
+        """
+        name, version = _parts(spec)
+        if self._git is not None and (commit := self._git.known(version)):
+            cached = self._committed.get((name, version, commit))
+            if cached is not None:
+                return cached
+        return await asyncio.to_thread(self.get, spec)
 
     def source(self, spec: str, /) -> tuple[str, Reader]:
         """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
@@ -112,21 +128,26 @@ class PromptRepository:
         """
         name, version = _parts(spec)
         if version == _WORKTREE:
-            return decode_prompt(self._bytes_of(name), name=name, where=self._path(name)), self._read_worktree
+            tree = self._tree(name)
+            lying = tree.read(name + SUFFIX)
+            if lying is None:
+                raise self._no_prompt(name, None)
+            return decode_prompt(lying, name=name, where=self._path(name)), tree.read
         data, where, read = self._at_commit(name, version, self._resolve(version, name))
         return decode_prompt(data, name=name, where=where), read
 
     def names(self, version: str | None = None, /) -> tuple[str, ...]:
         """Names of all prompts at a version; without one, of those in the working tree."""
         if version is None or version == _WORKTREE:
-            top = self.root / self.folder
-            paths = [path.relative_to(top).as_posix() for path in sorted(top.rglob(f"*{SUFFIX}"))]
-        else:
-            paths = self._need_git(version).files(self._resolve(version), self.folder, SUFFIX)
+            return self._worktree.names()
+        paths = self._need_git(version).files(self._resolve(version), self.folder, SUFFIX)
         return tuple(path.removesuffix(SUFFIX) for path in paths)
 
     def log(self, name: str, /, *, version: str = "HEAD", limit: int = 20) -> tuple[PromptVersion, ...]:
-        """The newest `limit` commits that changed a prompt, newest first.
+        """The newest `limit` commits that changed a prompt's file, newest first.
+
+        A prompt is its name: what was there under another name before a rename is not followed. What it includes has
+        a history of its own.
 
         Args:
             name: `"folder/name"`.
@@ -142,13 +163,34 @@ class PromptRepository:
         if not changes:
             raise self._no_prompt(name, version)
         return tuple(
-            PromptVersion(one.commit, one.when, one.who, one.subject, self._hash_of(name, one.commit, one.data))
-            for one in changes
+            PromptVersion(one.commit, one.when, one.who, one.subject, self._hash_of(name, one.commit, data))
+            for one, data in changes
+        )
+
+    def blame(self, name: str, /, *, version: str = "HEAD") -> tuple[PromptLine, ...]:
+        """Each line of a prompt's file, with the commit that brought it, as `git blame` finds it.
+
+        It walks back to the commit that brought the oldest line; a rename ends it, as it does for `log`.
+
+        Args:
+            name: `"folder/name"`.
+            version: The version whose lines are asked for.
+
+        Raises:
+            PromptError: There is no such prompt or version.
+        """
+        git = self._need_git(version)
+        commit = self._resolve(version, name)
+        if git.read(commit, self._path(name)) is None:
+            raise self._no_prompt(name, version)
+        return tuple(
+            PromptLine(number, text, *change)
+            for number, (text, change) in enumerate(git.blame(commit, self._path(name)), 1)
         )
 
     def labels(self) -> dict[str, str]:
         """The commit of each label."""
-        return self._need_git("labels").refs(_LABELS)
+        return self._need_labels().at()
 
     def label(
         self,
@@ -163,7 +205,9 @@ class PromptRepository:
         """Move a label to a version, or create it.
 
         The move is one atomic step: it happens only if the label still points where it did before, so of two
-        processes that move it at once one is told that it lost. An audit line is kept, see `moves`.
+        processes that move it at once one is told that it lost. Each move leaves an entry in the audit, see `moves`;
+        a process that is killed meanwhile leaves a label that is where it was or where it should go, and an entry
+        that says so.
 
         Args:
             label: Its name, `"prod"`.
@@ -176,40 +220,46 @@ class PromptRepository:
         Raises:
             PromptError: There is no such version, the name is none for a label, or somebody else moved the label.
         """
-        reserved = label in ("HEAD", _WORKTREE) or re.fullmatch(r"[0-9a-f]{7,64}", label)
-        if reserved or not _LABEL.fullmatch(label) or not GitRepository.allows(_LABELS + label):
-            raise PromptError(
-                f"{label!r} cannot be a label: write letters, digits, `-`, `_`, `.` or `/`, such as `prod`; "
-                "not HEAD, not worktree, and nothing that looks like a commit id"
-            )
-        git = self._need_git(version)
+        labels = self._need_labels()
+        labels.check(label)
         new = self._resolve(version)
-        old = git.refs(_LABELS).get(label) if expected is None else self._resolve(expected)
-        if not git.swap(_LABELS + label, old, new):
-            was, now = (one[:12] if one else "no commit" for one in (old, git.refs(_LABELS).get(label)))
+        old = labels.commit(label) if expected is None else self._resolve(expected)
+        return labels.move(label, new, old=old, version=version, who=who, why=why)
+
+    def rollback(
+        self, label: str, /, *, who: str | None = None, why: str | None = None, expected: str | None = None
+    ) -> LabelMove:
+        """Move a label back to what it pointed at before it was moved last; the answer says where that is.
+
+        A rollback undoes the last move that is not undone yet: the second one goes back by one move more. To undo a
+        rollback, `label` it where it was, the answer's `old`.
+
+        Args:
+            label: Its name.
+            who: Who does it; the user of git's configuration by default.
+            why: The reason, for the audit.
+            expected: The version that the label is believed to point at; what it points at now by default.
+
+        Raises:
+            PromptError: There is no such label, it was nowhere before, or somebody else moved it meanwhile.
+        """
+        labels = self._need_labels()
+        now = labels.commit(label) if expected is None else self._resolve(expected)
+        if now is None:
+            known = list(labels.at())
+            raise PromptError(f"there is no label {label!r}: there are {_listed(known)}.{did_you_mean(label, known)}")
+        target = labels.before(label, now)
+        if target is None:
             raise PromptError(
-                f"the label {label!r} was not moved to {new[:12]}: it was expected at {was} and is at {now}, since "
-                "somebody else moved it; look at it and decide again"
+                f"the label {label!r} cannot be rolled back: its audit says of nothing that it pointed at before "
+                f"{now[:12]}. Move it with `label`, or bring its audit here: {_FETCH}"
             )
-        when = dt.datetime.now(dt.UTC)
-        move = LabelMove(label, old, new, version, when, who or git.identity(), why)
-        self._write_move(move)
-        return move
+        commit, version = target
+        return labels.move(label, commit, old=now, version=version, who=who, why=why, rollback=True)
 
     def moves(self, label: str | None = None, /, *, limit: int = 20) -> tuple[LabelMove, ...]:
-        """The audit: the newest `limit` moves of a label, or of all labels, newest first. It stays in this clone."""
-        try:
-            lines = self._audit_file().read_text("utf-8").splitlines()
-        except FileNotFoundError:
-            return ()
-        found = []
-        for line in reversed(lines):
-            record = _audit_record(line)
-            if record is not None and (label is None or record.label == label):
-                found.append(record)
-                if len(found) == limit:
-                    break
-        return tuple(found)
+        """The audit: the newest `limit` moves of a label, or of all labels, newest first."""
+        return self._need_labels().moves(label, limit)
 
     def _path(self, name: str) -> str:
         return self._inside(name + SUFFIX)
@@ -222,6 +272,12 @@ class PromptRepository:
             )
         return self._git
 
+    def _need_labels(self) -> Labels:
+        if self._labels is None:
+            self._need_git("labels")
+        assert self._labels is not None
+        return self._labels
+
     def _resolve(self, version: str, name: str | None = None) -> str:
         git = self._need_git(version)
         commit = git.resolve(version) if version != _WORKTREE else None
@@ -233,13 +289,9 @@ class PromptRepository:
             problem = "the working tree is no version that a label can point at: commit it first"
         elif version == "HEAD":
             problem = f"{git.root} has no commit yet"
-        elif not git.refs(_LABELS):
-            problem += " Labels do not come with a clone: run `git fetch origin 'refs/llmops/*:refs/llmops/*'`."
-        raise PromptError(problem + git.shallow_hint(), prompt=name)
-
-    def _from_commit(self, name: str, version: str, commit: str) -> Prompt:
-        data, where, read = self._at_commit(name, version, commit)
-        return parse_prompt(data, name=name, where=where, version=version, commit=commit, read=read)
+        elif not git.refs(LABELS):
+            problem += f" Labels do not come with a clone: {_FETCH}."
+        raise PromptError(problem + git.missing_hint(), prompt=name)
 
     def _at_commit(self, name: str, version: str, commit: str) -> tuple[bytes, str, Reader]:
         """The file of a prompt at a commit, its path for errors, and what reads its siblings."""
@@ -249,62 +301,20 @@ class PromptRepository:
             raise self._no_prompt(name, version)
 
         def read(sibling: str) -> bytes | None:
-            return git.read(commit, self._inside(sibling)) if _is_inside(sibling) else None
+            return git.read(commit, self._inside(sibling)) if is_inside(sibling) else None
 
         return data, f"{path}@{commit[:12]}", read
 
     def _from_worktree(self, name: str) -> Prompt:
-        file = self._file(name)
-        try:
-            found = file.stat()
-        except OSError:
-            found = None
-        key = None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
-        last = self._working.get(name)
-        if key is not None and last is not None and last[0] == key:
-            return last[1]
-        data = self._bytes_of(name)
-        try:
-            prompt = parse_prompt(
-                data,
-                name=name,
-                where=self._path(name),
-                version=None if self._git is None else _WORKTREE,
-                read=self._read_worktree,
-            )
-        except PromptError as exc:
-            if last is None:
-                raise
-            if self._warned.get(name) != key:
-                self._warned[name] = key
-                log.warning("%s; the last good version of %r stays in use", exc, name)
-            return last[1]
-        self._working[name] = (key, prompt)
+        prompt = self._tree(name).get(name)
+        if prompt is None:
+            raise self._no_prompt(name, None)
         return prompt
 
-    def _file(self, name: str) -> Path:
+    def _tree(self, name: str) -> WorkingTree:
         if self._git is not None and self._git.bare:
             raise PromptError(f"{self.root} is bare, it has no working tree: write `{name}@branch`", prompt=name)
-        return self.root / self._path(name)
-
-    def _bytes_of(self, name: str) -> bytes:
-        self._file(name)  # a bare repository has none
-        data = self._read_worktree(name + SUFFIX)
-        if data is None:
-            raise self._no_prompt(name, None)
-        return data
-
-    def _read_worktree(self, path: str) -> bytes | None:
-        if not _is_inside(path):
-            return None
-        file = self.root / self._inside(path)
-        try:
-            with file.open("rb") as opened:
-                return opened.read(MAX_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        except OSError as exc:
-            raise PromptError(f"{file} cannot be read: {exc}") from exc
+        return self._worktree
 
     def _inside(self, path: str) -> str:
         return f"{self.folder}/{path}" if self.folder else path
@@ -324,30 +334,8 @@ class PromptRepository:
         except PromptError:
             return None
 
-    def _audit_file(self) -> Path:
-        return self._need_git("labels").shared / "llmops" / "labels.jsonl"
-
-    def _write_move(self, move: LabelMove) -> None:
-        file = self._audit_file()
-        file.parent.mkdir(exist_ok=True)
-        line = json.dumps({**move._asdict(), "when": move.when.isoformat()}, ensure_ascii=False) + "\n"
-        # One write to a file opened for appending: lines of several processes do not mix.
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line.encode("utf-8", "replace"))
-        finally:
-            os.close(handle)
-
     def __repr__(self) -> str:
         return f"<PromptRepository {str(self.root)!r} folder {self.folder!r}>"
-
-
-def _audit_record(line: str) -> LabelMove | None:
-    try:
-        record = json.loads(line)
-        return LabelMove(**{**record, "when": dt.datetime.fromisoformat(record["when"])})
-    except (ValueError, TypeError, KeyError):  # a process was killed while it wrote this line
-        return None
 
 
 def _parts(spec: str) -> tuple[str, str]:
@@ -356,11 +344,6 @@ def _parts(spec: str) -> tuple[str, str]:
     if not _NAME.fullmatch(name) or (at and not version):
         raise PromptError(f"{spec!r} names no prompt: write `folder/name` or `folder/name@version`", prompt=name)
     return name, version or _WORKTREE
-
-
-def _is_inside(path: str) -> bool:
-    """Whether a path stays in the folder that it is relative to."""
-    return not any(step in ("", ".", "..") for step in path.split("/")) and "\\" not in path and "\0" not in path
 
 
 def _folder_above(start: Path, folder: str) -> Path:
