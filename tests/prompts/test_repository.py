@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -234,3 +239,81 @@ def test_the_source_of_a_prompt_comes_with_what_reads_its_siblings(repository, v
         assert read(outside) is None
     with pytest.raises(PromptError, match="there is no prompts/other"):
         prompts.source(f"other{version}")
+
+
+class Opens:
+    """Counts what this process opens and lists. An audit hook stays for ever, so there is one."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] | None = None
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.paths is not None and event in ("open", "os.listdir", "os.scandir"):
+            self.paths.append(str(arguments[0]))
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[list[str]]:
+        self.paths = paths = []
+        yield paths
+        self.paths = None
+
+
+OPENS = Opens()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_warm_load_opens_nothing_for_a_commit_and_one_file_for_a_label(repository, packed: bool) -> None:
+    commit = repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+    prompts.label("prod", commit)
+    if packed:
+        repository.git("pack-refs", "--all")
+    for version in (commit, "prod"):
+        prompts.get(f"support/answer@{version}")
+
+    with OPENS.counted() as of_commit:
+        prompts.get(f"support/answer@{commit}")
+    with OPENS.counted() as of_label:
+        prompts.get("support/answer@prod")
+
+    assert of_commit == []
+    assert of_label == [
+        str(repository.root / ".git" / "refs" / "llmops" / "labels" / "prod")
+    ]  # packed: it is not there
+
+
+def test_a_cold_load_opens_as_many_files_however_long_the_history_is(make_repository) -> None:
+    opened = {}
+    for length in (3, 60):
+        repository = make_repository(f"of-{length}")
+        for version in range(length):
+            commit = repository.commit_version(str(version))
+            repository.git("tag", f"v{version}")
+        repository.git("gc", "-q")
+        with OPENS.counted() as paths:
+            PromptRepository(repository.root).get(f"support/answer@{commit}")
+        opened[length] = len(paths)
+
+    assert opened[3] == opened[60] < 40
+
+
+def test_a_load_for_the_event_loop_reads_in_a_thread_unless_it_knows_the_prompt(repository) -> None:
+    commit = repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+
+    async def load() -> tuple[Prompt, Prompt, int]:
+        first = await prompts.aget(f"support/answer@{commit}")
+        threads = threading.active_count()
+        with OPENS.counted() as paths:
+            again = await prompts.aget(f"support/answer@{commit}")
+        assert paths == []
+        assert system(await prompts.aget("support/answer")) == "Version 1"
+        assert (await Prompt.aload("support/answer@HEAD", repository=prompts)).commit == commit
+        return first, again, threads
+
+    first, again, threads = asyncio.run(load())
+    assert first is again
+    assert threads > 1
+    with pytest.raises(PromptError, match="no version 'prd'"):
+        asyncio.run(prompts.aget("support/answer@prd"))

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def system(prompt: Prompt) -> str:
 
 
 @pytest.fixture
-def including(monkeypatch) -> Iterator[None]:
+def including(monkeypatch) -> None:
     """Prompts that include the file `shared/tone.md`, whatever the syntax for that is."""
 
     def parse(data: bytes, /, *, read, where: str, **given):
@@ -31,7 +30,6 @@ def including(monkeypatch) -> Iterator[None]:
         return parse_prompt(data.replace(b"TONE", tone or b"no tone"), read=read, where=where, **given)
 
     monkeypatch.setattr(_worktree, "parse_prompt", parse)
-    yield
 
 
 def test_the_working_tree_is_read_anew_when_the_file_changes(repository) -> None:

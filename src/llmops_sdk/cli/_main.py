@@ -12,6 +12,7 @@ from pathlib import Path
 from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._monitor import cases, report
+from llmops_sdk.cli._prompt import add_prompt_commands
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.errors import LlmopsError
 from llmops_sdk.tracing import grafana_dashboard
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda given: _dashboard())
 
     _monitor(rooms)
+    add_prompt_commands(rooms)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import importlib
 from collections.abc import Mapping, Sequence
@@ -144,10 +145,14 @@ class Prompt(Station):
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
+        return (repository or _repository_here()).get(spec)
+
+    @classmethod
+    async def aload(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
+        """`load` for the event loop: what is not known yet is read in a thread."""
         if repository is None:
-            # By name: `repository` imports third-party libraries, and it imports this module.
-            repository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
-        return repository.get(spec)
+            repository = await asyncio.to_thread(_repository_here)
+        return await repository.aget(spec)
 
     @property
     def name(self) -> str:
@@ -233,3 +238,9 @@ class Prompt(Station):
             for section in self.sections
         )
         return f"<table><caption>{html.escape(repr(self))}</caption>{rows}</table>"
+
+
+def _repository_here() -> PromptRepository:
+    # By name: `repository` imports third-party libraries, and it imports this module.
+    found: PromptRepository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
+    return found

@@ -23,7 +23,6 @@ _TOO_NEW = (UnsupportedExtension, UnsupportedVersion)
 _DAMAGE = (
     *_TOO_NEW,
     AssertionError,
-    BufferError,
     ChecksumMismatch,
     EOFError,
     FileFormatException,
@@ -57,10 +56,8 @@ def readable(root: Path, shared: Path | None = None, *, reading: str = "") -> It
     except PromptError:
         raise
     except _DAMAGE as exc:
-        # dulwich closes packs that an error still refers to, and then fails in that: what came before is the cause.
-        cause = exc.__context__ if isinstance(exc, BufferError) and exc.__context__ is not None else exc
         what = f"{reading}: " if reading else ""
-        raise PromptError(f"{what}the git repository {root} {_problem(cause)}; {_remedy(cause, root, shared)}") from exc
+        raise PromptError(f"{what}the git repository {root} {_problem(exc)}; {_remedy(exc, root, shared)}") from exc
 
 
 def missing_hint(shared: Path) -> str:

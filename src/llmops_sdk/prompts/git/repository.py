@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import traceback
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -74,7 +75,11 @@ class GitRepository:
     def _open(self, reading: str = "") -> Iterator[Repo]:
         try:
             with readable(self.root, self.shared, reading=reading), Repo(str(self.root)) as repo:
-                yield repo
+                try:
+                    yield repo
+                except Exception as exc:
+                    _let_go(exc)
+                    raise
         except NotGitRepository as exc:
             raise PromptError(f"there is no git repository at {self.root} any more") from exc
 
@@ -270,3 +275,10 @@ class GitRepository:
                 return get_user_identity(repo.get_config_stack(), "AUTHOR").decode("utf-8", "replace")
             except DefaultIdentityNotFound:  # a container whose user has no name
                 return f"user {os.getuid()} <>"
+
+
+def _let_go(exc: BaseException | None) -> None:
+    """Clear the variables of the frames of an error: dulwich's hold views of packs, which then cannot be closed."""
+    while exc is not None:
+        traceback.clear_frames(exc.__traceback__)
+        exc = exc.__context__
