@@ -85,8 +85,9 @@ class TreeMerge:
         merged: dict[str, Merged] = {}
         for key in dict.fromkeys(key for version in versions for key in version):
             before, mine, its = (version.get(key) for version in versions)
-            part = next(one for one in (mine, its, before) if one is not None)
-            inside = where if part.key in ("text", "heading") else f"{where}.{part.label or part.key}".removeprefix(".")
+            labels = [one.label or key for one in (before, mine, its) if one is not None]
+            label = labels[0] if before is not None else min(labels)  # the same whichever side is ours
+            inside = where if key in ("text", "heading") else f"{where}.{label}".removeprefix(".")
             done = self.merge(before, mine, its, inside)
             if done.text is not None:
                 merged[key] = done
@@ -97,24 +98,31 @@ class TreeMerge:
                 whole = self._conflict(where, "", base, ours, theirs)
                 return Merged(whole.text, conflicts)
         texts = {key: done.text or "" for key, done in merged.items()}
-        between, disorder = self._placed(versions, texts, where, fixed=ours.style == "body")
+        between, disorder, within = self._placed(versions, texts, where, fixed=ours.style == "body")
+        inner = tuple(one for key, done in merged.items() if key not in within for one in done.conflicts)
         text = (head.text or "") + ours.joint.join(between) + (tail.text or "")
         return Merged(text, head.conflicts + inner + disorder + tail.conflicts)
 
     def _placed(
         self, versions: Sequence[Mapping[str, Node]], texts: Mapping[str, str], where: str, *, fixed: bool
-    ) -> tuple[list[str], tuple[MergeConflict, ...]]:
-        """The merged parts in their order."""
+    ) -> tuple[list[str], tuple[MergeConflict, ...], set[str]]:
+        """The merged parts in their order, the conflicts about it, and the keys that stand within those."""
         conflicts: list[MergeConflict] = []
         shared = [[key for key in one if key in texts and all(key in each for each in versions)] for one in versions]
         before, mine, its = shared
         if fixed and mine != its and before not in (mine, its):
             orders = (" ".join(_labels(version, keys)) for version, keys in zip(versions, shared, strict=True))
             conflicts.append(MergeConflict(where, "both sides changed the order", *orders))
-        order = its if mine == before else mine if its in (before, mine) else before
+        order = list(its if mine == before else mine if its in (before, mine) else before)
+        at = 0
+        for key in versions[0]:  # what one side deleted and the other changed stands where it stood
+            if key in texts and key not in order:
+                order.insert(at, key)
+            at = order.index(key) + 1 if key in order else at
         runs = [_runs(one, order, texts) for one in versions[1:]]
         placed: list[str] = []
         seen: set[str] = set()
+        within: set[str] = set()
         for anchor in (None, *order):
             placed += [] if anchor is None else [texts[anchor]]
             our_run, their_run = ([key for key in run.get(anchor, ()) if key not in seen] for run in runs)
@@ -123,11 +131,16 @@ class TreeMerge:
             if one_run is not None:
                 placed += [texts[key] for key in one_run]
                 continue
-            mine_text, its_text = ("".join(texts[key] for key in run) for run in (our_run, their_run))
+            both = {*our_run} & {*their_run}
+            within |= both
+            mine_text, its_text = (
+                "".join(side[key].text if key in both else texts[key] for key in run)
+                for side, run in zip(versions[1:], (our_run, their_run), strict=True)
+            )
             reason = "both sides added something here, and its order means something"
             conflicts.append(MergeConflict(where, reason, None, mine_text, its_text))
             placed.append(conflict_text("", mine_text, its_text, self._names))
-        return placed, tuple(conflicts)
+        return placed, tuple(conflicts), within
 
 
 def _alike(base: Node | None, ours: Node, theirs: Node) -> bool:
@@ -152,7 +165,7 @@ def _labels(version: Mapping[str, Node], keys: Iterable[str]) -> list[str]:
 
 
 def _runs(version: Mapping[str, Node], order: Sequence[str], texts: Mapping[str, str]) -> dict[str | None, list[str]]:
-    """The keys of a side that are not in all versions, by the key of the common order that they stand after."""
+    """The keys that a side added, by the key of the common order that they stand after."""
     runs: dict[str | None, list[str]] = {}
     anchor = None
     for key in version:
