@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._branches import Branches, Version
@@ -16,6 +14,7 @@ from llmops_sdk.prompts._files import SUFFIX, Reader, decode_prompt, parse_promp
 from llmops_sdk.prompts._labels import AUDIT, LABELS, LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
+from llmops_sdk.prompts._versions import PromptLine, PromptVersion, listed
 from llmops_sdk.prompts._worktree import WorkingTree, is_inside
 from llmops_sdk.prompts.git import GitRepository
 
@@ -24,32 +23,8 @@ __all__ = ["LabelMove", "PromptLine", "PromptRepository", "PromptVersion", "repo
 _WORKTREE = "worktree"
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 _MOST_CACHED = 1_000
-_MOST_LISTED = 20
 _FETCH = f"run `git fetch --atomic origin '{AUDIT}*:{AUDIT}*' '+{LABELS}*:{LABELS}*'`"
 """The audit without `+`: git then refuses one that would lose entries of this clone."""
-
-
-class PromptVersion(NamedTuple):
-    """A commit that changed a prompt."""
-
-    commit: str
-    when: dt.datetime
-    who: str
-    subject: str
-    hash: str | None
-    """`Prompt.hash` at this commit; `None` where its file was broken."""
-
-
-class PromptLine(NamedTuple):
-    """A line of a prompt's file, and the commit that brought it."""
-
-    number: int
-    """From 1."""
-    text: str
-    commit: str
-    when: dt.datetime
-    who: str
-    subject: str
 
 
 class PromptRepository:
@@ -319,7 +294,7 @@ class PromptRepository:
         now = labels.commit(label) if expected is None else self._resolve(expected)
         if now is None:
             known = list(labels.at())
-            raise PromptError(f"there is no label {label!r}: there are {_listed(known)}.{did_you_mean(label, known)}")
+            raise PromptError(f"there is no label {label!r}: there are {listed(known)}.{did_you_mean(label, known)}")
         target = labels.before(label, now)
         if target is None:
             raise PromptError(
@@ -366,7 +341,7 @@ class PromptRepository:
         if commit is not None:
             return commit
         known = git.versions()
-        problem = f"{git.root} has no version {version!r}: it has {_listed(known)}.{did_you_mean(version, known)}"
+        problem = f"{git.root} has no version {version!r}: it has {listed(known)}.{did_you_mean(version, known)}"
         if version == _WORKTREE:
             problem = "the working tree is no version that a label can point at: commit it first"
         elif version == "HEAD":
@@ -409,7 +384,7 @@ class PromptRepository:
         known = self.names(version)
         place = f"at {version!r}" if version else "in the working tree"
         return PromptError(
-            f"there is no {self._path(name)} {place} of {self.root}; there are {_listed(known)}."
+            f"there is no {self._path(name)} {place} of {self.root}; there are {listed(known)}."
             + did_you_mean(name, known),
             prompt=name,
         )
@@ -435,11 +410,6 @@ def _parts(spec: str) -> tuple[str, str]:
 def _folder_above(start: Path, folder: str) -> Path:
     """The nearest folder, from `start` upwards, that holds the folder of prompts; `start` where none does."""
     return next((one for one in (start, *start.parents) if (one / folder).is_dir()), start)
-
-
-def _listed(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return (", ".join(names[:_MOST_LISTED]) or "none") + more
 
 
 _opened: dict[Path, PromptRepository] = {}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from llmops_sdk.errors import PromptError
 
-__all__ = ["RefLocks"]
+__all__ = ["RefLocks", "make_folder"]
 
 _WAIT_S = 2.0
 """How long to wait for a lock: a move takes some milliseconds."""
