@@ -339,7 +339,7 @@ FIND = (Phase.explicit, Phase.reuse, Phase.generate)
 TEXTS = st.builds(_written, SECTIONS, VALUES, DECLARED, flow=st.booleans())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(base=TEXTS, one=TEXTS)
 def test_a_side_that_changed_nothing_adds_nothing(base, one) -> None:
     assert merge(base, one, base).text == one
@@ -351,7 +351,7 @@ def _meaning(result: MergeResult) -> object:
     return sorted((one.where, *sorted([str(one.ours), str(one.theirs)])) for one in result.conflicts)
 
 
-@settings(max_examples=60, phases=FIND)
+@settings(max_examples=30, phases=FIND)
 @given(base=TEXTS, one=TEXTS, other=TEXTS)
 def test_a_merge_is_symmetric_parses_and_loses_nothing(base, one, other) -> None:
     result, turned = merge(one, other, base), merge(other, one, base)

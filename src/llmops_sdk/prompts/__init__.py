@@ -16,21 +16,31 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
 __all__ = [
     "LabelMove",
+    "MergeConflict",
+    "MergeResult",
     "Prompt",
+    "PromptChange",
     "PromptContent",
+    "PromptDiff",
     "PromptLine",
     "PromptRepository",
     "PromptVersion",
     "Section",
     "Variable",
+    "diff",
 ]
+
+_COMPARING = ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff")
 
 
 def __getattr__(name: str) -> Any:
     if name in ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"):
         return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
+    if name in _COMPARING:  # most programs compare nothing
+        return getattr(importlib.import_module("llmops_sdk.prompts._comparing"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

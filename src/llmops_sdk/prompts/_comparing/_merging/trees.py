@@ -126,20 +126,22 @@ class TreeMerge:
         for anchor in (None, *order):
             placed += [] if anchor is None else [texts[anchor]]
             our_run, their_run = ([key for key in run.get(anchor, ()) if key not in seen] for run in runs)
-            seen.update(our_run, their_run)
             one_run = _one_run(our_run, their_run, fixed=fixed)
-            if one_run is not None:
-                placed += [texts[key] for key in one_run]
-                continue
-            both = {*our_run} & {*their_run}
-            within |= both
+            if one_run is None:  # what both sides added is then as each side has it: a conflict holds no conflicts
+                within.update(key for key in (*our_run, *their_run) if all(key in side for side in versions[1:]))
             mine_text, its_text = (
-                "".join(side[key].text if key in both else texts[key] for key in run)
+                [side[key].text if key in within else texts[key] for key in run]
                 for side, run in zip(versions[1:], (our_run, their_run), strict=True)
             )
+            seen |= {*our_run, *their_run} - within
+            if one_run is not None:
+                pieces = dict(zip([*their_run, *our_run], [*its_text, *mine_text], strict=True))
+                placed += [pieces[key] for key in one_run]
+                continue
             reason = "both sides added something here, and its order means something"
-            conflicts.append(MergeConflict(where, reason, None, mine_text, its_text))
-            placed.append(conflict_text("", mine_text, its_text, self._names))
+            sides = ("".join(mine_text), "".join(its_text))
+            conflicts.append(MergeConflict(where, reason, None, *sides))
+            placed.append(conflict_text("", *sides, self._names))
         return placed, tuple(conflicts), within
 
 
