@@ -7,8 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from llmops_sdk import prompts
 
 __all__ = ["add_comparing_commands"]
@@ -62,6 +60,8 @@ def _diff(given: argparse.Namespace) -> int:
     elif given.format == "markdown":
         print(found.to_markdown(), end="")
     else:
+        from rich.console import Console  # noqa: PLC0415  (the other formats need none)
+
         Console(soft_wrap=True).print(found)
     return int(given.exit_code and not found.compatible)
 

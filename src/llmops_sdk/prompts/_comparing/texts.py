@@ -52,7 +52,7 @@ def pieces(old: str, new: str) -> Iterator[Piece]:
 
     Example:
         >>> list(pieces("Be brief.", "Be very brief."))
-        [('same', 'Be '), ('added', 'very '), ('same', 'brief.')]
+        [('same', 'Be'), ('added', ' very'), ('same', ' brief.')]
     """
     words = _WORD.findall(old)
     position = 0
