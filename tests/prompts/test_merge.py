@@ -136,6 +136,10 @@ def test_both_changed_the_same_place() -> None:
     assert f"[system]\n{shown}Be polite." in result.text
 
 
+def test_lines_that_touch_are_a_conflict() -> None:
+    assert wheres(merge(edited(("brief", "short")), edited(("polite", "kind")))) == ["sections.system"]
+
+
 def test_a_conflict_inside_of_a_line_names_the_key_and_marks_the_line() -> None:
     result = merge(edited(("temperature: 0", "temperature: 1")), edited(("temperature: 0", "temperature: 2")))
 
