@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_sdk import prompts
+from llmops_sdk.cli._comparing import add_comparing_commands
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import LabelMove, PromptRepository
@@ -51,6 +52,8 @@ def add_prompt_commands(rooms: argparse._SubParsersAction[argparse.ArgumentParse
     command = _command(commands, "rollback", _rollback, "point a label at what it pointed at before")
     command.add_argument("label")
     _why(command)
+
+    add_comparing_commands(commands)
 
 
 def _command(

@@ -18,6 +18,7 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
@@ -26,8 +27,12 @@ __all__ = [
     "Example",
     "Examples",
     "LabelMove",
+    "MergeConflict",
+    "MergeResult",
     "Prompt",
+    "PromptChange",
     "PromptContent",
+    "PromptDiff",
     "PromptLine",
     "PromptRepository",
     "PromptVersion",
@@ -35,12 +40,16 @@ __all__ = [
     "Reference",
     "Section",
     "Variable",
+    "diff",
     "no_siblings",
     "parse_prompt",
     "type_stub",
 ]
 
 _LATER = {
+    **dict.fromkeys(
+        ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"), "llmops_sdk.prompts._comparing"
+    ),
     **dict.fromkeys(("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"), "llmops_sdk.prompts.repository"),
     "type_stub": "llmops_sdk.prompts._stubs",
 }

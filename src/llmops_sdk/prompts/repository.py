@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts._branches import Branches, Version
+from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
 from llmops_sdk.prompts._files import SUFFIX, Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._labels import AUDIT, LABELS, LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
@@ -163,6 +166,75 @@ class PromptRepository:
             for number, (text, change) in enumerate(git.blame(commit, self._path(name)), 1)
         )
 
+    def diff(self, name: str, old: str, new: str = _WORKTREE, /, *, waive: Collection[str] = ()) -> PromptDiff:
+        """What changed between two versions of a prompt, and whether that breaks the code around it.
+
+        Args:
+            name: `"folder/name"`.
+            old: The version that is in use.
+            new: The version that shall be; `"worktree"` is the file as it lies there.
+            waive: Codes of changes that are accepted.
+
+        Raises:
+            PromptError: There is no such prompt or version, or its file is broken.
+            ConfigurationError: There is no such code.
+        """
+        return diff(self.get(f"{name}@{old}"), self.get(f"{name}@{new}"), waive=waive)
+
+    def merge(
+        self,
+        name: str,
+        ours: str,
+        theirs: str,
+        /,
+        *,
+        base: str | None = None,
+        into: str | None = None,
+        message: str | None = None,
+        who: str | None = None,
+    ) -> MergeResult:
+        """Merge two versions of a prompt by its sections and by the keys of its front matter.
+
+        Args:
+            name: `"folder/name"`.
+            ours: The version that is merged into.
+            theirs: The version whose changes are brought in.
+            base: What both come from; what git calls their merge base by default.
+            into: A branch to which a merge without conflicts is committed. It has to hold our version of the prompt,
+                and to be checked out nowhere. The commit has their commit as a parent, too, if their branch changed
+                nothing but this prompt.
+            message: The message of the commit.
+            who: Who makes it, `"Ada Lovelace <ada@example.org>"`; the user of git's configuration by default.
+
+        Raises:
+            PromptError: A version is missing or broken, there is no base, or the branch cannot be moved.
+        """
+        branches = self._need_branches()
+        mine, its = self._version(name, ours), self._version(name, theirs)
+        result = branches.merge(name, mine, its, None if base is None else self._version(name, base))
+        if into is None or not result.clean:
+            return result
+        return branches.commit_merge(name, result, mine, its, branch=into, message=message, who=who)
+
+    def commit(self, name: str, text: str, /, *, branch: str, message: str, who: str | None = None) -> str:
+        """Commit the text of a prompt's file to a branch; gives the commit. Working tree and index stay as they are.
+
+        The branch moves only if it is where it was when this began. A text that the branch holds already makes no
+        commit; the answer is the branch's own then.
+
+        Args:
+            name: `"folder/name"`.
+            text: The whole file.
+            branch: A branch that is checked out nowhere.
+            message: Why.
+            who: Who makes it, `"Ada Lovelace <ada@example.org>"`; the user of git's configuration by default.
+
+        Raises:
+            PromptError: The text is no prompt, the branch is not there or checked out, or somebody else moved it.
+        """
+        _parts(name)
+        return self._need_branches().commit(name, text.encode(), branch=branch, message=message, who=who)
+
     def labels(self) -> dict[str, str]:
         """The commit of each label."""
         return self._need_labels().at()
@@ -253,6 +325,16 @@ class PromptRepository:
         assert self._labels is not None
         return self._labels
 
+    def _need_branches(self) -> Branches:
+        return Branches(self._need_git("HEAD"), self._path, self._reader)
+
+    def _version(self, name: str, version: str) -> Version:
+        _parts(name)
+        if version == _WORKTREE:
+            return Version(version, None, self._tree(name).read)
+        commit = self._resolve(version, name)
+        return Version(version, commit, self._reader(commit))
+
     def _resolve(self, version: str, name: str | None = None) -> str:
         git = self._need_git(version)
         commit = git.resolve(version) if version != _WORKTREE else None
@@ -274,11 +356,15 @@ class PromptRepository:
         data = git.read(commit, path)
         if data is None:
             raise self._no_prompt(name, version)
+        return data, f"{path}@{commit[:12]}", self._reader(commit)
+
+    def _reader(self, commit: str) -> Reader:
+        git = self._need_git(commit)
 
         def read(sibling: str) -> bytes | None:
             return git.read(commit, self._inside(sibling)) if is_inside(sibling) else None
 
-        return data, f"{path}@{commit[:12]}", read
+        return read
 
     def _from_worktree(self, name: str) -> Prompt:
         prompt = self._tree(name).get(name)

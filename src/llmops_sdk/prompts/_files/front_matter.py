@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmops_sdk.errors import PromptError
@@ -10,7 +12,7 @@ from llmops_sdk.prompts._files.place import Place
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Lines", "front_matter", "line_of", "yaml_value"]
+__all__ = ["Lines", "front_matter", "front_matter_end", "line_of", "yaml_value"]
 
 Lines: TypeAlias = dict[tuple[str, ...], int]
 """Path of a key or an item (its number) in a YAML text -> the line of the file on which it stands."""
@@ -22,6 +24,16 @@ _MAX_DEPTH = 50
 _TOO_DEEP = "this is nested too deeply"
 _INSTEAD = "put examples into a .jsonl file, and tools into .json files"
 _KINDS = ("str", "int", "float", "bool", "null", "seq", "map", "merge", "value")
+
+
+_FENCE = re.compile(r"---[ \t]*\n?")
+
+
+def front_matter_end(lines: Sequence[str]) -> int | None:
+    """Number of the line `---` that ends the front matter, from 0; 0 where it is not closed, `None` where none is."""
+    if not lines or not _FENCE.fullmatch(lines[0]):
+        return None
+    return next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), 0)
 
 
 def line_of(lines: Lines, *path: str) -> int:

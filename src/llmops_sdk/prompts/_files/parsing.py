@@ -21,15 +21,15 @@ message. `\[user]` is such a line as text. docs/concepts/prompts/files.md has al
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
+from llmops_sdk.prompts._files.conflicts import first_conflict
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
 from llmops_sdk.prompts._files.examples import examples_in
-from llmops_sdk.prompts._files.front_matter import Lines, front_matter, line_of
+from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
 from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
@@ -38,7 +38,6 @@ from llmops_sdk.prompts._variables import did_you_mean
 __all__ = ["decode_prompt", "parse_prompt"]
 
 _KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
-_FENCE = re.compile(r"---[ \t]*")
 
 
 def parse_prompt(
@@ -66,6 +65,10 @@ def parse_prompt(
     """
     place = Place(name, where, read)
     lines = decoded(data, place).split("\n")
+    conflict = first_conflict(lines)
+    if conflict is not None:
+        problem = "a conflict of a merge is not resolved: write what shall stand here, without the markers"
+        place.fail(conflict + 1, problem)
     matter, at, body = _parts(lines, place)
     sections = list(body)
     if not sections:
@@ -94,10 +97,10 @@ def parse_prompt(
 
 def _parts(lines: list[str], place: Place) -> tuple[dict[str, Any], Lines, Iterator[Section]]:
     """The front matter of a file, the lines of its keys, and its body."""
-    if not _FENCE.fullmatch(lines[0]):
-        return {}, {}, sections_of(lines, 1, place)
-    end = next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
+    end = front_matter_end(lines)
     if end is None:
+        return {}, {}, sections_of(lines, 1, place)
+    if not end:
         place.fail(1, "the front matter is not closed: end it with a line `---`")
     matter, at = front_matter("\n".join([*lines[1:end], ""]), place)
     _check_keys(matter, at, place)

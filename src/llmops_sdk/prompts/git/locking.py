@@ -107,7 +107,7 @@ class RefLocks:
                     mover = None
                     break
             if mover is not None and os.fstat(handle).st_nlink > 1:
-                _clear(self._shared / "refs" / "llmops", mover)
+                _clear(self._shared / "refs", mover)
             yield mover
         finally:
             with contextlib.suppress(OSError):

@@ -22,6 +22,7 @@ from dulwich.refs import DiskRefsContainer, Ref, RefsContainer, check_ref_format
 from dulwich.repo import DefaultIdentityNotFound, Repo, get_user_identity
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts.git import branches
 from llmops_sdk.prompts.git.damage import missing_hint, readable
 from llmops_sdk.prompts.git.history import Blamed, Change, Walk
 from llmops_sdk.prompts.git.locking import RefLocks, make_folder
@@ -232,11 +233,48 @@ class GitRepository:
                 f"`git -C {self.root} refs migrate --ref-format=files`, or move labels in another clone"
             )
 
-    def write_commit(self, tree_of: str, parents: Sequence[str], *, who: str, when: dt.datetime, message: str) -> str:
-        """Write a commit with the tree of another one; no ref points at it yet. Gives its id."""
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        """The best common ancestors of two commits: none, one, or several where branches were merged crosswise."""
+        with self._open(f"the history of {one[:12]} and {other[:12]}") as repo:
+            return branches.merge_bases(repo, one, other)
+
+    def only_changed(self, old: str, new: str, path: str) -> bool:
+        """Whether nothing but the file `path` differs between two commits."""
+        with self._open(path) as repo:
+            return branches.only_changed(repo, old, new, path)
+
+    def checked_out(self, branch: str) -> Path | None:
+        """The working tree in which a branch is checked out; `None` where it is in none."""
+        if self.bare and not (self.shared / "worktrees").is_dir():
+            return None
+        found = branches.checked_out_in(self.shared, branch)
+        return None if self.bare and found == self.shared.parent else found
+
+    def write_file(self, commit: str, path: str, data: bytes) -> str:
+        """Write the tree of a commit with `data` at `path`; no ref or commit has it yet. Gives its id."""
+        with self._open(path) as repo:
+            made = [
+                (one.get_id(repo.object_format).decode(), one.as_legacy_object())
+                for one in branches.tree_with(repo, commit, path, data)
+            ]
+        for one, content_of in made:
+            self._write(one, content_of)
+        return made[-1][0]
+
+    def write_commit(
+        self,
+        tree_of: str,
+        parents: Sequence[str],
+        *,
+        who: str,
+        when: dt.datetime,
+        message: str,
+        tree: str | None = None,
+    ) -> str:
+        """Write a commit with the tree of another one, or with `tree`; no ref points at it yet. Gives its id."""
         with self._open(tree_of) as repo:
             commit = Commit()
-            commit.tree = checked(repo, ObjectID(tree_of.encode()), Commit).tree
+            commit.tree = ObjectID(tree.encode()) if tree else checked(repo, ObjectID(tree_of.encode()), Commit).tree
             commit.parents = [ObjectID(one.encode()) for one in parents]
             commit.author = commit.committer = who.encode("utf-8", "replace")
             commit.author_time = commit.commit_time = int(when.timestamp())
@@ -245,11 +283,14 @@ class GitRepository:
             commit.message = message.encode("utf-8", "replace")
             one = commit.get_id(repo.object_format).decode()
             data = commit.as_legacy_object()
+        self._write(one, data)
+        return one
+
+    def _write(self, one: str, data: bytes) -> None:
         try:
             self._write_object(one, data)
         except OSError as exc:
             raise PromptError(f"{self.shared / 'objects'} cannot be written ({exc}); nothing was moved") from exc
-        return one
 
     def _write_object(self, one: str, data: bytes) -> None:
         # dulwich would leave `objects/ab/....lock` when it is killed, which `git fsck` complains of for ever; what is
