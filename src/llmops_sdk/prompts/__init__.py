@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
@@ -18,7 +19,18 @@ from llmops_sdk.prompts._variables import Variable
 if TYPE_CHECKING:
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptContent", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "DEFAULT_REPAIRS",
+    "LabelMove",
+    "Output",
+    "Prompt",
+    "PromptContent",
+    "PromptRepository",
+    "PromptVersion",
+    "Section",
+    "Variable",
+    "repairs_of",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import PromptRef, Request
 from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._messages import compile_sections, fill
+from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
@@ -38,7 +41,7 @@ class Prompt(Station):
             hash render the same requests, whatever their commit, name or description.
         variables: Names of its variables, in order.
         parameters: What it sets of a request: `temperature`, `max_tokens`, ...
-        output: The JSON schema of the answer; `None` where the answer is free.
+        output: The type of the answer, where it was given one, else the JSON schema; `None` where the answer is free.
         sections: Its body, as written.
         content: All that it renders from.
         ref: Its name, version, commit and hash, as requests carry them.
@@ -61,7 +64,7 @@ class Prompt(Station):
         description: str = "",
         variables: Mapping[str, Variable] | None = None,
         parameters: Mapping[str, Any] | None = None,
-        output: Mapping[str, Any] | None = None,
+        output: Output | None = None,
         version: str | None = None,
         commit: str | None = None,
         where: str | None = None,
@@ -74,7 +77,7 @@ class Prompt(Station):
             description: What it is for.
             variables: What is known of its variables, by name; others found in the text are required and untrusted.
             parameters: What it sets of a request, already checked.
-            output: The JSON schema of the answer.
+            output: What the answer has to be.
             version: The version that was asked for.
             commit: The commit that it comes from.
             where: The file that it comes from, for errors.
@@ -87,14 +90,18 @@ class Prompt(Station):
         for section in self._compiled:
             for used in section.variables:
                 declared.setdefault(used, Variable(name=used))
+        self._output = output
         self._content = PromptContent(
-            sections=tuple(sections), variables=declared, parameters=dict(parameters or {}), output=output
+            sections=tuple(sections),
+            variables=declared,
+            parameters=dict(parameters or {}),
+            output=None if output is None else output.schema,
         )
         self._names = frozenset(declared)
         self._typed = tuple(one for one in declared.values() if one.type != "any")
         self._set = dict(self._content.parameters)
         if output is not None:
-            self._set["response_schema"] = output
+            self._set["response_schema"] = output.schema
         self._description = description
         self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
 
@@ -107,6 +114,7 @@ class Prompt(Station):
         system: str | None = None,
         name: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        output: Any = None,
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
@@ -117,11 +125,13 @@ class Prompt(Station):
             name: Name for traces and errors.
             variables: What is known of the variables, as in a file: a type name, or a mapping with `type`, `trusted`,
                 `optional` and `default`. Those that are not named are required and not trusted.
+            output: What the answer has to be: a JSON schema, a shorthand such as `{"answer": "str"}`, a pydantic model,
+                a dataclass, or any other type that pydantic knows.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`,
                 `tool_choice`, `response_schema`, `adapter`, `extra`.
 
         Raises:
-            ConfigurationError: A parameter or a declaration is unknown or out of range.
+            ConfigurationError: A parameter or a declaration is unknown or out of range, or the output is none.
             PromptError: The text is not a template.
         """
         for given in (text, system or ""):
@@ -130,7 +140,10 @@ class Prompt(Station):
         declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
         checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
         sections = [Section("user", text)] if system is None else [Section("system", system), Section("user", text)]
-        return cls(sections, name=name or "inline", variables=declared, parameters=checked)
+        answer = None if output is None else output_of(output)
+        if answer is not None and "response_schema" in checked:
+            raise ConfigurationError("`output` and `response_schema` say the same: keep `output`")
+        return cls(sections, name=name or "inline", variables=declared, parameters=checked, output=answer)
 
     @classmethod
     def load(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
@@ -190,9 +203,38 @@ class Prompt(Station):
         return dict(self._content.parameters)
 
     @property
-    def output(self) -> Mapping[str, Any] | None:
-        """The JSON schema of the answer."""
-        return self._content.output
+    def output(self) -> Any:
+        """The type of the answer where it was given one, else its JSON schema; `None` where the answer is free."""
+        if self._output is None:
+            return None
+        return self._output.schema if self._output.type is None else self._output.type
+
+    def output_for(self, _ref: PromptRef | None, /) -> Output | None:
+        """What the answer to a request of this prompt has to be; pipelines ask it of whatever renders."""
+        return self._output
+
+    def with_output(self, output: Any, /) -> Self:
+        """The same prompt with another output, which takes the place of the one in its file.
+
+        Args:
+            output: As for `from_string`.
+
+        Raises:
+            ConfigurationError: It is no output.
+
+        Example:
+            >>> Prompt.from_string("Who?").with_output({"name": "str"}).render().response_schema["required"]
+            ['name']
+        """
+        answer = output_of(output)
+        if answer.repairs is None and self._output is not None:
+            answer = replace(answer, repairs=self._output.repairs)
+        other = copy.copy(self)
+        other._output = answer
+        other._content = replace(self._content, output=answer.schema)
+        other._set = {**self._set, "response_schema": answer.schema}
+        other._ref = replace(self._ref, hash=other._content.hash())
+        return other
 
     @property
     def sections(self) -> tuple[Section, ...]:
