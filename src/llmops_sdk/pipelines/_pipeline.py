@@ -30,7 +30,7 @@ from llmops_sdk.pipelines._progress import Progress
 from llmops_sdk.pipelines._repairing import Answered, Turn, answered, as_it_is, instructed, revived
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
-from llmops_sdk.prompts import Output, Prompt, repairs_of
+from llmops_sdk.prompts import Output, Prompt, Split, repairs_of
 from llmops_sdk.protocols import Hook
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
@@ -102,7 +102,8 @@ class Pipeline(loops.Closing, Station):
         self._output_for = getattr(line.prompt, "output_for", None)
         self._hooks = hooks_of(hooks)
         self._closed = False
-        self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
+        self._own_prompt = isinstance(line.prompt, Prompt | Split)  # its requests are made anew each time
+        self._split = line.prompt if isinstance(line.prompt, Split) else None
         self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
@@ -604,7 +605,10 @@ class Pipeline(loops.Closing, Station):
         if self.prompt is None:
             return asked(given).bound_to(call)
         variables = variables_of(given, self.prompt)
-        request: Request = self.prompt.render(**variables)
+        if self._split is None:
+            request: Request = self.prompt.render(**variables)
+        else:
+            request = self._split.render_from(variables, call.tags)
         if self._own_prompt:
             request.bind(call)
         else:

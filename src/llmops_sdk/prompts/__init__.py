@@ -14,6 +14,7 @@ from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._split import Arm, Split
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_REPAIRS",
+    "Arm",
     "LabelMove",
     "Output",
     "Prompt",
@@ -28,6 +30,7 @@ __all__ = [
     "PromptRepository",
     "PromptVersion",
     "Section",
+    "Split",
     "Variable",
     "repairs_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +16,7 @@ from llmops_sdk.prompts._messages import compile_sections, fill
 from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._split import Split, arms_of
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
 from llmops_sdk.stations import Station
 
@@ -161,6 +162,33 @@ class Prompt(Station):
             # By name: `repository` imports third-party libraries, and it imports this module.
             repository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
         return repository.get(spec)
+
+    @classmethod
+    def split(
+        cls,
+        arms: Mapping[str, float] | Iterable[tuple[Any, ...]],
+        /,
+        *,
+        key: str,
+        of: str | None = None,
+        salt: str | None = None,
+        repository: PromptRepository | None = None,
+    ) -> Split:
+        """Several versions of a prompt, each for a share of the callers, who keep the version that they got.
+
+        Args:
+            arms: A share, `0 <= share <= 1`, for each `"folder/name@version"`; or a list of pairs of a prompt (or such
+                a name) and its share, with a name for the arm behind. The shares sum to 1.
+            key: The variable, or the tag of the run, by which callers are told apart.
+            of: Name of a prompt: the arms are versions of it then, `{"prod": 0.9, "candidate": 0.1}`.
+            salt: What makes the split independent of others by the same key; by default the name of the prompt.
+            repository: Where to read, in place of the git repository around the current folder.
+
+        Raises:
+            ConfigurationError: The shares or names make no sense.
+            PromptError: An arm cannot be read, or two take the same variable as different types.
+        """
+        return Split(arms_of(arms, of), key=key, salt=salt, repository=repository)
 
     @property
     def name(self) -> str:
