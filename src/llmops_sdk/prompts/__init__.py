@@ -18,12 +18,16 @@ from llmops_sdk.prompts._split import Arm, Split
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
 __all__ = [
     "DEFAULT_REPAIRS",
+    "FORMATS",
     "Arm",
+    "Imported",
     "LabelMove",
+    "Left",
     "Output",
     "Prompt",
     "PromptContent",
@@ -32,11 +36,17 @@ __all__ = [
     "Section",
     "Split",
     "Variable",
+    "import_prompts",
     "repairs_of",
 ]
 
 
+_IMPORTING = ("FORMATS", "Imported", "Left", "import_prompts")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _IMPORTING:
+        return getattr(importlib.import_module("llmops_sdk.prompts._importing"), name)
     if name in ("LabelMove", "PromptRepository", "PromptVersion"):
         return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
