@@ -298,7 +298,8 @@ def test_a_dotprompt_keeps_messages_variables_parameters_and_the_schema(imported
     ]
     assert prompt.parameters == {"temperature": 0.9, "max_tokens": 50}
     declared = prompt.content.variables
-    assert (declared["name"].type, declared["name"].description, declared["age"].type) == ("str", "of the guest", "int")
+    assert (declared["name"].type, declared["name"].description) == ("str", "of the guest")
+    assert declared["age"].type == "int"
     assert (declared["style"].optional, declared["style"].default) == (True, "kind")
     assert prompt.output == {
         "type": "object",
@@ -370,6 +371,18 @@ def test_a_partial_of_dotprompt_becomes_a_file_that_templates_include(tmp_path):
     files, left = import_prompts([tmp_path / "_tone.prompt"])
     assert [(one.path, one.text) for one in files] == [("_tone.md", "Be {{ tone }}.\n")]
     assert left == ()
+
+
+@statements
+def test_prompts_include_the_partials_that_were_imported_with_them(tmp_path):
+    (tmp_path / "_tone.prompt").write_text("Be {{tone}}.\n")
+    (tmp_path / "a.prompt").write_text("{{>tone}} Now.")
+    (tmp_path / "b.prompt").write_text("{{>none}}")
+    files, left = import_prompts(sorted(tmp_path.glob("*.prompt"), reverse=True))
+    partials = {one.path: one.text.encode() for one in files}
+    prompt = parse_prompt(partials["a.prompt.md"], name="a", where="a", read=partials.get)
+    assert texts(prompt, tone="kind") == [("user", "Be kind. Now.")]
+    assert [(one.what, "_none.md" in one.why) for one in left] == [("all of it", True)]
 
 
 # Files that are none.

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.prompts._files.front_matter import front_matter
-from llmops_sdk.prompts._files.place import Place
+from llmops_sdk.prompts._files.place import Place, Reader, no_siblings
 from llmops_sdk.prompts._importing.handlebars import Handlebars
 from llmops_sdk.prompts._importing.imported import Draft, Imported, Left, file_name
 from llmops_sdk.prompts._importing.picoschema import json_schema
@@ -27,8 +27,14 @@ _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool
 _DONE = ("name", "description", "config", "input", "output")
 
 
-def from_dotprompt(text: str, path: str, left: list[Left]) -> list[Imported]:
+def from_dotprompt(text: str, path: str, left: list[Left], read: Reader = no_siblings) -> list[Imported]:
     """The prompt in a dotprompt file; a partial (`_name.prompt`) becomes a file that templates include.
+
+    Args:
+        text: The file.
+        path: Its path.
+        left: Where to note what does not carry over.
+        read: Reads the partials that have been made.
 
     Raises:
         PromptError: The front matter is not YAML.
@@ -49,7 +55,7 @@ def from_dotprompt(text: str, path: str, left: list[Left]) -> list[Imported]:
         if key not in _DONE:
             draft.leave(f"`{key}: {matter[key]}`"[:200], _why(key))
     _messages(draft, body.strip())
-    file = draft.file()
+    file = draft.file(read)
     return [] if file is None else [file]
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from llmops_sdk.errors import ConfigurationError, PromptError
-from llmops_sdk.prompts._files import SUFFIX, parse_prompt
+from llmops_sdk.prompts._files import SUFFIX, Reader, parse_prompt
+from llmops_sdk.prompts._files.place import no_siblings
 from llmops_sdk.prompts._outputs import output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import is_heading
@@ -144,11 +145,28 @@ class Draft:
         name = self.variable(said)
         self._sections.append("[history]" if name == "history" else f"[history name={name}]")
 
-    def file(self) -> Imported | None:
-        """The file; `None` if there is nothing in it, or it would not be read, which is noted."""
+    def file(self, read: Reader = no_siblings) -> Imported | None:
+        """The file; `None` if there is nothing in it, or it would not be read, which is noted.
+
+        Args:
+            read: Reads what it includes.
+        """
         if not self._sections:
             self.leave("all of it", "it has no message")
             return None
+        body = "\n\n".join(self._sections) + "\n"
+        where = self.name + SUFFIX
+        try:
+            for used in parse_prompt(_bytes(body), name=self.name, where=where, read=read).variables:
+                self._variables.setdefault(used, {})
+            text = self._head() + body
+            parse_prompt(_bytes(text), name=self.name, where=where, read=read)
+        except PromptError as exc:
+            self.leave("all of it", f"its template is none of ours: {exc}")
+            return None
+        return Imported(path=where, text=text, source=self.source)
+
+    def _head(self) -> str:
         matter: dict[str, Any] = {}
         if self.description:
             matter["description"] = self.description
@@ -158,14 +176,7 @@ class Draft:
             matter["variables"] = {name: declared or None for name, declared in self._variables.items()}
         if self._output is not None:
             matter["output"] = self._output
-        head = f"---\n{_yaml(matter)}---\n" if matter else ""
-        text = head + "\n\n".join(self._sections) + "\n"
-        try:
-            parse_prompt(text.encode("utf-8", "surrogatepass"), name=self.name, where=self.name + SUFFIX)
-        except PromptError as exc:
-            self.leave("all of it", f"its template is none of ours: {exc}")
-            return None
-        return Imported(path=self.name + SUFFIX, text=text, source=self.source)
+        return f"---\n{_yaml(matter)}---\n" if matter else ""
 
 
 def file_name(said: object, otherwise: str) -> str:
@@ -173,6 +184,10 @@ def file_name(said: object, otherwise: str) -> str:
     name = said if isinstance(said, str) and said.strip() else otherwise
     parts = [re.sub(r"[^\w.-]+", "-", part.strip()).lstrip(".").strip("-") for part in name.split("/")]
     return "/".join(part for part in parts if part) or "prompt"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _yaml(matter: Mapping[str, Any]) -> str:

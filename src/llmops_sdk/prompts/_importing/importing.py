@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias, get_args
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts._files import Reader
 from llmops_sdk.prompts._importing.dotprompt import from_dotprompt
 from llmops_sdk.prompts._importing.imported import Imported, Left
 from llmops_sdk.prompts._importing.langchain import from_langchain, is_langchain
@@ -43,8 +44,12 @@ def import_prompts(
     """
     left: list[Left] = []
     made: dict[str, Imported] = {}
-    for path in paths:
-        for one in _read(Path(path), form, left):
+
+    def partial(path: str) -> bytes | None:
+        return made[path].text.encode("utf-8", "surrogatepass") if path in made else None
+
+    for path in sorted(map(Path, paths), key=lambda path: not path.name.startswith("_")):  # partials first
+        for one in _read(path, form, left, partial):
             earlier = made.get(one.path)
             if earlier is not None:
                 left.append(Left(earlier.source, "all of it", f"{one.source} makes the same file {one.path}"))
@@ -52,7 +57,7 @@ def import_prompts(
     return tuple(made.values()), tuple(left)
 
 
-def _read(path: Path, form: Format | None, left: list[Left]) -> list[Imported]:
+def _read(path: Path, form: Format | None, left: list[Left], partial: Reader) -> list[Imported]:
     try:
         data = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else None
     except OSError as exc:
@@ -64,7 +69,7 @@ def _read(path: Path, form: Format | None, left: list[Left]) -> list[Imported]:
     except UnicodeDecodeError as exc:
         raise PromptError(f"{path} is not UTF-8: {exc}") from exc
     if form == "dotprompt" or (form is None and path.suffix == ".prompt"):
-        return from_dotprompt(text, str(path), left)
+        return from_dotprompt(text, str(path), left, partial)
     return _from_values(_parsed(text, path), path, form, left)
 
 

@@ -112,8 +112,6 @@ def _template(draft: Draft, kind: str, fields: Mapping[str, Any]) -> str:
 
 def _converted(draft: Draft, text: str, kind: str) -> str:
     if kind == "jinja2":
-        for name in re.findall(r"\{\{-?\s*([A-Za-z]\w*)\s*(?=[-|}])", text):
-            draft.variable(name)
         return text
     if kind == "mustache":
         return _from_mustache(draft, text)
