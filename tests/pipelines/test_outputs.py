@@ -12,10 +12,12 @@ import pytest
 from llmops_sdk import Pipeline, Prompt, Router, Scripted, guard
 from llmops_sdk.calls import OutputValidated
 from llmops_sdk.costs import PriceTable
+from llmops_sdk.engines.remote import Remote
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, ServerError, UnsupportedError
 from llmops_sdk.guards import PII, Regex
 from llmops_sdk.messages import Choice, Message, Response, ToolCall
 from llmops_sdk.protocols import Capabilities
+from llmops_sdk.testing import FaultServer
 from llmops_sdk.verdicts import Verdict
 
 CANNOT = Capabilities(json_schema=False)
@@ -166,6 +168,28 @@ def test_an_error_of_the_repair_keeps_the_answer_that_is_there(run):
     result = run(asking(BAD, ServerError("down"))[0])
     assert result.text == BAD
     assert result.output_error == "schema mismatch at $.score: fails `float_parsing`; the repair: ServerError"
+
+
+def test_over_http_the_schema_and_the_repair_are_sent_and_faults_of_the_repair_keep_the_answer(run):
+    with FaultServer(BAD, GOOD, BAD, 400) as server:
+        engine = Remote(server.url, model="m")
+        pipeline = Pipeline(Prompt.from_string("Is it?", output=Answer), engine)
+        mended, kept = run(pipeline), run(pipeline)
+        asked = [json.loads(request.body) for request in server.requests]
+    assert mended.output == Answer(answer="yes", score=0.5)
+    assert asked[0]["response_format"]["json_schema"]["schema"] == pipeline.prompt.content.output
+    assert [message["role"] for message in asked[1]["messages"]] == ["user", "assistant", "user"]
+    assert kept.text == BAD
+    assert kept.output_error.endswith("; the repair: BadRequestError")
+
+
+def test_over_http_an_engine_without_schemas_is_told_in_words(run):
+    with FaultServer(f"Sure: {GOOD}") as server:
+        engine = Remote(server.url, model="m", capabilities=CANNOT)
+        assert run(Prompt.from_string("Is it?", output=Answer) | engine).output.answer == "yes"
+        (request,) = server.requests
+    assert "response_format" not in json.loads(request.body)
+    assert "Answer with one JSON value" in json.loads(request.body)["messages"][0]["content"]
 
 
 def test_a_repair_has_to_fit_into_the_budget_and_is_paid_for(run):

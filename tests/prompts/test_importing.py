@@ -115,6 +115,7 @@ def test_few_shot_examples_are_written_out(imported):
         "examples": [{"input": "happy", "output": "sad"}, {"input": "{tall}", "output": "short"}],
         "suffix": "Input: {adjective}\nOutput:",
         "example_separator": "\n\n",
+        "example_selector": None,
     }
     prompts, left = imported(few_shot)
     assert texts(prompts["greet"], adjective="big") == [

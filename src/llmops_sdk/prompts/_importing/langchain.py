@@ -188,7 +188,7 @@ def _few_shot(draft: Draft, fields: Mapping[str, Any]) -> str:
 def _examples(draft: Draft, fields: Mapping[str, Any]) -> list[str]:
     examples = fields.get("examples")
     kind, template = _unpacked(fields.get("example_prompt"))
-    if not isinstance(examples, Sequence) or isinstance(examples, str) or "example_selector" in fields:
+    if not isinstance(examples, Sequence) or isinstance(examples, str) or fields.get("example_selector"):
         draft.leave("the examples", "they are chosen by code, or are in another file")
         return []
     if kind != "PromptTemplate" or template.get("template_format", "f-string") != "f-string":
