@@ -225,6 +225,13 @@ def test_guards_read_the_words_the_repair_and_the_mended_answer(run):
     assert "Answer with one JSON value" in read[0]
 
 
+def test_what_a_guard_did_to_the_question_is_told_although_it_reads_it_again(run):
+    prompt = Prompt.from_string("Is it a badger?", output=Answer)
+    result = run(Pipeline(prompt, Regex(["badger"], action="rewrite"), Scripted(BAD, GOOD, capabilities=CANNOT)))
+    (verdict,) = result.verdicts
+    assert (verdict.action, len(verdict.findings)) == ("rewrite", 1)
+
+
 def test_a_mended_answer_that_a_guard_blocks_is_blocked(run):
     prompt = Prompt.from_string("Is it?", output={"answer": "str"})
     pipeline = Pipeline(prompt, Scripted("x", '{"answer": "badger"}', capabilities=CANNOT), Regex(["badger"]))
