@@ -9,11 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.prompts import FORMATS, Left, import_prompts
 
@@ -60,6 +55,11 @@ def _import(given: argparse.Namespace) -> int:
 
 
 def _show(files: Sequence[tuple[str, str]], left: Sequence[Left]) -> None:
+    from rich import box  # noqa: PLC0415  (third-party: only where something is shown)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
     for path, source in files:
         console.print(Text(f"{path}  from {source}"))
