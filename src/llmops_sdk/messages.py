@@ -168,12 +168,17 @@ class _UnfrozenMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRef:
-    """Which prompt a request was rendered from: `name`, the `version` asked for, `commit` and content `hash`."""
+    """Which prompt a request was rendered from: `name`, the `version` asked for, `commit` and content `hash`.
+
+    `arm` is the name that the version has in a split, and `split` the name of that split.
+    """
 
     name: str
     version: str | None = None
     commit: str | None = None
     hash: str | None = None
+    arm: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

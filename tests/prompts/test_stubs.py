@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk import Prompt
-from llmops_sdk.prompts import Section, Variable, type_stub
+from llmops_sdk.prompts import Output, Section, Variable, type_stub
 from llmops_sdk.prompts._files import parse_prompt
 
 
@@ -59,7 +59,7 @@ def test_every_stub_is_python_whatever_things_are_called(
             [Section("user", "x")],
             name=name,
             variables={one: Variable(name=one, type="mapping", schema=schema) for one in variables},
-            output=schema,
+            output=Output(schema=schema),
         )
         for name in names
     ]

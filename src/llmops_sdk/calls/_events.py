@@ -227,6 +227,9 @@ class OutputValidated(NamedTuple):
     started: float
     at: float
     error: str | None
+    repair: str | None = None
+    """Of a wrong answer to a prompt with an `output`: `"asked again"`, or `"no: ..."` with the reason, such as that the
+    answer of a stream has been shown."""
 
 
 Outcome: TypeAlias = str

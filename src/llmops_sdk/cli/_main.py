@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
+from llmops_sdk.cli._import import import_command
 from llmops_sdk.cli._lint import Options as LintOptions
 from llmops_sdk.cli._lint import list_rules, run_lint
 from llmops_sdk.cli._monitor import cases, report
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda given: _dashboard())
 
     add_prompt_commands(rooms)
+
+    import_command(rooms)
 
     _monitor(rooms)
     _lint(rooms)

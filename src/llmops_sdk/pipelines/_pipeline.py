@@ -27,10 +27,10 @@ from llmops_sdk.pipelines._line import Line, kind_of
 from llmops_sdk.pipelines._mapping import Executor, OnError, RowSource, check_options, each, executor_of
 from llmops_sdk.pipelines._mapping_elsewhere import run_elsewhere
 from llmops_sdk.pipelines._progress import Progress
+from llmops_sdk.pipelines._repairing import Answered, Turn, answered, as_it_is, instructed, revived
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
-from llmops_sdk.pipelines._validating import validate_output
-from llmops_sdk.prompts import Prompt
+from llmops_sdk.prompts import Output, Prompt, Split, repairs_of
 from llmops_sdk.protocols import Hook
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
@@ -53,6 +53,8 @@ class Pipeline(loops.Closing, Station):
         name: Shown in traces; by default the name of the prompt.
         hooks: Called with every event of every run.
         refusal: The text of a blocked run.
+        repairs: How often an answer that does not fit the prompt's `output` is asked for again, for each choice,
+            `0 <= repairs <= 10`; by default what the prompt says, or else 1.
         prices: Prices for the cost of runs; by default those of its router, or the table that comes with the library.
 
     Raises:
@@ -72,6 +74,7 @@ class Pipeline(loops.Closing, Station):
         hooks: Sequence[Hook] = (),
         refusal: str = REFUSAL,
         prices: PriceTable | None = None,
+        repairs: int | None = None,
     ) -> None:
         line = Line(stations)
         if line.engine is None:
@@ -95,9 +98,12 @@ class Pipeline(loops.Closing, Station):
             log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
         self._prices = prices
+        self._repairs = repairs_of(repairs)
+        self._output_for = getattr(line.prompt, "output_for", None)
         self._hooks = hooks_of(hooks)
         self._closed = False
-        self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
+        self._own_prompt = isinstance(line.prompt, Prompt | Split)  # its requests are made anew each time
+        self._split = line.prompt if isinstance(line.prompt, Split) else None
         self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
@@ -137,6 +143,7 @@ class Pipeline(loops.Closing, Station):
             hooks=self._hooks if hooks is None else hooks,
             refusal=self._refusal,
             prices=self._prices,
+            repairs=self._repairs,
         )
 
     # Faces. The four options are the same everywhere.
@@ -417,6 +424,8 @@ class Pipeline(loops.Closing, Station):
                     if result.error is not None and on_error == "raise":
                         raise result.error
                     shown.add(result)
+                    if self._output_for is not None and (result.resumed or elsewhere is not None):
+                        result = await revived(result, self._output_for)  # noqa: PLW2901  (the same result, typed)
                     yield result
 
     # Closing.
@@ -471,34 +480,65 @@ class Pipeline(loops.Closing, Station):
         call.record(Started(call.started, self.name, False))
         try:
             request = self._render(call, given)
-            verdicts: list[Verdict] = []
-            if self._inputs:
-                request, verdicts, blocked = await guard_input(self._inputs, request, call)
-                if blocked:
-                    return self._blocked(call, verdicts)
-            if self._beside:
-                beside = Beside(self._beside, self._behind, self._leg, request, call)
-                answered = await beside.generate()
-                request, verdicts = beside.request, self._in_order(verdicts + beside.verdicts)
-                if answered is None:
-                    return self._blocked(call, verdicts)
-                response = answered
+            output = None if self._output_for is None else self._output_for(request.prompt)
+            if output is not None:
+                turn, outputs, wrong = await self._formed(request, output, call)
             else:
-                response = await self._leg.generate(request, call, None)
-            unrestored = None
-            if self._outputs or self._restoring:
-                guarded = await guard_output(self._outputs, self._restoring, request, response, call)
-                response, unrestored = guarded.response, guarded.unrestored
-                verdicts += guarded.verdicts
-                if guarded.blocked:
-                    return self._blocked(call, verdicts)
-            if request.response_schema is not None:
-                await validate_output(request, response, call)
-            self._end(call, "ok", response=response, unrestored=unrestored)
-            return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+                turn, outputs, wrong = await self._turn(request, call), (), None
+                if turn.response is not None and request.response_schema is not None:
+                    outputs, wrong = await as_it_is(None, turn.request, turn.response, call)
+            if turn.response is None:
+                return self._blocked(call, turn.verdicts)
+            self._end(call, "ok", response=turn.response, unrestored=turn.unrestored)
+            return Result(
+                blocked=False,
+                verdicts=tuple(turn.verdicts),
+                response=turn.response,
+                call=call,
+                outputs=outputs,
+                output_error=wrong,
+            )
         except BaseException as exc:
             self._fail(call, exc)
             raise
+
+    async def _turn(self, request: Request, call: Call) -> Turn:
+        """Ask the engine, past the guards; no response if one of them blocks."""
+        verdicts: list[Verdict] = []
+        if self._inputs:
+            request, verdicts, blocked = await guard_input(self._inputs, request, call)
+            if blocked:
+                return Turn(request, None, None, verdicts)
+        if self._beside:
+            beside = Beside(self._beside, self._behind, self._leg, request, call)
+            given = await beside.generate()
+            request, verdicts = beside.request, self._in_order(verdicts + beside.verdicts)
+            if given is None:
+                return Turn(request, None, None, verdicts)
+            response = given
+        else:
+            response = await self._leg.generate(request, call, None)
+        if not self._outputs and not self._restoring:
+            return Turn(request, response, None, verdicts)
+        guarded = await guard_output(self._outputs, self._restoring, request, response, call)
+        verdicts += guarded.verdicts
+        return Turn(request, None if guarded.blocked else guarded.response, guarded.unrestored, verdicts)
+
+    @property
+    def _constrained(self) -> bool:
+        """Whether the engine may be able to hold an answer to a schema."""
+        return self._leg.capabilities.json_schema is not False
+
+    async def _formed(self, request: Request, output: Output, call: Call) -> Answered:
+        """Ask for an answer of a form."""
+        return await answered(
+            request,
+            output,
+            call,
+            lambda asked: self._turn(asked, call),
+            constrained=self._constrained,
+            repairs=self._repairs,
+        )
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True))
@@ -506,6 +546,9 @@ class Pipeline(loops.Closing, Station):
         guarded: GuardedChunks | None = None
         try:
             request = self._render(call, given)
+            output = None if self._output_for is None else self._output_for(request.prompt)
+            if output is not None and not self._constrained:
+                request = instructed(request, output.schema)
             verdicts: list[Verdict] = []
             if self._inputs:
                 request, verdicts, blocked = await guard_input(self._inputs, request, call)
@@ -540,11 +583,17 @@ class Pipeline(loops.Closing, Station):
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
             response = joiner.response(self._leg.name)
-            if request.response_schema is not None:
-                await validate_output(request, response, call)
+            outputs, wrong = await as_it_is(output, request, response, call)
             unrestored = None if guarded is None else guarded.unrestored(response, joiner)
             self._end(call, "ok", response=response, unrestored=unrestored)
-            stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+            stream.result = Result(
+                blocked=False,
+                verdicts=tuple(verdicts),
+                response=response,
+                call=call,
+                outputs=outputs,
+                output_error=wrong,
+            )
         except BaseException as exc:
             if guarded is not None:
                 guarded.note_found()
@@ -556,7 +605,10 @@ class Pipeline(loops.Closing, Station):
         if self.prompt is None:
             return asked(given).bound_to(call)
         variables = variables_of(given, self.prompt)
-        request: Request = self.prompt.render(**variables)
+        if self._split is None:
+            request: Request = self.prompt.render(**variables)
+        else:
+            request = self._split.render_from(variables, call.tags)
         if self._own_prompt:
             request.bind(call)
         else:
@@ -641,6 +693,7 @@ class Pipeline(loops.Closing, Station):
             "hooks": self._hooks,
             "refusal": self._refusal,
             "prices": self._prices,
+            "repairs": self._repairs,
         }
         return _pipeline_again, (self.stations, options)
 

@@ -13,22 +13,31 @@ from typing import TYPE_CHECKING, Any
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples
 from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
+from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._split import Arm, Split
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
+    from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
 __all__ = [
+    "DEFAULT_REPAIRS",
+    "FORMATS",
     "SUFFIX",
+    "Arm",
     "Example",
     "Examples",
+    "Imported",
     "LabelMove",
+    "Left",
     "MergeConflict",
     "MergeResult",
+    "Output",
     "Prompt",
     "PromptChange",
     "PromptContent",
@@ -39,14 +48,18 @@ __all__ = [
     "Reader",
     "Reference",
     "Section",
+    "Split",
     "Variable",
     "diff",
+    "import_prompts",
     "no_siblings",
     "parse_prompt",
+    "repairs_of",
     "type_stub",
 ]
 
 _LATER = {
+    **dict.fromkeys(("FORMATS", "Imported", "Left", "import_prompts"), "llmops_sdk.prompts._importing"),
     **dict.fromkeys(
         ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"), "llmops_sdk.prompts._comparing"
     ),

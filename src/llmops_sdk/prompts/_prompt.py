@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import html
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -15,8 +16,10 @@ from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples, examples_from
 from llmops_sdk.prompts._images import with_images
 from llmops_sdk.prompts._messages import fill
+from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._split import Split, arms_of
 from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete, variable_of
 from llmops_sdk.stations import Station
@@ -43,7 +46,7 @@ class Prompt(Station):
             hash render the same requests, whatever their commit, name or description.
         variables: Names of its variables, in order.
         parameters: What it sets of a request: `temperature`, `max_tokens`, ...
-        output: The JSON schema of the answer; `None` where the answer is free.
+        output: The type of the answer, where it was given one, else the JSON schema; `None` where the answer is free.
         sections: Its body, as written.
         content: All that it renders from.
         ref: Its name, version, commit and hash, as requests carry them.
@@ -66,7 +69,7 @@ class Prompt(Station):
         description: str = "",
         variables: Mapping[str, Variable] | None = None,
         parameters: Mapping[str, Any] | None = None,
-        output: Mapping[str, Any] | None = None,
+        output: Output | None = None,
         examples: Examples | None = None,
         references: Mapping[str, Reference] | None = None,
         version: str | None = None,
@@ -82,7 +85,7 @@ class Prompt(Station):
             description: What it is for.
             variables: What is known of its variables, by name; others found in the text are required and untrusted.
             parameters: What it sets of a request, already checked.
-            output: The JSON schema of the answer.
+            output: What the answer has to be.
             examples: What `[examples]` stands for.
             references: What its file refers to other files for, see `PromptContent.references`.
             version: The version that was asked for.
@@ -102,11 +105,12 @@ class Prompt(Station):
             included |= section.template.partials
             for used in section.variables:
                 declared.setdefault(used, Variable(name=used, line=section.section.line))
+        self._output = output
         self._content = PromptContent(
             sections=tuple(sections),
             variables=declared,
             parameters=dict(parameters or {}),
-            output=output,
+            output=None if output is None else output.schema,
             examples=examples,
             references=dict(references or {}),
             partials=included,
@@ -119,7 +123,7 @@ class Prompt(Station):
         self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
         sets = dict(self._content.parameters)
         if output is not None:
-            sets["response_schema"] = output
+            sets["response_schema"] = output.schema
         self._unsaid = Request(messages=(), prompt=self._ref, **sets)
 
     @classmethod
@@ -133,6 +137,7 @@ class Prompt(Station):
         variables: Mapping[str, Any] | None = None,
         examples: Sequence[Mapping[str, Any]] | None = None,
         partials: Mapping[str, str] | None = None,
+        output: Any = None,
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
@@ -149,11 +154,13 @@ class Prompt(Station):
             examples: Examples of questions and answers that stand before the text: values for its variables, and
                 `answer`. `with_examples` says how they are chosen.
             partials: Texts that the messages include, by path: `{% include "shared/tone.md" %}`.
+            output: What the answer has to be: a JSON schema, a shorthand such as `{"answer": "str"}`, a pydantic model,
+                a dataclass, or any other type that pydantic knows.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`
                 (definitions, or Python functions), `tool_choice`, `response_schema`, `adapter`, `extra`.
 
         Raises:
-            ConfigurationError: A parameter or a declaration is unknown or out of range.
+            ConfigurationError: A parameter or a declaration is unknown or out of range, or the output is none.
             PromptError: The text is not a template.
         """
         for given in (text, system or ""):
@@ -161,6 +168,9 @@ class Prompt(Station):
                 raise ConfigurationError(f"a prompt is made of text, not of {type(given).__name__}")
         declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
         checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
+        answer = None if output is None else output_of(output)
+        if answer is not None and "response_schema" in checked:
+            raise ConfigurationError("`output` and `response_schema` say the same: keep `output`")
         shown = None if examples is None else examples_from(examples)
         sections = [
             *([] if system is None else [Section("system", system)]),
@@ -172,6 +182,7 @@ class Prompt(Station):
             name=name or "inline",
             variables=declared,
             parameters=checked,
+            output=answer,
             examples=shown,
             partials=reader_of(partials) if partials else None,
         )
@@ -196,6 +207,33 @@ class Prompt(Station):
         if repository is None:
             repository = await asyncio.to_thread(_repository_here)
         return await repository.aget(spec)
+
+    @classmethod
+    def split(
+        cls,
+        arms: Mapping[str, float] | Iterable[tuple[Any, ...]],
+        /,
+        *,
+        key: str,
+        of: str | None = None,
+        salt: str | None = None,
+        repository: PromptRepository | None = None,
+    ) -> Split:
+        """Several versions of a prompt, each for a share of the callers, who keep the version that they got.
+
+        Args:
+            arms: A share, `0 <= share <= 1`, for each `"folder/name@version"`; or a list of pairs of a prompt (or such
+                a name) and its share, with a name for the arm behind. The shares sum to 1.
+            key: The variable, or the tag of the run, by which callers are told apart.
+            of: Name of a prompt: the arms are versions of it then, `{"prod": 0.9, "candidate": 0.1}`.
+            salt: What makes the split independent of others by the same key; by default the name of the prompt.
+            repository: Where to read, in place of the git repository around the current folder.
+
+        Raises:
+            ConfigurationError: The shares or names make no sense.
+            PromptError: An arm cannot be read, or two take the same variable as different types.
+        """
+        return Split(arms_of(arms, of), key=key, salt=salt, repository=repository)
 
     @property
     def name(self) -> str:
@@ -238,9 +276,33 @@ class Prompt(Station):
         return dict(self._content.parameters)
 
     @property
-    def output(self) -> Mapping[str, Any] | None:
-        """The JSON schema of the answer."""
-        return self._content.output
+    def output(self) -> Any:
+        """The type of the answer where it was given one, else its JSON schema; `None` where the answer is free."""
+        if self._output is None:
+            return None
+        return self._output.schema if self._output.type is None else self._output.type
+
+    def output_for(self, _ref: PromptRef | None, /) -> Output | None:
+        """What the answer to a request of this prompt has to be; pipelines ask it of whatever renders."""
+        return self._output
+
+    def with_output(self, output: Any, /) -> Prompt:
+        """The same prompt with another output, which takes the place of the one in its file.
+
+        Args:
+            output: As for `from_string`.
+
+        Raises:
+            ConfigurationError: It is no output.
+
+        Example:
+            >>> Prompt.from_string("Who?").with_output({"name": "str"}).render().response_schema["required"]
+            ['name']
+        """
+        answer = output_of(output)
+        if answer.repairs is None and self._output is not None:
+            answer = replace(answer, repairs=self._output.repairs)
+        return self._with(output=answer)
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -282,19 +344,27 @@ class Prompt(Station):
         if had is not None:
             options = {"count": had.count, "select": had.select, "seed": had.seed, **options}
         examples = examples_from(had.cases if cases is None and had is not None else cases or (), **options)
-        return Prompt(
-            _with_place_for_examples(content.sections),
-            name=self.name,
-            description=self.description,
-            variables=content.variables,
-            parameters=content.parameters,
-            output=content.output,
-            examples=examples,
-            references=content.references,
-            partials=reader_of(content.partials),
-            version=self.version,
-            commit=self.commit,
-        )
+        return self._with(sections=_with_place_for_examples(content.sections), examples=examples)
+
+    def _with(self, **changes: Any) -> Prompt:
+        """The same prompt, some of what it was made of changed."""
+        content = self._content
+        given: dict[str, Any] = {
+            "sections": content.sections,
+            "name": self.name,
+            "description": self.description,
+            "variables": content.variables,
+            "parameters": content.parameters,
+            "output": self._output,
+            "examples": content.examples,
+            "references": content.references,
+            "partials": reader_of(content.partials),
+            "version": self.version,
+            "commit": self.commit,
+            "where": self._where,
+        }
+        given |= changes
+        return Prompt(given.pop("sections"), **given)
 
     def to_text(self) -> str:
         """The prompt as a file, in one form for all that say the same: comments of a file it came from are not in it.

@@ -257,12 +257,13 @@ def _stream_resumed(event: StreamResumed, since: _Since) -> _Fields:
 
 
 def _output_validated(event: OutputValidated, since: _Since) -> _Fields:
-    return {
+    fields: _Fields = {
         "event": "output_validated",
         "started": since(event.started),
         "at": since(event.at),
         "error": text(event.error),
     }
+    return fields if event.repair is None else {**fields, "repair": text(event.repair)}
 
 
 def _ended(event: Ended, since: _Since) -> _Fields:

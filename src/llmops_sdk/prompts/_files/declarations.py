@@ -10,6 +10,7 @@ from typing import Any
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._files.front_matter import Lines, line_of
 from llmops_sdk.prompts._files.place import Place
+from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._tools import tools_of
 from llmops_sdk.prompts._variables import Variable, variable_of
@@ -43,11 +44,14 @@ def parameters_in(given: object, at: Lines, place: Place) -> dict[str, object]:
     return parameters
 
 
-def output_in(given: object, at: Lines, place: Place) -> Mapping[str, Any] | None:
+def output_in(given: object, at: Lines, place: Place) -> Output | None:
     """What `output:` says."""
-    if not isinstance(given, dict | None):
-        place.fail(line_of(at, "output"), "`output` is a JSON schema: `{type: object, properties: {...}}`")
-    return given
+    if given is None:
+        return None
+    try:
+        return output_of(given, place.read)
+    except ConfigurationError as exc:
+        place.fail(line_of(at, "output"), str(exc))
 
 
 def tools_in(given: object, at: Lines, place: Place) -> tuple[Mapping[str, Any], ...] | None:

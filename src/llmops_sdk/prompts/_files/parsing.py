@@ -119,7 +119,7 @@ def _declared(matter: Mapping[str, Any], at: Lines, place: Place) -> dict[str, A
             place.fail(line_of(at, key), f"`{key}` and `parameters.{parameter}` say the same: keep `{key}`")
     if tools is not None:
         parameters["tools"] = tools
-    became = {"tools": tools, "examples": examples}
+    became = {"tools": tools, "examples": examples, "output": None if output is None else output.schema}
     return {
         "variables": variables,
         "parameters": parameters,

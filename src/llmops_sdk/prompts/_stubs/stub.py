@@ -99,7 +99,7 @@ def type_stub(prompts: Iterable[Prompt], /, *, versions: Sequence[str] = ()) -> 
 def _class_of(prompt: Prompt, own: str, types: TypesOfSchemas, names: Names) -> Iterator[str]:
     fields = [_field(one, own, types) for one in prompt.content.variables.values()]
     variables = types.typed_dict(f"{own}Variables", fields)
-    output = "_Any" if prompt.output is None else types.of(prompt.output, f"{own}Output", given=False)
+    output = "_Any" if prompt.content.output is None else types.of(prompt.content.output, f"{own}Output", given=False)
     result, pipeline = names.new(f"{own}Result"), names.new(f"{own}Pipeline")
     # What is blocked, or is no JSON, has no output.
     yield f"class {result}(_Result):\n    @property\n    def output(self) -> {output} | None: ...\n"

@@ -165,6 +165,8 @@ def _add(attributes: Attributes, name: str, text: str | None) -> None:
 
 def _add_reference(attributes: Attributes, ref: PromptRef) -> None:
     attributes[f"{METADATA}prompt_name"] = name_of(ref.name)
+    if ref.arm is not None:
+        attributes[f"{METADATA}prompt_arm"] = name_of(ref.arm)
     version = ref.version or ref.commit
     if version is None:
         return

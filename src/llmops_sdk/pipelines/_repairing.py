@@ -1,0 +1,229 @@
+"""Answers of a form: asked for in words where an engine cannot be held to it, checked, and mended by asking again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from llmops_sdk.calls import Call, OutputValidated
+from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineError, LimitExceeded, UnsupportedError
+from llmops_sdk.messages import Message, PromptRef, Request, Response, TextPart
+from llmops_sdk.pipelines._result import Result
+from llmops_sdk.pipelines._validating import Checked, checked, demands
+from llmops_sdk.prompts import DEFAULT_REPAIRS, Output
+from llmops_sdk.verdicts import Verdict
+
+__all__ = ["Answered", "Turn", "answered", "as_it_is", "instructed", "revived"]
+
+_INSTRUCTION = (
+    "Answer with one JSON value that satisfies this JSON schema, and with nothing else: no Markdown, no explanation.\n"
+)
+_REPAIR = "This answer does not satisfy the JSON schema:\n{demands}\nAnswer again, with the corrected JSON alone."
+_STREAMED = "no: a stream has been shown"
+_CUT_OFF = "no: the answer was cut off at max_tokens"
+_NONE_LEFT = "no: none is left"
+_ASKED = "asked again"
+
+
+class Turn(NamedTuple):
+    """One question put to the engine, with the guards before and behind it.
+
+    Attributes:
+        request: As the guards let it pass.
+        response: The answer after the guards; `None` where one of them blocked.
+        unrestored: The answer before true values were put back, if any were.
+        verdicts: Of all guards that have read, in their order.
+    """
+
+    request: Request
+    response: Response | None
+    unrestored: Response | None
+    verdicts: list[Verdict]
+
+
+class Answered(NamedTuple):
+    """The last turn, with what its answer holds.
+
+    Attributes:
+        turn: The turn; its verdicts are those of all turns.
+        outputs: What each choice holds; see `Result.outputs`.
+        error: What is wrong with the first choice that is wrong, in the end.
+    """
+
+    turn: Turn
+    outputs: tuple[Any, ...]
+    error: str | None
+
+
+def instructed(request: Request, schema: Mapping[str, Any]) -> Request:
+    """The same request for an engine that takes no schema: the schema stands in its words instead.
+
+    It stands at the end of the system's message, where the application speaks; without one, at the end of the last
+    message.
+    """
+    messages = list(request.messages)
+    place = next((n for n, one in enumerate(messages) if one.role == "system"), len(messages) - 1)
+    text = _INSTRUCTION + json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    message = messages[place]
+    if isinstance(message.content, str):
+        messages[place] = replace(message, content=f"{message.content}\n\n{text}")
+    else:
+        messages[place] = replace(message, content=(*message.content, TextPart(text=f"\n\n{text}")))
+    words = replace(request, messages=tuple(messages), response_schema=None)
+    return words if request.call is None else words.bound_to(request.call)
+
+
+async def answered(
+    request: Request,
+    output: Output,
+    call: Call,
+    ask: Callable[[Request], Awaitable[Turn]],
+    *,
+    constrained: bool,
+    repairs: int | None,
+) -> Answered:
+    """Ask for an answer of a form, check it, and ask again as often as is allowed while it does not fit.
+
+    Args:
+        request: What is asked.
+        output: The form.
+        call: The run.
+        ask: Puts a question, past all guards.
+        constrained: Whether the engine may be able to hold the answer to a schema.
+        repairs: How often to ask again, for each choice; `None` leaves it to the prompt.
+    """
+    turn = await _first(request, output, ask, constrained=constrained)
+    most = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
+    verdicts = list(turn.verdicts)
+    while True:
+        if turn.response is None:
+            return Answered(turn._replace(verdicts=verdicts), (), None)
+        found = await _recorded(output, turn.response, call, most)
+        if found is None:
+            return Answered(turn._replace(verdicts=verdicts), (), None)
+        wrong = _mendable(found, turn.response) if most else []
+        if not wrong:
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, found.error)
+        try:
+            turn = await _mended(turn, found, output, wrong, ask)
+        except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
+            # The answer that is there has been paid for: it is kept, and says that it is wrong.
+            error = f"{found.error}; the repair: {type(exc).__name__}"
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, error)
+        verdicts = _latest_of(verdicts, turn.verdicts)
+        most -= 1
+
+
+async def as_it_is(
+    output: Output | None, request: Request, response: Response, call: Call
+) -> tuple[tuple[Any, ...], str | None]:
+    """What the choices of an answer hold that is not asked for again, and what is wrong with them.
+
+    Args:
+        output: The form that the prompt asks for; `None` leaves the bare schema of the request, if there is one.
+        request: What was asked.
+        response: The answer.
+        call: The run.
+    """
+    if output is None and request.response_schema is None:
+        return (), None
+    started = call.clock()
+    form = Output(schema=request.response_schema or {}) if output is None else output
+    found = await checked(form, response, whole=output is None)
+    if found is None:
+        return (), None
+    why = None if output is None or found.error is None else _STREAMED
+    call.record(OutputValidated(started, call.clock(), found.error, why))
+    return found.outputs, found.error
+
+
+async def revived(result: Result, output_for: Callable[[PromptRef | None], Output | None]) -> Result:
+    """A result that was written down, as of a checkpoint, with what its answer holds by the prompt's `output`."""
+    response = result.response
+    if response is None:
+        return result
+    output = output_for(result.call.prompt)
+    found = None if output is None else await checked(output, response)
+    return result if found is None else replace(result, outputs=found.outputs, output_error=found.error)
+
+
+async def _first(
+    request: Request, output: Output, ask: Callable[[Request], Awaitable[Turn]], *, constrained: bool
+) -> Turn:
+    if not constrained:
+        return await ask(instructed(request, output.schema))
+    try:
+        return await ask(request)
+    except (UnsupportedError, AllEnginesFailed) as exc:
+        tried = [exc] if isinstance(exc, UnsupportedError) else exc.exceptions
+        if not all(isinstance(one, UnsupportedError) for one in tried):
+            raise
+        return await ask(instructed(request, output.schema))
+
+
+async def _recorded(output: Output, response: Response, call: Call, left: int) -> Checked | None:
+    started = call.clock()
+    found = await checked(output, response)
+    if found is not None:
+        repair = None
+        if found.error is not None:
+            repair = _NONE_LEFT if not left else _ASKED if _mendable(found, response) else _CUT_OFF
+        call.record(OutputValidated(started, call.clock(), found.error, repair))
+    return found
+
+
+def _mendable(found: Checked, response: Response) -> list[int]:
+    """The choices that are wrong; what was cut off would be cut off again."""
+    return [
+        index
+        for index, (error, choice) in enumerate(zip(found.errors, response.choices, strict=True))
+        if error is not None and choice.finish_reason != "length"
+    ]
+
+
+async def _mended(
+    turn: Turn, found: Checked, output: Output, wrong: list[int], ask: Callable[[Request], Awaitable[Turn]]
+) -> Turn:
+    """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them."""
+    response = turn.response
+    assert response is not None
+    shown = turn.unrestored or response  # true values that were put back do not go out again
+    hidden = found if shown is response else await checked(output, shown)
+    verdicts: list[Verdict] = []
+    for index in wrong:
+        reading = hidden.readings[index] if hidden is not None else None
+        again = await ask(_repair_request(turn.request, shown.choices[index].text, reading, output))
+        verdicts = _latest_of(verdicts, again.verdicts)
+        if again.response is None:
+            return again._replace(verdicts=verdicts)
+        unrestored = again.unrestored or again.response
+        if len(response.choices) == 1:
+            response, shown = again.response, unrestored
+        else:
+            response, shown = _with_choice(response, index, again.response), _with_choice(shown, index, unrestored)
+    return Turn(turn.request, response, None if shown == response else shown, verdicts)
+
+
+def _repair_request(request: Request, answer: str, reading: Any, output: Output) -> Request:
+    problem = "it does not satisfy it" if reading is None else demands(reading, output)
+    said = (Message.assistant(answer),) if answer.strip() else ()  # providers refuse messages without text
+    asked = Message.user(_REPAIR.format(demands=problem))
+    again = replace(request, messages=(*request.messages, *said, asked), n=1)
+    return again if request.call is None else again.bound_to(request.call)
+
+
+def _with_choice(response: Response, index: int, other: Response) -> Response:
+    choices = (*response.choices[:index], other.choices[0], *response.choices[index + 1 :])
+    return replace(response, choices=choices)
+
+
+def _latest_of(before: list[Verdict], later: list[Verdict]) -> list[Verdict]:
+    """One verdict for each guard that has read several times: the worst, of equal ones the later."""
+    merged = {verdict.guard: verdict for verdict in before}
+    for verdict in later:
+        known = merged.get(verdict.guard)
+        if known is None or verdict.severity >= known.severity:
+            merged[verdict.guard] = verdict
+    return list(merged.values())
