@@ -98,7 +98,8 @@ class Pipeline(loops.Closing, Station):
         self._hooks = hooks_of(hooks)
         self._closed = False
         self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
-        self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
+        self._template = getattr(line.prompt, "sections", ())
+        self._fitted = callable(getattr(line.prompt, "render_in", None))
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
@@ -470,7 +471,7 @@ class Pipeline(loops.Closing, Station):
     async def _answer(self, call: Call, given: Any) -> Result:
         call.record(Started(call.started, self.name, False))
         try:
-            request = self._render(call, given)
+            request = await self._fit(call, given) if self._fitted else self._render(call, given)
             verdicts: list[Verdict] = []
             if self._inputs:
                 request, verdicts, blocked = await guard_input(self._inputs, request, call)
@@ -505,7 +506,7 @@ class Pipeline(loops.Closing, Station):
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
-            request = self._render(call, given)
+            request = await self._fit(call, given) if self._fitted else self._render(call, given)
             verdicts: list[Verdict] = []
             if self._inputs:
                 request, verdicts, blocked = await guard_input(self._inputs, request, call)
@@ -562,6 +563,15 @@ class Pipeline(loops.Closing, Station):
         else:
             request = request.bound_to(call)
         call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template))
+        return request
+
+    async def _fit(self, call: Call, given: Any) -> Request:
+        """`_render`, of a prompt that takes its time: one with a budget, which may have to ask for a summary."""
+        started = call.clock()
+        variables = variables_of(given, self.prompt)
+        rendered, cuts = await self.prompt.render_in(call, variables)
+        request: Request = rendered.bound_to(call)
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template, cuts))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:

@@ -16,12 +16,31 @@ from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts.repository import LabelMove, PromptRepository, PromptVersion
 
-__all__ = ["LabelMove", "Prompt", "PromptContent", "PromptRepository", "PromptVersion", "Section", "Variable"]
+__all__ = [
+    "CachePrefix",
+    "EarlyVariable",
+    "FitReport",
+    "FittedPrompt",
+    "LabelMove",
+    "Prompt",
+    "PromptContent",
+    "PromptRepository",
+    "PromptVersion",
+    "Section",
+    "Variable",
+]
+
+_LATER = {
+    **dict.fromkeys(("LabelMove", "PromptRepository", "PromptVersion"), "llmops_sdk.prompts.repository"),
+    **dict.fromkeys(("CachePrefix", "EarlyVariable", "FitReport", "FittedPrompt"), "llmops_sdk.prompts._fitting"),
+}
+"""Name -> the module that is loaded when somebody first asks for it."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("LabelMove", "PromptRepository", "PromptVersion"):
-        return getattr(importlib.import_module("llmops_sdk.prompts.repository"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

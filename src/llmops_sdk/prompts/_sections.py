@@ -15,17 +15,23 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Role
 from llmops_sdk.prompts._variables import NAME, did_you_mean
 
-__all__ = ["ROLES", "Heading", "Section", "SectionKind", "heading_of", "is_heading"]
+__all__ = ["ROLES", "Heading", "Section", "SectionKind", "Shrink", "heading_of", "is_heading", "way_of"]
 
 SectionKind: TypeAlias = Literal["message", "more", "history"]
 """`"message"` begins a message, `"more"` continues the one before, `"history"` stands for a variable's messages."""
+
+Shrink: TypeAlias = Literal["drop", "start", "end", "middle", "oldest", "summarise"]
+"""How a section is made shorter: left out; its variables cut at the start, at the end or in the middle; the oldest
+messages of a history left out; or said in fewer words by an engine."""
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 _HEADING = re.compile(r"\[([A-Za-z]+|\+)((?:[ \t]+[a-z_]+=[^\s\]=]+)*)[ \t]*\][ \t]*")
 _MORE, _HISTORY = "+", "history"
 _WORDS = (*ROLES, _MORE, _HISTORY)
-_OPTIONS = ("name", "priority")
+_OPTIONS = ("name", "priority", "shrink")
+_OF_HISTORIES: tuple[Shrink, ...] = ("oldest", "drop", "summarise")
+_OF_TEXTS: tuple[Shrink, ...] = ("end", "start", "middle", "drop", "summarise")
 
 
 class Section(NamedTuple):
@@ -38,6 +44,7 @@ class Section(NamedTuple):
         kind: What it is, see `SectionKind`.
         name: Its name, for budgets and reports; for a history the variable that holds the messages.
         priority: Its weight when the prompt has to be shortened: the lowest goes first. `None` is never shortened.
+        shrink: How it is shortened then; `None` cuts a text at its end, and drops the oldest messages of a history.
     """
 
     role: Role
@@ -46,6 +53,7 @@ class Section(NamedTuple):
     kind: SectionKind = "message"
     name: str | None = None
     priority: int | None = None
+    shrink: Shrink | None = None
 
 
 class Heading(NamedTuple):
@@ -55,6 +63,12 @@ class Heading(NamedTuple):
     kind: SectionKind
     name: str | None = None
     priority: int | None = None
+    shrink: Shrink | None = None
+
+
+def way_of(section: Section) -> Shrink:
+    """How `section` is made shorter."""
+    return section.shrink or ("oldest" if section.kind == "history" else "end")
 
 
 def is_heading(line: str) -> bool:
@@ -70,7 +84,7 @@ def heading_of(line: str) -> Heading:
 
     Example:
         >>> heading_of("[user name=sources priority=2]")
-        Heading(role='user', kind='message', name='sources', priority=2)
+        Heading(role='user', kind='message', name='sources', priority=2, shrink=None)
     """
     match = _HEADING.fullmatch(line)
     if match is None:
@@ -88,11 +102,12 @@ def heading_of(line: str) -> Heading:
             hint = did_you_mean(option, _OPTIONS)
             raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(_OPTIONS)}.{hint}")
     name, priority = _name(options), _priority(options)
+    shrink = _shrink(options, _OF_HISTORIES if word == _HISTORY else _OF_TEXTS)
     if word == _HISTORY:
-        return Heading("user", "history", name or _HISTORY, priority)
+        return Heading("user", "history", name or _HISTORY, priority, shrink)
     if word == _MORE:
-        return Heading(None, "more", name, priority)
-    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority)
+        return Heading(None, "more", name, priority, shrink)
+    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority, shrink)
 
 
 def _name(options: Mapping[str, str]) -> str | None:
@@ -107,3 +122,16 @@ def _priority(options: Mapping[str, str]) -> int | None:
     if priority is not None and not re.fullmatch(r"-?\d{1,9}", priority):
         raise ConfigurationError(f"`priority={priority}` is no whole number")
     return None if priority is None else int(priority)
+
+
+def _shrink(options: Mapping[str, str], ways: tuple[Shrink, ...]) -> Shrink | None:
+    given = options.get("shrink")
+    if given is None:
+        return None
+    if "priority" not in options:
+        raise ConfigurationError(f"`shrink={given}` has no effect without a priority: add one, such as `priority=1`")
+    way = next((way for way in ways if way == given), None)
+    if way is None:
+        hint = did_you_mean(given, ways)
+        raise ConfigurationError(f"`shrink={given}` is no way to shorten this; there are {', '.join(ways)}.{hint}")
+    return way

@@ -33,7 +33,7 @@ def sections_of(lines: list[str], first_line: int, place: Place) -> Iterator[Sec
         if heading.kind == "history" and text:
             place.fail(from_line + begins, "`[history]` has no text of its own: begin the next message with `[user]`")
         if text or heading.kind == "history":
-            yield Section(role or "user", text, from_line + begins, heading.kind, heading.name, heading.priority)
+            yield Section(role or "user", text, from_line + begins, *heading[1:])
         elif begun:
             place.fail(
                 begun, f"the section `{lines[begun - first_line].strip()}` is empty: write its text, or delete it"
