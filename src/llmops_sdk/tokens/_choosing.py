@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 from collections.abc import Callable
@@ -97,10 +98,24 @@ def _of_engine(engine: Any, estimate: Callable[[str], int]) -> Counter:
 
 
 def _by_tokenizer(tokenizer: Any, name: str) -> Counter:
-    count = functools.partial(_encoded, tokenizer)
+    count = functools.partial(_encoded, _fast_copy(tokenizer))
     if getattr(tokenizer, "chat_template", None) and hasattr(tokenizer, "apply_chat_template"):
         return ChatCounter(tokenizer, count, name=name)
     return Counter(count, name=name)
+
+
+def _fast_copy(tokenizer: Any) -> Any:
+    """The tokenizer in Rust inside one of transformers, which takes a tenth of its time; a copy that cuts nothing off.
+
+    A copy, since those who share one must not change what it cuts off while others encode.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not all(hasattr(backend, name) for name in ("no_truncation", "no_padding")):
+        return tokenizer
+    own = copy.deepcopy(backend)
+    own.no_truncation()
+    own.no_padding()
+    return own
 
 
 def _checked(counter: Callable[[str], int], text: str) -> int:
@@ -136,6 +151,4 @@ def _by_file(path: Path) -> Counter:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare `Exception`
         raise ConfigurationError(f"{file} is no tokenizer: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return Counter(functools.partial(_encoded, tokenizer), name=str(path))
+    return _by_tokenizer(tokenizer, str(path))

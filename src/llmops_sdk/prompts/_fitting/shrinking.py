@@ -74,6 +74,7 @@ class Fitting:
         self._changes: dict[int, Change] = {}
         self._labels = labels_of([one.section for one in parts.sections])
         self._before = dict(values)
+        self._density = sum(len(message.text) for message in request.messages) / max(counted.tokens, 1)
         self.request = request
         self.counted = counted
         self.cuts: list[Cut] = []
@@ -120,7 +121,7 @@ class Fitting:
     # Each way to shrink leaves the request as long as it fits, or else as short as that way can make it.
 
     def _shrink(self, number: int) -> None:
-        before = self._size(number)
+        before = self.counted.tokens
         section = self._parts.sections[number].section
         way = way_of(section)
         how = "dropped"
@@ -130,7 +131,9 @@ class Fitting:
             self._changes[number] = Change(dropped=True)
             self._render()
             how = "dropped"
-        self.cuts.append(Cut(self._labels[number], before, self._size(number), how))
+        # By the request: counting the section itself, as it was, would take as long as all the rest.
+        after = self._size(number)
+        self.cuts.append(Cut(self._labels[number], after + before - self.counted.tokens, after, how))
 
     def _shrink_history(self, number: int, way: str) -> str:
         name = self._parts.sections[number].section.name or ""
@@ -176,7 +179,7 @@ class Fitting:
             change.text = nothing_of(self._marker)
 
         def fill(most: int) -> None:
-            change.text = keep(text, side, most, self._counter, self._marker)
+            change.text = keep(text, side, most, self._counter, self._marker, self._density)
 
         self._fill(fill, self._room(empty))
 
@@ -199,7 +202,7 @@ class Fitting:
             if self._fits:
                 return True
         self._fill(
-            lambda most: put(*shortened(value, side, most, self._counter, self._marker)),
+            lambda most: put(*shortened(value, side, most, self._counter, self._marker, self._density)),
             room,
             otherwise=lambda: put(*emptied(value, side, self._marker)),
         )

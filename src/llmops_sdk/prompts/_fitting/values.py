@@ -48,20 +48,20 @@ def emptied(value: object, side: Side, marker: str) -> Shortened:
     return _with(value, nothing_of(marker))
 
 
-def shortened(value: object, side: Side, most: int, counter: Counter, marker: str) -> Shortened:
+def shortened(value: object, side: Side, most: int, counter: Counter, marker: str, density: float = 4.0) -> Shortened:
     """As much of `value` as has about `most` tokens: of a list whole items, of the last one left its text.
 
     From a list items are dropped, not cut, since half a document misleads; only where not one fits, it is cut.
     """
     if not isinstance(value, list | tuple):
-        return _with(value, keep(text_in(value) or "", side, most, counter, marker))
+        return _with(value, keep(text_in(value) or "", side, most, counter, marker, density))
     items = _kept_items(value, side, most, counter)
     if items:
         return Shortened(_alike(value, items))
     first = value[-1] if side == "start" else value[0]
     if text_in(first) is None:
         return emptied(value, side, marker)
-    left = shortened(first, side, most, counter, marker)
+    left = shortened(first, side, most, counter, marker, density)
     return Shortened(_alike(value, [left.value]), left.kept)
 
 
