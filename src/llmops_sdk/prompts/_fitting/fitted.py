@@ -195,19 +195,9 @@ class FittedPrompt(Station):
         parts = self._source.parts
         request = parts.render(parts.sections, variables)
         counted = self._counter.request(request)
-        budget = self.budget
-        if counted.tokens <= budget:
+        if counted.tokens <= self.budget:
             return _Outcome(request, counted, None)
-        fitting = Fitting(
-            parts,
-            complete(variables, self._source.variables, self.name),
-            request=request,
-            counted=counted,
-            counter=self._counter,
-            budget=budget,
-            marker=self._marker,
-            summaries=self._summaries,
-        )
+        fitting = self._begun(request, counted, variables)
         fitting.run()
         return _Outcome(fitting.request, fitting.counted, fitting)
 
@@ -220,17 +210,17 @@ class FittedPrompt(Station):
             tokens=outcome.counted.tokens,
             budget=self.budget,
             cuts=tuple(outcome.cuts),
-            sections=(outcome.fitting or self._untouched(outcome, variables)).sizes(),
+            sections=(outcome.fitting or self._begun(outcome.request, outcome.counted, variables)).sizes(),
             counter=self._counter.name,
             doubt=doubt,
         )
 
-    def _untouched(self, outcome: _Outcome, variables: Mapping[str, object]) -> Fitting:
+    def _begun(self, request: Request, counted: Counted, variables: Mapping[str, object]) -> Fitting:
         return Fitting(
             self._source.parts,
             complete(variables, self._source.variables, self.name),
-            request=outcome.request,
-            counted=outcome.counted,
+            request=request,
+            counted=counted,
             counter=self._counter,
             budget=self.budget,
             marker=self._marker,
