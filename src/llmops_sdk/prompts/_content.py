@@ -6,12 +6,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
+from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
-__all__ = ["PromptContent"]
+__all__ = ["PromptContent", "Reference"]
+
+
+class Reference(NamedTuple):
+    """What a key of the front matter says, where that names other files.
+
+    Attributes:
+        written: The value of the key, as written.
+        became: What the prompt has from it: all that it renders from, and its hash, is made of this.
+    """
+
+    written: object
+    became: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +36,16 @@ class PromptContent:
         variables: Its variables by name, in order: those that are declared, then others that the body uses.
         parameters: What it sets of a request.
         output: The JSON schema of the answer; `None` where the answer is free.
+        examples: What `[examples]` stands for.
+        references: Keys of the front matter that name other files. No part of what is rendered, or compared.
     """
 
     sections: tuple[Section, ...]
     variables: Mapping[str, Variable] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] | None = None
+    examples: Examples | None = None
+    references: Mapping[str, Reference] = field(default_factory=dict, compare=False)
 
     def hash(self) -> str:
         """SHA-256, 64 hexadecimal digits. What is not used is not in it, so what is added later leaves it as it is."""
@@ -37,10 +54,9 @@ class PromptContent:
             "variables": {name: _declared(one) for name, one in self.variables.items()},
             "parameters": self.parameters,
             "output": self.output,
+            "examples": None if self.examples is None else self.examples.plain(),
         }
-        text = json.dumps(
-            _used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_class_name
-        )
+        text = json.dumps(_used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_named)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -58,5 +74,8 @@ _WORDS = ("name", "description")
 """What a variable says to people only, or is said already."""
 
 
-def _class_name(value: object) -> str:
+def _named(value: object) -> str:
+    """What stands for a value that is no JSON."""
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
     return type(value).__qualname__  # an engine's own object, in `extra`: its `repr` may hold an address

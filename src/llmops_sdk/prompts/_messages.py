@@ -1,4 +1,4 @@
-"""The messages of a prompt: its sections compiled, filled with values, and put together."""
+"""The messages of a prompt: its compiled sections filled with values, and put together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import ImagePart, Message, Origin, Part, TextPart
+from llmops_sdk.prompts._examples import ShownExamples
+from llmops_sdk.prompts._history import History
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._templates import Filled, Template, compile_template
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._templates import Filled, Template
 
-__all__ = ["CompiledSection", "compile_sections", "fill", "message_of"]
+__all__ = ["CompiledSection", "fill", "message_of"]
 
 _BETWEEN_SECTIONS = "\n\n"
 
@@ -22,56 +22,33 @@ class CompiledSection(NamedTuple):
 
     Attributes:
         section: As written.
-        template: Its text, compiled; `None` for a history.
+        template: Its text, compiled.
         fixed: The message itself, where it is this section alone and there is no variable in it.
         alone: Whether the message is this section alone.
+        placed: Whatever has messages that stand here, instead of a text.
     """
 
     section: Section
-    template: Template | None
+    template: Template
     fixed: Message | None
     alone: bool
+    placed: History | ShownExamples | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables that it uses."""
-        return (self.section.name or "",) if self.template is None else self.template.variables
+        return (self.section.name or "",) if self.section.kind == "history" else self.template.variables
 
 
-def compile_sections(
-    sections: Sequence[Section], variables: Mapping[str, Variable], *, prompt: str, where: str | None
-) -> tuple[CompiledSection, ...]:
-    """The sections of the prompt called `prompt`, compiled.
-
-    Raises:
-        PromptError: A text is not a template, or a section continues a message that is not there.
-    """
-    compiled = []
-    for number, section in enumerate(sections):
-        role, text, line = section[:3]
-        if section.kind == "more" and (number == 0 or sections[number - 1].kind == "history"):
-            at = f"{where or prompt}:{line}"
-            raise PromptError(f"{at}: `[+]` continues a message, and none stands before it", prompt=prompt)
-        if section.kind == "history":
-            compiled.append(CompiledSection(section, None, None, alone=True))
-            continue
-        template = compile_template(text, variables=variables, prompt=prompt, where=where, line=line)
-        followed = number + 1 < len(sections) and sections[number + 1].kind == "more"
-        alone = section.kind == "message" and not followed
-        fixed = Message(role=role, content=text) if alone and not template.variables else None
-        compiled.append(CompiledSection(section, template, fixed, alone))
-    return tuple(compiled)
-
-
-def fill(sections: Sequence[CompiledSection], values: Mapping[str, object], prompt: str) -> list[Message]:
+def fill(sections: Sequence[CompiledSection], values: Mapping[str, object]) -> list[Message]:
     """The messages that the sections make of the values of all their variables."""
     messages: list[Message] = []
     begun: list[Filled] = []  # sections of a message that has several
-    for section, template, fixed, alone in sections:
+    for section, template, fixed, alone, placed in sections:
         if fixed is not None:
             messages.append(fixed)
-        elif template is None:
-            messages += history_of(section.name or "", values[section.name or ""], prompt)
+        elif placed is not None:
+            messages += placed.messages(values)
         elif alone:
             messages.append(message_of(section, template.render(values)))
         elif section.kind == "message":
@@ -114,33 +91,3 @@ def joined(parts: Sequence[Filled]) -> Filled:
         images += [(at + position, image) for at, image in in_text]
         position += len(text) + len(_BETWEEN_SECTIONS)
     return _BETWEEN_SECTIONS.join(texts), tuple(origins), tuple(images)
-
-
-def history_of(name: str, value: object, prompt: str) -> Sequence[Message]:
-    """The messages of a conversation: `Message` objects, or mappings with `role` and `content`.
-
-    Raises:
-        PromptError: It is something else.
-    """
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        try:
-            return [_message_from(one) for one in value]
-        except (TypeError, ValueError):
-            pass
-    raise PromptError(
-        f"the prompt {prompt!r} takes {name!r} as a list of messages: `Message.user('Hello')`, or mappings such as "
-        "{'role': 'user', 'content': 'Hello'}",
-        prompt=prompt,
-        variable=name,
-    )
-
-
-def _message_from(value: object) -> Message:
-    if isinstance(value, Message):
-        return value
-    if not isinstance(value, Mapping) or not isinstance(value.get("content"), str):
-        raise TypeError
-    role = value.get("role")
-    if role not in ("system", "user", "assistant", "tool"):
-        raise ValueError
-    return Message(role=role, content=value["content"])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._tools import tools_of
 from llmops_sdk.prompts._variables import did_you_mean
 
 __all__ = ["parameter_of"]
@@ -38,12 +39,6 @@ def _texts(value: object) -> object:
     return tuple(texts)
 
 
-def _mappings(value: object) -> object:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, Mapping) for one in value):
-        raise ValueError
-    return tuple(value)
-
-
 def _mapping(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError
@@ -67,7 +62,7 @@ _PARAMETERS: dict[str, tuple[Callable[[object], object], str]] = {
     "stop": (_texts, "a text, or a list of texts, none of them empty"),
     "seed": (_integer(), "an integer"),
     "n": (_integer(1), "an integer >= 1"),
-    "tools": (_mappings, "a list of tool definitions (mappings in the OpenAI form)"),
+    "tools": (tools_of, "a list of tool definitions"),
     "tool_choice": (_tool_choice, '"auto", "none", "required" or a mapping that names one tool'),
     "response_schema": (_mapping, "a JSON schema (a mapping)"),
     "logprobs": (_integer(0, 20), "an integer >= 0 and <= 20"),
@@ -95,5 +90,7 @@ def parameter_of(name: object, value: object) -> object:
     check, meaning = _PARAMETERS[name]
     try:
         return check(value)
+    except ConfigurationError:  # it says more than `meaning` does
+        raise
     except ValueError:
         raise ConfigurationError(f"the parameter `{name}` has to be {meaning}, not {value!r}") from None

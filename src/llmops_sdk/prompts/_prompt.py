@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import PromptRef, Request
-from llmops_sdk.prompts._content import PromptContent
-from llmops_sdk.prompts._messages import CompiledSection, compile_sections, fill
+from llmops_sdk.prompts._compiling import compile_sections
+from llmops_sdk.prompts._content import PromptContent, Reference
+from llmops_sdk.prompts._examples import Example, Examples, examples_from
+from llmops_sdk.prompts._images import with_images
+from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
@@ -66,6 +69,8 @@ class Prompt(Station):
         variables: Mapping[str, Variable] | None = None,
         parameters: Mapping[str, Any] | None = None,
         output: Mapping[str, Any] | None = None,
+        examples: Examples | None = None,
+        references: Mapping[str, Reference] | None = None,
         version: str | None = None,
         commit: str | None = None,
         where: str | None = None,
@@ -79,6 +84,8 @@ class Prompt(Station):
             variables: What is known of its variables, by name; others found in the text are required and untrusted.
             parameters: What it sets of a request, already checked.
             output: The JSON schema of the answer.
+            examples: What `[examples]` stands for.
+            references: What its file refers to other files for, see `PromptContent.references`.
             version: The version that was asked for.
             commit: The commit that it comes from.
             where: The file that it comes from, for errors.
@@ -87,15 +94,21 @@ class Prompt(Station):
             PromptError: A text is not a template.
         """
         declared = dict(variables or {})
-        self._compiled = compile_sections(sections, declared, prompt=name, where=where)
+        self._compiled = compile_sections(sections, declared, prompt=name, where=where, examples=examples)
         for section in self._compiled:
             for used in section.variables:
                 declared.setdefault(used, Variable(name=used))
         self._content = PromptContent(
-            sections=tuple(sections), variables=declared, parameters=dict(parameters or {}), output=output
+            sections=tuple(sections),
+            variables=declared,
+            parameters=dict(parameters or {}),
+            output=output,
+            examples=examples,
+            references=dict(references or {}),
         )
         self._names = frozenset(declared)
         self._typed = tuple(one for one in declared.values() if one.type != "any")
+        self._images = tuple(name for name, one in declared.items() if one.type == "image")
         self._set = dict(self._content.parameters)
         if output is not None:
             self._set["response_schema"] = output
@@ -111,6 +124,7 @@ class Prompt(Station):
         system: str | None = None,
         name: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        examples: Sequence[Mapping[str, Any]] | None = None,
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
@@ -121,8 +135,10 @@ class Prompt(Station):
             name: Name for traces and errors.
             variables: What is known of the variables, as in a file: a type name, or a mapping with `type`, `trusted`,
                 `optional` and `default`. Those that are not named are required and not trusted.
-            parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`,
-                `tool_choice`, `response_schema`, `adapter`, `extra`.
+            examples: Examples of questions and answers that stand before the text: values for its variables, and
+                `answer`. `with_examples` says how they are chosen.
+            parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`
+                (definitions, or Python functions), `tool_choice`, `response_schema`, `adapter`, `extra`.
 
         Raises:
             ConfigurationError: A parameter or a declaration is unknown or out of range.
@@ -133,8 +149,13 @@ class Prompt(Station):
                 raise ConfigurationError(f"a prompt is made of text, not of {type(given).__name__}")
         declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
         checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
-        sections = [Section("user", text)] if system is None else [Section("system", system), Section("user", text)]
-        return cls(sections, name=name or "inline", variables=declared, parameters=checked)
+        shown = None if examples is None else examples_from(examples)
+        sections = [
+            *([] if system is None else [Section("system", system)]),
+            *([] if shown is None else [Section("user", "", kind="examples")]),
+            Section("user", text),
+        ]
+        return cls(sections, name=name or "inline", variables=declared, parameters=checked, examples=shown)
 
     @classmethod
     def load(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
@@ -208,6 +229,58 @@ class Prompt(Station):
         """All that it renders from."""
         return self._content
 
+    def with_examples(self, cases: Sequence[Mapping[str, Any] | Example] | None = None, /, **options: Any) -> Prompt:
+        """The same prompt with other examples, or with another choice of them.
+
+        Args:
+            cases: Mappings of values for variables and an `answer`; without them, those that it has. Where it had none,
+                they stand before its last user message.
+            options: `count`, how many a request shows; `select`, which: `"first"`, `"random"`, `"similar"`, or a
+                function of the request's variables (a mapping) and all examples that returns those to show; `seed`,
+                for `"random"`.
+
+        Raises:
+            ConfigurationError: An example or an option is wrong.
+            PromptError: An example does not fit the prompt.
+
+        Example:
+            >>> prompt = Prompt.from_string("{{ sum }}").with_examples([{"sum": "2 + 2", "answer": "4"}])
+            >>> [message.text for message in prompt.render(sum="3 + 3").messages]
+            ['2 + 2', '4', '3 + 3']
+        """
+        content = self._content
+        had = content.examples
+        if cases is None and had is None:
+            raise ConfigurationError(f"the prompt {self.name!r} has no examples to choose from: give some")
+        if had is not None:
+            options = {"count": had.count, "select": had.select, "seed": had.seed, **options}
+        examples = examples_from(had.cases if cases is None and had is not None else cases or (), **options)
+        return Prompt(
+            _with_place_for_examples(content.sections),
+            name=self.name,
+            description=self.description,
+            variables=content.variables,
+            parameters=content.parameters,
+            output=content.output,
+            examples=examples,
+            references=content.references,
+            version=self.version,
+            commit=self.commit,
+        )
+
+    def to_text(self) -> str:
+        """The prompt as a file, in one form for all that say the same: comments of a file it came from are not in it.
+
+        Parsed, it has the same hash.
+
+        Raises:
+            ConfigurationError: It holds what no file can: a class as a parameter, a function as selector.
+        """
+        # By name: the module loads this one.
+        writing = importlib.import_module("llmops_sdk.prompts._files.writing")
+        text: str = writing.write_prompt(self._content, description=self.description)
+        return text
+
     def render(self, /, **variables: object) -> Request:
         """The request for these variables.
 
@@ -222,7 +295,9 @@ class Prompt(Station):
             variables = complete(variables, self._content.variables, self.name)
         if self._typed:
             check_types(variables, self._typed, self.name)
-        messages = fill(self._compiled, variables, self.name)
+        if self._images:
+            variables = with_images(variables, self._images, self.name)
+        messages = fill(self._compiled, variables)
         return Request(messages=tuple(messages), prompt=self._ref, **self._set)
 
     def fit(
@@ -301,7 +376,7 @@ class Prompt(Station):
         """
         fitting = importlib.import_module("llmops_sdk.prompts._fitting")
         counts = importlib.import_module("llmops_sdk.tokens").counter_of(counter)
-        found: CachePrefix = fitting.cache_prefix(self._compiled, self._content.parameters, counts, self.name)
+        found: CachePrefix = fitting.cache_prefix(self._compiled, self._content.parameters, counts)
         return found
 
     def __repr__(self) -> str:
@@ -316,3 +391,11 @@ class Prompt(Station):
             for section in self.sections
         )
         return f"<table><caption>{html.escape(repr(self))}</caption>{rows}</table>"
+
+
+def _with_place_for_examples(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    if any(section.kind == "examples" for section in sections):
+        return sections
+    asking = [n for n, section in enumerate(sections) if section.kind == "message" and section.role == "user"]
+    place = asking[-1] if asking else 0  # without any, compiling says what is missing
+    return (*sections[:place], Section("user", "", kind="examples"), *sections[place:])

@@ -1,8 +1,8 @@
 """Sections: the stretches that a prompt's body is cut into, and the headings that begin them.
 
 A heading is a line `[word]` or `[word key=value ...]` of its own. `[system]`, `[user]` and `[assistant]` begin a
-message of that role, `[+]` begins another section of the same message, and `[history]` stands for the messages of a
-conversation.
+message of that role, `[+]` begins another section of the same message, `[history]` stands for the messages of a
+conversation, and `[examples]` for examples of questions and answers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,21 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Role
 from llmops_sdk.prompts._variables import NAME, did_you_mean
 
-__all__ = ["ROLES", "Heading", "Section", "SectionKind", "Shrink", "heading_of", "is_heading", "way_of"]
+__all__ = [
+    "ROLES",
+    "Heading",
+    "Section",
+    "SectionKind",
+    "Shrink",
+    "heading_line",
+    "heading_of",
+    "is_heading",
+    "way_of",
+]
 
-SectionKind: TypeAlias = Literal["message", "more", "history"]
-"""`"message"` begins a message, `"more"` continues the one before, `"history"` stands for a variable's messages."""
+SectionKind: TypeAlias = Literal["message", "more", "history", "examples"]
+"""`"message"` begins a message, `"more"` continues the one before, `"history"` stands for a variable's messages,
+`"examples"` for the examples of the prompt."""
 
 Shrink: TypeAlias = Literal["drop", "start", "end", "middle", "oldest", "summarise"]
 """How a section is made shorter: left out; its variables cut at the start, at the end or in the middle; the oldest
@@ -27,10 +38,13 @@ messages of a history left out; or said in fewer words by an engine."""
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 _HEADING = re.compile(r"\[([A-Za-z]+|\+)((?:[ \t]+[a-z_]+=[^\s\]=]+)*)[ \t]*\][ \t]*")
-_MORE, _HISTORY = "+", "history"
-_WORDS = (*ROLES, _MORE, _HISTORY)
+_MORE, _HISTORY, _EXAMPLES = "+", "history", "examples"
+_WORDS = (*ROLES, _MORE, _HISTORY, _EXAMPLES)
 _OPTIONS = ("name", "priority", "shrink")
+_OPTIONS_OF = {_HISTORY: (*_OPTIONS, "last")}
+"""Those of the words that have more."""
 _OF_HISTORIES: tuple[Shrink, ...] = ("oldest", "drop", "summarise")
+_OF_EXAMPLES: tuple[Shrink, ...] = ("end", "start", "drop")
 _OF_TEXTS: tuple[Shrink, ...] = ("end", "start", "middle", "drop", "summarise")
 
 
@@ -39,12 +53,15 @@ class Section(NamedTuple):
 
     Attributes:
         role: Who speaks.
-        text: The template; empty for a history.
+        text: The template; empty for a history; for examples the template of a question, or empty for that of the next
+            user message.
         line: Line of the file on which the text begins; for errors only.
         kind: What it is, see `SectionKind`.
         name: Its name, for budgets and reports; for a history the variable that holds the messages.
         priority: Its weight when the prompt has to be shortened: the lowest goes first. `None` is never shortened.
-        shrink: How it is shortened then; `None` cuts a text at its end, and drops the oldest messages of a history.
+        last: How many messages of a history are taken, from its end; `None` takes all.
+        shrink: How it is shortened then; `None` cuts a text at its end, and drops the oldest messages of a history or
+            the last examples.
     """
 
     role: Role
@@ -53,6 +70,7 @@ class Section(NamedTuple):
     kind: SectionKind = "message"
     name: str | None = None
     priority: int | None = None
+    last: int | None = None
     shrink: Shrink | None = None
 
 
@@ -63,6 +81,7 @@ class Heading(NamedTuple):
     kind: SectionKind
     name: str | None = None
     priority: int | None = None
+    last: int | None = None
     shrink: Shrink | None = None
 
 
@@ -84,7 +103,7 @@ def heading_of(line: str) -> Heading:
 
     Example:
         >>> heading_of("[user name=sources priority=2]")
-        Heading(role='user', kind='message', name='sources', priority=2, shrink=None)
+        Heading(role='user', kind='message', name='sources', priority=2, last=None, shrink=None)
     """
     match = _HEADING.fullmatch(line)
     if match is None:
@@ -94,20 +113,23 @@ def heading_of(line: str) -> Heading:
         there_are = ", ".join(f"[{word}]" for word in _WORDS)
         raise ConfigurationError(
             f"unknown role or section `[{word}]`; there are {there_are}.{did_you_mean(word.lower(), _WORDS)}"
-            " To have it as text, put a space before it"
+            f" To have it as text, write `\\[{word}]`"
         )
     options = dict(option.split("=", 1) for option in match[2].split())
+    known = _OPTIONS_OF.get(word, _OPTIONS)
     for option in options:
-        if option not in _OPTIONS:
-            hint = did_you_mean(option, _OPTIONS)
-            raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(_OPTIONS)}.{hint}")
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(known)}.{hint}")
     name, priority = _name(options), _priority(options)
-    shrink = _shrink(options, _OF_HISTORIES if word == _HISTORY else _OF_TEXTS)
+    shrink = _shrink(options, {_HISTORY: _OF_HISTORIES, _EXAMPLES: _OF_EXAMPLES}.get(word, _OF_TEXTS))
     if word == _HISTORY:
-        return Heading("user", "history", name or _HISTORY, priority, shrink)
+        return Heading("user", "history", name or _HISTORY, priority, _last(options), shrink)
+    if word == _EXAMPLES:
+        return Heading("user", "examples", name, priority, None, shrink)
     if word == _MORE:
-        return Heading(None, "more", name, priority, shrink)
-    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority, shrink)
+        return Heading(None, "more", name, priority, None, shrink)
+    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority, None, shrink)
 
 
 def _name(options: Mapping[str, str]) -> str | None:
@@ -135,3 +157,32 @@ def _shrink(options: Mapping[str, str], ways: tuple[Shrink, ...]) -> Shrink | No
         hint = did_you_mean(given, ways)
         raise ConfigurationError(f"`shrink={given}` is no way to shorten this; there are {', '.join(ways)}.{hint}")
     return way
+
+
+def _last(options: Mapping[str, str]) -> int | None:
+    last = options.get("last")
+    if last is not None and not re.fullmatch(r"[1-9]\d{0,8}", last):
+        raise ConfigurationError(f"`last={last}` is no number of messages, such as `last=10`")
+    return None if last is None else int(last)
+
+
+def heading_line(section: Section, before: Section | None = None) -> str:
+    """The heading that begins `section`, which stands behind `before`.
+
+    Raises:
+        ConfigurationError: No heading says what it is.
+
+    Example:
+        >>> heading_line(Section("user", "", kind="history", name="chat", last=10))
+        '[history name=chat last=10]'
+    """
+    word = {"message": section.role, "more": _MORE}.get(section.kind, section.kind)
+    options = {"name": section.name, "priority": section.priority, "last": section.last, "shrink": section.shrink}
+    if section.kind == "history" and section.name == _HISTORY:
+        options["name"] = None
+    line = f"[{' '.join([word, *(f'{key}={value}' for key, value in options.items() if value is not None)])}]"
+    said = heading_of(line)
+    role = said.role or (before.role if before else None)
+    if (role, *said[1:]) != (section.role, section.kind, section.name, section.priority, section.last, section.shrink):
+        raise ConfigurationError(f"no heading says what {section._replace(text='...')!r} is")
+    return line

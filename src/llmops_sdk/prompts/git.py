@@ -161,7 +161,7 @@ class GitRepository:
         """The file `path` as `commit` holds it; `None` where it does not."""
         with self._open() as repo:
             entry = _entry(repo, repo.object_store[ObjectID(commit.encode())], path)
-            return None if entry is None else _content(repo, entry, path)
+            return None if entry is None or stat.S_ISDIR(entry[0]) else _content(repo, entry, path)
 
     def files(self, commit: str, folder: str, suffix: str) -> list[str]:
         """Paths below `folder`, relative to it, that end in `suffix`; sorted, 10,000 at most."""

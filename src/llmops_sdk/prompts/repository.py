@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, parse_prompt
+from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts.git import GitRepository
@@ -79,8 +79,8 @@ class PromptRepository:
         self.folder = folder.strip("/")
         self.root = _folder_above(start, self.folder) if self._git is None else self._git.root
         self._committed: dict[tuple[str, str, str], Prompt] = {}
-        self._working: dict[str, tuple[tuple[int, int, int], Prompt]] = {}
-        self._warned: dict[str, tuple[int, int, int]] = {}
+        self._working: dict[str, tuple[tuple[int, int, int] | None, Prompt]] = {}
+        self._warned: dict[str, tuple[int, int, int] | None] = {}
 
     def get(self, spec: str, /) -> Prompt:
         """The prompt `"folder/name"` or `"folder/name@version"`.
@@ -88,10 +88,8 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
-        name, at, version = spec.partition("@")
-        if not _NAME.fullmatch(name) or (at and not version):
-            raise PromptError(f"{spec!r} names no prompt: write `folder/name` or `folder/name@version`", prompt=name)
-        if not version or version == _WORKTREE:
+        name, version = _parts(spec)
+        if version == _WORKTREE:
             return self._from_worktree(name)
         commit = self._resolve(version, name)
         cached = self._committed.get((name, version, commit))
@@ -102,6 +100,21 @@ class PromptRepository:
             self._committed.clear()
         self._committed[name, version, commit] = prompt
         return prompt
+
+    def source(self, spec: str, /) -> tuple[str, Reader]:
+        """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
+
+        A path for the reader is relative to the folder of the prompts (`"shared/tone.md"`); it gives `None` where
+        there is no such file, and for a path that leads out of the folder.
+
+        Raises:
+            PromptError: There is no such prompt or version, or its file is no text.
+        """
+        name, version = _parts(spec)
+        if version == _WORKTREE:
+            return decode_prompt(self._bytes_of(name), name=name, where=self._path(name)), self._read_worktree
+        data, where, read = self._at_commit(name, version, self._resolve(version, name))
+        return decode_prompt(data, name=name, where=where), read
 
     def names(self, version: str | None = None, /) -> tuple[str, ...]:
         """Names of all prompts at a version; without one, of those in the working tree."""
@@ -199,7 +212,7 @@ class PromptRepository:
         return tuple(found)
 
     def _path(self, name: str) -> str:
-        return f"{self.folder}/{name}{SUFFIX}" if self.folder else f"{name}{SUFFIX}"
+        return self._inside(name + SUFFIX)
 
     def _need_git(self, version: str) -> GitRepository:
         if self._git is None:
@@ -225,31 +238,39 @@ class PromptRepository:
         raise PromptError(problem + git.shallow_hint(), prompt=name)
 
     def _from_commit(self, name: str, version: str, commit: str) -> Prompt:
-        path = self._path(name)
-        data = self._need_git(version).read(commit, path)
+        data, where, read = self._at_commit(name, version, commit)
+        return parse_prompt(data, name=name, where=where, version=version, commit=commit, read=read)
+
+    def _at_commit(self, name: str, version: str, commit: str) -> tuple[bytes, str, Reader]:
+        """The file of a prompt at a commit, its path for errors, and what reads its siblings."""
+        git, path = self._need_git(version), self._path(name)
+        data = git.read(commit, path)
         if data is None:
             raise self._no_prompt(name, version)
-        return parse_prompt(data, name=name, where=f"{path}@{commit[:12]}", version=version, commit=commit)
+
+        def read(sibling: str) -> bytes | None:
+            return git.read(commit, self._inside(sibling)) if _is_inside(sibling) else None
+
+        return data, f"{path}@{commit[:12]}", read
 
     def _from_worktree(self, name: str) -> Prompt:
-        if self._git is not None and self._git.bare:
-            raise PromptError(f"{self.root} is bare, it has no working tree: write `{name}@branch`", prompt=name)
-        file = self.root / self._path(name)
+        file = self._file(name)
         try:
             found = file.stat()
-            key = (found.st_mtime_ns, found.st_size, found.st_ino)
-            last = self._working.get(name)
-            if last is not None and last[0] == key:
-                return last[1]
-            with file.open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise self._no_prompt(name, None) from None
-        except OSError as exc:
-            raise PromptError(f"{file} cannot be read: {exc}", prompt=name) from exc
+        except OSError:
+            found = None
+        key = None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+        last = self._working.get(name)
+        if key is not None and last is not None and last[0] == key:
+            return last[1]
+        data = self._bytes_of(name)
         try:
             prompt = parse_prompt(
-                data, name=name, where=self._path(name), version=None if self._git is None else _WORKTREE
+                data,
+                name=name,
+                where=self._path(name),
+                version=None if self._git is None else _WORKTREE,
+                read=self._read_worktree,
             )
         except PromptError as exc:
             if last is None:
@@ -260,6 +281,33 @@ class PromptRepository:
             return last[1]
         self._working[name] = (key, prompt)
         return prompt
+
+    def _file(self, name: str) -> Path:
+        if self._git is not None and self._git.bare:
+            raise PromptError(f"{self.root} is bare, it has no working tree: write `{name}@branch`", prompt=name)
+        return self.root / self._path(name)
+
+    def _bytes_of(self, name: str) -> bytes:
+        self._file(name)  # a bare repository has none
+        data = self._read_worktree(name + SUFFIX)
+        if data is None:
+            raise self._no_prompt(name, None)
+        return data
+
+    def _read_worktree(self, path: str) -> bytes | None:
+        if not _is_inside(path):
+            return None
+        file = self.root / self._inside(path)
+        try:
+            with file.open("rb") as opened:
+                return opened.read(MAX_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as exc:
+            raise PromptError(f"{file} cannot be read: {exc}") from exc
+
+    def _inside(self, path: str) -> str:
+        return f"{self.folder}/{path}" if self.folder else path
 
     def _no_prompt(self, name: str, version: str | None) -> PromptError:
         known = self.names(version)
@@ -300,6 +348,19 @@ def _audit_record(line: str) -> LabelMove | None:
         return LabelMove(**{**record, "when": dt.datetime.fromisoformat(record["when"])})
     except (ValueError, TypeError, KeyError):  # a process was killed while it wrote this line
         return None
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    """Name and version in `"name@version"`; without a version, that of the working tree."""
+    name, at, version = spec.partition("@")
+    if not _NAME.fullmatch(name) or (at and not version):
+        raise PromptError(f"{spec!r} names no prompt: write `folder/name` or `folder/name@version`", prompt=name)
+    return name, version or _WORKTREE
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path stays in the folder that it is relative to."""
+    return not any(step in ("", ".", "..") for step in path.split("/")) and "\\" not in path and "\0" not in path
 
 
 def _folder_above(start: Path, folder: str) -> Path:

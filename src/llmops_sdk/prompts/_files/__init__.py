@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from llmops_sdk.prompts._files.parsing import MAX_BYTES, SUFFIX, parse_prompt
-from llmops_sdk.prompts._files.place import Reader
+from llmops_sdk.prompts._files.parsing import decode_prompt, parse_prompt
+from llmops_sdk.prompts._files.place import MAX_BYTES, SUFFIX, Reader
+from llmops_sdk.prompts._files.writing import write_prompt
 
-__all__ = ["MAX_BYTES", "SUFFIX", "Reader", "parse_prompt"]
+__all__ = ["MAX_BYTES", "SUFFIX", "Reader", "decode_prompt", "parse_prompt", "write_prompt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._files.escapes import text_of
 from llmops_sdk.prompts._files.place import Place
 from llmops_sdk.prompts._sections import Heading, Section, heading_of, is_heading
 
@@ -29,27 +30,17 @@ def sections_of(lines: list[str], first_line: int, place: Place) -> Iterator[Sec
             texts.append(line)
             continue
         role = heading.role or role
-        text, begins = _trimmed(texts)
-        if heading.kind == "history" and text:
+        text, begins = text_of(texts)
+        if heading.kind == "history" and text is not None:
             place.fail(from_line + begins, "`[history]` has no text of its own: begin the next message with `[user]`")
-        if text or heading.kind == "history":
-            yield Section(role or "user", text, from_line + begins, *heading[1:])
+        if text is not None or heading.kind in ("history", "examples"):
+            yield Section(role or "user", text or "", from_line + begins, *heading[1:])
         elif begun:
-            place.fail(
-                begun, f"the section `{lines[begun - first_line].strip()}` is empty: write its text, or delete it"
-            )
+            problem = f"the section `{lines[begun - first_line].strip()}` is empty: write its text, or delete it"
+            place.fail(begun, problem)
         if line is not None:
             try:
                 heading = heading_of(line)
             except ConfigurationError as exc:
                 place.fail(number, str(exc))
             begun, texts, from_line = number, [], number + 1
-
-
-def _trimmed(lines: list[str]) -> tuple[str, int]:
-    """The text without blank lines around it, and how many were before it."""
-    blank = 0
-    while blank < len(lines) and not lines[blank].strip():
-        blank += 1
-    text = "\n".join(lines[blank:]).rstrip("\n")
-    return (text, blank) if text.strip() else ("", 0)

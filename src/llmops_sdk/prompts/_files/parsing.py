@@ -1,4 +1,4 @@
-"""Prompt files, `*.prompt.md`: YAML front matter between `---` lines, and a body with sections for the roles.
+r"""Prompt files, `*.prompt.md`: YAML front matter between `---` lines, and a body with sections for the roles.
 
 ::
 
@@ -16,7 +16,7 @@
     {{ question }}
 
 A line that is exactly `[system]`, `[user]` or `[assistant]` begins a message; text before the first one is a user
-message. A space before the bracket makes such a line text.
+message. `\[user]` is such a line as text. docs/concepts/prompts/files.md has all of it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
-from llmops_sdk.prompts._files.declarations import output_in, parameters_in, variables_in
+from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
+from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, line_of
-from llmops_sdk.prompts._files.place import Place, Reader, no_siblings
+from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["MAX_BYTES", "SUFFIX", "parse_prompt"]
+__all__ = ["decode_prompt", "parse_prompt"]
 
-SUFFIX = ".prompt.md"
-MAX_BYTES = 1_000_000
-"""Largest prompt file that is read."""
-
-_KEYS = ("name", "description", "parameters", "variables", "output")
+_KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
 _FENCE = re.compile(r"---[ \t]*")
 
 
@@ -66,7 +64,7 @@ def parse_prompt(
         PromptError: The file is broken; the message begins with `path:line:`.
     """
     place = Place(name, where, read)
-    lines = _decode(data, place).split("\n")
+    lines = decoded(data, place).split("\n")
     matter: dict[str, Any] = {}
     at: Lines = {}
     first = 0
@@ -74,7 +72,7 @@ def parse_prompt(
         end = next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
         if end is None:
             place.fail(1, "the front matter is not closed: end it with a line `---`")
-        matter, at = front_matter("\n".join(lines[1:end]), place)
+        matter, at = front_matter("\n".join([*lines[1:end], ""]), place)
         first = end + 1
     _check_keys(matter, at, place)
     sections = list(sections_of(lines[first:], first + 1, place))
@@ -83,6 +81,18 @@ def parse_prompt(
     variables = variables_in(matter.get("variables"), at, place)
     parameters = parameters_in(matter.get("parameters"), at, place)
     output = output_in(matter.get("output"), at, place)
+    references: dict[str, Reference] = {}
+    tools = tools_in(matter.get("tools"), at, place)
+    if tools is not None:
+        if "tools" in parameters:
+            place.fail(line_of(at, "tools"), "`tools` and `parameters.tools` say the same: keep `tools`")
+        parameters["tools"] = tools
+        references["tools"] = Reference(matter["tools"], tools)
+    examples = examples_in(matter.get("examples"), at, place)
+    if examples is not None:
+        references["examples"] = Reference(matter["examples"], examples)
+        if not any(section.kind == "examples" for section in sections):
+            place.fail(line_of(at, "examples"), "nothing shows the examples: write `[examples]` into the body")
     if output is not None and "response_schema" in parameters:
         place.fail(line_of(at, "output"), "`output` and `parameters.response_schema` say the same: keep `output`")
     prompt = Prompt(
@@ -92,6 +102,8 @@ def parse_prompt(
         variables=variables,
         parameters=parameters,
         output=output,
+        examples=examples,
+        references=references,
         version=version,
         commit=commit,
         where=where,
@@ -105,15 +117,13 @@ def parse_prompt(
     return prompt
 
 
-def _decode(data: bytes, place: Place) -> str:
-    if len(data) > MAX_BYTES:
-        place.fail(1, f"the file has {len(data):,} bytes, more than the {MAX_BYTES:,} that are read")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        place.fail(line, f"this is not UTF-8 (byte {exc.start} is {data[exc.start]:#04x}); save the file as UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def decode_prompt(data: bytes, /, *, name: str, where: str) -> str:
+    """The text of a prompt file as `parse_prompt` sees it: without a byte-order mark, with line feeds.
+
+    Raises:
+        PromptError: The file is too large, or not UTF-8; the message begins with `path:line:`.
+    """
+    return decoded(data, Place(name, where))
 
 
 def _check_keys(matter: Mapping[str, Any], at: Lines, place: Place) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from llmops_sdk.messages import Origin
+from llmops_sdk.messages import Message, Origin
 from llmops_sdk.prompts._fitting.texts import Kept
+from llmops_sdk.prompts._history import History
 from llmops_sdk.prompts._messages import CompiledSection
 from llmops_sdk.prompts._templates import Filled, Template
 
@@ -23,12 +24,14 @@ class Change:
         values: Values of its variables instead of those given.
         kept: What is left of texts that were cut, to tell the marks in them from the variables' own text.
         text: What is left of a section without variables.
+        messages: What is left of a history, or of examples.
     """
 
     dropped: bool = False
     values: dict[str, object] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
     text: Kept | None = None
+    messages: Sequence[Message] | None = None
 
 
 def changed_sections(compiled: Sequence[CompiledSection], changes: Mapping[int, Change]) -> list[CompiledSection]:
@@ -45,7 +48,9 @@ def changed_sections(compiled: Sequence[CompiledSection], changes: Mapping[int, 
         followed = after is not None and of_message[after] == of_message[number]
         one = one._replace(section=section, alone=section.kind != "more" and not followed)  # noqa: PLW2901
         change = changes.get(number)
-        if change is not None and one.template is not None:
+        if change is not None and one.placed is not None:
+            one = one._replace(placed=cast("History", _Messages(change.messages or ())))  # noqa: PLW2901
+        elif change is not None:
             one = one._replace(fixed=None, template=cast("Template", _Changed(one.template, change)))  # noqa: PLW2901
         sections.append(one)
     return sections
@@ -60,6 +65,19 @@ def _message_numbers(compiled: Sequence[CompiledSection]) -> list[int]:
     for number, one in enumerate(compiled):
         numbers.append(numbers[-1] if one.section.kind == "more" else number)
     return numbers
+
+
+class _Messages:
+    """Messages in the place of a history or of examples."""
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+
+    def messages(self, values: Mapping[str, object]) -> Sequence[Message]:
+        """The messages."""
+        return self._messages
 
 
 class _Changed:

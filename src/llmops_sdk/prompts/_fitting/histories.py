@@ -1,4 +1,4 @@
-"""Histories cut down: the oldest messages go first, and calls of tools stay with their results."""
+"""Histories and examples cut down: whole exchanges go, and calls of tools stay with their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from llmops_sdk.messages import Message
 from llmops_sdk.tokens import Counter
 
-__all__ = ["newest"]
+__all__ = ["exchanges_from", "newest"]
 
 
 def newest(messages: Sequence[Message], most: int, counter: Counter) -> list[Message]:
@@ -17,15 +17,20 @@ def newest(messages: Sequence[Message], most: int, counter: Counter) -> list[Mes
     long (an agent at work), the question stays, and after it the oldest steps are dropped: a step is a message with the
     results of all the tools that it calls.
     """
+    kept = exchanges_from(messages, most, counter, last=True)
+    return kept or (_newest_steps(_exchanges(messages)[-1], most, counter) if messages else [])
+
+
+def exchanges_from(messages: Sequence[Message], most: int, counter: Counter, *, last: bool) -> list[Message]:
+    """The first exchanges, or the last ones, as many as have about `most` tokens."""
     exchanges = _exchanges(messages)
-    kept: list[Message] = []
-    while exchanges:
-        tokens = counter.messages(exchanges[-1])
-        if tokens > most:
+    kept: list[list[Message]] = []
+    for exchange in reversed(exchanges) if last else exchanges:
+        most -= counter.messages(exchange)
+        if most < 0:
             break
-        most -= tokens
-        kept = [*exchanges.pop(), *kept]
-    return kept or (_newest_steps(exchanges[-1], most, counter) if exchanges else [])
+        kept.append(exchange)
+    return [message for exchange in (reversed(kept) if last else kept) for message in exchange]
 
 
 def _newest_steps(exchange: list[Message], most: int, counter: Counter) -> list[Message]:

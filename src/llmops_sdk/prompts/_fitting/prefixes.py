@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from llmops_sdk.messages import Request
+from llmops_sdk.prompts._examples import ShownExamples
 from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._templates import Filled, Template
@@ -70,22 +71,19 @@ class _Stretch(NamedTuple):
     text: str
 
 
-def cache_prefix(
-    sections: Sequence[CompiledSection], parameters: Mapping[str, Any], counter: Counter, prompt: str
-) -> CachePrefix:
+def cache_prefix(sections: Sequence[CompiledSection], parameters: Mapping[str, Any], counter: Counter) -> CachePrefix:
     """What all requests of a prompt share.
 
     Args:
         sections: Its sections, compiled.
         parameters: What it sets of a request.
         counter: What counts.
-        prompt: Its name.
     """
     told = {name: parameters[name] for name in ("tools", "tool_choice", "extra") if name in parameters}
     stretches = [stretch for number, one in enumerate(sections) for stretch in _stretches(number, one)]
     place = next((place for place, one in enumerate(stretches) if one.variable is not None), len(stretches))
     shared, others = stretches[:place], stretches[place:]
-    messages = fill(_sections_until(sections, shared, others[:1]), {}, prompt)
+    messages = fill(_sections_until(sections, shared, others[:1]), {})
     request = Request(messages=tuple(messages), **told)
     tokens = counter.prefix(request) if messages else 0
     early = None
@@ -109,7 +107,7 @@ def _sections_until(
     if not first:
         return list(sections)
     until = list(sections[: first[0].number])
-    if sections[first[0].number].template is not None:
+    if sections[first[0].number].placed is None:
         words = shared[-1].text  # the beginning of the variable's own section
         until.append(sections[first[0].number]._replace(fixed=None, template=cast("Template", _Words(words))))
     return until
@@ -117,12 +115,15 @@ def _sections_until(
 
 def _stretches(number: int, compiled: CompiledSection) -> Iterator[_Stretch]:
     section = compiled.section
-    if not compiled.variables:
-        text = section.text if compiled.template is None else compiled.template.render({})[0]
-        yield _Stretch(None, number, section.line, text)
+    if compiled.placed is not None:
+        if isinstance(compiled.placed, ShownExamples) and compiled.placed.fixed:
+            text = "\n".join(message.text for message in compiled.placed.messages({}))
+            yield _Stretch(None, number, section.line, text)
+        else:
+            yield _Stretch(section.name or section.kind, number, section.line, "")
         return
-    if compiled.template is None:
-        yield _Stretch(compiled.variables[0], number, section.line, "")
+    if not compiled.variables:
+        yield _Stretch(None, number, section.line, compiled.template.render({})[0])
         return
     variable, begin = None, 0
     for match in _OPENING.finditer(section.text):

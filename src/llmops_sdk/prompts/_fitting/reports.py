@@ -51,7 +51,7 @@ def labels_of(sections: Sequence[Section]) -> list[str]:
     """A name for each section, each used once: its own, or its role."""
     labels: list[str] = []
     for section in sections:
-        label = section.name or section.role
+        label = section.name or (section.kind if section.kind == "examples" else section.role)
         same = sum(one == label or one.startswith(f"{label}-") for one in labels)
         labels.append(f"{label}-{same + 1}" if same else label)
     return labels

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from llmops_sdk.calls import Cut
-from llmops_sdk.messages import Request
+from llmops_sdk.messages import Message, Request
 from llmops_sdk.prompts._fitting.changed import Change, changed_sections
-from llmops_sdk.prompts._fitting.histories import newest
+from llmops_sdk.prompts._fitting.histories import exchanges_from, newest
 from llmops_sdk.prompts._fitting.reports import does_not_fit, labels_of
 from llmops_sdk.prompts._fitting.summaries import Summaries, summarised_history, summarised_value, transcript, words_of
 from llmops_sdk.prompts._fitting.texts import Side, keep, nothing_of
 from llmops_sdk.prompts._fitting.values import emptied, shortened, size_of
-from llmops_sdk.prompts._messages import CompiledSection, history_of
+from llmops_sdk.prompts._messages import CompiledSection
 from llmops_sdk.prompts._sections import way_of
 from llmops_sdk.tokens import Counted, Counter
 
@@ -66,14 +66,13 @@ class Fitting:
         summaries: Summaries,
     ) -> None:
         self._parts = parts
-        self._values = dict(values)
+        self._values = values
         self._counter = counter
         self._budget = budget
         self._marker = marker
         self._summaries = summaries
         self._changes: dict[int, Change] = {}
         self._labels = labels_of([one.section for one in parts.sections])
-        self._before = dict(values)
         self._density = sum(len(message.text) for message in request.messages) / max(counted.tokens, 1)
         self.request = request
         self.counted = counted
@@ -109,13 +108,11 @@ class Fitting:
 
     def _size(self, number: int, *, original: bool = False) -> int:
         one = self._parts.sections[number]
-        if one.template is None:
-            one = one._replace(alone=True)
-        else:
+        if one.placed is None:
             one = one._replace(section=one.section._replace(kind="message"), alone=True)
         change = None if original else self._changes.get(number)
         sections = changed_sections([one], {} if change is None else {0: change})
-        rendered = self._parts.render(sections, self._before if original else self._values)
+        rendered = self._parts.render(sections, self._values)
         return sum(self._counter.text(message.text) for message in rendered.messages)
 
     # Each way to shrink leaves the request as long as it fits, or else as short as that way can make it.
@@ -126,7 +123,8 @@ class Fitting:
         way = way_of(section)
         how = "dropped"
         if way != "drop":
-            how = self._shrink_history(number, way) if section.kind == "history" else self._shrink_text(number, way)
+            shrink = {"history": self._shrink_history, "examples": self._shrink_examples}.get(section.kind)
+            how = (shrink or self._shrink_text)(number, way)
         if not self._fits:
             self._changes[number] = Change(dropped=True)
             self._render()
@@ -136,9 +134,9 @@ class Fitting:
         self.cuts.append(Cut(self._labels[number], after + before - self.counted.tokens, after, how))
 
     def _shrink_history(self, number: int, way: str) -> str:
-        name = self._parts.sections[number].section.name or ""
-        messages = list(history_of(name, self._values[name], self._parts.name))
-        room = self._room(lambda: self._values.__setitem__(name, []))
+        messages = self._placed(number)
+        change = self._changes[number] = Change()
+        room = self._room(lambda: None)
         if room <= 0 or not messages:
             return "dropped"
         if way == "summarise":
@@ -146,16 +144,31 @@ class Fitting:
             text = transcript(messages[: len(messages) - len(kept)])
             summary = self._summary(text, room - self._counter.messages(kept))
             if summary is not None:
-                self._values[name] = [summarised_history(summary, name), *kept]
+                name = self._parts.sections[number].section.name or ""
+                change.messages = [summarised_history(summary, name), *kept]
                 self._render()
                 if self._fits:
                     return "summarised"
 
         def fill(most: int) -> None:
-            self._values[name] = newest(messages, most, self._counter)
+            change.messages = newest(messages, most, self._counter)
 
         self._fill(fill, room)
         return self._but("oldest messages dropped", way)
+
+    def _shrink_examples(self, number: int, way: str) -> str:
+        messages = self._placed(number)
+        change = self._changes[number] = Change()
+
+        def fill(most: int) -> None:
+            change.messages = exchanges_from(messages, most, self._counter, last=way == "start")
+
+        self._fill(fill, self._room(lambda: None))
+        return "first examples dropped" if way == "start" else "last examples dropped"
+
+    def _placed(self, number: int) -> Sequence[Message]:
+        placed = self._parts.sections[number].placed
+        return () if placed is None else placed.messages(self._values)
 
     def _shrink_text(self, number: int, way: str) -> str:
         side: Side = "end" if way not in ("start", "middle") else way  # type: ignore[assignment]
@@ -173,7 +186,7 @@ class Fitting:
         return "summarised" if summarised else self._but(f"cut at the {side}", way)
 
     def _shrink_own_words(self, change: Change, compiled: CompiledSection, side: Side) -> None:
-        text = compiled.section.text if compiled.template is None else compiled.template.render({})[0]
+        text = compiled.template.render({})[0]
 
         def empty() -> None:
             change.text = nothing_of(self._marker)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.messages import ImagePart
 from llmops_sdk.prompts._variables.hints import did_you_mean
 
 __all__ = ["NAME", "Variable", "fits", "variable_of"]
@@ -21,6 +23,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "mapping": (Mapping,),
+    "messages": (list, tuple),
+    "image": (ImagePart, str, bytes, bytearray, memoryview, PurePath),
 }
 _KEYS = ("type", "trusted", "optional", "default", "description")
 
@@ -31,7 +35,8 @@ class Variable:
 
     Attributes:
         name: Its name in the template.
-        type: `"any"`, `"str"`, `"int"`, `"float"` (takes an int, too), `"bool"` or `"mapping"`.
+        type: `"any"`, `"str"`, `"int"`, `"float"` (takes an int, too), `"bool"`, `"mapping"`, `"messages"` (a
+            conversation) or `"image"` (an `ImagePart`, a URL, bytes, or the path of a file).
         trusted: Whether the application vouches for its text. Guards look hardest at what is not trusted.
         optional: Whether it may be left out or be `None`; it renders as `default` then.
         default: What it is when it is left out; `None` renders as an empty text.
