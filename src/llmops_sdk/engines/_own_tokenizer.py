@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import Any
 
 __all__ = ["own_tokenizer"]
 
 
-@functools.lru_cache(maxsize=4)
 def own_tokenizer(model: str, chat_template: str | None) -> Any:
     """The tokenizer of the model at `model`, a folder or a hub name, with its own or another chat template.
 

@@ -259,7 +259,7 @@ class VLLM(VllmPooling):
             context_window=self.context_window,
         )
 
-    @property
+    @functools.cached_property
     def tokenizer(self) -> Any:
         """The model's own tokenizer with the chat template of this engine, loaded when it is first asked for."""
         given = self._options.arguments.get("tokenizer")
