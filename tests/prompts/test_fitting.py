@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import unicodedata
 from collections.abc import Sequence
 
@@ -370,6 +371,11 @@ class TestInPipelines:
         assert tokens_of(engine.requests[0]) <= 110
         assert "sources: " in str(result.explain())
         assert event_json(result.call, rendered)["cuts"][0]["how"] == "cut at the end"
+
+    def test_it_travels_between_processes(self) -> None:
+        fitted = pickle.loads(pickle.dumps(ANSWER.fit(110, counter=words, marker="(cut)")))
+        request = fitted.render(**values(sources=SENTENCE * 20))
+        assert request == ANSWER.fit(110, counter=words, marker="(cut)").render(**values(sources=SENTENCE * 20))
 
     def test_long_texts_are_cut_beside_the_loop(self) -> None:
         result = (ANSWER.fit(110, counter=words) | Scripted("Here.")).run(**values(sources=SENTENCE * 2_000))

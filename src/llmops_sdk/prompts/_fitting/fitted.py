@@ -91,6 +91,12 @@ class FittedPrompt(Station):
             )
         if summariser is not None and not callable(getattr(summariser, "agenerate", None)):
             raise ConfigurationError(f"`summariser` is an engine, `Engine.open('scheme:model')`, not {summariser!r}")
+        self._options = {
+            "counter": counter,
+            "marker": marker,
+            "summariser": summariser,
+            "summary_share": summary_share,
+        }
         self._source = source
         self._tokens = tokens
         self._guessed = counter is None and self._window_of is None
@@ -227,8 +233,15 @@ class FittedPrompt(Station):
             summaries=self._summaries,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._source, self._tokens, self._options)
+
     def __repr__(self) -> str:
         return f"<FittedPrompt {self.name} in {self._tokens if self._window_of is None else 'the window'} tokens>"
+
+
+def _again(source: Source, tokens: Any, options: Mapping[str, Any]) -> FittedPrompt:
+    return FittedPrompt(source, tokens, **options)
 
 
 def _windowed(engine: Any) -> Any:
