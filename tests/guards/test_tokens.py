@@ -64,11 +64,11 @@ def test_without_a_vocabulary_at_hand_it_estimates(tmp_path, monkeypatch):
     assert tiktoken_cache() == tmp_path
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
     assert tiktoken_cache() is None
-    from llmops_sdk.guards import _tokens
+    from llmops_sdk.tokens import _vocabularies
 
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
     assert Tokens(most=1).counts_with == "estimate"
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tiktoken") is not None, reason="tiktoken is installed")

@@ -244,7 +244,7 @@ def test_a_history_stands_where_it_is_written() -> None:
         ("[+]\nx", "2: `[+]` continues a message"),
         ("[history]\n[+]\nx", "3: `[+]` continues a message"),
         ("[history]\nx", "2: `[history]` has no text"),
-        ("[user prio=3]\nx", "1: `[user]` takes no 'prio'; there are name, priority. Did you mean 'priority'?"),
+        ("[user prio=3]\nx", "1: `[user]` takes no 'prio'; there are name, priority, shrink. Did you mean 'priority'?"),
         ("[user priority=high]\nx", "1: `priority=high` is no whole number"),
         ("[user name=a-b]\nx", "1: `name=a-b` is no name"),
     ],

@@ -19,6 +19,7 @@ __all__ = [
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
+    "Cut",
     "Ended",
     "Escalated",
     "Evaluated",
@@ -47,6 +48,18 @@ class Started(NamedTuple):
     streamed: bool
 
 
+class Cut(NamedTuple):
+    """What was cut of one section of a prompt, so that it fits."""
+
+    section: str
+    """Its name, or its role."""
+    before: int
+    """Tokens of it before."""
+    after: int
+    how: str
+    """`"dropped"`, `"cut at the end"`, `"oldest messages dropped"`, `"summarised"`, ..."""
+
+
 class Rendered(NamedTuple):
     """The prompt became a request."""
 
@@ -58,6 +71,8 @@ class Rendered(NamedTuple):
     """What the prompt was rendered with."""
     template: Sequence[tuple[Any, ...]] = ()
     """The messages of the prompt as written, each (role, text, ...)."""
+    cuts: Sequence[Cut] = ()
+    """What was cut of it, where it has a budget of tokens."""
 
 
 class GuardChecked(NamedTuple):

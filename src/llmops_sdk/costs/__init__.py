@@ -1,6 +1,7 @@
 """Costs: what models charge, and what was spent. Money is `Decimal`, and what is not known stays `None`."""
 
 from llmops_sdk.costs._asides import embedded, recorded_aside, relayed_to
+from llmops_sdk.costs._asking import ask_aside, time_left
 from llmops_sdk.costs._bill import Bill, bill_of, billed_by, price_in
 from llmops_sdk.costs._budget import budget_refusal, hold_budget, most_it_can_cost
 from llmops_sdk.costs._estimates import estimated_text_tokens, estimated_tokens
@@ -15,6 +16,7 @@ __all__ = [
     "LedgerRow",
     "Price",
     "PriceTable",
+    "ask_aside",
     "bill_of",
     "billed_by",
     "budget_refusal",
@@ -27,4 +29,5 @@ __all__ = [
     "price_of",
     "recorded_aside",
     "relayed_to",
+    "time_left",
 ]

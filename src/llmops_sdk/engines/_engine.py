@@ -100,6 +100,14 @@ class Engine(loops.Closing, Station):
         """What it can do, as far as it knows."""
         return _UNKNOWN
 
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer with its chat template, as transformers loads it; `None` where it is not at hand.
+
+        What counts tokens for this engine asks for it. Nothing is started, and nothing is downloaded.
+        """
+        return None
+
     @staticmethod
     def open(
         spec: str,

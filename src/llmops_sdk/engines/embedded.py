@@ -75,6 +75,9 @@ class Embedded(VLLM):
             **options,
         )
 
+    def _tokenizer_folder(self) -> str:
+        return str(checkpoint())
+
     def _find_model(self, clock: Clock) -> str:
         folder = _folder()
         with clock.step("verify"):

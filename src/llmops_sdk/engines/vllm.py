@@ -34,6 +34,7 @@ from typing import Any, ClassVar, Literal, cast
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._own_tokenizer import own_tokenizer
 from llmops_sdk.engines._vllm_adapters import Adapters
 from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
 from llmops_sdk.engines._vllm_pooling import Task, VllmPooling, refuse_other_task, task_arguments
@@ -257,6 +258,15 @@ class VLLM(VllmPooling):
             continues=reasoning_parser is None,  # nobody could tell thoughts from text that goes on
             context_window=self.context_window,
         )
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer with the chat template of this engine, loaded when it is first asked for."""
+        given = self._options.arguments.get("tokenizer")
+        return own_tokenizer(str(given or self._tokenizer_folder()), self._chat_template)
+
+    def _tokenizer_folder(self) -> str:
+        return str(self.model)
 
     async def agenerate(self, request: Request, /) -> Response:
         """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, Unpack
 
 from llmops_sdk import environment, loops
+from llmops_sdk.costs import time_left
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded, GuardFailed, MissingDependencyError
 from llmops_sdk.guards._guard import GuardOptions
-from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before, time_left
+from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before
 from llmops_sdk.guards._nemo_thread import OwnLoop, in_fresh_thread
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.messages import Message, Request, Response

@@ -104,7 +104,8 @@ class Pipeline(loops.Closing, Station):
         self._closed = False
         self._own_prompt = isinstance(line.prompt, Prompt | Split)  # its requests are made anew each time
         self._split = line.prompt if isinstance(line.prompt, Split) else None
-        self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
+        self._template = getattr(line.prompt, "sections", ())
+        self._fitted = callable(getattr(line.prompt, "render_in", None))
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
@@ -479,7 +480,7 @@ class Pipeline(loops.Closing, Station):
     async def _answer(self, call: Call, given: Any) -> Result:
         call.record(Started(call.started, self.name, False))
         try:
-            request = self._render(call, given)
+            request = await self._fit(call, given) if self._fitted else self._render(call, given)
             output = None if self._output_for is None else self._output_for(request.prompt)
             if output is not None:
                 turn, outputs, wrong = await self._formed(request, output, call)
@@ -545,7 +546,7 @@ class Pipeline(loops.Closing, Station):
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
-            request = self._render(call, given)
+            request = await self._fit(call, given) if self._fitted else self._render(call, given)
             output = None if self._output_for is None else self._output_for(request.prompt)
             if output is not None and not self._constrained:
                 request = instructed(request, output.schema)
@@ -614,6 +615,15 @@ class Pipeline(loops.Closing, Station):
         else:
             request = request.bound_to(call)
         call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template))
+        return request
+
+    async def _fit(self, call: Call, given: Any) -> Request:
+        """`_render`, of a prompt that takes its time: one with a budget, which may have to ask for a summary."""
+        started = call.clock()
+        variables = variables_of(given, self.prompt)
+        rendered, cuts = await self.prompt.render_in(call, variables)
+        request: Request = rendered.bound_to(call)
+        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template, cuts))
         return request
 
     def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:

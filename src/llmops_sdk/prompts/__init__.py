@@ -1,8 +1,8 @@
 """Prompts: what an application says to a model, kept as files in its own git repository.
 
 `Prompt.from_string` makes one in the code, `Prompt.load("folder/name@version")` reads `prompts/folder/name.prompt.md`
-at a label, tag, branch or commit. The module without an underscore (`repository`) imports third-party libraries and
-is loaded when it is first needed.
+at a label, tag, branch or commit. The packages without an underscore (`git`, `jinja`) and `repository` import
+third-party libraries, and are loaded when they are first needed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
+    from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
@@ -30,8 +31,12 @@ __all__ = [
     "FORMATS",
     "SUFFIX",
     "Arm",
+    "CachePrefix",
+    "EarlyVariable",
     "Example",
     "Examples",
+    "FitReport",
+    "FittedPrompt",
     "Imported",
     "LabelMove",
     "Left",
@@ -59,17 +64,38 @@ __all__ = [
 ]
 
 _LATER = {
-    **dict.fromkeys(("FORMATS", "Imported", "Left", "import_prompts"), "llmops_sdk.prompts._importing"),
-    **dict.fromkeys(
-        ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"), "llmops_sdk.prompts._comparing"
+    "llmops_sdk.prompts._comparing": (
+        "MergeConflict",
+        "MergeResult",
+        "PromptChange",
+        "PromptDiff",
+        "diff",
     ),
-    **dict.fromkeys(("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"), "llmops_sdk.prompts.repository"),
-    "type_stub": "llmops_sdk.prompts._stubs",
+    "llmops_sdk.prompts._fitting": (
+        "CachePrefix",
+        "EarlyVariable",
+        "FitReport",
+        "FittedPrompt",
+    ),
+    "llmops_sdk.prompts._importing": (
+        "FORMATS",
+        "Imported",
+        "Left",
+        "import_prompts",
+    ),
+    "llmops_sdk.prompts._stubs": ("type_stub",),
+    "llmops_sdk.prompts.repository": (
+        "LabelMove",
+        "PromptLine",
+        "PromptRepository",
+        "PromptVersion",
+    ),
 }
-"""Name -> the module that is loaded when somebody first asks for it."""
+"""Modules that are loaded when somebody first asks for one of these names: most programs need none of it."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

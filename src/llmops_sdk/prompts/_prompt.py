@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import html
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from llmops_sdk.prompts._compiling import compile_sections
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples, examples_from
 from llmops_sdk.prompts._images import with_images
-from llmops_sdk.prompts._messages import fill
+from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
@@ -25,7 +26,10 @@ from llmops_sdk.prompts._variables import Variable, check_types, checks_of, comp
 from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
+    from llmops_sdk.prompts._fitting import CachePrefix, FittedPrompt
     from llmops_sdk.prompts.repository import PromptRepository
+    from llmops_sdk.protocols import EngineLike
+    from llmops_sdk.tokens import TokenCounter
 
 __all__ = ["Prompt"]
 
@@ -278,9 +282,7 @@ class Prompt(Station):
     @property
     def output(self) -> Any:
         """The type of the answer where it was given one, else its JSON schema; `None` where the answer is free."""
-        if self._output is None:
-            return None
-        return self._output.schema if self._output.type is None else self._output.type
+        return None if self._output is None else self._output.wanted
 
     def output_for(self, _ref: PromptRef | None, /) -> Output | None:
         """What the answer to a request of this prompt has to be; pipelines ask it of whatever renders."""
@@ -396,6 +398,85 @@ class Prompt(Station):
         if self._images:
             variables = with_images(variables, self._images, self.name)
         return self._unsaid.with_messages(fill(self._compiled, variables))
+
+    def fit(
+        self,
+        tokens: int | str | EngineLike,
+        *,
+        counter: TokenCounter = None,
+        marker: str = "[...]",
+        summariser: EngineLike | None = None,
+        summary_share: float = 0.3,
+    ) -> FittedPrompt:
+        """This prompt with a budget: its requests have at most so many tokens.
+
+        Sections with a priority are cut where that is needed, the lowest first, and of equal ones the last; what was
+        cut is in `fitted.report(...)` and in the record of a run. A section without a priority is never touched.
+
+        Args:
+            tokens: Most tokens of a request, over 0; or an engine (or `"window"`, with an engine as `counter`): its
+                window, less the prompt's `max_tokens`.
+            counter: What counts: an engine, the name of a model of OpenAI or of a tiktoken encoding, the path of a
+                `tokenizer.json`, a tokenizer, a function of a text, or `"estimate"`. By default the engine of `tokens`,
+                or else a tiktoken encoding that is at hand, or an estimate, which the report says.
+            marker: Stands where something was cut out of a text; `""` for none.
+            summariser: The engine for sections with `shrink=summarise`.
+            summary_share: Share of what is left of a run's deadline that one summary may take, over 0 and at most 1.
+
+        Raises:
+            ConfigurationError: An argument makes no sense.
+            MissingDependencyError: The counter needs a library that is not installed.
+
+        Example:
+            >>> prompt = Prompt([Section("user", "Sum up: {{ text }}", priority=1)])
+            >>> fitted = prompt.fit(30, counter=lambda text: len(text.split()))
+            >>> fitted.render(text="one two three four five " * 9).messages[0].text
+            'Sum up: one two three four five one two three four five one [...]'
+        """
+        fitting = importlib.import_module("llmops_sdk.prompts._fitting")  # by name: most prompts need none of it
+        source = fitting.Source(
+            ref=self._ref,
+            variables=self._content.variables,
+            sections=self._content.sections,
+            output=self._output,
+            max_tokens=self._content.parameters.get("max_tokens"),
+            parts=fitting.Parts(self.name, self._compiled, self._render_sections),
+        )
+        fitted: FittedPrompt = fitting.FittedPrompt(
+            source, tokens, counter=counter, marker=marker, summariser=summariser, summary_share=summary_share
+        )
+        return fitted
+
+    def _render_sections(self, sections: Sequence[CompiledSection], variables: Mapping[str, object]) -> Request:
+        """The request of other sections than its own."""
+        if sections is self._compiled:
+            return self.render_from(variables)
+        like = copy.copy(self)
+        like._compiled = tuple(sections)
+        return like.render_from(variables)
+
+    @property
+    def cache_prefix_tokens(self) -> int:
+        """How many tokens all its requests begin with, whatever the variables: what caches of prompts can keep.
+
+        Counted as `cache_prefix()` does, which says more.
+        """
+        return self.cache_prefix().tokens
+
+    def cache_prefix(self, counter: TokenCounter = None) -> CachePrefix:
+        """What all its requests begin with: their tokens up to the first variable; and which variable comes too early.
+
+        Args:
+            counter: As for `fit`.
+
+        Raises:
+            ConfigurationError: The counter counts nothing.
+            MissingDependencyError: The counter needs a library that is not installed.
+        """
+        fitting = importlib.import_module("llmops_sdk.prompts._fitting")
+        counts = importlib.import_module("llmops_sdk.tokens").counter_of(counter)
+        found: CachePrefix = fitting.cache_prefix(self._compiled, self._content.parameters, counts)
+        return found
 
     def __repr__(self) -> str:
         version = f"@{self.version}" if self.version else ""

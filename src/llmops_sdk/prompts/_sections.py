@@ -15,20 +15,37 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Role
 from llmops_sdk.prompts._variables import NAME, did_you_mean
 
-__all__ = ["ROLES", "Heading", "Section", "SectionKind", "heading_line", "heading_of", "is_heading"]
+__all__ = [
+    "ROLES",
+    "Heading",
+    "Section",
+    "SectionKind",
+    "Shrink",
+    "heading_line",
+    "heading_of",
+    "is_heading",
+    "way_of",
+]
 
 SectionKind: TypeAlias = Literal["message", "more", "history", "examples"]
 """`"message"` begins a message, `"more"` continues the one before, `"history"` stands for a variable's messages,
 `"examples"` for the examples of the prompt."""
+
+Shrink: TypeAlias = Literal["drop", "start", "end", "middle", "oldest", "summarise"]
+"""How a section is made shorter: left out; its variables cut at the start, at the end or in the middle; the oldest
+messages of a history left out; or said in fewer words by an engine."""
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 _HEADING = re.compile(r"\[([A-Za-z]+|\+)((?:[ \t]+[a-z_]+=[^\s\]=]+)*)[ \t]*\][ \t]*")
 _MORE, _HISTORY, _EXAMPLES = "+", "history", "examples"
 _WORDS = (*ROLES, _MORE, _HISTORY, _EXAMPLES)
-_OPTIONS = ("name", "priority")
+_OPTIONS = ("name", "priority", "shrink")
 _OPTIONS_OF = {_HISTORY: (*_OPTIONS, "last")}
 """Those of the words that have more."""
+_OF_HISTORIES: tuple[Shrink, ...] = ("oldest", "drop", "summarise")
+_OF_EXAMPLES: tuple[Shrink, ...] = ("end", "start", "drop")
+_OF_TEXTS: tuple[Shrink, ...] = ("end", "start", "middle", "drop", "summarise")
 
 
 class Section(NamedTuple):
@@ -43,6 +60,8 @@ class Section(NamedTuple):
         name: Its name, for budgets and reports; for a history the variable that holds the messages.
         priority: Its weight when the prompt has to be shortened: the lowest goes first. `None` is never shortened.
         last: How many messages of a history are taken, from its end; `None` takes all.
+        shrink: How it is shortened then; `None` cuts a text at its end, and drops the oldest messages of a history or
+            the last examples.
     """
 
     role: Role
@@ -52,6 +71,7 @@ class Section(NamedTuple):
     name: str | None = None
     priority: int | None = None
     last: int | None = None
+    shrink: Shrink | None = None
 
 
 class Heading(NamedTuple):
@@ -62,6 +82,12 @@ class Heading(NamedTuple):
     name: str | None = None
     priority: int | None = None
     last: int | None = None
+    shrink: Shrink | None = None
+
+
+def way_of(section: Section) -> Shrink:
+    """How `section` is made shorter."""
+    return section.shrink or ("oldest" if section.kind == "history" else "end")
 
 
 def is_heading(line: str) -> bool:
@@ -77,7 +103,7 @@ def heading_of(line: str) -> Heading:
 
     Example:
         >>> heading_of("[user name=sources priority=2]")
-        Heading(role='user', kind='message', name='sources', priority=2, last=None)
+        Heading(role='user', kind='message', name='sources', priority=2, last=None, shrink=None)
     """
     match = _HEADING.fullmatch(line)
     if match is None:
@@ -96,13 +122,14 @@ def heading_of(line: str) -> Heading:
             hint = did_you_mean(option, known)
             raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(known)}.{hint}")
     name, priority = _name(options), _priority(options)
+    shrink = _shrink(options, {_HISTORY: _OF_HISTORIES, _EXAMPLES: _OF_EXAMPLES}.get(word, _OF_TEXTS))
     if word == _HISTORY:
-        return Heading("user", "history", name or _HISTORY, priority, _last(options))
+        return Heading("user", "history", name or _HISTORY, priority, _last(options), shrink)
     if word == _EXAMPLES:
-        return Heading("user", "examples", name, priority)
+        return Heading("user", "examples", name, priority, None, shrink)
     if word == _MORE:
-        return Heading(None, "more", name, priority)
-    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority)
+        return Heading(None, "more", name, priority, None, shrink)
+    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority, None, shrink)
 
 
 def _name(options: Mapping[str, str]) -> str | None:
@@ -117,6 +144,19 @@ def _priority(options: Mapping[str, str]) -> int | None:
     if priority is not None and not re.fullmatch(r"-?\d{1,9}", priority):
         raise ConfigurationError(f"`priority={priority}` is no whole number")
     return None if priority is None else int(priority)
+
+
+def _shrink(options: Mapping[str, str], ways: tuple[Shrink, ...]) -> Shrink | None:
+    given = options.get("shrink")
+    if given is None:
+        return None
+    if "priority" not in options:
+        raise ConfigurationError(f"`shrink={given}` has no effect without a priority: add one, such as `priority=1`")
+    way = next((way for way in ways if way == given), None)
+    if way is None:
+        hint = did_you_mean(given, ways)
+        raise ConfigurationError(f"`shrink={given}` is no way to shorten this; there are {', '.join(ways)}.{hint}")
+    return way
 
 
 def _last(options: Mapping[str, str]) -> int | None:
@@ -137,12 +177,12 @@ def heading_line(section: Section, before: Section | None = None) -> str:
         '[history name=chat last=10]'
     """
     word = {"message": section.role, "more": _MORE}.get(section.kind, section.kind)
-    options = {"name": section.name, "priority": section.priority, "last": section.last}
+    options = {"name": section.name, "priority": section.priority, "last": section.last, "shrink": section.shrink}
     if section.kind == "history" and section.name == _HISTORY:
         options["name"] = None
     line = f"[{' '.join([word, *(f'{key}={value}' for key, value in options.items() if value is not None)])}]"
     said = heading_of(line)
     role = said.role or (before.role if before else None)
-    if (role, *said[1:]) != (section.role, section.kind, section.name, section.priority, section.last):
+    if (role, *said[1:]) != (section.role, section.kind, section.name, section.priority, section.last, section.shrink):
         raise ConfigurationError(f"no heading says what {section._replace(text='...')!r} is")
     return line

@@ -105,6 +105,7 @@ def _rendered(event: Rendered, since: _Since) -> _Fields:
         "at": since(event.at),
         "prompt": prompt(event.prompt),
         "messages": len(event.request.messages),
+        **({"cuts": [{**cut._asdict(), "section": valid(cut.section)} for cut in event.cuts]} if event.cuts else {}),
     }
 
 

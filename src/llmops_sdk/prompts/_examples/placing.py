@@ -49,6 +49,11 @@ class ShownExamples:
         if examples.select == "first" or (shown == len(examples.cases) and examples.select == "random"):
             self._fixed = self._at(range(shown))
 
+    @property
+    def fixed(self) -> bool:
+        """Whether every request shows the same ones."""
+        return self._fixed is not None
+
     def messages(self, values: Mapping[str, object]) -> Sequence[Message]:
         """The examples that are shown for these values of the variables.
 

@@ -36,6 +36,11 @@ class Output:
     type: Any = None
     repairs: int | None = None
 
+    @property
+    def wanted(self) -> Any:
+        """The type where there is one, else the schema."""
+        return self.schema if self.type is None else self.type
+
 
 def output_of(given: object, read: Callable[[str], bytes | None] | None = None) -> Output:
     """The output that `given` declares.

@@ -121,6 +121,8 @@ def prompt(event: Rendered, _run: Run, /) -> Attributes:
             attributes[names.PROMPT_COMMIT] = ref.commit
         if ref.hash is not None:
             attributes[names.PROMPT_HASH] = ref.hash
+    if event.cuts:
+        attributes[names.PROMPT_CUT_TOKENS] = sum(cut.before - cut.after for cut in event.cuts)
     return attributes
 
 
