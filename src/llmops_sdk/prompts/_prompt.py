@@ -13,6 +13,7 @@ from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._messages import compile_sections, fill
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._source import source_in_force
 from llmops_sdk.prompts._variables import Variable, check_types, complete, variable_of
 from llmops_sdk.stations import Station
 
@@ -145,6 +146,9 @@ class Prompt(Station):
             PromptError: There is no such prompt or version, or its file is broken.
         """
         if repository is None:
+            found = source_in_force(spec, None)
+            if found is not None:
+                return found
             # By name: `repository` imports third-party libraries, and it imports this module.
             repository = importlib.import_module("llmops_sdk.prompts.repository").repository_here()
         return repository.get(spec)

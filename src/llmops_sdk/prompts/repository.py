@@ -13,6 +13,7 @@ from typing import NamedTuple
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
+from llmops_sdk.prompts._source import source_in_force
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts.git import GitRepository
 
@@ -88,6 +89,9 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
+        found = source_in_force(spec, self)
+        if found is not None:
+            return found
         name, version = _parts(spec)
         if version == _WORKTREE:
             return self._from_worktree(name)
