@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmops_sdk.cli._bench import bench
 from llmops_sdk.cli._guards import DEFAULT, describe
+from llmops_sdk.cli._lock import add_lock
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._scan import Options, scan
 from llmops_sdk.errors import LlmopsError
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda given: _dashboard())
 
     _monitor(rooms)
+    add_lock(rooms)
     return parser
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from llmops_sdk import loops
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, GuardChecked, Rendered, Started, made_of
@@ -35,6 +35,11 @@ from llmops_sdk.protocols import Hook
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from llmops_sdk.pipelines._locking.lock import Lock
 
 __all__ = ["Draft", "Pipeline", "join"]
 
@@ -97,6 +102,7 @@ class Pipeline(loops.Closing, Station):
         self._prices = prices
         self._hooks = hooks_of(hooks)
         self._closed = False
+        self._lock: str | None = None
         self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
         self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
         prompt_name = getattr(line.prompt, "name", None)
@@ -128,7 +134,41 @@ class Pipeline(loops.Closing, Station):
 
     def with_hooks(self, *hooks: Hook) -> Pipeline:
         """The same pipeline with further hooks."""
-        return self._like(self.stations, hooks=(*self._hooks, *hooks))
+        return self._like(self.stations, hooks=(*self._hooks, *hooks))._by_lock(self._lock)
+
+    @classmethod
+    def from_lock(cls, name: str, /, lock: Lock | str | os.PathLike[str] | Traversable | None = None) -> Pipeline:
+        """Build a pipeline as a lock says, and check that all of it is what the lock says.
+
+        Its module is imported, and if the lock names a function, that is called. Prompts that are loaded meanwhile are
+        those that the lock pins, wherever their labels point by now. Runs carry the lock's hash.
+
+        Args:
+            name: The pipeline's name in the lock.
+            lock: The lock, its file, or the folder that holds it, `importlib.resources.files("app")`; by default the
+                nearest `llmops.lock` in this folder or above it.
+
+        Raises:
+            LockError: The lock is broken or has no such pipeline, or something differs: `differences` lists all of it.
+            ConfigurationError: The import path leads to no pipeline.
+            Exception: Whatever the building raises.
+        """
+        # Most programs have no lock; and it stands above this module.
+        from llmops_sdk.pipelines._locking.lock import Lock  # noqa: PLC0415
+
+        return (lock if isinstance(lock, Lock) else Lock.read(lock)).pipeline(name)
+
+    @property
+    def lock(self) -> str | None:
+        """Hash of the lock by which it was built, `None` without one."""
+        return self._lock
+
+    def _by_lock(self, lock: str | None) -> Pipeline:
+        if lock == self._lock:
+            return self
+        locked = self._like(self.stations)
+        locked._lock = lock
+        return locked
 
     def _like(self, stations: Iterable[Any], *, hooks: Sequence[Hook] | None = None) -> Pipeline:
         return Pipeline(
@@ -468,7 +508,7 @@ class Pipeline(loops.Closing, Station):
         )
 
     async def _answer(self, call: Call, given: Any) -> Result:
-        call.record(Started(call.started, self.name, False))
+        call.record(Started(call.started, self.name, False, self._lock))
         try:
             request = self._render(call, given)
             verdicts: list[Verdict] = []
@@ -501,7 +541,7 @@ class Pipeline(loops.Closing, Station):
             raise
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
-        call.record(Started(call.started, self.name, True))
+        call.record(Started(call.started, self.name, True, self._lock))
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
@@ -642,10 +682,11 @@ class Pipeline(loops.Closing, Station):
             "refusal": self._refusal,
             "prices": self._prices,
         }
-        return _pipeline_again, (self.stations, options)
+        return _pipeline_again, (self.stations, options, self._lock)
 
     def __repr__(self) -> str:
-        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
+        lock = "" if self._lock is None else f" lock {self._lock[:8]}"
+        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}{lock}>"
 
 
 class Draft(Station):
@@ -690,8 +731,8 @@ def _short(station: Any) -> str:
     return str(name) if name and kind_of(station) != "prompt" else repr(station)
 
 
-def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipeline:
-    return Pipeline(*stations, **options)
+def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any], lock: str | None) -> Pipeline:
+    return Pipeline(*stations, **options)._by_lock(lock)
 
 
 def _has_ended(call: Call) -> bool:
