@@ -47,7 +47,7 @@ def class_form(kind: type) -> list[Any]:
         return [name_of(kind)]
     package = kind.__module__.partition(".")[0]
     own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == package]
-    return [name_of(kind), *(part for base in own for part in (_source(base), *_globals_of_class(base)))]
+    return [name_of(kind), *(part for base in own for part in (_source(base), *_around_class(base)))]
 
 
 def function_form(function: types.FunctionType) -> list[Any]:
@@ -61,14 +61,15 @@ def function_form(function: types.FunctionType) -> list[Any]:
     """
     if _is_pinned(function.__module__):
         return [name_of(function), *_closed_over(function)]
-    seen: dict[int, Any] = {}
-    return [name_of(function), *_closed_over(function), *_parts(function, seen)]
+    around = _around(function, {id(function)})
+    return [name_of(function), _source(function), *_closed_over(function), *around]
 
 
 def _is_pinned(module: str | None) -> bool:
     return module is None or module.partition(".")[0] in _PINNED_ELSEWHERE
 
 
+@functools.lru_cache(maxsize=256)  # to find a class, Python parses its whole file
 def _source(code: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(code)).strip()
@@ -88,15 +89,15 @@ def _closed_over(function: types.FunctionType) -> Iterator[Any]:
             yield value
 
 
-def _parts(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[Any]:
-    seen[id(function)] = function
-    yield _source(function)
-    for name in sorted(set(_names_in(function.__code__))):
-        value = function.__globals__.get(name, function)
+def _around(function: types.FunctionType, seen: set[int]) -> Iterator[Any]:
+    """Data, and functions of its module, that the function takes from the globals."""
+    for name in sorted(function.__globals__.keys() & set(_names_in(function.__code__))):
+        value = function.__globals__[name]
         if isinstance(value, types.FunctionType):
             if value.__module__ == function.__module__ and id(value) not in seen:
-                yield name
-                yield from _parts(value, seen)
+                seen.add(id(value))
+                yield _source(value)
+                yield from _around(value, seen)
         elif _is_data(value):
             yield [name, value]
 
@@ -108,14 +109,13 @@ def _names_in(code: types.CodeType) -> Iterator[str]:
             yield from _names_in(constant)
 
 
-def _globals_of_class(kind: type) -> Iterator[Any]:
-    seen: dict[int, Any] = {}
-    for _, value in sorted(vars(kind).items()):
-        function = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-        if isinstance(value, functools.cached_property):
-            function = value.func
+def _around_class(kind: type) -> Iterator[Any]:
+    seen: set[int] = set()
+    for value in vars(kind).values():
+        function = value.func if isinstance(value, functools.cached_property) else value
+        function = getattr(function, "__func__", None) or getattr(function, "fget", None) or function
         if isinstance(function, types.FunctionType) and function.__module__ == kind.__module__:
-            yield from list(_parts(function, seen))[1:]  # its source is in that of the class
+            yield from _around(function, seen)
 
 
 def _is_data(value: object) -> bool:

@@ -96,7 +96,7 @@ def _object(value: Any) -> Any:
         made = value.__reduce__()
         if isinstance(made, tuple):
             return [_class(kind), _described(made[:2])]
-    if not _parameters(kind):
+    if kind.__module__ != "builtins" and not _parameters(kind):
         return _class(kind)
     raise ConfigurationError(
         f"{name_of(kind)} has no form that another process could compare: give it a method `configuration()` that "
