@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from llmops_sdk.errors import LlmopsError
+from llmops_sdk.errors import LlmopsError, LockError
 from llmops_sdk.pipelines import Lock
 
 __all__ = ["add_lock"]
 
-_WIDTH = 60
-"""Most characters of a value in the table."""
+_WIDTH = 200
+"""Of the table where there is no terminal, so that nothing is cut in the log of a CI."""
+
+_HASH = re.compile(r"[0-9a-f]{40,64}")
 
 
 def add_lock(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,7 +77,7 @@ def _guarded(run: Callable[[], int]) -> int:
 
 
 def _lock(given: argparse.Namespace) -> int:
-    before = Lock.read(given.lock) if given.lock.exists() and not (given.pipelines and given.bundle) else None
+    before = _before(given.lock, needed=not given.pipelines)
     bundle = given.bundle
     if bundle is None and before is not None and before.bundle is not None and not given.no_bundle:
         bundle = given.lock.parent / before.bundle
@@ -86,6 +86,19 @@ def _lock(given: argparse.Namespace) -> int:
     print(f"{given.lock}: {', '.join(lock.pipelines)}, {len(lock.data['prompts'])} prompts; {lock.hash[:12]}")
     _tell_unpinned(lock)
     return 0
+
+
+def _before(file: Path, *, needed: bool) -> Lock | None:
+    """The lock that is there; a broken one only matters where it has to say which pipelines there are."""
+    if not file.exists():
+        return None
+    try:
+        return Lock.read(file)
+    except LockError as exc:
+        if needed:
+            raise
+        print(f"llmops: {exc}", file=sys.stderr)
+        return None
 
 
 def _verify(given: argparse.Namespace) -> int:
@@ -98,10 +111,15 @@ def _verify(given: argparse.Namespace) -> int:
         print(json.dumps({**said, "moved": moved}, indent=2))
         return int(failed)
     if found:
-        table = Table("what", "lock", "found", title=f"{given.lock}: {len(found)} things differ", title_justify="left")
+        print(f"{given.lock}: {len(found)} differ")
+        from rich.console import Console  # noqa: PLC0415  (third-party, and only where something differs)
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table("what", "lock", "found")
         for one in found:
-            table.add_row(one.what, *("-" if value is None else value[:_WIDTH] for value in one[1:]))
-        Console().print(table)
+            table.add_row(*map(Text, (one.what, _short(one.locked), _short(one.found))))
+        Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
         print("If that is meant, write the lock anew with `llmops lock`.", file=sys.stderr)
     else:
         print(f"{given.lock}: {', '.join(lock.pipelines)} as locked; {lock.hash[:12]}")
@@ -109,6 +127,12 @@ def _verify(given: argparse.Namespace) -> int:
     for spec, commit in moved.items():
         print(f"note: {spec} leads to {commit[:12]} by now; the lock keeps its own", file=sys.stderr)
     return int(failed)
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "-"
+    return value[:12] if _HASH.fullmatch(value) else value
 
 
 def _tell_unpinned(lock: Lock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
@@ -153,10 +154,9 @@ class Pipeline(loops.Closing, Station):
             ConfigurationError: The import path leads to no pipeline.
             Exception: Whatever the building raises.
         """
-        # Most programs have no lock; and it stands above this module.
-        from llmops_sdk.pipelines._locking.lock import Lock  # noqa: PLC0415
-
-        return (lock if isinstance(lock, Lock) else Lock.read(lock)).pipeline(name)
+        # By name: most programs have no lock, and it imports this module.
+        kind: type[Lock] = importlib.import_module("llmops_sdk.pipelines._locking.lock").Lock
+        return (lock if isinstance(lock, kind) else kind.read(lock)).pipeline(name)
 
     @property
     def lock(self) -> str | None:

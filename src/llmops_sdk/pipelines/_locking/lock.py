@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmops_sdk import environment
 from llmops_sdk.errors import ConfigurationError, LockError, PromptError
@@ -20,7 +20,10 @@ from llmops_sdk.pipelines._locking.prompts import LockedPrompts, RecordedPrompts
 from llmops_sdk.pipelines._locking.taking import pins_of
 from llmops_sdk.pipelines._locking.writing import bundle_beside, write_lock
 from llmops_sdk.pipelines._pipeline import Pipeline
-from llmops_sdk.prompts import Prompt, PromptRepository, prompts_from
+from llmops_sdk.prompts import Prompt, prompts_from
+
+if TYPE_CHECKING:
+    from llmops_sdk.prompts import PromptRepository
 
 __all__ = ["Lock"]
 

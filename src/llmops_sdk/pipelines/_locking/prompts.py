@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError, LockError, PromptError
 from llmops_sdk.pipelines._locking.comparing import Difference
-from llmops_sdk.prompts import SUFFIX, Prompt, PromptRepository, Reader, parse_prompt
+from llmops_sdk.prompts import SUFFIX, Prompt, Reader, parse_prompt
+
+if TYPE_CHECKING:
+    from llmops_sdk.prompts import PromptRepository
 
 __all__ = ["LockedPrompts", "RecordedPrompts", "bundle_folder", "bundle_of"]
 
@@ -113,10 +116,7 @@ class LockedPrompts:
         pin = self._pins.get(spec)
         if pin is None:
             self._note(Difference(f"prompts.{spec}", None, "loaded"))
-            source = repository or _repository_here()
-            prompt = source.get(spec)
-            self.found[spec] = _pin(prompt, source)
-            return prompt
+            return (repository or _repository_here()).get(spec)
         prompt = self._from_bundle(spec, pin) if self._bundle is not None else self._from_git(spec, pin, repository)
         self.found[spec] = {**pin, "hash": prompt.hash}
         if prompt.hash != pin["hash"]:
