@@ -32,7 +32,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def llmops(tmp_path, monkeypatch, capsys):
-    """Runs the command in a folder with a module `shop` and a prompt `answer`; the module is imported anew each time."""
+    """Runs the command where there is a module `shop` and a prompt `answer`; the module is imported anew each time."""
     (tmp_path / "shop.py").write_text(MODULE)
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "answer.prompt.md").write_text("Answer {{ question }}")

@@ -156,7 +156,8 @@ class Pipeline(loops.Closing, Station):
         """
         # By name: most programs have no lock, and it imports this module.
         kind: type[Lock] = importlib.import_module("llmops_sdk.pipelines._locking.lock").Lock
-        return (lock if isinstance(lock, kind) else kind.read(lock)).pipeline(name)
+        read = lock if isinstance(lock, kind) else kind.read(lock)  # type: ignore[arg-type]  # it is no Lock
+        return read.pipeline(name)
 
     @property
     def lock(self) -> str | None:

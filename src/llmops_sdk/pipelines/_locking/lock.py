@@ -149,6 +149,9 @@ class Lock:
                 name: pins_of(built(entry["source"], name), entry["source"])
                 for name, entry in self.data["pipelines"].items()
             }
+        for spec in self.data["prompts"]:
+            if spec not in prompts.found:  # loaded later, or by a module that was imported before
+                prompts.get(spec, None)
         here = {"sdk": version("llmops-sdk"), "prompts": prompts.found, "pipelines": pipelines}
         locked = {name: value for name, value in self.data.items() if name in here}
         return tuple(dict.fromkeys((*told, *differences(locked, here))))
