@@ -46,6 +46,8 @@ class Started(NamedTuple):
     at: float
     pipeline: str
     streamed: bool
+    lock: str | None = None
+    """Hash of the lock by which the pipeline was built."""
 
 
 class Cut(NamedTuple):

@@ -14,6 +14,7 @@ from llmops_sdk.cli._guards import DEFAULT, describe
 from llmops_sdk.cli._import import import_command
 from llmops_sdk.cli._lint import Options as LintOptions
 from llmops_sdk.cli._lint import list_rules, run_lint
+from llmops_sdk.cli._lock import add_lock
 from llmops_sdk.cli._monitor import cases, report
 from llmops_sdk.cli._prompt import add_prompt_commands
 from llmops_sdk.cli._scan import Options, scan
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add_prompt_commands(rooms)
 
     import_command(rooms)
+
+    add_lock(rooms)
 
     _monitor(rooms)
     _lint(rooms)

@@ -33,6 +33,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._checkpoints import revision_of, settings_of
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._own_tokenizer import own_tokenizer
 from llmops_sdk.engines._vllm_adapters import Adapters
@@ -246,6 +247,15 @@ class VLLM(VllmPooling):
         self._adapters = Adapters(adapters, most=max_adapters, max_rank=max_lora_rank, engine=self.name, model=model)
         if self._adapters.most and task in ("embed", "classify"):
             raise ConfigurationError(f"adapters answer requests, and an engine with task={task!r} takes none")
+
+    @property
+    def revision(self) -> str | None:
+        """`engine_args["revision"]`, or a hash of the folder's `SHA256SUMS`; `None` where there is neither."""
+        return revision_of(self.model, self._options.arguments.get("revision"))
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Where files lie is no part of it."""
+        return settings_of(super().configuration(), self.model, self._chat_template)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -132,6 +132,11 @@ class NeMo(loops.Closing, SegmentGuard):
         if by == "text":
             self.window = None
 
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. The files of the folder count, wherever they lie."""
+        given = super().configuration()
+        return given | ({"folder": Path(given["folder"])} if given.get("folder") is not None else {})
+
     def prepare(self) -> None:
         """Import NeMo Guardrails and make the rails; takes seconds the first time."""
         self._rails.make()

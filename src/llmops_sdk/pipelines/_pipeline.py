@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from llmops_sdk import loops
 from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, GuardChecked, Rendered, Started, made_of
@@ -35,6 +36,11 @@ from llmops_sdk.protocols import Hook
 from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from llmops_sdk.pipelines._locking.lock import Lock
 
 __all__ = ["Draft", "Pipeline", "join"]
 
@@ -102,6 +108,7 @@ class Pipeline(loops.Closing, Station):
         self._output_for = getattr(line.prompt, "output_for", None)
         self._hooks = hooks_of(hooks)
         self._closed = False
+        self._lock: str | None = None
         self._own_prompt = isinstance(line.prompt, Prompt | Split)  # its requests are made anew each time
         self._split = line.prompt if isinstance(line.prompt, Split) else None
         self._template = getattr(line.prompt, "sections", ())
@@ -135,7 +142,41 @@ class Pipeline(loops.Closing, Station):
 
     def with_hooks(self, *hooks: Hook) -> Pipeline:
         """The same pipeline with further hooks."""
-        return self._like(self.stations, hooks=(*self._hooks, *hooks))
+        return self._like(self.stations, hooks=(*self._hooks, *hooks))._by_lock(self._lock)
+
+    @classmethod
+    def from_lock(cls, name: str, /, lock: Lock | str | os.PathLike[str] | Traversable | None = None) -> Pipeline:
+        """Build a pipeline as a lock says, and check that all of it is what the lock says.
+
+        Its module is imported, and if the lock names a function, that is called. Prompts that are loaded meanwhile are
+        those that the lock pins, wherever their labels point by now. Runs carry the lock's hash.
+
+        Args:
+            name: The pipeline's name in the lock.
+            lock: The lock, its file, or the folder that holds it, `importlib.resources.files("app")`; by default the
+                nearest `llmops.lock` in this folder or above it.
+
+        Raises:
+            LockError: The lock is broken or has no such pipeline, or something differs: `differences` lists all of it.
+            ConfigurationError: The import path leads to no pipeline.
+            Exception: Whatever the building raises.
+        """
+        # By name: most programs have no lock, and it imports this module.
+        kind: type[Lock] = importlib.import_module("llmops_sdk.pipelines._locking.lock").Lock
+        read = lock if isinstance(lock, kind) else kind.read(lock)  # type: ignore[arg-type]  # it is no Lock
+        return read.pipeline(name)
+
+    @property
+    def lock(self) -> str | None:
+        """Hash of the lock by which it was built, `None` without one."""
+        return self._lock
+
+    def _by_lock(self, lock: str | None) -> Pipeline:
+        if lock == self._lock:
+            return self
+        locked = self._like(self.stations)
+        locked._lock = lock
+        return locked
 
     def _like(self, stations: Iterable[Any], *, hooks: Sequence[Hook] | None = None) -> Pipeline:
         return Pipeline(
@@ -478,7 +519,7 @@ class Pipeline(loops.Closing, Station):
         )
 
     async def _answer(self, call: Call, given: Any) -> Result:
-        call.record(Started(call.started, self.name, False))
+        call.record(Started(call.started, self.name, False, self._lock))
         try:
             request = await self._fit(call, given) if self._fitted else self._render(call, given)
             output = None if self._output_for is None else self._output_for(request.prompt)
@@ -542,7 +583,7 @@ class Pipeline(loops.Closing, Station):
         )
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
-        call.record(Started(call.started, self.name, True))
+        call.record(Started(call.started, self.name, True, self._lock))
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
@@ -705,10 +746,11 @@ class Pipeline(loops.Closing, Station):
             "prices": self._prices,
             "repairs": self._repairs,
         }
-        return _pipeline_again, (self.stations, options)
+        return _pipeline_again, (self.stations, options, self._lock)
 
     def __repr__(self) -> str:
-        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
+        lock = "" if self._lock is None else f" lock {self._lock[:8]}"
+        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}{lock}>"
 
 
 class Draft(Station):
@@ -753,8 +795,8 @@ def _short(station: Any) -> str:
     return str(name) if name and kind_of(station) != "prompt" else repr(station)
 
 
-def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipeline:
-    return Pipeline(*stations, **options)
+def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any], lock: str | None) -> Pipeline:
+    return Pipeline(*stations, **options)._by_lock(lock)
 
 
 def _has_ended(call: Call) -> bool:

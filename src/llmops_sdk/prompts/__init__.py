@@ -16,6 +16,7 @@ from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
 from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._source import PromptSource, prompts_from
 from llmops_sdk.prompts._split import Arm, Split
 from llmops_sdk.prompts._variables import Variable
 
@@ -49,6 +50,7 @@ __all__ = [
     "PromptDiff",
     "PromptLine",
     "PromptRepository",
+    "PromptSource",
     "PromptVersion",
     "Reader",
     "Reference",
@@ -59,37 +61,17 @@ __all__ = [
     "import_prompts",
     "no_siblings",
     "parse_prompt",
+    "prompts_from",
     "repairs_of",
     "type_stub",
 ]
 
 _LATER = {
-    "llmops_sdk.prompts._comparing": (
-        "MergeConflict",
-        "MergeResult",
-        "PromptChange",
-        "PromptDiff",
-        "diff",
-    ),
-    "llmops_sdk.prompts._fitting": (
-        "CachePrefix",
-        "EarlyVariable",
-        "FitReport",
-        "FittedPrompt",
-    ),
-    "llmops_sdk.prompts._importing": (
-        "FORMATS",
-        "Imported",
-        "Left",
-        "import_prompts",
-    ),
+    "llmops_sdk.prompts._comparing": ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"),
+    "llmops_sdk.prompts._fitting": ("CachePrefix", "EarlyVariable", "FitReport", "FittedPrompt"),
+    "llmops_sdk.prompts._importing": ("FORMATS", "Imported", "Left", "import_prompts"),
     "llmops_sdk.prompts._stubs": ("type_stub",),
-    "llmops_sdk.prompts.repository": (
-        "LabelMove",
-        "PromptLine",
-        "PromptRepository",
-        "PromptVersion",
-    ),
+    "llmops_sdk.prompts.repository": ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"),
 }
 """Modules that are loaded when somebody first asks for one of these names: most programs need none of it."""
 

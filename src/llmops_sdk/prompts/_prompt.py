@@ -20,6 +20,7 @@ from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._source import source_in_force
 from llmops_sdk.prompts._split import Split, arms_of
 from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete, variable_of
@@ -203,12 +204,20 @@ class Prompt(Station):
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
-        return (repository or _repository_here()).get(spec)
+        if repository is None:
+            found = source_in_force(spec, None)
+            if found is not None:
+                return found
+            repository = _repository_here()
+        return repository.get(spec)
 
     @classmethod
     async def aload(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
         """`load` for the event loop: what is not known yet is read in a thread."""
         if repository is None:
+            found = source_in_force(spec, None)
+            if found is not None:
+                return found
             repository = await asyncio.to_thread(_repository_here)
         return await repository.aget(spec)
 

@@ -13,6 +13,7 @@ from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
 from llmops_sdk.prompts._files import SUFFIX, Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._labels import AUDIT, LABELS, LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
+from llmops_sdk.prompts._source import source_in_force
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts._versions import PromptLine, PromptVersion, listed
 from llmops_sdk.prompts._worktree import WorkingTree, is_inside
@@ -65,6 +66,9 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
+        found = source_in_force(spec, self)
+        if found is not None:
+            return found
         name, version = _parts(spec)
         if version == _WORKTREE:
             return self._from_worktree(name)
@@ -88,6 +92,9 @@ class PromptRepository:
         Raises:
             PromptError: As `get` does.
         """
+        found = source_in_force(spec, self)
+        if found is not None:
+            return found
         name, version = _parts(spec)
         if self._git is not None and (commit := self._git.known(version)):
             cached = self._committed.get((name, version, commit))

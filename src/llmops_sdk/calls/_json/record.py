@@ -95,6 +95,7 @@ def _started(event: Started, since: _Since) -> _Fields:
         "at": since(event.at),
         "pipeline": valid(event.pipeline),
         "streamed": event.streamed,
+        **({} if event.lock is None else {"lock": event.lock}),
     }
 
 

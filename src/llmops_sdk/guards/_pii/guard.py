@@ -153,6 +153,11 @@ class PII(Guard):
                     found.append(found_at(start, end, 2, finding.kind, finding.score))
         return found
 
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. Of the key and the vault it only says whether they are given."""
+        given = super().configuration()
+        return given | {name: True for name in ("pseudonym_key", "vault") if name in given}
+
     def prepare(self) -> None:
         """See `Guard.prepare`; the restorer's patterns, too."""
         if self.restore:

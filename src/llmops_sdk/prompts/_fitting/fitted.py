@@ -133,6 +133,10 @@ class FittedPrompt(Station):
         """The type of the answer, or its JSON schema; `None` where the answer is free."""
         return None if self._source.output is None else self._source.output.wanted
 
+    def configuration(self) -> dict[str, Any]:
+        """What it was made with; a lock pins it by a hash of this."""
+        return {"prompt": self._source.ref.hash, "budget": self._tokens, **self._options}
+
     def output_for(self, _ref: PromptRef | None, /) -> Output | None:
         """What the answer to a request of this prompt has to be; pipelines ask it of whatever renders."""
         return self._source.output

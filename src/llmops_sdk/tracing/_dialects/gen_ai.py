@@ -64,6 +64,8 @@ def started(event: Started, call: Call) -> Attributes:
     }
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
+    if event.lock is not None:
+        attributes[names.LOCK_HASH] = event.lock
     if call.tags:
         attributes.update(tags(call.shown_tags))
     return attributes
