@@ -69,8 +69,9 @@ SHIPPED = {
 """Guards as they are written: one, and another one of the same kind."""
 
 NO_GUARDS = {
-    "Calibration", "Evaluation", "Group", "Guard", "GuardOptions", "IsolatedGuard", "JSONReading", "Mismatch", "PII_KINDS",
-    "Recognizer", "Rule", "Segment", "SegmentGuard", "Vault", "acalibrate", "aevaluate", "calibrate", "evaluate", "guard",
+    "Calibration", "Evaluation", "Group", "Guard", "GuardOptions", "IsolatedGuard", "JSONReading", "Mismatch",
+    "PII_KINDS", "Recognizer", "Rule", "Segment", "SegmentGuard", "Vault", "acalibrate", "aevaluate", "calibrate",
+    "evaluate", "guard",
 }  # fmt: skip
 
 
