@@ -83,7 +83,9 @@ def _lock(given: argparse.Namespace) -> int:
         bundle = given.lock.parent / before.bundle
     sources = given.pipelines or (before.sources if before is not None else ())
     lock = Lock.make(*sources).write(given.lock, bundle=bundle)
-    print(f"{given.lock}: {', '.join(lock.pipelines)}, {len(lock.data['prompts'])} prompts; {lock.hash[:12]}")
+    number = len(lock.data["prompts"])
+    pinned = f"{number} prompt{'s' * (number != 1)}"
+    print(f"{given.lock}: {', '.join(lock.pipelines)}, {pinned}; {lock.hash[:12]}")
     _tell_unpinned(lock)
     return 0
 
