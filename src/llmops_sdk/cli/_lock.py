@@ -113,7 +113,7 @@ def _verify(given: argparse.Namespace) -> int:
         print(json.dumps({**said, "moved": moved}, indent=2))
         return int(failed)
     if found:
-        print(f"{given.lock}: {len(found)} differ")
+        print(f"{given.lock}: {len(found)} differ{'s' * (len(found) == 1)}")
         from rich.console import Console  # noqa: PLC0415  (third-party, and only where something differs)
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
