@@ -23,7 +23,7 @@ def test_problems_are_lines_and_the_exit_code_is_one(prompts: Path, capsys: pyte
     assert main(["lint"]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("prompts/a.prompt.md:2:6: P202 1 blanks at the end")
-    assert last == "0 errors, 1 warning"
+    assert last == "0 errors, 1 warnings"
 
 
 def test_clean_prompts_are_said_to_be_clean(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:

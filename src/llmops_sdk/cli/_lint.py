@@ -62,8 +62,7 @@ def _as_text(problems: Sequence[Problem]) -> None:
         console.print(Text.assemble(place, (one.code, _COLOURS[one.severity]), f" {one.message}"))
     errors = sum(one.severity == "error" for one in problems)
     if problems:
-        warnings = len(problems) - errors
-        console.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+        console.print(f"{errors} errors, {len(problems) - errors} warnings")
     else:
         console.print("All prompts are clean.")
 
