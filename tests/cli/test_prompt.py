@@ -111,3 +111,9 @@ def test_what_cannot_be_done_is_exit_code_2(llmops, arguments: list[str], said: 
     assert (code, out) == (2, "")
     assert error.startswith("llmops: ")
     assert said in error
+
+
+def test_the_moves_of_a_label_that_is_not_there_are_an_error_and_not_an_empty_table(llmops) -> None:
+    code, out, err = llmops("labels", "prod")
+    assert (code, out) == (2, "")
+    assert "there is no label 'prod': there are none; `llmops prompt label prod HEAD` makes it" in err

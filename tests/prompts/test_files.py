@@ -130,10 +130,6 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
         ("---\ntext\n---\nx", "2: the front matter has to be a mapping"),
         ("---\ndescription: x\nx", "1: the front matter is not closed"),
         ("---\nmodel: x\n---\nx", "2: unknown key 'model'"),
-        (
-            "---\n\nvariable: x\n---\nx",
-            "3: unknown key 'variable'; there are name, description, parameters, tools, variables, examples, output.",
-        ),
         ("---\nyes: x\n---\nx", "2: unknown key True"),
         ("---\ndescription: x\ndescription: y\n---\nx", "3: the key 'description' stands here twice"),
         ("---\n? [a]\n: x\n---\nx", "2: keys are plain names"),
@@ -174,6 +170,21 @@ def test_any_bytes_are_a_prompt_or_a_prompt_error(data: bytes) -> None:
 )
 def test_a_broken_file_is_named_with_its_line(text: str | bytes, says: str) -> None:
     fails(text, says)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("---\nmodel: x\n---\nx", r"unknown key 'model'.* A prompt names no model"),
+        ("---\nparameters: {model: x}\n---\nx", r"no parameter 'model'.* A prompt names no model"),
+        ("---\ntop_p: 1\n---\nx", r"unknown key 'top_p'.* write `parameters: \{top_p: \.\.\.\}`"),
+        ("---\nvariables: {q: {type: list[str]}}\n---\nx", r"2: this is not YAML.* `\{type: \"list\[str\]\"\}`"),
+        ("---\nvariables: {h: messages}\n---\na\n{{ h }}", r"5: 'h' is a conversation.* `\[history name=h\]`"),
+    ],
+)
+def test_what_newcomers_write_is_told_what_to_write(text: str, hint: str) -> None:
+    with pytest.raises(PromptError, match=hint):
+        parsed(text)
 
 
 def test_a_backslash_makes_text_of_a_heading_and_of_a_blank_line_at_an_edge() -> None:

@@ -123,6 +123,12 @@ class TestOrder:
         assert report.request.messages[-1].text.startswith("Notes: [...] ")
         assert texts(report.request.messages[1:-1]) == texts(conversation(3))
 
+    def test_what_was_empty_is_no_cut(self) -> None:
+        prompt = parsed("[history priority=1]\n[user name=sources priority=2]\n{{ sources }}\n[user]\nWhy?")
+        report = prompt.fit(60, counter=words).report(history=[], sources=SENTENCE * 20)
+
+        assert [cut.section for cut in report.cuts] == ["sources"]
+
     def test_of_equal_priorities_the_last_one_is_cut_first(self) -> None:
         prompt = Prompt(
             [Section("user", "{{ a }}", name="one", priority=1), Section("user", "{{ a }}", name="two", priority=1)]

@@ -181,3 +181,14 @@ def test_times_have_the_zone_of_their_commit(repository) -> None:
 
     assert PromptRepository(repository.root).log("support/answer")[0].when.utcoffset() is not None
     assert PromptRepository(repository.root).log("support/answer")[0].when <= dt.datetime.now(dt.UTC)
+
+
+def test_the_log_knows_the_hash_of_prompts_that_include_other_files(repository) -> None:
+    (repository.root / "prompts" / "support").mkdir(parents=True)
+    (repository.root / "prompts" / "tone.md").write_text("Be kind.")
+    repository.write('{% include "tone.md" %} {{ question }}')
+    commit = repository.commit("first")
+    prompts = PromptRepository(repository.root)
+
+    (version,) = prompts.log("support/answer")
+    assert version.hash == prompts.get(f"support/answer@{commit}").hash

@@ -196,3 +196,8 @@ def test_a_prompt_and_an_engine_are_a_pipeline() -> None:
 
     with Prompt.from_string("Say {{ word }}") | Scripted("done") as pipeline:
         assert pipeline.run(word="hello").text == "done"
+
+
+def test_a_text_in_place_of_sections_is_told_the_other_way() -> None:
+    with pytest.raises(ConfigurationError, match=r"Prompt\.from_string"):
+        Prompt("Say hello")

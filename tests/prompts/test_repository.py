@@ -100,6 +100,10 @@ def test_an_unknown_version_is_named_with_what_there_is(repository) -> None:
 
     with pytest.raises(PromptError, match=r"no version 'prd': it has v1, main.* Labels do not come with a clone"):
         prompts.get("support/answer@prd")
+    with pytest.raises(PromptError, match="no label yet: `llmops prompt label prod HEAD` makes one"):
+        prompts.get("support/answer@prod")
+    with pytest.raises(PromptError, match="git rev-parse HEAD~1"):
+        prompts.log("support/answer", version="HEAD~1")
     prompts.label("prod", "HEAD")
     with pytest.raises(
         PromptError, match=r"no version 'prd': it has prod, v1, main\. Did you mean 'prod'\?$"

@@ -53,7 +53,7 @@ def test_a_missing_and_an_unknown_variable_are_named() -> None:
         complete({}, variables, "p")
     with pytest.raises(PromptError, match=r"has no variable 'qestion': .* Did you mean 'question'\?") as unknown:
         complete({"question": 1, "qestion": 2}, variables, "p")
-    with pytest.raises(PromptError, match="it takes no variables"):
+    with pytest.raises(PromptError, match=r"it takes none: a variable is written `{{ name }}`"):
         complete({"x": 1}, {}, "p")
 
     assert (missing.value.prompt, missing.value.variable) == ("p", "question")

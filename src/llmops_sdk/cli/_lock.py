@@ -83,7 +83,9 @@ def _lock(given: argparse.Namespace) -> int:
         bundle = given.lock.parent / before.bundle
     sources = given.pipelines or (before.sources if before is not None else ())
     lock = Lock.make(*sources).write(given.lock, bundle=bundle)
-    print(f"{given.lock}: {', '.join(lock.pipelines)}, {len(lock.data['prompts'])} prompts; {lock.hash[:12]}")
+    number = len(lock.data["prompts"])
+    pinned = f"{number} prompt{'s' * (number != 1)}"
+    print(f"{given.lock}: {', '.join(lock.pipelines)}, {pinned}; {lock.hash[:12]}")
     _tell_unpinned(lock)
     return 0
 
@@ -111,7 +113,7 @@ def _verify(given: argparse.Namespace) -> int:
         print(json.dumps({**said, "moved": moved}, indent=2))
         return int(failed)
     if found:
-        print(f"{given.lock}: {len(found)} differ")
+        print(f"{given.lock}: {len(found)} differ{'s' * (len(found) == 1)}")
         from rich.console import Console  # noqa: PLC0415  (third-party, and only where something differs)
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk import prompts
 from llmops_sdk.cli._comparing import add_comparing_commands
+from llmops_sdk.errors import PromptError
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import LabelMove, PromptRepository
@@ -129,6 +130,12 @@ def _blame(repository: PromptRepository, given: argparse.Namespace) -> int:
 def _labels(repository: PromptRepository, given: argparse.Namespace) -> int:
     if given.label is not None:
         moves = repository.moves(given.label, limit=given.limit)
+        labels = repository.labels()
+        if not moves and given.label not in labels:
+            raise PromptError(
+                f"there is no label {given.label!r}: there are {', '.join(labels) or 'none'}; "
+                f"`llmops prompt label {given.label} HEAD` makes it"
+            )
         return _print(given, _MOVE, map(_row, moves))
     last = {label: next(iter(repository.moves(label, limit=1)), None) for label in repository.labels()}
     return _print(

@@ -32,7 +32,7 @@ def write_types(folder: Path, output: Path | None, *, prompts: str, versions: st
         output.write_text(text, "utf-8")
     except OSError as exc:
         raise ConfigurationError(f"{str(output)!r} cannot be {'read' if check else 'written'}: {exc}") from exc
-    print(f"{output}: {len(names)} prompts")
+    print(f"{output}: {len(names)} prompt{'s' * (len(names) != 1)}")
     return 0
 
 

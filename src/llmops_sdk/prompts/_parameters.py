@@ -9,7 +9,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._tools import tools_of
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["parameter_of"]
+__all__ = ["misplaced_parameter", "parameter_of"]
 
 
 def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Callable[[object], object]:
@@ -71,6 +71,21 @@ _PARAMETERS: dict[str, tuple[Callable[[object], object], str]] = {
 }
 
 
+_NO_MODEL = " A prompt names no model: the engine behind it is the model."
+
+
+def misplaced_parameter(key: str, /) -> str:
+    """What to tell who wrote a parameter where it does not belong, beside `parameters`; nothing for other keys.
+
+    Example:
+        >>> misplaced_parameter("temperature")
+        ' It is a parameter: write `parameters: {temperature: ...}`.'
+    """
+    if key == "model":
+        return _NO_MODEL
+    return f" It is a parameter: write `parameters: {{{key}: ...}}`." if key in _PARAMETERS else ""
+
+
 def parameter_of(name: object, value: object) -> object:
     """`value` as `Request` holds it under `name`.
 
@@ -84,7 +99,7 @@ def parameter_of(name: object, value: object) -> object:
     if not isinstance(name, str) or name not in _PARAMETERS:
         raise ConfigurationError(
             f"a prompt has no parameter {name!r}; there are {', '.join(_PARAMETERS)}."
-            + did_you_mean(str(name), _PARAMETERS)
+            + (_NO_MODEL if name == "model" else did_you_mean(str(name), _PARAMETERS))
             + " Values for variables go to `render(...)`, an engine's own parameters into `extra={...}`."
         )
     check, meaning = _PARAMETERS[name]

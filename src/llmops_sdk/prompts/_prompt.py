@@ -99,8 +99,11 @@ class Prompt(Station):
             partials: Reads what its texts include.
 
         Raises:
+            ConfigurationError: It is a text.
             PromptError: A text is not a template.
         """
+        if isinstance(sections, str):
+            raise ConfigurationError("a prompt is made of `Section`s; of a text `Prompt.from_string(...)` makes one")
         declared = dict(variables or {})
         self._compiled = compile_sections(
             sections, declared, prompt=name, where=where, examples=examples, partials=partials

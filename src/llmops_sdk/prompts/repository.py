@@ -353,8 +353,13 @@ class PromptRepository:
             problem = "the working tree is no version that a label can point at: commit it first"
         elif version == "HEAD":
             problem = f"{git.root} has no commit yet"
+        elif set("~^:@") & set(version):
+            problem += f" For what git works out: `git rev-parse {version}` says the commit."
         elif not git.refs(LABELS):
-            problem += f" Labels do not come with a clone: {_FETCH}."
+            problem += (
+                f" There is no label yet: `llmops prompt label {version} HEAD` makes one. Labels do not come with a "
+                f"clone: {_FETCH}."
+            )
         raise PromptError(problem + git.missing_hint(), prompt=name)
 
     def _at_commit(self, name: str, version: str, commit: str) -> tuple[bytes, str, Reader]:
@@ -398,7 +403,8 @@ class PromptRepository:
 
     def _hash_of(self, name: str, commit: str, data: bytes) -> str | None:
         try:
-            return parse_prompt(data, name=name, where=f"{self._path(name)}@{commit[:12]}").hash
+            where = f"{self._path(name)}@{commit[:12]}"
+            return parse_prompt(data, name=name, where=where, read=self._reader(commit)).hash
         except PromptError:
             return None
 

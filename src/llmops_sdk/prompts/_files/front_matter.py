@@ -80,7 +80,10 @@ def yaml_value(text: str, place: Place, *, first_line: int) -> tuple[object, Lin
         return loader.construct_document(node), at
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        place.fail(mark.line + first_line if mark else 1, f"this is not YAML: {exc.problem or exc.context}")
+        problem = f"this is not YAML: {exc.problem or exc.context}"
+        if "but got '['" in problem:
+            problem += '; in braces a type with brackets has quotes, `{type: "list[str]"}`'
+        place.fail(mark.line + first_line if mark else 1, problem)
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + first_line
         place.fail(line, f"this is not YAML: the character {chr(exc.character)!r} is not allowed")

@@ -31,6 +31,7 @@ from llmops_sdk.prompts._files.declarations import output_in, parameters_in, too
 from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
 from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings
+from llmops_sdk.prompts._parameters import misplaced_parameter
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import did_you_mean
@@ -141,9 +142,8 @@ def decode_prompt(data: bytes, /, *, name: str, where: str) -> str:
 def _check_keys(matter: Mapping[str, Any], at: Lines, place: Place) -> None:
     for key in matter:
         if key not in _KEYS:
-            hint = did_you_mean(str(key), _KEYS)
+            hint = misplaced_parameter(str(key)) or did_you_mean(str(key), _KEYS)
             place.fail(line_of(at, str(key)), f"unknown key {key!r}; there are {', '.join(_KEYS)}.{hint}")
     if matter.get("name", place.prompt) != place.prompt:
-        place.fail(
-            line_of(at, "name"), f"the name is {matter['name']!r}, but the file's place makes it {place.prompt!r}"
-        )
+        problem = f"the name is {matter['name']!r}, but the file's place makes it {place.prompt!r}: delete `name`"
+        place.fail(line_of(at, "name"), problem)

@@ -246,7 +246,8 @@ class FittedPrompt(Station):
         return _again, (self._source, self._tokens, self._options)
 
     def __repr__(self) -> str:
-        return f"<FittedPrompt {self.name} in {self._tokens if self._window_of is None else 'the window'} tokens>"
+        room = f"{self._tokens} tokens" if self._window_of is None else "the window of an engine"
+        return f"<FittedPrompt {self.name} in {room}>"
 
 
 def _again(source: Source, tokens: Any, options: Mapping[str, Any]) -> FittedPrompt:

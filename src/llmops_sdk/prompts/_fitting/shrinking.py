@@ -118,7 +118,7 @@ class Fitting:
     # Each way to shrink leaves the request as long as it fits, or else as short as that way can make it.
 
     def _shrink(self, number: int) -> None:
-        before = self.counted.tokens
+        before, whole = self.counted.tokens, self.request
         section = self._parts.sections[number].section
         way = way_of(section)
         how = "dropped"
@@ -131,7 +131,8 @@ class Fitting:
             how = "dropped"
         # By the request: counting the section itself, as it was, would take as long as all the rest.
         after = self._size(number)
-        self.cuts.append(Cut(self._labels[number], after + before - self.counted.tokens, after, how))
+        if self.request != whole:  # an empty history, say, has nothing that could be cut
+            self.cuts.append(Cut(self._labels[number], after + before - self.counted.tokens, after, how))
 
     def _shrink_history(self, number: int, way: str) -> str:
         messages = self._placed(number)

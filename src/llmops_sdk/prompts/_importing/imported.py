@@ -173,7 +173,7 @@ class Draft:
         if self._parameters:
             matter["parameters"] = self._parameters
         if self._variables:
-            matter["variables"] = {name: declared or None for name, declared in self._variables.items()}
+            matter["variables"] = {name: declared or "any" for name, declared in self._variables.items()}
         if self._output is not None:
             matter["output"] = self._output
         return f"---\n{_yaml(matter)}---\n" if matter else ""

@@ -74,6 +74,9 @@ class PlainTemplate:
             path = opening.path or ""
             name, *steps = path.split(".")
             variable = variables.get(name) or Variable(name=name)
+            if variable.type == "messages" and not steps:
+                problem = f"{name!r} is a conversation, no text: a line `[history name={name}]` stands for its messages"
+                raise BadTextError(opening.at, problem, variable=name)
             after = text[opening.end : end]
             fence = _fence_of(variable, text, opening)
             holes.append(_Hole(name, tuple(steps), f"variable:{path}", variable.trusted, after, variable, fence))

@@ -111,7 +111,7 @@ def complete(
         PromptError: A variable is missing, or one was given that the prompt does not have. It names the file, and the
             line that declares what is missing, or the first variable of those that there are.
     """
-    takes = f"it takes {', '.join(variables)}" if variables else "it takes no variables"
+    takes = f"it takes {', '.join(variables)}" if variables else "it takes none: a variable is written `{{ name }}`"
     for name in values:
         if name not in variables:
             first = next((one.line for one in variables.values()), None)

@@ -87,7 +87,7 @@ def variable_of(name: object, declared: object) -> Variable:
     for key in says:
         if key != "type" and key not in KEYWORDS and did_you_mean(str(key), _KEYS):
             raise ConfigurationError(
-                f"the variable {name!r} has no property {key!r}; there are {list(_KEYS)}."
+                f"the variable {name!r} has no property {key!r}; there are {', '.join(_KEYS)}."
                 + did_you_mean(str(key), _KEYS)
             )
     try:
