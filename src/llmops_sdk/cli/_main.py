@@ -16,7 +16,7 @@ from llmops_sdk.cli._lint import add_lint
 from llmops_sdk.cli._lock import add_lock
 from llmops_sdk.cli._monitor import add_monitor
 from llmops_sdk.cli._prompt import add_prompt
-from llmops_sdk.cli._types import add_types
+from llmops_sdk.cli._stub import add_types
 from llmops_sdk.errors import LlmopsError
 
 __all__ = ["main"]
