@@ -7,7 +7,7 @@ import sys
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk import Prompt
@@ -217,6 +217,7 @@ _types = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20) | _types, max_size=4))
 def test_any_shorthand_is_a_schema_or_a_configuration_error(given_fields):
     try:
