@@ -7,7 +7,7 @@ import sys
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk import Prompt
@@ -194,12 +194,13 @@ def test_an_output_that_was_made_before_is_taken_as_it_is():
     assert Prompt.from_string("x", output=output).output_for(None) is output
 
 
-def test_a_schema_needs_no_pydantic_and_no_jsonschema():
+def test_a_prompt_in_the_code_with_a_schema_loads_nothing_that_is_dear():
     code = (
         "import sys\n"
         "from llmops_sdk import Prompt\n"
         "Prompt.from_string('x', output={'answer': 'str'}).render()\n"
-        "print([name for name in ('pydantic', 'jsonschema', 'yaml') if name in sys.modules])"
+        "dear = 'pydantic jsonschema yaml jinja2 dulwich asyncio llmops_sdk.prompts._files llmops_sdk.prompts._split'\n"
+        "print([name for name in dear.split() if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -217,6 +218,7 @@ _types = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20) | _types, max_size=4))
 def test_any_shorthand_is_a_schema_or_a_configuration_error(given_fields):
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk import Prompt
@@ -45,6 +45,7 @@ def test_names_that_clash_are_numbered_in_the_order_of_the_prompts() -> None:
     assert type_stub(reversed(prompts)) == text
 
 
+@settings(max_examples=40)
 @given(
     names=st.lists(st.text(min_size=1, max_size=4), max_size=4, unique=True),
     variables=st.lists(st.from_regex(r"[^\W\d_]\w*", fullmatch=True), max_size=4, unique=True),

@@ -8,18 +8,19 @@ import sys
 from pathlib import Path
 
 from llmops_sdk import prompts
+from llmops_sdk.cli._arguments import Commands, add_place
 
-__all__ = ["add_comparing_commands"]
+__all__ = ["add_comparing"]
 
 
-def add_comparing_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`diff` and `merge` among the commands of `llmops prompt`."""
+def add_comparing(commands: Commands) -> None:
+    """Add `llmops prompt diff` and `merge`."""
     command = commands.add_parser(
         "diff",
         help="what changed between two versions",
         description="What changed between two versions of a prompt, and whether it breaks the code around it.",
     )
-    _place(command)
+    add_place(command)
     command.add_argument("name", metavar="NAME", help="folder/name")
     command.add_argument("old", metavar="OLD", help="a label, tag, branch or commit, or worktree")
     command.add_argument("new", metavar="NEW", nargs="?", default="worktree", help="default: worktree")
@@ -33,7 +34,7 @@ def add_comparing_commands(commands: argparse._SubParsersAction[argparse.Argumen
         help="merge two versions",
         description="Merge two versions of a prompt by sections and keys; exit code 1: there are conflicts.",
     )
-    _place(command)
+    add_place(command)
     command.add_argument("name", metavar="NAME", help="folder/name")
     command.add_argument("ours", metavar="OURS", help="the version that is merged into")
     command.add_argument("theirs", metavar="THEIRS", help="the version whose changes are brought in")
@@ -45,11 +46,6 @@ def add_comparing_commands(commands: argparse._SubParsersAction[argparse.Argumen
     command.add_argument("--who", help="who commits (default: as git knows you)")
     command.add_argument("--format", choices=("text", "json"), default="text")
     command.set_defaults(run=_merge)
-
-
-def _place(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-C", "--repository", type=Path, default=Path(), metavar="DIR", help="a folder inside it")
-    command.add_argument("--folder", default="prompts", help="folder of the prompts in it (default: prompts)")
 
 
 def _diff(given: argparse.Namespace) -> int:

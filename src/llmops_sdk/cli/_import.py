@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_sdk.cli._arguments import Commands
 from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.prompts import FORMATS, Left, import_prompts
 
-__all__ = ["import_command"]
+__all__ = ["add_import"]
 
 
-def import_command(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of `llmops`."""
+def add_import(rooms: Commands) -> None:
+    """Add `llmops import`."""
     command = rooms.add_parser(
         "import",
-        help="make prompt files of other tools' prompts",
-        description="Make prompt files of dotprompt files and of LangChain's and Langfuse's exports, and list what "
-        "does not carry over; exit code 0: all of it did, 1: something did not, 2: error.",
+        description="Make prompt files of other tools' prompts: dotprompt files, LangChain's and Langfuse's exports; "
+        "and list what does not carry over. Exit code 0: all of it did, 1: something did not, 2: error.",
     )
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".prompt, .json or .yaml")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the prompts")

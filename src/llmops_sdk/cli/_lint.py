@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import NamedTuple
 
-from llmops_sdk.linting import RULES, Problem, lint, sarif
+from llmops_sdk.cli._arguments import Commands, words
+from llmops_sdk.linting import PROVIDERS, RULES, Problem, lint, sarif
 
-__all__ = ["Options", "list_rules", "run_lint"]
+__all__ = ["add_lint"]
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
-class Options(NamedTuple):
-    """Of a run."""
+def add_lint(rooms: Commands) -> None:
+    """Add `llmops lint`."""
+    command = rooms.add_parser("lint", description="Check prompt files; exit code 0: clean, 1: found, 2: error.")
+    command.add_argument("paths", nargs="*", metavar="FILE", help="prompt files or folders (default: --folder)")
+    command.add_argument("--folder", default="prompts", help="the folder of the prompts (default: prompts)")
+    command.add_argument("--select", type=words, default=(), metavar="CODES", help="only these, such as P1,P203")
+    command.add_argument("--ignore", type=words, default=(), metavar="CODES", help="all but these")
+    command.add_argument("--provider", choices=PROVIDERS, help="whose rules for the order of roles count")
+    command.add_argument("--window", type=int, metavar="TOKENS", help="the model's context window")
+    command.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    command.add_argument("--list", action="store_true", help="name the rules, and end")
+    command.set_defaults(run=lambda given: _list_rules() if given.list else _lint(given))
 
-    folder: str
-    select: Sequence[str]
-    ignore: Sequence[str]
-    provider: str | None
-    window: int | None
-    shape: str
 
-
-def run_lint(paths: Sequence[str], options: Options) -> int:
+def _lint(given: argparse.Namespace) -> int:
     """Check the files and print the problems; 1 when there are any."""
     problems = lint(
-        *paths,
-        folder=options.folder,
-        select=options.select,
-        ignore=options.ignore,
-        provider=options.provider,
-        window=options.window,
+        *given.paths,
+        folder=given.folder,
+        select=given.select,
+        ignore=given.ignore,
+        provider=given.provider,
+        window=given.window,
     )
-    _SHAPES[options.shape](problems)
+    _SHAPES[given.format](problems)
     return int(bool(problems))
 
 
-def list_rules() -> int:
-    """Print the rules."""
+def _list_rules() -> int:
     from rich.console import Console  # noqa: PLC0415  (third-party: only where something is shown)
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from llmops_sdk.cli._arguments import Commands
 from llmops_sdk.errors import LlmopsError, LockError
 from llmops_sdk.pipelines import Lock
 
@@ -21,12 +22,12 @@ _WIDTH = 200
 _HASH = re.compile(r"[0-9a-f]{40,64}")
 
 
-def add_lock(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands."""
+def add_lock(rooms: Commands) -> None:
+    """Add `llmops lock` and `llmops verify`."""
     command = rooms.add_parser(
         "lock",
-        help="write down what a release runs",
-        description="Write down what pipelines run: prompts, models, adapters, guards, prices. Exit code 2: could not.",
+        description="Write down what a release runs: prompts, models, adapters, guards, prices. Exit code 2: it could "
+        "not be done.",
     )
     command.add_argument(
         "pipelines",
@@ -46,8 +47,8 @@ def add_lock(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
     command = rooms.add_parser(
         "verify",
-        help="check that what is here is what the lock says",
-        description="Build the pipelines of a lock, and compare. Exit code 0: the same, 1: it differs, 2: error.",
+        description="Check that what is here is what the lock says: build its pipelines, and compare. Exit code 0: the "
+        "same, 1: it differs, 2: error.",
     )
     _lock_file(command)
     command.add_argument("--format", choices=("table", "json"), default="table")

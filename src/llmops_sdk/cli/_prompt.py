@@ -8,22 +8,22 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_sdk import prompts
-from llmops_sdk.cli._comparing import add_comparing_commands
+from llmops_sdk.cli._arguments import Commands, add_place
+from llmops_sdk.cli._comparing import add_comparing
 from llmops_sdk.errors import PromptError
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import LabelMove, PromptRepository
 
-__all__ = ["add_prompt_commands"]
+__all__ = ["add_prompt"]
 
 
-def add_prompt_commands(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`llmops prompt ...`."""
-    room = rooms.add_parser("prompt", help="read prompts of a git repository, and move their labels")
+def add_prompt(rooms: Commands) -> None:
+    """Add `llmops prompt` and its commands."""
+    room = rooms.add_parser("prompt", description="Read prompts of a git repository, and move their labels.")
     commands = room.add_subparsers(required=True, metavar="COMMAND")
 
     command = _command(commands, "list", _list, "name the prompts")
@@ -54,18 +54,17 @@ def add_prompt_commands(rooms: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument("label")
     _why(command)
 
-    add_comparing_commands(commands)
+    add_comparing(commands)
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Commands,
     name: str,
     run: Callable[[PromptRepository, argparse.Namespace], int],
     about: str,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    command.add_argument("-C", "--repository", type=Path, default=Path(), metavar="DIR", help="a folder inside it")
-    command.add_argument("--folder", default="prompts", help="folder of the prompts in it (default: prompts)")
+    add_place(command)
     command.add_argument("--format", choices=("table", "json"), default="table")
     command.set_defaults(run=lambda given: run(prompts.PromptRepository(given.repository, folder=given.folder), given))
     return command

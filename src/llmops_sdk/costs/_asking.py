@@ -14,7 +14,7 @@ __all__ = ["ask_aside", "time_left"]
 
 
 def time_left(call: Call | None, timeout_s: float | None) -> float | None:
-    """Seconds that may be spent: the guard's own limit, or what is left of the run if that is less.
+    """Seconds that may be spent: the asker's own limit, or what is left of the run if that is less.
 
     Raises:
         DeadlineExceeded: Nothing is left.

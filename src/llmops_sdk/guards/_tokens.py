@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, Unpack
 
+from llmops_sdk.costs import likely_text_tokens
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext
@@ -12,8 +12,6 @@ from llmops_sdk.tokens import TokenCounter, counter_of
 from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["Tokens"]
-
-_BYTES_PER_TOKEN = 4
 
 
 class Tokens(Guard):
@@ -65,7 +63,7 @@ class Tokens(Guard):
         self.most = most
         self.least = least or 0
         self.action = action
-        counts = counter_of(counter, estimate=estimated)
+        counts = counter_of(counter, estimate=likely_text_tokens)
         self._count, self.counts_with = counts.fresh, counts.name
         self.estimates = not counts.exact
         self.blocking = not self.estimates
@@ -83,9 +81,3 @@ class Tokens(Guard):
     def _found(self, kind: str, text: str, reason: str) -> Verdict:
         finding = Finding(kind=kind, start=0, end=len(text), score=0.5 if self.estimates else 1.0, rule="tokens")
         return Verdict(action=self.action, findings=(finding,), reason=reason)
-
-
-def estimated(text: str) -> int:
-    """A token for four bytes of UTF-8, rounded up."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return math.ceil(size / _BYTES_PER_TOKEN)

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples
-from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
 from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._source import PromptSource, prompts_from
-from llmops_sdk.prompts._split import Arm, Split
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
+    from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
     from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
+    from llmops_sdk.prompts._split import Arm, Split
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
@@ -69,7 +69,9 @@ __all__ = [
 _LATER = {
     "llmops_sdk.prompts._comparing": ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"),
     "llmops_sdk.prompts._fitting": ("CachePrefix", "EarlyVariable", "FitReport", "FittedPrompt"),
+    "llmops_sdk.prompts._files": ("SUFFIX", "Reader", "no_siblings", "parse_prompt"),
     "llmops_sdk.prompts._importing": ("FORMATS", "Imported", "Left", "import_prompts"),
+    "llmops_sdk.prompts._split": ("Arm", "Split"),
     "llmops_sdk.prompts._stubs": ("type_stub",),
     "llmops_sdk.prompts.repository": ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"),
 }

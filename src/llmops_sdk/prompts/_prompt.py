@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import html
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +14,18 @@ from llmops_sdk.prompts._compiling import compile_sections
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples, examples_from
 from llmops_sdk.prompts._images import with_images
+from llmops_sdk.prompts._inline import parts_from_strings
 from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._outputs import Output, output_of
-from llmops_sdk.prompts._parameters import parameter_of
-from llmops_sdk.prompts._sections import Section
+from llmops_sdk.prompts._sections import Section, with_place_for_examples
 from llmops_sdk.prompts._source import source_in_force
-from llmops_sdk.prompts._split import Split, arms_of
 from llmops_sdk.prompts._templates import PartialReader, reader_of
-from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete, variable_of
+from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete
 from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._fitting import CachePrefix, FittedPrompt
+    from llmops_sdk.prompts._split import Split
     from llmops_sdk.prompts.repository import PromptRepository
     from llmops_sdk.protocols import EngineLike
     from llmops_sdk.tokens import TokenCounter
@@ -123,16 +121,16 @@ class Prompt(Station):
             references=dict(references or {}),
             partials=included,
         )
-        self._names = frozenset(declared)
-        self._typed = checks_of(declared.values())
+        self._variable_names = frozenset(declared)
+        self._checks = checks_of(declared.values())
         self._where = where
-        self._images = tuple(name for name, one in declared.items() if one.type == "image")
+        self._image_variables = tuple(name for name, one in declared.items() if one.type == "image")
         self._description = description
         self._ref = PromptRef(name=name, version=version, commit=commit, hash=self._content.hash())
         sets = dict(self._content.parameters)
         if output is not None:
             sets["response_schema"] = output.schema
-        self._unsaid = Request(messages=(), prompt=self._ref, **sets)
+        self._without_messages = Request(messages=(), prompt=self._ref, **sets)
 
     @classmethod
     def from_string(
@@ -171,29 +169,16 @@ class Prompt(Station):
             ConfigurationError: A parameter or a declaration is unknown or out of range, or the output is none.
             PromptError: The text is not a template.
         """
-        for given in (text, system or ""):
-            if not isinstance(given, str):
-                raise ConfigurationError(f"a prompt is made of text, not of {type(given).__name__}")
-        declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
-        checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
-        answer = None if output is None else output_of(output)
-        if answer is not None and "response_schema" in checked:
-            raise ConfigurationError("`output` and `response_schema` say the same: keep `output`")
-        shown = None if examples is None else examples_from(examples)
-        sections = [
-            *([] if system is None else [Section("system", system)]),
-            *([] if shown is None else [Section("user", "", kind="examples")]),
-            Section("user", text),
-        ]
-        return cls(
-            sections,
-            name=name or "inline",
-            variables=declared,
-            parameters=checked,
-            output=answer,
-            examples=shown,
-            partials=reader_of(partials) if partials else None,
+        sections, others = parts_from_strings(
+            text,
+            system,
+            variables=variables,
+            examples=examples,
+            partials=partials,
+            output=output,
+            parameters=parameters,
         )
+        return cls(sections, name=name or "inline", **others)
 
     @classmethod
     def load(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
@@ -208,15 +193,14 @@ class Prompt(Station):
             PromptError: There is no such prompt or version, or its file is broken.
         """
         if repository is None:
-            found = source_in_force(spec, None)
-            if found is not None:
-                return found
-            repository = _repository_here()
+            return source_in_force(spec, None) or _repository_here().get(spec)
         return repository.get(spec)
 
     @classmethod
     async def aload(cls, spec: str, /, *, repository: PromptRepository | None = None) -> Prompt:
         """`load` for the event loop: what is not known yet is read in a thread."""
+        import asyncio  # noqa: PLC0415  (half of what the import of this module would take)
+
         if repository is None:
             found = source_in_force(spec, None)
             if found is not None:
@@ -249,7 +233,9 @@ class Prompt(Station):
             ConfigurationError: The shares or names make no sense.
             PromptError: An arm cannot be read, or two take the same variable as different types.
         """
-        return Split(arms_of(arms, of), key=key, salt=salt, repository=repository)
+        splitting = importlib.import_module("llmops_sdk.prompts._split")  # by name: most prompts need none of it
+        split: Split = splitting.Split(splitting.arms_of(arms, of), key=key, salt=salt, repository=repository)
+        return split
 
     @property
     def name(self) -> str:
@@ -358,7 +344,7 @@ class Prompt(Station):
         if had is not None:
             options = {"count": had.count, "select": had.select, "seed": had.seed, **options}
         examples = examples_from(had.cases if cases is None and had is not None else cases or (), **options)
-        return self._with(sections=_with_place_for_examples(content.sections), examples=examples)
+        return self._with(sections=with_place_for_examples(content.sections), examples=examples)
 
     def _with(self, **changes: Any) -> Prompt:
         """The same prompt, some of what it was made of changed."""
@@ -403,13 +389,13 @@ class Prompt(Station):
 
     def render_from(self, variables: Mapping[str, object], /) -> Request:
         """`render`, with the variables in a mapping."""
-        if variables.keys() != self._names:
+        if variables.keys() != self._variable_names:
             variables = complete(variables, self._content.variables, self.name, self._where)
-        if self._typed:
-            check_types(variables, self._typed, self.name, self._where)
-        if self._images:
-            variables = with_images(variables, self._images, self.name)
-        return self._unsaid.with_messages(fill(self._compiled, variables))
+        if self._checks:
+            check_types(variables, self._checks, self.name, self._where)
+        if self._image_variables:
+            variables = with_images(variables, self._image_variables, self.name)
+        return self._without_messages.with_messages(fill(self._compiled, variables))
 
     def fit(
         self,
@@ -460,12 +446,12 @@ class Prompt(Station):
         return fitted
 
     def _render_sections(self, sections: Sequence[CompiledSection], variables: Mapping[str, object]) -> Request:
-        """The request of other sections than its own."""
+        """The request of its sections, or of others in their place for values that it has rendered before."""
         if sections is self._compiled:
             return self.render_from(variables)
-        like = copy.copy(self)
-        like._compiled = tuple(sections)
-        return like.render_from(variables)
+        return self._without_messages.with_messages(
+            fill(sections, with_images(variables, self._image_variables, self.name))
+        )
 
     @property
     def cache_prefix_tokens(self) -> int:
@@ -502,14 +488,6 @@ class Prompt(Station):
             for section in self.sections
         )
         return f"<table><caption>{html.escape(repr(self))}</caption>{rows}</table>"
-
-
-def _with_place_for_examples(sections: tuple[Section, ...]) -> tuple[Section, ...]:
-    if any(section.kind == "examples" for section in sections):
-        return sections
-    asking = [n for n, section in enumerate(sections) if section.kind == "message" and section.role == "user"]
-    place = asking[-1] if asking else 0  # without any, compiling says what is missing
-    return (*sections[:place], Section("user", "", kind="examples"), *sections[place:])
 
 
 def _repository_here() -> PromptRepository:

@@ -25,6 +25,7 @@ __all__ = [
     "heading_of",
     "is_heading",
     "way_of",
+    "with_place_for_examples",
 ]
 
 SectionKind: TypeAlias = Literal["message", "more", "history", "examples"]
@@ -88,6 +89,15 @@ class Heading(NamedTuple):
 def way_of(section: Section) -> Shrink:
     """How `section` is made shorter."""
     return section.shrink or ("oldest" if section.kind == "history" else "end")
+
+
+def with_place_for_examples(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """The sections with a place for examples among them: before the last question, where there was none."""
+    if any(section.kind == "examples" for section in sections):
+        return sections
+    asking = [n for n, section in enumerate(sections) if section.kind == "message" and section.role == "user"]
+    place = asking[-1] if asking else 0  # without any, compiling says what is missing
+    return (*sections[:place], Section("user", "", kind="examples"), *sections[place:])
 
 
 def is_heading(line: str) -> bool:

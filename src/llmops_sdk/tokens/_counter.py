@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from llmops_sdk.costs import TOKENS_PER_IMAGE
 from llmops_sdk.messages import ImagePart, Message, Request
 
 __all__ = ["ChatCounter", "Counted", "Counter", "Overhead"]
 
-_PER_IMAGE = 1_600
 _MOST_REMEMBERED = 4_000_000
 
 
@@ -103,7 +103,7 @@ class Counter:
         per_message = self._overhead.message
         tokens = 0
         for message in messages:
-            tokens += per_message + self.text(message.text) + _PER_IMAGE * _images(message)
+            tokens += per_message + self.text(message.text) + TOKENS_PER_IMAGE * _images(message)
             if message.name:
                 tokens += 1 + self.text(message.name)
             for call in message.tool_calls:
@@ -147,7 +147,7 @@ class ChatCounter(Counter):
             problem = str(exc).partition("\n")[0][:200]
             return self._by_texts(request, f"the chat template refuses these messages: {problem}")
         images = sum(map(_images, request.messages))
-        return Counted(self.text(text) + images * _PER_IMAGE, _doubt_about_images(request))
+        return Counted(self.text(text) + images * TOKENS_PER_IMAGE, _doubt_about_images(request))
 
     def prefix(self, request: Request) -> int:
         """Tokens from the first one to the end of the last message's text: what a request that begins so shares."""
@@ -175,7 +175,7 @@ def _images(message: Message) -> int:
 
 
 def _doubt_about_images(request: Request) -> str | None:
-    return f"{_PER_IMAGE:,} tokens are assumed for each image" if any(map(_images, request.messages)) else None
+    return f"{TOKENS_PER_IMAGE:,} tokens are assumed for each image" if any(map(_images, request.messages)) else None
 
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ import datetime as dt
 import ipaddress
 import re
 import urllib.parse
-import uuid
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 __all__ = ["FORMATS", "TEMPORAL"]
@@ -58,7 +58,7 @@ FORMATS: Mapping[str, Callable[[Any], bool]] = {
     "time": lambda value: _TIME.match(value) is not None and _reads(dt.time.fromisoformat)(value),
     "email": lambda value: _EMAIL.fullmatch(value) is not None,
     "uri": _is_uri,
-    "uuid": lambda value: len(value) == 36 and _reads(uuid.UUID)(value),
+    "uuid": lambda value: len(value) == 36 and _reads(import_module("uuid").UUID)(value),  # by name: it is dear
     "ipv4": _reads(ipaddress.IPv4Address),
     "ipv6": _reads(ipaddress.IPv6Address),
 }

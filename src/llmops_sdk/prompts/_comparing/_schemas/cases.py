@@ -161,10 +161,8 @@ def _both(one: tuple[dict[str, Any], bool], other: tuple[dict[str, Any], bool]) 
         elif key == "properties":
             facts[key] = _properties_of_both(mapped(facts, key), mapped(other[0], key))
         elif key == "prefixItems":  # they shift what `items` is about
-            facts = {name: said for name, said in facts.items() if name not in ("prefixItems", "items")}
-            return _both(
-                (facts, True), ({k: v for k, v in other[0].items() if k not in ("prefixItems", "items")}, loose)
-            )
+            facts = _without_items(facts)
+            return _both((facts, True), (_without_items(other[0]), loose))
         else:
             loose = True
     closed = "additionalProperties" in facts or "prefixItems" in facts
