@@ -52,7 +52,9 @@ def test_a_move_leaves_an_audit_line(repository) -> None:
     assert prompts.labels() == {"prod": second, "staging": second}
 
 
-@pytest.mark.parametrize("label", ["", "HEAD", "worktree", "abcdef1", "a b", "a..b", "/a", "a/", "-a", "a.lock", "a@b"])
+@pytest.mark.parametrize(
+    "label", ["", "HEAD", "worktree", "abcdef1", "a b", "a..b", "/a", "a/", "-a", "a.lock", "a@b", "a" * 201]
+)
 def test_what_cannot_be_a_label_is_refused(repository, label: str) -> None:
     repository.commit_version("1")
     prompts = PromptRepository(repository.root)
@@ -328,7 +330,7 @@ def test_refs_in_tables_are_not_written(repository) -> None:
     tables = PromptRepository(repository.root)
 
     with pytest.raises(PromptError, match=r"reftable.* refs migrate --ref-format=files"):
-        tables._labels.move("prod", "0" * 40, old=None, version="x", who=None, why=None)
+        tables._need_labels().move("prod", "0" * 40, old=None, version="x", who=None, why=None)
     assert prompts.labels() == {}
 
 
