@@ -58,9 +58,9 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
-        locked = source_in_force(spec, self)
-        if locked is not None:
-            return locked
+        return source_in_force(spec, self) or self._read(spec)
+
+    def _read(self, spec: str) -> Prompt:
         name, version = name_and_version(spec)
         if version == WORKTREE:
             lying = self._files.tree(name).get(name)
@@ -96,7 +96,7 @@ class PromptRepository:
             cached = self._committed.get((name, version, commit))
             if cached is not None:
                 return cached
-        return await asyncio.to_thread(self.get, spec)
+        return await asyncio.to_thread(self._read, spec)
 
     def source(self, spec: str, /) -> tuple[str, Reader]:
         """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
@@ -173,7 +173,7 @@ class PromptRepository:
             PromptError: There is no such prompt or version, or its file is broken.
             ConfigurationError: There is no such code.
         """
-        return diff(self.get(f"{name}@{old}"), self.get(f"{name}@{new}"), waive=waive)
+        return diff(self._read(f"{name}@{old}"), self._read(f"{name}@{new}"), waive=waive)
 
     def merge(
         self,

@@ -65,6 +65,9 @@ def _model(engine: Any) -> dict[str, Any]:
     revision = getattr(engine, "revision", None)
     shown = {"model": said.get("model") or getattr(engine, "model", None), "url": said.get("base_url")}
     pin |= {name: str(value) for name, value in {**shown, "revision": revision}.items() if value is not None}
+    legs = [leg.name for leg in getattr(engine, "legs", ())]
+    if legs:
+        pin["legs"] = legs  # in the order in which they are asked
     pin |= _hashed(engine, _SHOWN if told else ())
     if getattr(engine, "in_process", False) and revision is None:
         pin["unpinned"] = (
