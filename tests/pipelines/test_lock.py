@@ -156,8 +156,19 @@ def test_the_order_of_a_routers_engines_is_pinned(app):
     app.edit('Scripted("Hello", name="main")', "Router([Scripted('a', name='a'), Scripted('b', name='b')])")
     lock = app.locked()
     assert lock.data["pipelines"]["support"]["models"]["router"]["legs"] == ["a", "b"]
+    assert lock.differences() == ()
+    forget()
     app.edit("Scripted('a', name='a'), Scripted('b', name='b')", "Scripted('b', name='b'), Scripted('a', name='a')")
     assert whats(lock.differences()) == ["pipelines.support.models.router.legs"]
+
+
+def test_engines_of_one_name_are_both_pinned(app):
+    app.edit('Scripted("Hello", name="main")', "Router([Scripted('a'), Scripted('b')])")
+    lock = app.locked()
+    models = lock.data["pipelines"]["support"]["models"]
+    assert list(models) == ["router", "router/scripted", "router/scripted-2"]
+    app.edit("Scripted('a')", "Scripted('c')")
+    assert whats(lock.differences()) == ["pipelines.support.models.router/scripted.hash"]
 
 
 def test_versions_can_be_compared_while_a_lock_is_in_force(app):

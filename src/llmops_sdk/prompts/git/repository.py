@@ -299,7 +299,6 @@ class GitRepository:
         # dulwich would leave `objects/ab/....lock` when it is killed, which `git fsck` complains of for ever; what is
         # called `tmp_obj_...` is cleared up by `git gc`.
         folder = self.shared / "objects" / one[:2]
-        make_folder(folder)
         new = self.shared / "objects" / f"tmp_obj_{secrets.token_hex(8)}"
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
@@ -307,7 +306,14 @@ class GitRepository:
                 file.write(data)
                 file.flush()
                 os.fsync(handle)
-            new.replace(folder / one[2:])
+            for last_try in (False, False, True):
+                make_folder(folder)
+                try:
+                    new.replace(folder / one[2:])
+                    break
+                except FileNotFoundError:  # `git gc` has just deleted the folder, since it was empty
+                    if last_try:
+                        raise
         except BaseException:
             new.unlink(missing_ok=True)
             raise
