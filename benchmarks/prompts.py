@@ -77,8 +77,6 @@ def rendering(rounds: int, calls: int) -> str:
 
 PLAIN = "---\nparameters: {temperature: 0}\n---\n[user]\n{{ question }}\n"
 INCLUDING = "".join(f'{{% include "notes/{n}.txt" %}}' for n in (1, 2, 3)) + "\n{{ question }}\n"
-    '[system]\n{% include "notes/1.txt" %}{% include "notes/2.txt" %}{% include "notes/3.txt" %}\n[user]\n{{ q }}\n'
-)
 
 
 def repository_of(commits: int, root: Path, prompt: str = PLAIN, tags: int = 0, *, packed: bool = True) -> Path:
