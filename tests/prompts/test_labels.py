@@ -451,7 +451,7 @@ from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts import PromptRepository
 
 os.fsync = lambda handle: None
-root, who, *versions = sys.argv[1:]
+root, who, start, *versions = sys.argv[1:]
 prompts = PromptRepository(root)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -459,11 +459,12 @@ until = time.monotonic() + 0.8
 number, moved = 0, False
 while time.monotonic() < until or not moved:  # a machine that is busy may let the other one win for a second
     try:
-        prompts.label("prod", versions[number % 2], who=who, why=f"{who} {number}")
+        prompts.label("prod", versions[number % 2], who=who, why=f"{who} {number}", expected=start)
         moved = True
         print(f"moved {who} {number}")
     except PromptError as exc:
         print(f"lost {who} {number}: {exc}")
+    start = None  # of the first moves one has to lose; after that all comes as it comes
     number += 1
 """
 
@@ -474,12 +475,12 @@ def test_two_processes_that_move_a_label_at_once_lose_nothing(repository) -> Non
     prompts.label("prod", versions[0], why="start")
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(repository.root), who, *pair],
+            [sys.executable, "-c", RACER, str(repository.root), who, versions[0], *pair],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for who, pair in (("one", versions[:2]), ("two", versions[2:]))
+        for who, pair in (("one", versions[1:3]), ("two", versions[2:]))
     ]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
