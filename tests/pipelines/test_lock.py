@@ -135,6 +135,49 @@ def test_the_same_release_is_locked_in_the_same_bytes(app):
     assert app.lock.read_bytes() == first
 
 
+def test_other_commits_change_nothing_of_a_lock(app):
+    brought = app.git("rev-parse", "HEAD")
+    before = app.locked()
+    app.git("commit", "-q", "--allow-empty", "-m", "nothing")
+    (app.root / "README").write_text("other")
+    app.git("add", "README")
+    app.git("commit", "-q", "-m", "other")
+    app.git("update-ref", "refs/llmops/labels/prod", "HEAD")
+    assert before.differences() == ()
+    assert before.moved() == {}
+    forget()
+    text = app.lock.read_text()
+    assert app.locked().hash == before.hash
+    assert app.lock.read_text() == text
+    assert before.data["prompts"]["support/answer@prod"]["commit"] == brought
+
+
+def test_the_order_of_a_routers_engines_is_pinned(app):
+    app.edit('Scripted("Hello", name="main")', "Router([Scripted('a', name='a'), Scripted('b', name='b')])")
+    lock = app.locked()
+    assert lock.data["pipelines"]["support"]["models"]["router"]["legs"] == ["a", "b"]
+    assert lock.differences() == ()
+    forget()
+    app.edit("Scripted('a', name='a'), Scripted('b', name='b')", "Scripted('b', name='b'), Scripted('a', name='a')")
+    assert whats(lock.differences()) == ["pipelines.support.models.router.legs"]
+
+
+def test_engines_of_one_name_are_both_pinned(app):
+    app.edit('Scripted("Hello", name="main")', "Router([Scripted('a'), Scripted('b')])")
+    lock = app.locked()
+    models = lock.data["pipelines"]["support"]["models"]
+    assert list(models) == ["router", "router/scripted", "router/scripted-2"]
+    app.edit("Scripted('a')", "Scripted('c')")
+    assert whats(lock.differences()) == ["pipelines.support.models.router/scripted.hash"]
+
+
+def test_versions_can_be_compared_while_a_lock_is_in_force(app):
+    first = app.release("rude")
+    repository = PromptRepository(app.root)
+    with app.locked().in_force():
+        assert repository.diff("support/answer", f"{first}", "worktree").compatible
+
+
 def test_a_file_is_the_lock_that_was_written_however_its_lines_end(app):
     written = app.locked()
     assert Lock.read().data == written.data

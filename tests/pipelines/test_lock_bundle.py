@@ -147,6 +147,37 @@ def test_a_file_of_the_bundle_that_was_changed_or_is_gone_is_an_error(app):
         Pipeline.from_lock("support", "packed")
 
 
+def test_locks_of_one_folder_may_share_a_bundle(app):
+    locked(app)
+    (app / "packed" / "llmops.lock").rename(app / "packed" / "staging.lock")
+    release(app, "brief")
+    locked(app)
+    assert len(bundled(app)) == 2
+    assert Lock.read(app / "packed" / "staging.lock").differences() == ()
+    (app / "packed" / "staging.lock").unlink()
+    release(app, "short")
+    locked(app)
+    (left,) = bundled(app)
+    assert left.read_text() == PROMPT % "short"
+
+
+def test_what_a_killed_process_left_in_the_bundle_is_cleared_away(app):
+    locked(app)
+    (file,) = bundled(app)
+    (file.parent / f".{file.name}.1-ab.making").write_text("half")
+    locked(app)
+    assert bundled(app) == [file]
+    assert [one for one in file.parent.iterdir() if one != file] == []
+
+
+def test_a_copy_that_is_broken_is_told_as_one_of_the_bundle(app):
+    locked(app)
+    (file,) = bundled(app)
+    file.write_text("---\noutptt: x\n---\n")
+    with pytest.raises(LockError, match=r"the copy of 'support/answer@prod' in the bundle is not what was locked \("):
+        Pipeline.from_lock("support", "packed")
+
+
 def test_what_others_have_put_into_the_folder_stays(app):
     locked(app)
     kept = app / "packed" / "prompts" / "readme.md"

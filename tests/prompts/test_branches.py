@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from llmops_sdk.cli import main
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts import PromptRepository
+from llmops_sdk.prompts.git import repository as git_repository
 
 BASE = "---\nparameters: {temperature: 0}  # exact\n---\n[system]\nBe brief.\n\n[user]\n{{ question }}\n"
 ADA = "Ada Lovelace <ada@example.org>"
@@ -120,6 +123,70 @@ def test_of_commits_at_once_none_is_lost_in_silence(forked) -> None:
     assert forked.git("rev-list", "--count", "main..prod") == str(len(made))
     assert made
     assert all("somebody else moved it" in one for one in said if one not in made)
+
+
+KILLED_AT_EACH_STEP = """
+import os, signal, sys
+from llmops_sdk.prompts import PromptRepository
+
+os.fsync = lambda handle: None
+prompts = PromptRepository(sys.argv[1])
+steps = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "fcntl.flock"}
+killed = 0
+while True:
+    left = killed
+
+    def hear(event, arguments):
+        global left
+        if event in steps:
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+    before = prompts.log("support/answer", version="feature", limit=1)[0].commit
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(hear)
+        prompts.commit("support/answer", f"Killed {killed}", branch="feature", message=f"killed {killed}")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    now = prompts.log("support/answer", version="feature", limit=1)[0]
+    assert now.commit == before or now.subject == f"killed {killed}", killed
+    prompts.commit("support/answer", f"After {killed}", branch="feature", message="after")  # no lock is in the way
+    if not os.WIFSIGNALED(status):
+        break
+    killed += 1
+print(killed)
+"""
+
+
+def test_a_kill_before_any_step_of_a_commit_leaves_the_branch_before_or_after_it(forked) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EACH_STEP, str(forked.root)], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == ""
+    assert int(done.stdout) > 15
+    assert not list((forked.root / ".git").rglob("*.lock"))
+    found = forked.git("fsck", "--full", "--strict").splitlines()
+    assert [line for line in found if not line.startswith("dangling")] == []
+
+
+def test_a_folder_of_objects_that_gc_deletes_meanwhile_is_made_again(forked, monkeypatch) -> None:
+    make_folder = git_repository.make_folder
+    made = []
+
+    def deleted_once(folder: Path) -> None:
+        make_folder(folder)
+        if folder not in made and not any(folder.iterdir()):
+            made.append(folder)
+            folder.rmdir()
+
+    monkeypatch.setattr(git_repository, "make_folder", deleted_once)
+    commit = PromptRepository(forked.root).commit("support/answer", "New", branch="feature", message="new")
+
+    assert made
+    assert forked.git("rev-parse", "feature") == commit
 
 
 def test_a_merge_of_branches_brings_both_sides_together(forked) -> None:

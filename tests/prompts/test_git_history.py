@@ -109,6 +109,43 @@ def test_the_log_lists_versions_with_their_hashes(repository) -> None:
         prompts.log("other")
 
 
+def test_the_log_shows_what_changed_in_the_files_that_a_prompt_includes(repository) -> None:
+    def write(path: str, text: str) -> None:
+        file = repository.root / "prompts" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    write("shared/tone.md", "Be kind.")
+    write("shared/other.md", "None of its business.")
+    repository.commit("before it was there")
+    write("examples/two.jsonl", '{"question": "a", "answer": "b"}')
+    write("shared/answer.json", '{"type": "object", "properties": {"topic": {"type": "string"}}}')
+    own = "---\nexamples: examples/two.jsonl\noutput: shared/answer.json\n---\n%s[examples]\n{{ question }}\n"
+    repository.write(own % "")
+    repository.commit("file")
+    repository.write(own % '[system]\n{% include "shared/tone.md" %}\n')
+    repository.commit("includes")
+    write("shared/other.md", "Still none.")
+    repository.commit("other")
+    for path, text in (
+        ("shared/tone.md", "Be brief."),
+        ("examples/two.jsonl", '{"question": "a", "answer": "c"}'),
+        ("shared/answer.json", '{"type": "object"}'),
+    ):
+        write(path, text)
+        repository.commit(path)
+    prompts = PromptRepository(repository.root)
+
+    versions = prompts.log("support/answer")
+
+    paths = ["support/answer.prompt.md", "shared/tone.md", "examples/two.jsonl", "shared/answer.json"]
+    listed = repository.git("log", "--format=%H", "--", *(f"prompts/{path}" for path in paths)).splitlines()
+    assert [one.commit for one in versions] == listed[:-1]  # the last one is from before the prompt
+    assert [one.subject for one in versions] == [*reversed(paths[1:]), "includes", "file"]
+    assert [one.hash for one in versions] == [prompts.get(f"support/answer@{one.commit}").hash for one in versions]
+    assert len({one.hash for one in versions}) == len(versions)
+
+
 def test_blame_names_the_commit_of_each_line_as_git_does(repository) -> None:
     repository.write("[system]\nBe kind.\nBe brief.\n\n[user]\n{{ question }}\n")
     first = repository.commit("first")

@@ -112,6 +112,14 @@ def test_an_unknown_version_is_named_with_what_there_is(repository) -> None:
     assert caught.value.prompt == "support/answer"
 
 
+@pytest.mark.parametrize("version", ["x" * 5_000, "\ud800", "a\0b", "main\n", "../../HEAD", "prod@x", "HEAD~1", "-1"])
+def test_what_can_be_no_version_is_none(repository, version: str) -> None:
+    repository.commit_version("1")
+
+    with pytest.raises(PromptError, match=r"has no version .* it has main\."):
+        PromptRepository(repository.root).get(f"support/answer@{version}")
+
+
 @pytest.mark.parametrize(
     "spec", ["", "@main", "../secret", "/etc/passwd", "a//b", "a\\b", ".git/config", "a/../b", "a@", "a b"]
 )

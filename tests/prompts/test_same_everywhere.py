@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import dulwich
+import jinja2
+import markupsafe
 import pytest
+import typing_extensions
+import urllib3
 import yaml
 
 import llmops_sdk
@@ -52,6 +58,53 @@ sys.stdout.buffer.write(json.dumps(seen).encode())
 """
 
 
+IN_GIT = """---
+parameters: {temperature: 0.1}
+tools: [tools/now.json]
+variables:
+  mail: str
+  rows: list
+  photo: image
+  history: {type: messages, optional: true}
+examples: {file: examples/mails.jsonl, count: 3, select: similar}
+output: shared/answer.json
+---
+[system]
+Sort “fast”.
+{% include "shared/tone.md" %}
+
+[examples]
+{{ mail }}
+
+[history last=2]
+
+[user]
+{% for row in rows %}
+- {{ row | upper }}
+{% endfor %}
+{{ mail }}{{ photo }}
+"""
+BESIDE = {
+    "shared/tone.md": "Be kind,\nand brief: “é”.\n",
+    "shared/answer.json": '{"type": "object",\n "properties": {"topic": {"enum": ["delivery", "billing"]}}}\n',
+}
+
+GIT_PROGRAM = """
+import dataclasses, json, sys
+from llmops_sdk.prompts import PromptRepository
+repository = PromptRepository(sys.argv[1])
+seen = []
+for version in (*sys.argv[2:], "worktree"):
+    prompt = repository.get("sort@" + version)
+    given = {"mail": "Wo ist mein Paket, ÄÖÜ?", "rows": ["i", "ß"], "history": [{"role": "user", "content": "a"}] * 3}
+    request = prompt.render(photo=b"GIF89a", **given)
+    said = dataclasses.asdict(dataclasses.replace(request, call=None))
+    seen.append([prompt.hash, {name: one for name, one in said.items() if name != "prompt"}])
+seen.append([(one.commit, one.hash) for one in repository.log("sort")])
+sys.stdout.buffer.write(json.dumps(seen).encode())
+"""
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     rows = (
@@ -62,9 +115,12 @@ def root(tmp_path: Path) -> Path:
     for name, text in {"examples/mails.jsonl": "\n".join(rows), "tools/now.json": '{"name": "now"}'}.items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text, encoding="utf-8")
-    # PyYAML is pure Python where its extension is not found, so other interpreters can load this copy.
+    # These are pure Python where their extensions are not found, so other interpreters can load these copies.
     (tmp_path / "libraries").mkdir()
-    (tmp_path / "libraries" / "yaml").symlink_to(Path(yaml.__file__).parent)
+    for library in (yaml, dulwich, jinja2, markupsafe, urllib3):
+        assert library.__file__ is not None
+        (tmp_path / "libraries" / library.__name__).symlink_to(Path(library.__file__).parent)
+    (tmp_path / "libraries" / "typing_extensions.py").symlink_to(typing_extensions.__file__)
     return tmp_path
 
 
@@ -104,3 +160,42 @@ def test_a_request_is_the_same_for_every_interpreter_locale_and_hash_seed(root: 
     }
 
     assert len(seen) == 1
+
+
+def test_a_commit_is_the_same_in_every_clone_whatever_the_line_ends_of_its_files(root: Path, repository, clone) -> None:
+    shutil.copytree(root / "examples", repository.root / "prompts" / "examples")
+    shutil.copytree(root / "tools", repository.root / "prompts" / "tools")
+    for path, text in {"sort.prompt.md": IN_GIT, **BESIDE}.items():
+        (repository.root / "prompts" / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository.root / "prompts" / path).write_text(text, encoding="utf-8")
+    first = repository.commit("first")
+    (repository.root / "prompts" / "shared" / "tone.md").write_text("Be rude.\n")
+    second = repository.commit("second")
+    crlf = clone(repository, "crlf", "-c", "core.autocrlf=true")
+    assert b"\r\n" in (crlf.root / "prompts" / "sort.prompt.md").read_bytes()
+    places = [repository, crlf, clone(repository, "bare in name only", "-c", "core.eol=crlf", "--no-hardlinks")]
+    paths = f"{Path(llmops_sdk.__file__).parents[1]}{os.pathsep}{root / 'libraries'}"
+
+    interpreters = pythons()
+    interpreters += [sys.executable] * (len(places) - len(interpreters))
+    seen = [
+        subprocess.run(
+            [python, "-W", "error", "-c", GIT_PROGRAM, str(place.root), first, second],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": paths,
+                "PYTHONHASHSEED": str(seed),
+                "LC_ALL": ("C", "tr_TR.UTF-8")[seed % 2],
+            },
+            check=True,
+            capture_output=True,
+            umask=(0o077, 0o022)[seed % 2],
+        ).stdout
+        for seed, (python, place) in enumerate(zip(interpreters, places * 2, strict=False))
+    ]
+
+    assert len(set(seen)) == 1
+    at_first, at_second, lying, log = json.loads(seen[0])
+    assert at_second == lying
+    assert at_first != at_second
+    assert log == [[second, at_second[0]], [first, at_first[0]]]

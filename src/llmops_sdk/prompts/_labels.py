@@ -51,12 +51,14 @@ from llmops_sdk.errors import PromptError
 if TYPE_CHECKING:
     from llmops_sdk.prompts.git import GitRepository
 
-__all__ = ["AUDIT", "LABELS", "LabelMove", "Labels"]
+__all__ = ["FETCH", "LABELS", "LabelMove", "Labels"]
 
 LABELS = "refs/llmops/labels/"
 AUDIT = "refs/llmops/audit/"
+FETCH = f"run `git fetch --atomic origin '{AUDIT}*:{AUDIT}*' '+{LABELS}*:{LABELS}*'`"
+"""The audit without `+`: git then refuses one that would lose entries of this clone."""
 
-_LABEL = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 _PERSON = re.compile(r"[^<>\n\0]+ <[^<>\n\0]*>")
 
 
@@ -103,8 +105,8 @@ class Labels:
         reserved = label in ("HEAD", "worktree") or re.fullmatch(r"[0-9a-f]{7,64}", label)
         if reserved or not _LABEL.fullmatch(label) or not self._git.allows(LABELS + label):
             raise PromptError(
-                f"{label!r} cannot be a label: write letters, digits, `-`, `_`, `.` or `/`, such as `prod`; "
-                "not HEAD, not worktree, and nothing that looks like a commit id"
+                f"{label!r} cannot be a label: write 1 to 200 letters, digits, `-`, `_`, `.` or `/`, such as "
+                "`prod`; not HEAD, not worktree, and nothing that looks like a commit id"
             )
         for other in sorted({*self._git.refs(LABELS), *self._git.refs(AUDIT)}):
             if other.startswith(label + "/") or label.startswith(other + "/"):
@@ -153,7 +155,22 @@ class Labels:
                 found += itertools.islice(chain, limit)
         return tuple(sorted(found, key=lambda one: one.when, reverse=True)[:limit] if label is None else found)
 
-    def before(self, label: str, now: str) -> tuple[str, str] | None:
+    def rollback(self, label: str, *, now: str, who: str | None, why: str | None) -> LabelMove:
+        """Move a label from `now` back to where it was before.
+
+        Raises:
+            PromptError: It is not at `now`, it was nowhere before, or it cannot be written.
+        """
+        target = self._before(label, now)
+        if target is None:
+            raise PromptError(
+                f"the label {label!r} cannot be rolled back: its audit says of nothing that it pointed at before "
+                f"{now[:12]}. Move it with `label`, or bring its audit here: {FETCH}"
+            )
+        commit, version = target
+        return self.move(label, commit, old=now, version=version, who=who, why=why, rollback=True)
+
+    def _before(self, label: str, now: str) -> tuple[str, str] | None:
         """Where a label was before it came to `now`, and what that was called then; `None`: it was nowhere.
 
         A rollback undoes a move, and the next one undoes the move before that: two rollbacks go back by two moves.

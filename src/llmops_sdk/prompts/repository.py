@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection
 from pathlib import Path
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._branches import Branches, Version
 from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
-from llmops_sdk.prompts._files import SUFFIX, Reader, decode_prompt, parse_prompt
-from llmops_sdk.prompts._labels import AUDIT, LABELS, LabelMove, Labels
+from llmops_sdk.prompts._files import Reader, decode_prompt, parse_prompt
+from llmops_sdk.prompts._labels import LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._source import source_in_force
 from llmops_sdk.prompts._variables import did_you_mean
+from llmops_sdk.prompts._versioned_files import WORKTREE, VersionedFiles, name_and_version
 from llmops_sdk.prompts._versions import PromptLine, PromptVersion, listed
-from llmops_sdk.prompts._worktree import WorkingTree, is_inside
 from llmops_sdk.prompts.git import GitRepository
 
 __all__ = ["LabelMove", "PromptLine", "PromptRepository", "PromptVersion", "repository_here"]
 
-_WORKTREE = "worktree"
-_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 _MOST_CACHED = 1_000
-_FETCH = f"run `git fetch --atomic origin '{AUDIT}*:{AUDIT}*' '+{LABELS}*:{LABELS}*'`"
-"""The audit without `+`: git then refuses one that would lose entries of this clone."""
 
 
 class PromptRepository:
@@ -51,14 +46,11 @@ class PromptRepository:
             folder: Folder of the prompts, relative to the top of the repository.
         """
         start = Path(path).resolve()
-        self._git = GitRepository.find(start)
+        git = GitRepository.find(start)
         self.folder = folder.strip("/")
-        self.root = _folder_above(start, self.folder) if self._git is None else self._git.root
+        self.root = _folder_above(start, self.folder) if git is None else git.root
         self._committed: dict[tuple[str, str, str], Prompt] = {}
-        self._labels = None if self._git is None else Labels(self._git)
-        self._worktree = WorkingTree(
-            self.root / self.folder, self._inside(""), None if self._git is None else _WORKTREE
-        )
+        self._files = VersionedFiles(git, self.root, self.folder)
 
     def get(self, spec: str, /) -> Prompt:
         """The prompt `"folder/name"` or `"folder/name@version"`.
@@ -66,18 +58,21 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
-        found = source_in_force(spec, self)
-        if found is not None:
-            return found
-        name, version = _parts(spec)
-        if version == _WORKTREE:
-            return self._from_worktree(name)
-        commit = self._resolve(version, name)
+        return source_in_force(spec, self) or self._read(spec)
+
+    def _read(self, spec: str) -> Prompt:
+        name, version = name_and_version(spec)
+        if version == WORKTREE:
+            lying = self._files.tree(name).get(name)
+            if lying is None:
+                raise self._files.no_prompt(name, None)
+            return lying
+        commit = self._files.commit(version, name)
         cached = self._committed.get((name, version, commit))
         if cached is not None:
             return cached
-        data, where, read = self._at_commit(name, version, commit)
-        prompt = parse_prompt(data, name=name, where=where, version=version, commit=commit, read=read)
+        found = self._files.at_commit(name, version, commit)
+        prompt = parse_prompt(found.data, name=name, where=found.where, version=version, commit=commit, read=found.read)
         if len(self._committed) >= _MOST_CACHED:
             self._committed.clear()
         self._committed[name, version, commit] = prompt
@@ -92,15 +87,16 @@ class PromptRepository:
         Raises:
             PromptError: As `get` does.
         """
-        found = source_in_force(spec, self)
-        if found is not None:
-            return found
-        name, version = _parts(spec)
-        if self._git is not None and (commit := self._git.known(version)):
+        locked = source_in_force(spec, self)
+        if locked is not None:
+            return locked
+        name, version = name_and_version(spec)
+        git = self._files.git
+        if git is not None and (commit := git.known(version)):
             cached = self._committed.get((name, version, commit))
             if cached is not None:
                 return cached
-        return await asyncio.to_thread(self.get, spec)
+        return await asyncio.to_thread(self._read, spec)
 
     def source(self, spec: str, /) -> tuple[str, Reader]:
         """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
@@ -111,28 +107,19 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is no text.
         """
-        name, version = _parts(spec)
-        if version == _WORKTREE:
-            tree = self._tree(name)
-            lying = tree.read(name + SUFFIX)
-            if lying is None:
-                raise self._no_prompt(name, None)
-            return decode_prompt(lying, name=name, where=self._path(name)), tree.read
-        data, where, read = self._at_commit(name, version, self._resolve(version, name))
-        return decode_prompt(data, name=name, where=where), read
+        name, version = name_and_version(spec)
+        found = self._files.find(name, version)
+        return decode_prompt(found.data, name=name, where=found.where), found.read
 
     def names(self, version: str | None = None, /) -> tuple[str, ...]:
         """Names of all prompts at a version; without one, of those in the working tree."""
-        if version is None or version == _WORKTREE:
-            return self._worktree.names()
-        paths = self._need_git(version).files(self._resolve(version), self.folder, SUFFIX)
-        return tuple(path.removesuffix(SUFFIX) for path in paths)
+        return self._files.names(version)
 
     def log(self, name: str, /, *, version: str = "HEAD", limit: int = 20) -> tuple[PromptVersion, ...]:
-        """The newest `limit` commits that changed a prompt's file, newest first.
+        """The newest `limit` commits that changed a prompt's file or a file that it includes, newest first.
 
-        A prompt is its name: what was there under another name before a rename is not followed. What it includes has
-        a history of its own.
+        A prompt is its name: what was there under another name before a rename is not followed. The files that it
+        includes are those that it includes at `version`.
 
         Args:
             name: `"folder/name"`.
@@ -142,13 +129,13 @@ class PromptRepository:
         Raises:
             PromptError: No commit up to there holds such a prompt.
         """
-        git = self._need_git(version)
-        commit = self._resolve(version, name)
-        changes = git.history(commit, self._path(name), limit)
+        git = self._files.need_git(version)
+        commit = self._files.commit(version, name)
+        changes = git.history(commit, self._files.path(name), limit, beside=self._files.included(name, commit))
         if not changes:
-            raise self._no_prompt(name, version)
+            raise self._files.no_prompt(name, version)
         return tuple(
-            PromptVersion(one.commit, one.when, one.who, one.subject, self._hash_of(name, one.commit, data))
+            PromptVersion(one.commit, one.when, one.who, one.subject, self._files.hash_of(name, one.commit, data))
             for one, data in changes
         )
 
@@ -164,16 +151,16 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version.
         """
-        git = self._need_git(version)
-        commit = self._resolve(version, name)
-        if git.read(commit, self._path(name)) is None:
-            raise self._no_prompt(name, version)
+        git = self._files.need_git(version)
+        commit = self._files.commit(version, name)
+        if git.read(commit, self._files.path(name)) is None:
+            raise self._files.no_prompt(name, version)
         return tuple(
             PromptLine(number, text, *change)
-            for number, (text, change) in enumerate(git.blame(commit, self._path(name)), 1)
+            for number, (text, change) in enumerate(git.blame(commit, self._files.path(name)), 1)
         )
 
-    def diff(self, name: str, old: str, new: str = _WORKTREE, /, *, waive: Collection[str] = ()) -> PromptDiff:
+    def diff(self, name: str, old: str, new: str = WORKTREE, /, *, waive: Collection[str] = ()) -> PromptDiff:
         """What changed between two versions of a prompt, and whether that breaks the code around it.
 
         Args:
@@ -186,7 +173,7 @@ class PromptRepository:
             PromptError: There is no such prompt or version, or its file is broken.
             ConfigurationError: There is no such code.
         """
-        return diff(self.get(f"{name}@{old}"), self.get(f"{name}@{new}"), waive=waive)
+        return diff(self._read(f"{name}@{old}"), self._read(f"{name}@{new}"), waive=waive)
 
     def merge(
         self,
@@ -239,7 +226,7 @@ class PromptRepository:
         Raises:
             PromptError: The text is no prompt, the branch is not there or checked out, or somebody else moved it.
         """
-        _parts(name)
+        name_and_version(name)
         return self._need_branches().commit(name, text.encode(), branch=branch, message=message, who=who)
 
     def labels(self) -> dict[str, str]:
@@ -276,8 +263,8 @@ class PromptRepository:
         """
         labels = self._need_labels()
         labels.check(label)
-        new = self._resolve(version)
-        old = labels.commit(label) if expected is None else self._resolve(expected)
+        new = self._files.commit(version)
+        old = labels.commit(label) if expected is None else self._files.commit(expected)
         return labels.move(label, new, old=old, version=version, who=who, why=why)
 
     def rollback(
@@ -298,126 +285,31 @@ class PromptRepository:
             PromptError: There is no such label, it was nowhere before, or somebody else moved it meanwhile.
         """
         labels = self._need_labels()
-        now = labels.commit(label) if expected is None else self._resolve(expected)
+        now = labels.commit(label) if expected is None else self._files.commit(expected)
         if now is None:
             known = list(labels.at())
             raise PromptError(f"there is no label {label!r}: there are {listed(known)}.{did_you_mean(label, known)}")
-        target = labels.before(label, now)
-        if target is None:
-            raise PromptError(
-                f"the label {label!r} cannot be rolled back: its audit says of nothing that it pointed at before "
-                f"{now[:12]}. Move it with `label`, or bring its audit here: {_FETCH}"
-            )
-        commit, version = target
-        return labels.move(label, commit, old=now, version=version, who=who, why=why, rollback=True)
+        return labels.rollback(label, now=now, who=who, why=why)
 
     def moves(self, label: str | None = None, /, *, limit: int = 20) -> tuple[LabelMove, ...]:
         """The audit: the newest `limit` moves of a label, or of all labels, newest first."""
         return self._need_labels().moves(label, limit)
 
-    def _path(self, name: str) -> str:
-        return self._inside(name + SUFFIX)
-
-    def _need_git(self, version: str) -> GitRepository:
-        if self._git is None:
-            raise PromptError(
-                f"{self.root} is not in a git repository, so there is no version {version!r}: leave the version out to "
-                "read the file itself, or bring `.git` along"
-            )
-        return self._git
+    def _version(self, name: str, version: str) -> Version:
+        name_and_version(name)
+        if version == WORKTREE:
+            return Version(version, None, self._files.tree(name).read)
+        commit = self._files.commit(version, name)
+        return Version(version, commit, self._files.reader(commit))
 
     def _need_labels(self) -> Labels:
-        if self._labels is None:
-            self._need_git("labels")
-        assert self._labels is not None
-        return self._labels
+        return Labels(self._files.need_git("labels"))
 
     def _need_branches(self) -> Branches:
-        return Branches(self._need_git("HEAD"), self._path, self._reader)
-
-    def _version(self, name: str, version: str) -> Version:
-        _parts(name)
-        if version == _WORKTREE:
-            return Version(version, None, self._tree(name).read)
-        commit = self._resolve(version, name)
-        return Version(version, commit, self._reader(commit))
-
-    def _resolve(self, version: str, name: str | None = None) -> str:
-        git = self._need_git(version)
-        commit = git.resolve(version) if version != _WORKTREE else None
-        if commit is not None:
-            return commit
-        known = git.versions()
-        problem = f"{git.root} has no version {version!r}: it has {listed(known)}.{did_you_mean(version, known)}"
-        if version == _WORKTREE:
-            problem = "the working tree is no version that a label can point at: commit it first"
-        elif version == "HEAD":
-            problem = f"{git.root} has no commit yet"
-        elif set("~^:@") & set(version):
-            problem += f" For what git works out: `git rev-parse {version}` says the commit."
-        elif not git.refs(LABELS):
-            problem += (
-                f" There is no label yet: `llmops prompt label {version} HEAD` makes one. Labels do not come with a "
-                f"clone: {_FETCH}."
-            )
-        raise PromptError(problem + git.missing_hint(), prompt=name)
-
-    def _at_commit(self, name: str, version: str, commit: str) -> tuple[bytes, str, Reader]:
-        """The file of a prompt at a commit, its path for errors, and what reads its siblings."""
-        git, path = self._need_git(version), self._path(name)
-        data = git.read(commit, path)
-        if data is None:
-            raise self._no_prompt(name, version)
-        return data, f"{path}@{commit[:12]}", self._reader(commit)
-
-    def _reader(self, commit: str) -> Reader:
-        git = self._need_git(commit)
-
-        def read(sibling: str) -> bytes | None:
-            return git.read(commit, self._inside(sibling)) if is_inside(sibling) else None
-
-        return read
-
-    def _from_worktree(self, name: str) -> Prompt:
-        prompt = self._tree(name).get(name)
-        if prompt is None:
-            raise self._no_prompt(name, None)
-        return prompt
-
-    def _tree(self, name: str) -> WorkingTree:
-        if self._git is not None and self._git.bare:
-            raise PromptError(f"{self.root} is bare, it has no working tree: write `{name}@branch`", prompt=name)
-        return self._worktree
-
-    def _inside(self, path: str) -> str:
-        return f"{self.folder}/{path}" if self.folder else path
-
-    def _no_prompt(self, name: str, version: str | None) -> PromptError:
-        known = self.names(version)
-        place = f"at {version!r}" if version else "in the working tree"
-        return PromptError(
-            f"there is no {self._path(name)} {place} of {self.root}; there are {listed(known)}."
-            + did_you_mean(name, known),
-            prompt=name,
-        )
-
-    def _hash_of(self, name: str, commit: str, data: bytes) -> str | None:
-        try:
-            where = f"{self._path(name)}@{commit[:12]}"
-            return parse_prompt(data, name=name, where=where, read=self._reader(commit)).hash
-        except PromptError:
-            return None
+        return Branches(self._files.need_git("HEAD"), self._files.path, self._files.reader)
 
     def __repr__(self) -> str:
         return f"<PromptRepository {str(self.root)!r} folder {self.folder!r}>"
-
-
-def _parts(spec: str) -> tuple[str, str]:
-    """Name and version in `"name@version"`; without a version, that of the working tree."""
-    name, at, version = spec.partition("@")
-    if not _NAME.fullmatch(name) or (at and not version):
-        raise PromptError(f"{spec!r} names no prompt: write `folder/name` or `folder/name@version`", prompt=name)
-    return name, version or _WORKTREE
 
 
 def _folder_above(start: Path, folder: str) -> Path:

@@ -157,13 +157,13 @@ class Lock:
         return tuple(dict.fromkeys((*told, *differences(locked, here))))
 
     def moved(self) -> dict[str, str]:
-        """Prompts whose label, tag or branch leads to another commit by now -> that commit. The lock keeps its own."""
+        """Prompts whose label, tag or branch leads to other content by now -> its commit. The lock keeps its own."""
         moved = {}
         for spec, pin in self.data["prompts"].items():
             with contextlib.suppress(PromptError):
-                commit = Prompt.load(spec).commit
-                if commit is not None and commit != pin.get("commit"):
-                    moved[spec] = commit
+                prompt = Prompt.load(spec)
+                if prompt.commit is not None and prompt.hash != pin["hash"]:
+                    moved[spec] = prompt.commit
         return moved
 
     def pipeline(self, name: str, /) -> Pipeline:

@@ -57,9 +57,18 @@ class RecordedPrompts:
 
 
 def _pin(prompt: Prompt, source: PromptRepository) -> dict[str, str]:
-    commit = {} if prompt.commit is None else {"commit": prompt.commit}
+    commit = {} if prompt.commit is None else {"commit": _brought_by(prompt, prompt.commit, source)}
     folder = f"{source.folder}/" if source.folder else ""
     return {"hash": prompt.hash, **commit, "path": f"{folder}{prompt.name}{SUFFIX}"}
+
+
+def _brought_by(prompt: Prompt, commit: str, source: PromptRepository) -> str:
+    """The commit that brought the prompt as it is at `commit`: a lock stays as it is while other files change."""
+    try:
+        brought = source.log(prompt.name, version=commit, limit=1)[0]
+    except PromptError:  # a clone that holds the files of this commit and not those of all before
+        return commit
+    return brought.commit if brought.hash == prompt.hash else commit
 
 
 def bundle_of(prompt: Prompt, source: PromptRepository) -> dict[str, bytes]:
@@ -133,7 +142,14 @@ class LockedPrompts:
                 f"{self._where}: the bundle lacks {folder}/{name}{SUFFIX}; write it anew with `llmops lock`",
                 path=self._where,
             )
-        return _parsed(data, spec, pin, f"{folder}/{name}{SUFFIX}", read)
+        try:
+            return _parsed(data, spec, pin, f"{folder}/{name}{SUFFIX}", read)
+        except PromptError as exc:
+            raise LockError(
+                f"{self._where}: the copy of {spec!r} in the bundle is not what was locked ({exc}); write it anew with "
+                "`llmops lock`",
+                path=self._where,
+            ) from exc
 
     def _from_git(self, spec: str, pin: Mapping[str, Any], repository: PromptRepository | None) -> Prompt:
         name, commit = _name_of(spec), pin.get("commit")

@@ -33,7 +33,7 @@ def pins_of(pipeline: Pipeline, path: str) -> dict[str, Any]:
             one.name: {"kind": name_of(type(one.guard)), "stage": one.stage, **_hashed(one.guard)}
             for one in pipeline._guards
         }
-    pins["models"] = dict(_models(engine, ""))
+    pins["models"] = dict(_models(engine, str(getattr(engine, "name", type(engine).__name__))))
     prices = pipeline._prices or getattr(engine, "prices", None) or PriceTable.default()
     said = prices.configuration()
     pins["prices"] = {**said, **({"own": configuration_hash(prices, without=["built_in"])} if "own" in said else {})}
@@ -47,15 +47,14 @@ def _hashed(station: Any, without: tuple[str, ...] = ()) -> dict[str, str]:
         return {"unpinned": str(exc)}
 
 
-def _models(engine: Any, above: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    name = f"{above}{getattr(engine, 'name', type(engine).__name__)}"
+def _models(engine: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if getattr(engine, "transparent", False):
         yield f"{name} (cache)", {"kind": name_of(type(engine)), **_hashed(engine)}
-        yield from _models(engine.engine, above)
+        yield from _models(engine.engine, name)
         return
     yield name, _model(engine)
     for leg in getattr(engine, "legs", ()):
-        yield from _models(leg.engine, f"{name}/")
+        yield from _models(leg.engine, f"{name}/{leg.name}")  # a router tells engines of one name apart
 
 
 def _model(engine: Any) -> dict[str, Any]:
@@ -65,6 +64,9 @@ def _model(engine: Any) -> dict[str, Any]:
     revision = getattr(engine, "revision", None)
     shown = {"model": said.get("model") or getattr(engine, "model", None), "url": said.get("base_url")}
     pin |= {name: str(value) for name, value in {**shown, "revision": revision}.items() if value is not None}
+    legs = [leg.name for leg in getattr(engine, "legs", ())]
+    if legs:
+        pin["legs"] = legs  # in the order in which they are asked
     pin |= _hashed(engine, _SHOWN if told else ())
     if getattr(engine, "in_process", False) and revision is None:
         pin["unpinned"] = (

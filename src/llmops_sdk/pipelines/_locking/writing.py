@@ -16,7 +16,7 @@ from llmops_sdk.errors import ConfigurationError, LockError
 __all__ = ["bundle_beside", "write_lock"]
 
 _UNFINISHED = ".making"
-_OURS = re.compile(r".+@[0-9a-f]{12}")
+_OURS = re.compile(r".+@([0-9a-f]{12})")
 
 
 def bundle_beside(file: Path, bundle: Path) -> str:
@@ -40,7 +40,8 @@ def bundle_beside(file: Path, bundle: Path) -> str:
 def write_lock(file: Path, text: str, bundle: str | None, files: Mapping[str, bytes]) -> None:
     """Write the lock, and the `files` of its `bundle`, whose folders are named by content.
 
-    So the former lock has its own files until the new one is there; what none of both needs is removed then.
+    So the former lock has its own files until the new one is there; what neither this one nor another lock beside it
+    (`*.lock`) needs is removed then.
 
     Raises:
         LockError: They cannot be written; the former lock is still there then, with its bundle.
@@ -54,16 +55,28 @@ def write_lock(file: Path, text: str, bundle: str | None, files: Mapping[str, by
                 _write_whole(folder / name, content)
             _write_whole(file, text.encode())
             if bundle is not None:
-                _clear(folder, set(files))
+                _clear(folder, set(files), _texts_of_others(file))
     except OSError as exc:
         raise LockError(f"{file} cannot be written: {exc}", path=str(file)) from exc
 
 
-def _clear(bundle: Path, kept: set[str]) -> None:
+def _clear(bundle: Path, kept: set[str], others: str) -> None:
+    """Delete copies that neither this lock nor one of the `others` needs, and what a killed process left."""
     for folder in sorted(bundle.rglob("*@*")):
         beginning = folder.relative_to(bundle).as_posix() + "/"
-        if folder.is_dir() and _OURS.fullmatch(folder.name) and not any(name.startswith(beginning) for name in kept):
+        found = _OURS.fullmatch(folder.name)
+        if found is None or not folder.is_dir() or f'"{found[1]}' in others:
+            continue
+        if not any(name.startswith(beginning) for name in kept):
             shutil.rmtree(folder)
+    for leftover in bundle.rglob(f".*{_UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _texts_of_others(file: Path) -> str:
+    """What the other locks of the folder say; as text, since one that has conflict markers has prompts, too."""
+    others = (one for one in file.parent.glob("*.lock") if one.name != file.name and one.is_file())
+    return "".join(one.read_text("utf-8", "replace") for one in others)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

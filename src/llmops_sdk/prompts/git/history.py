@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dulwich.objects import Commit, ObjectID
@@ -44,16 +44,26 @@ def change_of(commit: Commit) -> Change:
 
 
 class Walk:
-    """A walk through history, newest first, for one path. A renamed file begins anew: its name is what it is."""
+    """A walk through history, newest first, for one path. A renamed file begins anew: its name is what it is.
 
-    def __init__(self, repo: Repo, path: str) -> None:
+    Args:
+        repo: The repository.
+        path: The file.
+        beside: Other files whose changes count as its own, where it is there.
+    """
+
+    def __init__(self, repo: Repo, path: str, beside: Sequence[str] = ()) -> None:
         self._repo = repo
         self._path = path
         self._trees = TreeReader(repo, path)
+        self._beside = [TreeReader(repo, one) for one in beside]
         self._shallow = repo.get_shallow()
 
     def changes(self, start: str, limit: int) -> list[tuple[Change, bytes]]:
-        """The newest `limit` commits that changed the file, and the file after each; merges as in `git log -- path`."""
+        """The newest `limit` commits that changed a file of these, and the file itself after each.
+
+        Merges are taken as in `git log -- path beside`.
+        """
         found: list[tuple[Change, bytes]] = []
         for commit, entry in self._changing(ObjectID(start.encode())):
             if entry is not None and len(found) < limit:
@@ -66,17 +76,22 @@ class Walk:
         seen = {start}
         waiting = _Newest(self._commit(start))
         while (commit := waiting.pop()) is not None:
-            entry = self._trees.entry(commit)
+            entry, state = self._trees.entry(commit), self._state(commit)
             parents = self._parents(commit)
-            same = next((one for one in parents if self._trees.entry(one) == entry), None)
+            same = next((one for one in parents if self._state(one) == state), None)
             if same is not None:
-                parents = [same]  # the file came from there; the other parents' versions did not survive the merge
+                parents = [same]  # all came from there; the other parents' versions did not survive the merge
             elif parents or entry is not None:
                 yield commit, entry
             for parent in parents:
                 if parent.id not in seen:
                     seen.add(parent.id)
                     waiting.push(parent)
+
+    def _state(self, commit: Commit) -> list[Entry | None]:
+        """What the commit holds of the file and of those beside it."""
+        own = self._trees.entry(commit)
+        return [own] if own is None else [own, *(trees.entry(commit) for trees in self._beside)]
 
     def blame(self, start: str) -> list[Blamed]:
         """Each line of the file at `start`, with the commit that brought it; as `git blame` finds it.

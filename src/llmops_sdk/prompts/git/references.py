@@ -6,6 +6,7 @@ says is kept until the file is replaced.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -49,6 +50,10 @@ class RefFiles:
                     content = opened.read(_LONGEST).strip()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 return self._in_packed(name)
+            except OSError as exc:
+                if exc.errno == errno.ENAMETOOLONG:
+                    return self._in_packed(name)
+                raise
             if not content.startswith(b"ref:"):
                 return self._checked(content, name, file)
             target = content[4:].strip().decode("utf-8", "replace")

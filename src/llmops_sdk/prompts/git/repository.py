@@ -161,10 +161,10 @@ class GitRepository:
                         found.append(path)
             return sorted(found)
 
-    def history(self, commit: str, path: str, limit: int) -> list[tuple[Change, bytes]]:
-        """The newest `limit` commits, up to `commit`, that changed the file, each with the file after it."""
+    def history(self, commit: str, path: str, limit: int, *, beside: Sequence[str] = ()) -> list[tuple[Change, bytes]]:
+        """The newest `limit` commits, up to `commit`, that changed the file or one `beside` it, and the file after."""
         with self._open(f"the history of {path}") as repo:
-            return Walk(repo, path).changes(commit, limit)
+            return Walk(repo, path, beside).changes(commit, limit)
 
     def blame(self, commit: str, path: str) -> list[Blamed]:
         """Each line of the file at `commit`, with the commit that brought it."""
@@ -219,7 +219,10 @@ class GitRepository:
     @staticmethod
     def allows(ref: str) -> bool:
         """Whether git allows `ref` as the name of a ref."""
-        return check_ref_format(Ref(ref.encode()))
+        try:
+            return check_ref_format(Ref(ref.encode()))
+        except UnicodeEncodeError:  # half a character, from bytes that are no UTF-8
+            return False
 
     def check_refs_can_be_written(self) -> None:
         """Refuse a repository whose refs are tables.
@@ -296,7 +299,6 @@ class GitRepository:
         # dulwich would leave `objects/ab/....lock` when it is killed, which `git fsck` complains of for ever; what is
         # called `tmp_obj_...` is cleared up by `git gc`.
         folder = self.shared / "objects" / one[:2]
-        make_folder(folder)
         new = self.shared / "objects" / f"tmp_obj_{secrets.token_hex(8)}"
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
@@ -304,7 +306,14 @@ class GitRepository:
                 file.write(data)
                 file.flush()
                 os.fsync(handle)
-            new.replace(folder / one[2:])
+            for last_try in (False, False, True):
+                make_folder(folder)
+                try:
+                    new.replace(folder / one[2:])
+                    break
+                except FileNotFoundError:  # `git gc` has just deleted the folder, since it was empty
+                    if last_try:
+                        raise
         except BaseException:
             new.unlink(missing_ok=True)
             raise
