@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,11 +11,12 @@ from llmops_sdk.calls import Call, OutputValidated
 from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineError, LimitExceeded, UnsupportedError
 from llmops_sdk.messages import Message, PromptRef, Request, Response, TextPart
 from llmops_sdk.pipelines._result import Result
+from llmops_sdk.pipelines._turns import Turn, Turns
 from llmops_sdk.pipelines._validating import Checked, checked, demands
 from llmops_sdk.prompts import DEFAULT_REPAIRS, Output
 from llmops_sdk.verdicts import Verdict
 
-__all__ = ["Answered", "Turn", "answered", "as_it_is", "instructed", "revived"]
+__all__ = ["Answered", "answered", "as_it_is", "instructed", "revived"]
 
 _INSTRUCTION = (
     "Answer with one JSON value that satisfies this JSON schema, and with nothing else: no Markdown, no explanation.\n"
@@ -25,22 +26,6 @@ _STREAMED = "no: a stream has been shown"
 _CUT_OFF = "no: the answer was cut off at max_tokens"
 _NONE_LEFT = "no: none is left"
 _ASKED = "asked again"
-
-
-class Turn(NamedTuple):
-    """One question put to the engine, with the guards before and behind it.
-
-    Attributes:
-        request: As the guards let it pass.
-        response: The answer after the guards; `None` where one of them blocked.
-        unrestored: The answer before true values were put back, if any were.
-        verdicts: Of all guards that have read, in their order.
-    """
-
-    request: Request
-    response: Response | None
-    unrestored: Response | None
-    verdicts: list[Verdict]
 
 
 class Answered(NamedTuple):
@@ -79,9 +64,8 @@ async def answered(
     request: Request,
     output: Output,
     call: Call,
-    ask: Callable[[Request], Awaitable[Turn]],
+    turns: Turns,
     *,
-    constrained: bool,
     repairs: int | None,
 ) -> Answered:
     """Ask for an answer of a form, check it, and ask again as often as is allowed while it does not fit.
@@ -90,11 +74,10 @@ async def answered(
         request: What is asked.
         output: The form.
         call: The run.
-        ask: Puts a question, past all guards.
-        constrained: Whether the engine may be able to hold the answer to a schema.
+        turns: Put questions to the engine, past all guards.
         repairs: How often to ask again, for each choice; `None` leaves it to the prompt.
     """
-    turn = await _first(request, output, ask, constrained=constrained)
+    turn = await _first(request, output, call, turns)
     most = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
     verdicts = list(turn.verdicts)
     while True:
@@ -107,7 +90,7 @@ async def answered(
         if not wrong:
             return Answered(turn._replace(verdicts=verdicts), found.outputs, found.error)
         try:
-            turn = await _mended(turn, found, output, wrong, ask)
+            turn = await _mended(turn, found, output, wrong, call, turns)
         except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
             # The answer that is there has been paid for: it is kept, and says that it is wrong.
             error = f"{found.error}; the repair: {type(exc).__name__}"
@@ -149,18 +132,16 @@ async def revived(result: Result, output_for: Callable[[PromptRef | None], Outpu
     return result if found is None else replace(result, outputs=found.outputs, output_error=found.error)
 
 
-async def _first(
-    request: Request, output: Output, ask: Callable[[Request], Awaitable[Turn]], *, constrained: bool
-) -> Turn:
-    if not constrained:
-        return await ask(instructed(request, output.schema))
+async def _first(request: Request, output: Output, call: Call, turns: Turns) -> Turn:
+    if not turns.constrained:
+        return await turns.ask(instructed(request, output.schema), call)
     try:
-        return await ask(request)
+        return await turns.ask(request, call)
     except (UnsupportedError, AllEnginesFailed) as exc:
         tried = [exc] if isinstance(exc, UnsupportedError) else exc.exceptions
         if not all(isinstance(one, UnsupportedError) for one in tried):
             raise
-        return await ask(instructed(request, output.schema))
+        return await turns.ask(instructed(request, output.schema), call)
 
 
 async def _recorded(output: Output, response: Response, call: Call, left: int) -> Checked | None:
@@ -183,9 +164,7 @@ def _mendable(found: Checked, response: Response) -> list[int]:
     ]
 
 
-async def _mended(
-    turn: Turn, found: Checked, output: Output, wrong: list[int], ask: Callable[[Request], Awaitable[Turn]]
-) -> Turn:
+async def _mended(turn: Turn, found: Checked, output: Output, wrong: list[int], call: Call, turns: Turns) -> Turn:
     """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them."""
     response = turn.response
     assert response is not None
@@ -194,7 +173,7 @@ async def _mended(
     verdicts: list[Verdict] = []
     for index in wrong:
         reading = hidden.readings[index] if hidden is not None else None
-        again = await ask(_repair_request(turn.request, shown.choices[index].text, reading, output))
+        again = await turns.ask(_repair_request(turn.request, shown.choices[index].text, reading, output), call)
         verdicts = _latest_of(verdicts, again.verdicts)
         if again.response is None:
             return again._replace(verdicts=verdicts)
