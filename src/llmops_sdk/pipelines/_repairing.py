@@ -24,8 +24,11 @@ _INSTRUCTION = (
 _REPAIR = "This answer does not satisfy the JSON schema:\n{demands}\nAnswer again, with the corrected JSON alone."
 _STREAMED = "no: a stream has been shown"
 _CUT_OFF = "no: the answer was cut off at max_tokens"
+_TOO_LONG = "no: the answer is too long to be shown again"
 _NONE_LEFT = "no: none is left"
 _ASKED = "asked again"
+_MOST_SHOWN = 100_000
+"""Characters of an answer that are shown to the engine again."""
 
 
 class Answered(NamedTuple):
@@ -46,10 +49,12 @@ def instructed(request: Request, schema: Mapping[str, Any]) -> Request:
     """The same request for an engine that takes no schema: the schema stands in its words instead.
 
     It stands at the end of the system's message, where the application speaks; without one, at the end of the last
-    message.
+    message of the user: what a tool has said, or an answer has begun with, is not added to.
     """
     messages = list(request.messages)
-    place = next((n for n, one in enumerate(messages) if one.role == "system"), len(messages) - 1)
+    systems = [place for place, one in enumerate(messages) if one.role == "system"]
+    users = [place for place, one in enumerate(messages) if one.role == "user"]
+    place = systems[0] if systems else users[-1] if users else len(messages) - 1
     text = _INSTRUCTION + json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     message = messages[place]
     if isinstance(message.content, str):
@@ -78,25 +83,28 @@ async def answered(
         repairs: How often to ask again, for each choice; `None` leaves it to the prompt.
     """
     turn = await _first(request, output, call, turns)
+    failure = ""
     most = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
     verdicts = list(turn.verdicts)
     while True:
         if turn.response is None:
             return Answered(turn._replace(verdicts=verdicts), (), None)
-        found = await _recorded(output, turn.response, call, most)
+        found = await _recorded(output, turn.response, call, most, failure)
         if found is None:
             return Answered(turn._replace(verdicts=verdicts), (), None)
-        wrong = _mendable(found, turn.response) if most else []
+        wrong = _mendable(found, turn.response) if most and not failure else []
         if not wrong:
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, found.error)
-        try:
-            turn = await _mended(turn, found, output, wrong, call, turns)
-        except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
-            # The answer that is there has been paid for: it is kept, and says that it is wrong.
-            error = f"{found.error}; the repair: {type(exc).__name__}"
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, error)
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
+        before = turn.response
+        turn, failure = await _mended(turn, found, output, wrong, call, turns)
         verdicts = _latest_of(verdicts, turn.verdicts)
+        if failure and turn.response is before:
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
         most -= 1
+
+
+def _told(error: str | None, failure: str) -> str | None:
+    return f"{error}; the repair: {failure}" if error and failure else error
 
 
 async def as_it_is(
@@ -144,13 +152,11 @@ async def _first(request: Request, output: Output, call: Call, turns: Turns) -> 
         return await turns.ask(instructed(request, output.schema), call)
 
 
-async def _recorded(output: Output, response: Response, call: Call, left: int) -> Checked | None:
+async def _recorded(output: Output, response: Response, call: Call, left: int, failure: str) -> Checked | None:
     started = call.clock()
     found = await checked(output, response)
     if found is not None:
-        repair = None
-        if found.error is not None:
-            repair = _NONE_LEFT if not left else _ASKED if _mendable(found, response) else _CUT_OFF
+        repair = None if found.error is None else _decision(found, response, left, failure)
         call.record(OutputValidated(started, call.clock(), found.error, repair))
     return found
 
@@ -160,36 +166,61 @@ def _mendable(found: Checked, response: Response) -> list[int]:
     return [
         index
         for index, (error, choice) in enumerate(zip(found.errors, response.choices, strict=True))
-        if error is not None and choice.finish_reason != "length"
+        if error is not None and choice.finish_reason != "length" and len(choice.text) <= _MOST_SHOWN
     ]
 
 
-async def _mended(turn: Turn, found: Checked, output: Output, wrong: list[int], call: Call, turns: Turns) -> Turn:
-    """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them."""
+def _decision(found: Checked, response: Response, left: int, failure: str) -> str:
+    """Whether a wrong answer is asked for again, and if not, why."""
+    if failure:
+        return f"no: {failure}"
+    if not left:
+        return _NONE_LEFT
+    if _mendable(found, response):
+        return _ASKED
+    wrong = [choice for error, choice in zip(found.errors, response.choices, strict=True) if error is not None]
+    return _CUT_OFF if any(choice.finish_reason == "length" for choice in wrong) else _TOO_LONG
+
+
+async def _mended(
+    turn: Turn, found: Checked, output: Output, wrong: list[int], call: Call, turns: Turns
+) -> tuple[Turn, str]:
+    """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them.
+
+    What goes wrong in asking ends it, and is told by name: the answer that is there has been paid for, and is kept.
+    """
     response = turn.response
     assert response is not None
     shown = turn.unrestored or response  # true values that were put back do not go out again
     hidden = found if shown is response else await checked(output, shown)
     verdicts: list[Verdict] = []
+    failure = ""
     for index in wrong:
-        reading = hidden.readings[index] if hidden is not None else None
-        again = await turns.ask(_repair_request(turn.request, shown.choices[index].text, reading, output), call)
+        reading = None if hidden is None else hidden.readings[index]
+        # Where the answer fits before true values are put back, only rule and place are told, since a type's own words
+        # may quote what does not.
+        problem = found.errors[index] if reading is None or reading.problem is None else demands(reading, output)
+        try:
+            asked = _repair_request(turn.request, shown.choices[index].text, problem)
+            again = await turns.ask(asked, call, again=True)
+        except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
+            failure = type(exc).__name__
+            break
         verdicts = _latest_of(verdicts, again.verdicts)
         if again.response is None:
-            return again._replace(verdicts=verdicts)
+            return again._replace(verdicts=verdicts), ""
         unrestored = again.unrestored or again.response
         if len(response.choices) == 1:
             response, shown = again.response, unrestored
         else:
             response, shown = _with_choice(response, index, again.response), _with_choice(shown, index, unrestored)
-    return Turn(turn.request, response, None if shown == response else shown, verdicts)
+    return Turn(turn.request, response, None if shown == response else shown, verdicts), failure
 
 
-def _repair_request(request: Request, answer: str, reading: Any, output: Output) -> Request:
-    problem = "it does not satisfy it" if reading is None else demands(reading, output)
+def _repair_request(request: Request, answer: str, problem: str | None) -> Request:
     said = (Message.assistant(answer),) if answer.strip() else ()  # providers refuse messages without text
     asked = Message.user(_REPAIR.format(demands=problem))
-    again = replace(request, messages=(*request.messages, *said, asked), n=1)
+    again = replace(request, messages=(*request.messages, *said, asked), n=1, continues=False)
     return again if request.call is None else again.bound_to(request.call)
 
 

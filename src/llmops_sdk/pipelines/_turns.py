@@ -62,15 +62,15 @@ class Turns:
         """Whether the engine may be able to hold an answer to a schema."""
         return self.leg.capabilities.json_schema is not False
 
-    async def ask(self, request: Request, call: Call) -> Turn:
-        """Ask the engine, past the guards; no response if one of them blocks."""
+    async def ask(self, request: Request, call: Call, *, again: bool = False) -> Turn:
+        """Ask the engine, past the guards; no response if one of them blocks. For `again` see `guard_input`."""
         verdicts: list[Verdict] = []
         if self.inputs:
-            request, verdicts, blocked = await guard_input(self.inputs, request, call)
+            request, verdicts, blocked = await guard_input(self.inputs, request, call, again=again)
             if blocked:
                 return Turn(request, None, None, verdicts)
         if self.beside:
-            beside = self.asking_beside(request, call)
+            beside = self.asking_beside(request, call, again=again)
             given = await beside.generate()
             request, verdicts = beside.request, self.in_order(verdicts + beside.verdicts)
             if given is None:
@@ -84,9 +84,9 @@ class Turns:
         verdicts += guarded.verdicts
         return Turn(request, None if guarded.blocked else guarded.response, guarded.unrestored, verdicts)
 
-    def asking_beside(self, request: Request, call: Call) -> Beside:
+    def asking_beside(self, request: Request, call: Call, *, again: bool = False) -> Beside:
         """The engine and the guards beside it, ready to work on `request`."""
-        return Beside(self.beside, self.behind, self.leg, request, call)
+        return Beside(self.beside, self.behind, self.leg, request, call, again=again)
 
     def in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
         """One verdict for each guard, in the order of the line; of those that have read twice the later one."""
