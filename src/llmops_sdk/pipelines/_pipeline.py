@@ -16,7 +16,7 @@ from llmops_sdk import loops
 from llmops_sdk.calls import Call, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request
+from llmops_sdk.messages import Chunk, ChunkJoiner
 from llmops_sdk.pipelines._arguments import budget_of, hooks_of, merged
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
@@ -33,7 +33,7 @@ from llmops_sdk.pipelines._repairing import answered, as_it_is, instructed, revi
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
 from llmops_sdk.pipelines._turns import Turns
-from llmops_sdk.prompts import Output, repairs_of
+from llmops_sdk.prompts import repairs_of
 from llmops_sdk.protocols import Hook
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Verdict
@@ -511,7 +511,9 @@ class Pipeline(loops.Closing, Station):
     async def _answer(self, call: Call, given: Any) -> Result:
         call.record(Started(call.started, self.name, False, self._lock))
         try:
-            request, output = await self._request(call, given)
+            asking = self._rendering
+            request = await asking.request_in_time(call, given) if asking.waits else asking.request(call, given)
+            output = None if asking.output_for is None else asking.output_for(request.prompt)
             if output is not None:
                 turn, outputs, wrong = await answered(request, output, call, self._turns, repairs=self._repairs)
             else:
@@ -533,18 +535,14 @@ class Pipeline(loops.Closing, Station):
             self._fail(call, exc)
             raise
 
-    async def _request(self, call: Call, given: Any) -> tuple[Request, Output | None]:
-        """What is asked, and what the answer has to be."""
-        rendering = self._rendering
-        request = await rendering.request_in_time(call, given) if rendering.waits else rendering.request(call, given)
-        return request, None if rendering.output_for is None else rendering.output_for(request.prompt)
-
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
         call.record(Started(call.started, self.name, True, self._lock))
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
-            request, output = await self._request(call, given)
+            asking = self._rendering
+            request = await asking.request_in_time(call, given) if asking.waits else asking.request(call, given)
+            output = None if asking.output_for is None else asking.output_for(request.prompt)
             turns = self._turns
             if output is not None and not turns.constrained:
                 request = instructed(request, output.schema)
