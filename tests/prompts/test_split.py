@@ -239,5 +239,5 @@ def test_an_arm_is_no_split_and_no_prompt_with_a_budget():
     prompt = Prompt.from_string("Hi {{ name }}")
     split = Prompt.split([(prompt, 1.0, "a")], key="k")
     for arm in (split, prompt.fit(100, counter=len)):
-        with pytest.raises(ConfigurationError, match="an arm of a split is a `Prompt`"):
+        with pytest.raises(ConfigurationError, match="an arm of a split is a prompt"):
             Prompt.split([(arm, 1.0, "a")], key="k")

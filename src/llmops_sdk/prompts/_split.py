@@ -246,7 +246,7 @@ def _arm(what: Any, share: Any, name: Any, of: str | None) -> Arm:
         spec = what if of is None else f"{of}@{what.removeprefix('@')}"
         return Arm(name or what.removeprefix("@"), float(share), spec, None)
     if not hasattr(what, "content"):  # another split, or a prompt with a budget
-        raise ConfigurationError(f"an arm of a split is a `Prompt`, or the name of one, not {what!r}")
+        raise ConfigurationError(f"an arm of a split is a prompt (a `Prompt`), or the name of one, not {what!r}")
     return Arm(name or what.version or what.name, float(share), None, what)
 
 
