@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import time
 from decimal import Decimal
 from typing import Annotated
 
@@ -10,12 +11,13 @@ import pydantic
 import pytest
 
 from llmops_sdk import Pipeline, Prompt, Router, Scripted, guard
-from llmops_sdk.calls import OutputValidated
+from llmops_sdk.calls import Aside, OutputValidated
 from llmops_sdk.costs import PriceTable
+from llmops_sdk.engines import Cached
 from llmops_sdk.engines.remote import Remote
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, ServerError, UnsupportedError
-from llmops_sdk.guards import PII, Regex
-from llmops_sdk.messages import Choice, Message, Response, ToolCall
+from llmops_sdk.guards import PII, Judge, Regex
+from llmops_sdk.messages import Choice, Message, Request, Response, ToolCall
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.testing import FaultServer
 from llmops_sdk.verdicts import Verdict
@@ -314,3 +316,148 @@ def test_a_pipeline_with_repairs_survives_pickle_and_composition():
     pipeline, _ = asking(BAD, repairs=4)
     again = pickle.loads(pickle.dumps(pipeline)) | Regex(["badger"])
     assert again.run().call.attempts == 5
+
+
+def test_a_repair_that_fails_keeps_the_choices_that_were_mended_before_it(run):
+    several = Response(choices=(Choice(text="no"), Choice(text="nor this")))
+    engine = Scripted(several, GOOD, ServerError("down"), capabilities=CANNOT)
+    result = run(Pipeline(Prompt.from_string("Is it?", output=Answer, n=2), engine, repairs=5))
+    assert [output and output.answer for output in result.outputs] == ["yes", None]
+    assert result.output_error == "not json; the repair: ServerError"
+    assert validated(result) == [("not json", "asked again"), ("not json", "no: ServerError")]
+    assert len(engine.requests) == 3
+
+
+def test_words_beside_the_call_of_a_tool_are_no_answer_to_mend(run):
+    call = ToolCall(id="1", name="f", arguments="{}")
+    answer = Response(choices=(Choice(text="Let me look.", tool_calls=(call,), finish_reason="tool_calls"),))
+    pipeline, engine = asking(answer, GOOD)
+    result = run(pipeline)
+    assert (result.outputs, result.output_error, len(engine.requests)) == ((), None, 1)
+    assert result.response.choices[0].tool_calls == (call,)
+
+
+def test_the_words_are_not_put_into_what_a_tool_has_said_or_an_answer_begins_with(run):
+    class Ends:
+        def __init__(self, *messages):
+            self.messages = messages
+
+        def render(self):
+            return Request(messages=self.messages)
+
+        def output_for(self, _):
+            return Prompt.from_string("x", output=Answer).output_for(None)
+
+    call = ToolCall(id="1", name="f", arguments="{}")
+    asked = Message(role="assistant", content="", tool_calls=(call,))
+    for last in (Message(role="tool", content="found", tool_call_id="1"), Message.assistant("{")):
+        engine = Scripted(GOOD, capabilities=CANNOT)
+        assert run(Pipeline(Ends(Message.user("Is it?"), asked, last), engine)).output.answer == "yes"
+        assert engine.requests[0].messages[-1] == last
+        assert "Answer with one JSON value" in engine.requests[0].messages[0].text
+
+
+def test_what_fits_until_true_values_are_put_back_is_asked_again_without_them(run):
+    def answer(request):
+        masked = request.messages[0].text.splitlines()[0].removeprefix("Mail ")
+        return json.dumps({"to": masked})
+
+    def short(value):
+        if "@" in value:
+            raise ValueError(f"{value} is too long")
+        return value
+
+    class Short(pydantic.BaseModel):
+        to: Annotated[str, pydantic.AfterValidator(short)]
+
+    engine = Scripted(answer, capabilities=CANNOT)
+    prompt = Prompt.from_string("Mail {{ to }}", output=Short)
+    result = run(Pipeline(prompt, PII(restore=True), engine), to="ada@example.com")
+    assert result.output_error == "schema mismatch at $.to: fails `value_error`"
+    first, again = engine.requests
+    assert "ada@example.com" not in repr((first.messages, again.messages))
+    assert again.messages[-1].text.splitlines()[1] == result.output_error
+    assert "ada@example.com" not in json.dumps(result.call.to_json())
+
+
+def test_nothing_of_an_answer_that_was_blocked_is_shown_again_or_told(run):
+    @guard
+    def careful(text):
+        return Verdict.block("no") if "badger" in text else Verdict.allow()
+
+    prompt = Prompt.from_string("Is it?", output=Answer)
+    for pipeline, asked in (
+        (Pipeline(prompt, Scripted("a badger", GOOD, capabilities=CANNOT), careful), 1),
+        (Pipeline(prompt, Scripted("x", '{"answer": "badger"}', GOOD, capabilities=CANNOT), careful, repairs=3), 2),
+    ):
+        result = run(pipeline)
+        assert (result.blocked, result.response, result.outputs) == (True, None, ())
+        assert len(pipeline.engine.requests) == asked
+        assert "badger" not in repr(pipeline.engine.requests) + result.text + str(result.explain())
+
+
+def test_what_an_output_guard_has_rewritten_is_shown_again_as_rewritten(run):
+    engine = Scripted("a badger", GOOD, capabilities=CANNOT)
+    prompt = Prompt.from_string("Is it?", output=Answer)
+    result = run(Pipeline(prompt, engine, Regex(["badger"], action="rewrite")))
+    assert result.output.score == 0.5
+    assert "badger" not in repr(engine.requests[1].messages)
+    (verdict,) = result.verdicts
+    assert verdict.action == "rewrite"
+
+
+def test_a_cache_answers_the_question_and_its_repair_so_a_wrong_answer_costs_once():
+    prompt = Prompt.from_string("Is it?", output=Answer)
+    engine = Scripted(BAD, GOOD, capabilities=CANNOT)
+    pipeline = prompt | Cached(engine)
+    assert [pipeline.run().output.score for _ in range(3)] == [0.5] * 3
+    assert len(engine.requests) == 2
+    hopeless = Scripted(BAD, capabilities=CANNOT)
+    pipeline = Pipeline(prompt, Cached(hopeless), repairs=10)
+    errors = {pipeline.run().output_error for _ in range(3)}
+    assert errors == {"schema mismatch at $.score: fails `float_parsing`"}
+    assert len(hopeless.requests) == 2  # the same answer makes the same repair
+
+
+def test_what_a_judge_costs_in_a_repair_is_in_the_runs_cost(run):
+    prices = PriceTable({"scripted": {"input": 0, "output": 10**6}})  # a dollar a word
+    judge = Judge(Scripted('{"violation": false, "confidence": 90}', name="judging"), "Is it fine?")
+    engine = Scripted("no", '{"score":1}', capabilities=CANNOT)
+    result = run(Pipeline(Prompt.from_string("Is it?", output={"score": "float"}), engine, judge, prices=prices))
+    asides = [event for event in result.call.events if isinstance(event, Aside)]
+    assert len(asides) == 2
+    assert result.cost_usd == 2 + sum(event.attempt.cost_usd for event in asides)
+    assert result.usage.output_tokens == 2
+
+
+def test_a_hedged_router_mends_too(run):
+    engines = [
+        Scripted(BAD, GOOD, name=name, delay_s=delay, capabilities=CANNOT) for name, delay in (("a", 5), ("b", 0))
+    ]
+    result = run(Prompt.from_string("Is it?", output=Answer) | Router(engines, strategy="priority", hedge=0.01))
+    assert (result.output.score, result.output_error) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[" * 500_000 + "]" * 500_000,
+        '{"a":' * 100_000,
+        "1" * 900_000,
+        "```\n" + " " * 900_000,
+        "```" + " \t" * 450_000 + "x",
+        "```json\nx" + "\t" * 900_000,
+        "x" * 10_000_000,
+        '{"answer": "' + "x" * 10_000_000 + '", "score": 0.5}',
+        json.dumps([{"n": n} for n in range(20_000)]),
+    ],
+    ids=["deep", "open", "number", "spaces", "opening", "tabs", "long", "long-json", "many"],
+)
+def test_answers_that_are_made_to_take_long_are_bounded(run, answer):
+    started = time.perf_counter()
+    schema = {"type": "array", "uniqueItems": True, "maxItems": 1}
+    pipeline, engine = asking(answer, GOOD, output=schema)
+    result = run(pipeline)
+    assert result.output is None
+    assert all(len(message.text) < 101_000 for request in engine.requests for message in request.messages)
+    assert time.perf_counter() - started < 5  # seconds; without the bounds it is minutes

@@ -233,3 +233,11 @@ def test_traces_records_and_outputs_tell_the_arm():
     (rendered,) = [event for event in result.call.to_json()["events"] if event["event"] == "rendered"]
     assert (rendered["prompt"]["arm"], rendered["prompt"]["split"]) == ("new", "answer")
     assert pickle.loads(pickle.dumps(one)).render(q="?", k="a") == one.render(q="?", k="a")
+
+
+def test_an_arm_is_no_split_and_no_prompt_with_a_budget():
+    prompt = Prompt.from_string("Hi {{ name }}")
+    split = Prompt.split([(prompt, 1.0, "a")], key="k")
+    for arm in (split, prompt.fit(100, counter=len)):
+        with pytest.raises(ConfigurationError, match="an arm of a split is a prompt"):
+            Prompt.split([(arm, 1.0, "a")], key="k")

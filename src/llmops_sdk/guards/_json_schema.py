@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
@@ -17,7 +17,9 @@ from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
 __all__ = ["JSONReading", "JSONSchema", "Mismatch"]
 
-_FENCED = re.compile(r"```[ \t]*(?:[A-Za-z0-9_+-]{1,20})?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
+_FENCE = "```"
+_FENCE_LINE = re.compile(r"```[ \t]*+(?:[A-Za-z0-9_+-]{1,20}+)?[ \t]*+\r?\n")
+"""The line that opens a fence. Possessive: white space without end is not read again and again."""
 _START = re.compile(r"[{\[]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LONGEST_NUMBER = 400
@@ -238,7 +240,7 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _candidates(text: str) -> list[tuple[int, int]]:
     """Stretches of `text` that may be the JSON: what is in fences, then values that begin with a bracket."""
-    found = [match.span(1) for match in _FENCED.finditer(text)]
+    found = list(_in_fences(text))
     stripped = text.strip("\ufeff \t\r\n")
     if stripped and len(stripped) < len(text):
         start = text.index(stripped)
@@ -255,6 +257,17 @@ def _candidates(text: str) -> list[tuple[int, int]]:
         except (ValueError, RecursionError):
             position = match.end()
     return found
+
+
+def _in_fences(text: str) -> Iterator[tuple[int, int]]:
+    """What stands between Markdown fences, each text once: in a time that grows with the length alone."""
+    position = 0
+    while opening := _FENCE_LINE.search(text, position):
+        end = text.find(_FENCE, opening.end())
+        if end < 0:
+            return
+        yield opening.end(), opening.end() + len(text[opening.end() : end].rstrip(" \t\r\n"))
+        position = end + len(_FENCE)
 
 
 def _shown(path: Sequence[object]) -> str:
@@ -310,8 +323,32 @@ def _schema_validator(schema: Any) -> Any:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise ConfigurationError(f"no JSON schema: {error.message}") from error
+    kind = jsonschema.validators.extend(kind, {"uniqueItems": _unique(jsonschema.ValidationError)})
     # With a registry of its own it fetches nothing.
     return kind(schema, registry=known)
+
+
+def _unique(error: type[Exception]) -> Any:
+    """The check of `uniqueItems`, in linear time: that of the library compares objects pair by pair."""
+
+    def check(validator: Any, unique: object, value: object, _: object) -> Iterator[Exception]:
+        if unique and validator.is_type(value, "array") and isinstance(value, list):
+            texts = [json.dumps(_comparable(one), sort_keys=True) for one in value]
+            if len(set(texts)) < len(texts):
+                yield error("an element stands there twice")
+
+    return check
+
+
+def _comparable(value: Any) -> Any:
+    """`value` so that what JSON schema calls equal has the same text: 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_comparable(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _comparable(one) for name, one in value.items()}
+    return value
 
 
 def _type_validator(schema: object) -> Any:

@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.pipelines._coverage import Coverage
-from llmops_sdk.pipelines._pipeline import Draft, Pipeline, join
+from llmops_sdk.pipelines._drafts import Draft, join
+from llmops_sdk.pipelines._pipeline import Pipeline
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import PipelineStream, SyncStream
 

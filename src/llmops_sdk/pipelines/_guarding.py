@@ -324,8 +324,13 @@ def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
     return () if untrusted is None else (replace(untrusted, start=0, end=len(text)),)
 
 
-async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
-    """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
+async def guard_input(
+    guards: Sequence[Stationed], request: Request, call: Call, *, again: bool = False
+) -> tuple[Request, list[Verdict], bool]:
+    """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked.
+
+    `again` tells them that the request is made of what they let pass before.
+    """
     places: list[_Place] = []
     before: list[str] = []
 
@@ -339,7 +344,9 @@ async def guard_input(guards: Sequence[Stationed], request: Request, call: Call)
     texts = Texts(as_it_is)
     for m, message in enumerate(request.messages):
         origin = message.role if message.role != "tool" else f"tool:{message.name or message.tool_call_id}"
-        context = GuardContext(call=call, stage="input", origin=origin, origins=message.origins, request=request)
+        context = GuardContext(
+            call=call, stage="input", origin=origin, origins=message.origins, request=request, again=again
+        )
         if isinstance(message.content, str):
             texts.add(message.content, context)
             places.append(_Place(m))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,11 +11,12 @@ from llmops_sdk.calls import Call, OutputValidated
 from llmops_sdk.errors import AllEnginesFailed, BudgetExceeded, EngineError, LimitExceeded, UnsupportedError
 from llmops_sdk.messages import Message, PromptRef, Request, Response, TextPart
 from llmops_sdk.pipelines._result import Result
+from llmops_sdk.pipelines._turns import Turn, Turns
 from llmops_sdk.pipelines._validating import Checked, checked, demands
 from llmops_sdk.prompts import DEFAULT_REPAIRS, Output
 from llmops_sdk.verdicts import Verdict
 
-__all__ = ["Answered", "Turn", "answered", "as_it_is", "instructed", "revived"]
+__all__ = ["Answered", "answered", "as_it_is", "instructed", "revived"]
 
 _INSTRUCTION = (
     "Answer with one JSON value that satisfies this JSON schema, and with nothing else: no Markdown, no explanation.\n"
@@ -23,24 +24,11 @@ _INSTRUCTION = (
 _REPAIR = "This answer does not satisfy the JSON schema:\n{demands}\nAnswer again, with the corrected JSON alone."
 _STREAMED = "no: a stream has been shown"
 _CUT_OFF = "no: the answer was cut off at max_tokens"
+_TOO_LONG = "no: the answer is too long to be shown again"
 _NONE_LEFT = "no: none is left"
 _ASKED = "asked again"
-
-
-class Turn(NamedTuple):
-    """One question put to the engine, with the guards before and behind it.
-
-    Attributes:
-        request: As the guards let it pass.
-        response: The answer after the guards; `None` where one of them blocked.
-        unrestored: The answer before true values were put back, if any were.
-        verdicts: Of all guards that have read, in their order.
-    """
-
-    request: Request
-    response: Response | None
-    unrestored: Response | None
-    verdicts: list[Verdict]
+_MOST_SHOWN = 100_000
+"""Characters of an answer that are shown to the engine again."""
 
 
 class Answered(NamedTuple):
@@ -61,10 +49,12 @@ def instructed(request: Request, schema: Mapping[str, Any]) -> Request:
     """The same request for an engine that takes no schema: the schema stands in its words instead.
 
     It stands at the end of the system's message, where the application speaks; without one, at the end of the last
-    message.
+    message of the user: what a tool has said, or an answer has begun with, is not added to.
     """
     messages = list(request.messages)
-    place = next((n for n, one in enumerate(messages) if one.role == "system"), len(messages) - 1)
+    systems = [place for place, one in enumerate(messages) if one.role == "system"]
+    users = [place for place, one in enumerate(messages) if one.role == "user"]
+    place = systems[0] if systems else users[-1] if users else len(messages) - 1
     text = _INSTRUCTION + json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     message = messages[place]
     if isinstance(message.content, str):
@@ -79,9 +69,8 @@ async def answered(
     request: Request,
     output: Output,
     call: Call,
-    ask: Callable[[Request], Awaitable[Turn]],
+    turns: Turns,
     *,
-    constrained: bool,
     repairs: int | None,
 ) -> Answered:
     """Ask for an answer of a form, check it, and ask again as often as is allowed while it does not fit.
@@ -90,30 +79,32 @@ async def answered(
         request: What is asked.
         output: The form.
         call: The run.
-        ask: Puts a question, past all guards.
-        constrained: Whether the engine may be able to hold the answer to a schema.
+        turns: Put questions to the engine, past all guards.
         repairs: How often to ask again, for each choice; `None` leaves it to the prompt.
     """
-    turn = await _first(request, output, ask, constrained=constrained)
+    turn = await _first(request, output, call, turns)
+    failure = ""
     most = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
     verdicts = list(turn.verdicts)
     while True:
         if turn.response is None:
             return Answered(turn._replace(verdicts=verdicts), (), None)
-        found = await _recorded(output, turn.response, call, most)
+        found = await _recorded(output, turn.response, call, most, failure)
         if found is None:
             return Answered(turn._replace(verdicts=verdicts), (), None)
-        wrong = _mendable(found, turn.response) if most else []
+        wrong = _mendable(found, turn.response) if most and not failure else []
         if not wrong:
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, found.error)
-        try:
-            turn = await _mended(turn, found, output, wrong, ask)
-        except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
-            # The answer that is there has been paid for: it is kept, and says that it is wrong.
-            error = f"{found.error}; the repair: {type(exc).__name__}"
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, error)
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
+        before = turn.response
+        turn, failure = await _mended(turn, found, output, wrong, call, turns)
         verdicts = _latest_of(verdicts, turn.verdicts)
+        if failure and turn.response is before:
+            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
         most -= 1
+
+
+def _told(error: str | None, failure: str) -> str | None:
+    return f"{error}; the repair: {failure}" if error and failure else error
 
 
 async def as_it_is(
@@ -149,27 +140,23 @@ async def revived(result: Result, output_for: Callable[[PromptRef | None], Outpu
     return result if found is None else replace(result, outputs=found.outputs, output_error=found.error)
 
 
-async def _first(
-    request: Request, output: Output, ask: Callable[[Request], Awaitable[Turn]], *, constrained: bool
-) -> Turn:
-    if not constrained:
-        return await ask(instructed(request, output.schema))
+async def _first(request: Request, output: Output, call: Call, turns: Turns) -> Turn:
+    if not turns.constrained:
+        return await turns.ask(instructed(request, output.schema), call)
     try:
-        return await ask(request)
+        return await turns.ask(request, call)
     except (UnsupportedError, AllEnginesFailed) as exc:
         tried = [exc] if isinstance(exc, UnsupportedError) else exc.exceptions
         if not all(isinstance(one, UnsupportedError) for one in tried):
             raise
-        return await ask(instructed(request, output.schema))
+        return await turns.ask(instructed(request, output.schema), call)
 
 
-async def _recorded(output: Output, response: Response, call: Call, left: int) -> Checked | None:
+async def _recorded(output: Output, response: Response, call: Call, left: int, failure: str) -> Checked | None:
     started = call.clock()
     found = await checked(output, response)
     if found is not None:
-        repair = None
-        if found.error is not None:
-            repair = _NONE_LEFT if not left else _ASKED if _mendable(found, response) else _CUT_OFF
+        repair = None if found.error is None else _decision(found, response, left, failure)
         call.record(OutputValidated(started, call.clock(), found.error, repair))
     return found
 
@@ -179,38 +166,61 @@ def _mendable(found: Checked, response: Response) -> list[int]:
     return [
         index
         for index, (error, choice) in enumerate(zip(found.errors, response.choices, strict=True))
-        if error is not None and choice.finish_reason != "length"
+        if error is not None and choice.finish_reason != "length" and len(choice.text) <= _MOST_SHOWN
     ]
 
 
+def _decision(found: Checked, response: Response, left: int, failure: str) -> str:
+    """Whether a wrong answer is asked for again, and if not, why."""
+    if failure:
+        return f"no: {failure}"
+    if not left:
+        return _NONE_LEFT
+    if _mendable(found, response):
+        return _ASKED
+    wrong = [choice for error, choice in zip(found.errors, response.choices, strict=True) if error is not None]
+    return _CUT_OFF if any(choice.finish_reason == "length" for choice in wrong) else _TOO_LONG
+
+
 async def _mended(
-    turn: Turn, found: Checked, output: Output, wrong: list[int], ask: Callable[[Request], Awaitable[Turn]]
-) -> Turn:
-    """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them."""
+    turn: Turn, found: Checked, output: Output, wrong: list[int], call: Call, turns: Turns
+) -> tuple[Turn, str]:
+    """The turn with those choices asked for again, each by itself; blocked if a guard blocks one of them.
+
+    What goes wrong in asking ends it, and is told by name: the answer that is there has been paid for, and is kept.
+    """
     response = turn.response
     assert response is not None
     shown = turn.unrestored or response  # true values that were put back do not go out again
     hidden = found if shown is response else await checked(output, shown)
     verdicts: list[Verdict] = []
+    failure = ""
     for index in wrong:
-        reading = hidden.readings[index] if hidden is not None else None
-        again = await ask(_repair_request(turn.request, shown.choices[index].text, reading, output))
+        reading = None if hidden is None else hidden.readings[index]
+        # Where the answer fits before true values are put back, only rule and place are told, since a type's own words
+        # may quote what does not.
+        problem = found.errors[index] if reading is None or reading.problem is None else demands(reading, output)
+        try:
+            asked = _repair_request(turn.request, shown.choices[index].text, problem)
+            again = await turns.ask(asked, call, again=True)
+        except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
+            failure = type(exc).__name__
+            break
         verdicts = _latest_of(verdicts, again.verdicts)
         if again.response is None:
-            return again._replace(verdicts=verdicts)
+            return again._replace(verdicts=verdicts), ""
         unrestored = again.unrestored or again.response
         if len(response.choices) == 1:
             response, shown = again.response, unrestored
         else:
             response, shown = _with_choice(response, index, again.response), _with_choice(shown, index, unrestored)
-    return Turn(turn.request, response, None if shown == response else shown, verdicts)
+    return Turn(turn.request, response, None if shown == response else shown, verdicts), failure
 
 
-def _repair_request(request: Request, answer: str, reading: Any, output: Output) -> Request:
-    problem = "it does not satisfy it" if reading is None else demands(reading, output)
+def _repair_request(request: Request, answer: str, problem: str | None) -> Request:
     said = (Message.assistant(answer),) if answer.strip() else ()  # providers refuse messages without text
     asked = Message.user(_REPAIR.format(demands=problem))
-    again = replace(request, messages=(*request.messages, *said, asked), n=1)
+    again = replace(request, messages=(*request.messages, *said, asked), n=1, continues=False)
     return again if request.call is None else again.bound_to(request.call)
 
 

@@ -28,7 +28,7 @@ class Result:
         response: The answer after the guards; `None` when there is none to show.
         call: The run: its record, tags and deadline.
         outputs: What each choice of the answer holds, where the prompt has an `output` (or asks for a schema): an
-            instance of its type, or the JSON as Python values; `None` for one that does not fit, or only calls tools.
+            instance of its type, or the JSON as Python values; `None` for one that does not fit, or calls tools.
         output_error: What is wrong with the answer (with the first choice that is wrong), and where; it quotes nothing
             of it. `None` where nothing is, and where nothing was asked for.
         partial_text: What a stream had emitted when it was blocked.

@@ -18,6 +18,8 @@ __all__ = ["Checked", "checked", "demands"]
 log = logging.getLogger("llmops_sdk")
 _LONG = 20_000
 """Characters from which on a check had better not keep the event loop."""
+_LONGEST = 1_000_000
+"""Characters of an answer that are read; no model answers with so many that are meant."""
 _MOST_SCHEMAS = 64
 _HELD_NAMES = ("properties", "$defs", "definitions")
 
@@ -29,9 +31,9 @@ class Checked(NamedTuple):
     """What became of the choices of an answer.
 
     Attributes:
-        outputs: What each one holds, as JSON or as the prompt's type; `None` where it is wrong, or only calls tools.
+        outputs: What each one holds, as JSON or as the prompt's type; `None` where it is wrong, or calls tools.
         errors: What is wrong with each one, without a word of it; `None` for nothing.
-        readings: Each one as it was read; `None` for one that only calls tools.
+        readings: Each one as it was read; `None` for one that calls tools.
     """
 
     outputs: tuple[Any, ...]
@@ -45,7 +47,7 @@ class Checked(NamedTuple):
 
 
 async def checked(output: Output, response: Response, *, whole: bool = False) -> Checked | None:
-    """The choices of an answer, read; `None` if all of them only call tools.
+    """The choices of an answer, read; `None` if all of them call tools.
 
     Args:
         output: What they have to be.
@@ -74,11 +76,15 @@ def demands(reading: JSONReading, output: Output) -> str:
 
 
 def _answer(choice: Choice) -> str | None:
-    return choice.text if choice.text or not choice.tool_calls else None
+    return None if choice.tool_calls else choice.text
 
 
 def _read(validator: JSONSchema, texts: list[str | None]) -> tuple[JSONReading | None, ...]:
-    return tuple(None if text is None else validator.read(text) for text in texts)
+    return tuple(None if text is None else _reading(validator, text) for text in texts)
+
+
+def _reading(validator: JSONSchema, text: str) -> JSONReading:
+    return validator.read(text) if len(text) <= _LONGEST else JSONReading(None, 0, len(text), "too_long")
 
 
 def _key(output: Output, whole: bool) -> Any:

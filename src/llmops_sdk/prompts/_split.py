@@ -245,8 +245,8 @@ def _arm(what: Any, share: Any, name: Any, of: str | None) -> Arm:
     if isinstance(what, str) and what:
         spec = what if of is None else f"{of}@{what.removeprefix('@')}"
         return Arm(name or what.removeprefix("@"), float(share), spec, None)
-    if not hasattr(what, "render_from"):
-        raise ConfigurationError(f"an arm of a split is a prompt, or the name of one, not {what!r}")
+    if not hasattr(what, "content"):  # another split, or a prompt with a budget
+        raise ConfigurationError(f"an arm of a split is a prompt (a `Prompt`), or the name of one, not {what!r}")
     return Arm(name or what.version or what.name, float(share), None, what)
 
 
