@@ -298,6 +298,21 @@ def test_a_conflict_that_was_left_is_an_error_with_its_line() -> None:
         parsed(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("{% include 'a.md' %}", "line 2 of the partial 'a.md'"),
+        ("---\ntools: [a.md]\n---\nHi", "^a.md:2"),
+        ("---\nexamples: a.md\n---\n[examples]\n[user]\nHi", "^a.md:2"),
+    ],
+)
+def test_a_conflict_that_was_left_in_a_file_beside_it_is_an_error(text, where) -> None:
+    beside = b"Be\n<<<<<<< prod\nkind.\n=======\nbrief.\n>>>>>>> feature\n"
+
+    with pytest.raises(PromptError, match=f"{where}.*a conflict of a merge is not resolved"):
+        parse_prompt(text.encode(), name="answer", where="answer.prompt.md", read=lambda _path: beside)
+
+
 def test_a_title_that_is_underlined_is_no_conflict() -> None:
     assert parsed("[user]\nTitle!!\n=======\n<<<<<<< look\n").sections[0].text.endswith("look")
 

@@ -38,6 +38,9 @@ _WORDS = st.sampled_from(
         "  ",
         "\t",
         "",
+        "<<<<<<< ours",
+        "=======",
+        ">>>>>>> theirs",
         "# a",
         "- a: b",
         "é\u0301",
@@ -94,6 +97,14 @@ def test_what_is_written_reads_as_the_same_prompt(sections: list[Section], extra
     assert again.to_text() == text
     assert parsed(text.replace("\n", "\r\n").encode()).to_text() == text
     assert parsed(b"\xef\xbb\xbf" + text.encode()).to_text() == text
+
+
+def test_the_markers_of_a_conflict_can_be_text() -> None:
+    text = "[user]\n\\<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n"
+    prompt = parsed(text)
+
+    assert prompt.sections[0].text == "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs"
+    assert prompt.to_text() == text
 
 
 @given(st.text("[user]+ \\\n\t-{}ab\r\ufeff", max_size=40))

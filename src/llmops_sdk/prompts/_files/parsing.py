@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
-from llmops_sdk.prompts._files.conflicts import first_conflict
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
 from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
@@ -67,8 +67,7 @@ def parse_prompt(
     lines = decoded(data, place).split("\n")
     conflict = first_conflict(lines)
     if conflict is not None:
-        problem = "a conflict of a merge is not resolved: write what shall stand here, without the markers"
-        place.fail(conflict + 1, problem)
+        place.fail(conflict + 1, UNRESOLVED)
     matter, at, body = _parts(lines, place)
     sections = list(body)
     if not sections:
