@@ -317,6 +317,29 @@ def test_a_title_that_is_underlined_is_no_conflict() -> None:
     assert parsed("[user]\nTitle!!\n=======\n<<<<<<< look\n").sections[0].text.endswith("look")
 
 
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "conflicts"),
+    [
+        (b"A", b"A", b"A", []),
+        (b"A", b"B", b"A", []),
+        (b"A", b"B", b"B", []),
+        (b"A", b"A", b"B", ["files.tone.md"]),
+        (b"A", b"B", b"C", ["files.tone.md"]),
+        (None, None, b"A", ["files.tone.md"]),
+    ],
+)
+def test_a_change_of_a_file_beside_it_is_not_lost_in_silence(base, ours, theirs, conflicts) -> None:
+    plain, including = "[system]\nBe brief.\n\n[user]\nHi\n", "[system]\n{% include 'tone.md' %}\n\n[user]\nHi\n"
+    sides = [
+        Side(called, (plain if data is None else including).encode(), lambda _path, data=data: data)
+        for called, data in (("main~1", base), ("prod", ours), ("feature", theirs))
+    ]
+    result = merge_texts(*sides, name="answer")
+
+    assert wheres(result) == conflicts
+    assert "<<<<<<<" not in result.text
+
+
 def test_a_result_says_what_came_of_it() -> None:
     result = merge(edited(("brief", "short")), edited(("brief", "curt")))
 
