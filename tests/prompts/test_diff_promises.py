@@ -112,7 +112,7 @@ def renders(prompt: Prompt, values: dict[str, Any]) -> bool:
     return True
 
 
-@settings(max_examples=40, phases=FIND, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, phases=FIND, suppress_health_check=list(HealthCheck))
 @given(pair=edits(), values=st.lists(st.fixed_dictionaries({}, optional={"x": VALUES, "y": VALUES}), min_size=6))
 def test_what_old_callers_give_renders_where_a_change_is_compatible(pair, values) -> None:
     old, new = pair
@@ -121,7 +121,7 @@ def test_what_old_callers_give_renders_where_a_change_is_compatible(pair, values
         assert [one for one in values if renders(old, one) and not renders(new, one)] == []
 
 
-@settings(max_examples=100, phases=FIND, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, phases=FIND, suppress_health_check=list(HealthCheck))
 @given(old=SCHEMAS, new=SCHEMAS, answers=st.lists(JSON, min_size=8, max_size=8))
 def test_what_the_new_version_answers_fits_the_old_schema_where_a_change_is_compatible(old, new, answers) -> None:
     try:

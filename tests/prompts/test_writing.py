@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError
@@ -77,6 +77,7 @@ def _bodies(draw: Any) -> list[Section]:
     return sections
 
 
+@settings(max_examples=40)
 @given(_bodies(), st.dictionaries(_TEXTS, _VALUES, max_size=3), _TEXTS)
 def test_what_is_written_reads_as_the_same_prompt(sections: list[Section], extra: dict[str, Any], words: str) -> None:
     names = [section.name or "" for section in sections if section.kind == "history"]

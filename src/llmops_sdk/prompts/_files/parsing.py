@@ -35,9 +35,10 @@ from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["decode_prompt", "parse_prompt"]
+__all__ = ["KEYS", "decode_prompt", "parse_prompt"]
 
-_KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
+KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
+"""Keys of the front matter."""
 
 
 def parse_prompt(
@@ -139,9 +140,9 @@ def decode_prompt(data: bytes, /, *, name: str, where: str) -> str:
 
 def _check_keys(matter: Mapping[str, Any], at: Lines, place: Place) -> None:
     for key in matter:
-        if key not in _KEYS:
-            hint = did_you_mean(str(key), _KEYS)
-            place.fail(line_of(at, str(key)), f"unknown key {key!r}; there are {', '.join(_KEYS)}.{hint}")
+        if key not in KEYS:
+            hint = did_you_mean(str(key), KEYS)
+            place.fail(line_of(at, str(key)), f"unknown key {key!r}; there are {', '.join(KEYS)}.{hint}")
     if matter.get("name", place.prompt) != place.prompt:
         place.fail(
             line_of(at, "name"), f"the name is {matter['name']!r}, but the file's place makes it {place.prompt!r}"
