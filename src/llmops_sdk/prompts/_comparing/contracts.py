@@ -11,8 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from llmops_sdk.prompts._comparing._schemas import gaps, properties_of
+from llmops_sdk.prompts._comparing.accepting import type_gaps
 from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
-from llmops_sdk.prompts._comparing.types import type_gaps
 from llmops_sdk.prompts._variables import Variable
 
 __all__ = ["output_changes", "parameter_changes", "variable_changes"]
