@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import pydantic
 import pytest
 import rich.console
 from hypothesis import given
@@ -48,6 +49,19 @@ def variables(declared: str) -> Prompt:
         ("x: str", "x: {type: str, trusted: true}", "variable-trusted"),
         ("x: {type: str, trusted: true}", "x: str", "variable-untrusted"),
         ("x: str", "x: {type: str, description: words}", "variable-description"),
+        ("x: str", "x: 'list[str]'", "variable-narrowed"),
+        ("x: a | b", "x: a | b | c", "variable-widened"),
+        ("x: a | b | c", "x: a | b", "variable-narrowed"),
+        ("x: {enum: [1]}", "x: {enum: [true]}", "variable-narrowed"),
+        ("x: {type: any, default: 1}", "x: {type: any, default: true}", "variable-default"),
+        ("x: date", "x: str", "variable-narrowed"),
+        ("x: 'list[date]'", "x: 'list[str]'", "variable-unclear"),
+        ("x: {enum: [1.0]}", "x: int", "variable-unclear"),
+        ("x: image", "x: any", "variable-unclear"),
+        ("x: str", "x: image", "variable-narrowed"),
+        ("x: {type: str, fence: xml}", "x: str", "variable-unfenced"),
+        ("x: str", "x: {type: str, fence: xml}", "variable-fence"),
+        ("x: {type: str, fence: xml}", "x: {type: str, fence: json}", "variable-fence"),
     ],
 )
 def test_a_change_of_a_variable_has_a_code(old, new, code) -> None:
@@ -82,6 +96,11 @@ CLOSED = "{type: object, properties: {a: {type: string}}, required: [a], additio
         ("{enum: [a]}", "{enum: [a, b]}", [("output-widened", "output")]),
         ("{enum: [a, b]}", "{enum: [a]}", [("output-narrowed", "output")]),
         (OPEN, OPEN.replace("[a]", "[]"), [("output-widened", "output")]),
+        ("{a: str}", OPEN.replace("[a]", "[a], additionalProperties: false"), []),
+        ("{a: str}", "{a: str, b: int}", [("output-property-refused", "output.b")]),
+        ("{a: str}", "{a: str | null}", [("output-widened", "output.a")]),
+        ("{a: str | int}", "{a: int}", [("output-narrowed", "output")]),
+        ("{a: str}", "{schema: {a: str}, repairs: 3}", []),
         ("{type: string}", "{type: string, pattern: a}", [("output-narrowed", "output")]),
         ("{type: string, pattern: a}", "{type: string, pattern: b}", [("output-unclear", "output")]),
         (
@@ -117,10 +136,83 @@ TOOL = (
         (TOOL.replace("integer", "number"), TOOL, "tool-changed"),
         (TOOL.replace("integer", "string, pattern: a"), TOOL.replace("integer", "string, pattern: b"), "tool-unclear"),
         ("", "response_schema: {type: string}", "output-added"),
+        ("", "extra: {response_format: {type: json_object}}", "parameter-unclear"),
+        (TOOL.replace("]", ", {name: b}]"), TOOL.replace("[", "[{name: b}, "), "tool-order"),
+        (TOOL.replace("]", ", {type: web_search}]"), "tools: [{type: web_search}]", "tool-removed"),
+        ("extra: {a: 1, b: 2}", "extra: {b: 2, a: 1}", None),
     ],
 )
 def test_a_change_of_a_parameter_has_a_code(old, new, code) -> None:
-    assert [code for code, _ in codes(parameters(old), parameters(new))] == [code]
+    assert [found for found, _ in codes(parameters(old), parameters(new))] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("{{ question }}", "{{ question.name }}", "template-unclear"),
+        ("{{ question }}", "{% for one in question %}{{ one }}{% endfor %}", "template-unclear"),
+        ("{{ question }}", "{{ question | round }}", "template-unclear"),
+        ("{% if question %}{{ question.a }}{% endif %}", "{{ question.a }}", "template-unclear"),
+        ("{% include 'a.md' %}", "{% include 'b.md' %}", "template-unclear"),
+        ("{{ question.a }}", "So {{ question.a }}", None),
+        ("{{ question }}", "{{ known.name }} {{ question | upper }}", None),
+        ("{{ question }}", "{% if question == 'a' and not known %}A{% else %}B{% endif %}", None),
+        ("{{ question }}", "{% for one in listed %}{{ one }}{% endfor %}{# {{ question.a }} #}", None),
+    ],
+)
+def test_code_that_may_fail_for_what_callers_give_is_unclear(old, new, code) -> None:
+    matter = (
+        "variables: {question: any, listed: list,"
+        " known: {type: object, properties: {name: {type: string}}, required: [name]}}"
+    )
+    partials = {"a.md": b"{{ question }}", "b.md": b"{{ question.b }}"}
+    versions = [
+        parse_prompt(f"---\n{matter}\n---\n{body}".encode(), name="a", where="a", read=partials.get)
+        for body in (old, new)
+    ]
+
+    assert diff(*versions).verdict == ("unclear" if code else "compatible")
+    assert code is None or code in [one.code for one in diff(*versions).changes]
+
+
+def test_another_default_of_what_a_text_takes_apart_is_unclear() -> None:
+    old, new = (
+        prompt(f"variables: {{x: {{type: mapping, default: {default}}}}}", "{{ x.a }}") for default in ("{a: 1}", "{}")
+    )
+
+    assert codes(old, new) == [("template-unclear", "variables.x"), ("variable-default", "variables.x")]
+
+
+def test_a_variable_that_becomes_a_history_takes_messages_only() -> None:
+    old, new = prompt(body="{{ x }}"), prompt(body="[history name=x]\n[user]\nHi")
+
+    assert codes(old, new)[0] == ("variable-narrowed", "variables.x")
+    declared = prompt("variables: {x: messages}", "[history name=x]\n[user]\nHi")
+    assert codes(new, declared) == codes(declared, new) == [("variable-widened", "variables.x")]
+
+
+def test_a_type_of_python_may_take_more_than_its_schema_says() -> None:
+    class Order(pydantic.BaseModel):
+        id: int
+
+    typed = Prompt.from_string("{{ x }}", variables={"x": Order})
+    plain = Prompt.from_string("{{ x }}", variables={"x": dict(typed.content.variables["x"].schema or {})})
+
+    assert (diff(typed, plain).verdict, diff(plain, typed).verdict) == ("unclear", "unclear")
+    assert diff(typed, Prompt.from_string("{{ x }}", variables={"x": Order})).verdict == "same"
+
+
+EXAMPLES = "examples: [{question: 1, answer: a}, {question: 2, answer: b}]"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [EXAMPLES.replace(", {question: 2, answer: b}", ""), EXAMPLES.replace("1,", "true,"), EXAMPLES.replace("b}", "c}")],
+)
+def test_a_change_of_the_examples_has_a_code(other) -> None:
+    body = "[examples]\n[user]\n{{ question }}\n"
+
+    assert codes(prompt(EXAMPLES, body), prompt(other, body)) == [("examples-changed", "examples")]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +222,7 @@ def test_a_change_of_a_parameter_has_a_code(old, new, code) -> None:
         (BODY + "[assistant]\nYes?\n", [("section-added", "sections.assistant")]),
         (BODY.replace("[system]\nBe brief.\nBe kind.\n", ""), [("section-removed", "sections.system")]),
         (BODY.replace("[system]", "[system name=rules priority=3]"), [("section-heading", "sections.rules")]),
+        (BODY.replace("[user]", "[user priority=2 shrink=start]"), [("section-heading", "sections.user")]),
         (BODY.replace("[system]", "[user]"), [("section-role", "sections.user")]),
         ("[user]\n{{ question }}\n[system]\nBe brief.\nBe kind.\n", [("section-moved", "sections.system")]),
     ],

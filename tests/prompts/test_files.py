@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_sdk.errors import PromptError
+from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.messages import Message
 from llmops_sdk.prompts import Prompt, Section, Variable
 from llmops_sdk.prompts._files import MAX_BYTES, parse_prompt
+from llmops_sdk.prompts._files.parsing import KEYS
+from llmops_sdk.prompts._parameters import parameter_of
+from llmops_sdk.prompts._sections import Shrink, heading_of
 
 WHOLE = """---
 name: support/answer
@@ -270,3 +276,28 @@ def test_the_schema_of_the_answer_is_part_of_the_prompt() -> None:
     assert prompt.hash != parsed("x").hash
     fails("---\noutput: 3\n---\nx", "2: `output` is a JSON schema")
     fails("---\nparameters: {response_schema: {}}\noutput: {}\n---\nx", "3: `output` and `parameters.response_schema`")
+
+
+def _rows(heading: str) -> dict[str, list[str]]:
+    """A table of the page of prompt files: names in its first column -> the cells beside it."""
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "prompts" / "files.md").read_text("utf-8")
+    table = page.split(f"\n{heading}\n", 1)[1].split("\n\n", 1)[0].split("\n")[1:]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+    return {name: cells for name_cell, *cells in rows for name in re.findall(r"`\[?([^\]`]+)\]?`", name_cell)}
+
+
+def test_the_page_has_all_that_a_file_may_hold() -> None:
+    headings = _rows("| heading | begins | options |")
+
+    assert tuple(_rows("| key | holds |")) == KEYS
+    for word, (_, options) in headings.items():
+        with pytest.raises(ConfigurationError, match=rf"there are {', '.join(re.findall('`(.+?)`', options))}\."):
+            heading_of(f"[{word} x=1]")
+    with pytest.raises(ConfigurationError, match=re.escape(", ".join(f"[{word}]" for word in headings) + ".")):
+        heading_of("[x]")
+    assert list(_rows("| option | says |")) == re.findall("`(.+?)`", headings["history"][1])
+    assert set(re.findall("`([a-z]+)`", _rows("| option | says |")["shrink"][0])) == set(get_args(Shrink))
+    parameters = re.findall("`([a-z_]+)`", _rows("| key | holds |")["parameters"][0])
+    with pytest.raises(ConfigurationError) as raised:
+        parameter_of("x", 1)
+    assert set(re.findall(r"\w+", str(raised.value).split("there are ")[1].split(".")[0])) == set(parameters)

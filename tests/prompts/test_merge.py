@@ -96,7 +96,7 @@ SAID_BELOW = [
 
 
 def test_edits_of_different_places_are_both_there() -> None:
-    for ours, theirs in itertools.combinations(EDITS, 2):
+    for ours, theirs in list(itertools.combinations(EDITS, 2))[::3]:  # each edit is with several others
         if {ours, theirs} not in SAID_BELOW:
             result = merge(edited(*EDITS[ours]), edited(*EDITS[theirs]))
 
@@ -298,8 +298,46 @@ def test_a_conflict_that_was_left_is_an_error_with_its_line() -> None:
         parsed(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("{% include 'a.md' %}", "line 2 of the partial 'a.md'"),
+        ("---\ntools: [a.md]\n---\nHi", "^a.md:2"),
+        ("---\nexamples: a.md\n---\n[examples]\n[user]\nHi", "^a.md:2"),
+    ],
+)
+def test_a_conflict_that_was_left_in_a_file_beside_it_is_an_error(text, where) -> None:
+    beside = b"Be\n<<<<<<< prod\nkind.\n=======\nbrief.\n>>>>>>> feature\n"
+
+    with pytest.raises(PromptError, match=f"{where}.*a conflict of a merge is not resolved"):
+        parse_prompt(text.encode(), name="answer", where="answer.prompt.md", read=lambda _path: beside)
+
+
 def test_a_title_that_is_underlined_is_no_conflict() -> None:
     assert parsed("[user]\nTitle!!\n=======\n<<<<<<< look\n").sections[0].text.endswith("look")
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "conflicts"),
+    [
+        (b"A", b"A", b"A", []),
+        (b"A", b"B", b"A", []),
+        (b"A", b"B", b"B", []),
+        (b"A", b"A", b"B", ["files.tone.md"]),
+        (b"A", b"B", b"C", ["files.tone.md"]),
+        (None, None, b"A", ["files.tone.md"]),
+    ],
+)
+def test_a_change_of_a_file_beside_it_is_not_lost_in_silence(base, ours, theirs, conflicts) -> None:
+    plain, including = "[system]\nBe brief.\n\n[user]\nHi\n", "[system]\n{% include 'tone.md' %}\n\n[user]\nHi\n"
+    sides = [
+        Side(called, (plain if data is None else including).encode(), lambda _path, data=data: data)
+        for called, data in (("main~1", base), ("prod", ours), ("feature", theirs))
+    ]
+    result = merge_texts(*sides, name="answer")
+
+    assert wheres(result) == conflicts
+    assert "<<<<<<<" not in result.text
 
 
 def test_a_result_says_what_came_of_it() -> None:
@@ -343,7 +381,7 @@ FIND = (Phase.explicit, Phase.reuse, Phase.generate)
 TEXTS = st.builds(_written, SECTIONS, VALUES, DECLARED, flow=st.booleans())
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(base=TEXTS, one=TEXTS)
 def test_a_side_that_changed_nothing_adds_nothing(base, one) -> None:
     assert merge(base, one, base).text == one
@@ -355,7 +393,7 @@ def _meaning(result: MergeResult) -> object:
     return sorted((one.where, *sorted([str(one.ours), str(one.theirs)])) for one in result.conflicts)
 
 
-@settings(max_examples=30, phases=FIND)
+@settings(max_examples=20, phases=FIND)
 @given(base=TEXTS, one=TEXTS, other=TEXTS)
 def test_a_merge_is_symmetric_parses_and_loses_nothing(base, one, other) -> None:
     result, turned = merge(one, other, base), merge(other, one, base)

@@ -13,7 +13,7 @@ from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import Variable
 
-__all__ = ["PromptContent", "Reference"]
+__all__ = ["PromptContent", "Reference", "canonical"]
 
 
 class Reference(NamedTuple):
@@ -60,8 +60,12 @@ class PromptContent:
             "examples": None if self.examples is None else self.examples.plain(),
             "partials": self.partials or None,
         }
-        text = json.dumps(_used(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(canonical(_used(content)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """The text of which hashes are made: the same for all that is the same, in whatever order its keys are."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def _used(fields: Mapping[str, object]) -> dict[str, object]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from llmops_sdk.prompts._comparing.texts import Piece, pieces, unified
+from llmops_sdk.prompts._content import canonical
 
-__all__ = ["CODES", "Effect", "PromptChange", "changed", "shown"]
+__all__ = ["CODES", "Effect", "PromptChange", "changed", "differ", "shown"]
 
 Effect: TypeAlias = Literal["compatible", "unclear", "breaking"]
 """For the code that fills the prompt, and the code that reads the answer. `"unclear"`: it could not be told."""
@@ -47,13 +48,16 @@ CODES: dict[str, tuple[Effect, str]] = {
     "section-heading": ("compatible", "its name, its priority or another option"),
     "section-role": ("compatible", "somebody else says it"),
     "section-system": ("breaking", "what was said by others is the system's now: a stranger's text in it is obeyed"),
+    "template-unclear": ("unclear", "code in a text takes variables apart otherwise; it may fail for old values"),
     "parameter-changed": ("compatible", "the model answers otherwise"),
+    "parameter-unclear": ("unclear", "what an engine makes of `extra` is not known: it may form the answer"),
     "parameter-answer": ("breaking", "what an answer consists of: how many texts, tool calls, probabilities"),
     "tool-added": ("breaking", "the application has to be able to run it"),
     "tool-removed": ("compatible", "the model asks for it no more"),
     "tool-arguments": ("breaking", "it is called with arguments that the application does not know"),
     "tool-unclear": ("unclear", "whether the application knows all new arguments could not be told"),
     "tool-changed": ("compatible", "its words, or fewer arguments"),
+    "tool-order": ("compatible", "the same tools in another order"),
     "partial-changed": ("compatible", "text that the prompt includes"),
     "examples-changed": ("compatible", "what the model is shown"),
     "description-changed": ("compatible", "words for people"),
@@ -114,6 +118,11 @@ class PromptChange:
 def changed(code: str, where: str, message: str, old: str | None = None, new: str | None = None) -> PromptChange:
     """A change, from what stands in most of them."""
     return PromptChange(code=code, where=where, message=message, old=old, new=new)
+
+
+def differ(one: object, other: object) -> bool:
+    """Whether two values are different for a prompt's hash: `1` is neither `1.0` nor `true`, keys have no order."""
+    return canonical(one) != canonical(other)
 
 
 def shown(value: object) -> str | None:

@@ -10,24 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from llmops_sdk.prompts._comparing._schemas import Gap, gaps, properties_of
-from llmops_sdk.prompts._comparing.changes import PromptChange, changed, shown
+from llmops_sdk.prompts._comparing._schemas import gaps, properties_of
+from llmops_sdk.prompts._comparing.accepting import type_gaps
+from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
 from llmops_sdk.prompts._variables import Variable
 
 __all__ = ["output_changes", "parameter_changes", "variable_changes"]
-
-_SCHEMAS: dict[str, Any] = {
-    "any": True,
-    "str": {"type": "string"},
-    "int": {"type": "integer"},
-    "float": {"type": "number"},
-    "bool": {"type": "boolean"},
-    "mapping": {"type": "object"},
-    "list": {"type": "array"},
-    "date": {"type": "string", "format": "date"},
-    "datetime": {"type": "string", "format": "date-time"},
-}
-"""JSON schemas of the short names of types."""
 
 _OF_THE_ANSWER = ("logprobs", "n", "tool_choice")
 
@@ -38,8 +26,8 @@ def variable_changes(old: Mapping[str, Variable], new: Mapping[str, Variable]) -
         if name not in new:
             where = f"variables.{name}"
             yield changed("variable-removed", where, f"{name!r} is gone", _declaration(variable))
-        elif variable != new[name]:
-            yield from _variable_changes(name, _said(variable), _said(new[name]))
+        else:
+            yield from _variable_changes(variable, new[name])
     for name, variable in new.items():
         if name not in old:
             code = "variable-added" if variable.optional else "variable-added-required"
@@ -57,39 +45,34 @@ def _declaration(variable: Variable) -> str | None:
     return shown({key: value for key, value in said.items() if key != "name"})
 
 
-def _variable_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PromptChange]:
-    where = f"variables.{name}"
-    for key in old:
-        if old[key] == new[key] or key in ("type", "schema"):
+def _variable_changes(old: Variable, new: Variable) -> Iterator[PromptChange]:
+    name, where = old.name, f"variables.{old.name}"
+    before, after = _said(old), _said(new)
+    for key in before:
+        if key in ("type", "schema") or not differ(before[key], after[key]):
             continue
-        before, after = shown(old[key]), shown(new[key])
+        was, now = shown(before[key]), shown(after[key])
         if key == "optional":
-            code, words = ("variable-optional", "optional") if new[key] else ("variable-required", "required")
-            yield changed(code, where, f"{name!r} is {words} now", before, after)
+            code, words = ("variable-optional", "optional") if new.optional else ("variable-required", "required")
+            yield changed(code, where, f"{name!r} is {words} now", was, now)
         elif key == "trusted":
-            code, words = ("variable-trusted", "trusted") if new[key] else ("variable-untrusted", "not trusted")
-            yield changed(code, where, f"{name!r} is {words} now", before, after)
+            code, words = ("variable-trusted", "trusted") if new.trusted else ("variable-untrusted", "not trusted")
+            yield changed(code, where, f"{name!r} is {words} now", was, now)
         elif key == "fence":
-            code = "variable-unfenced" if new[key] in (None, "none") else "variable-fence"
-            yield changed(code, where, f"the fence of {name!r} is {after or 'gone'}", before, after)
+            code = "variable-unfenced" if new.fence is None else "variable-fence"
+            yield changed(code, where, f"the fence of {name!r} is {now or 'gone'}", was, now)
         elif key in ("default", "description"):
-            yield changed(f"variable-{key}", where, f"the {key} of {name!r} is another", before, after)
+            yield changed(f"variable-{key}", where, f"the {key} of {name!r} is another", was, now)
         else:
-            yield changed("variable-changed", where, f"`{key}` of {name!r} is another", before, after)
-    before_type, after_type = ((one["type"], one.get("schema")) for one in (old, new))
-    if before_type != after_type:
-        yield from _type_changes(where, name, old, new)
+            yield changed("variable-changed", where, f"`{key}` of {name!r} is another", was, now)
+    if differ(*((one["type"], one["schema"]) for one in (before, after))) or old.annotation != new.annotation:
+        yield from _type_changes(old, new)
 
 
-def _type_changes(where: str, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PromptChange]:
-    before, after = (one["type"] if one.get("schema") is None else shown(one["schema"]) for one in (old, new))
-    schemas = [_SCHEMAS.get(one["type"]) if one.get("schema") is None else one["schema"] for one in (old, new)]
-    if schemas[1] is True:
-        found: tuple[Gap, ...] = ()
-    elif schemas[0] is None or schemas[1] is None:
-        found = (Gap("", f"may be any {old['type']}", certain=False),)
-    else:
-        found = gaps(schemas[0], schemas[1])
+def _type_changes(old: Variable, new: Variable) -> Iterator[PromptChange]:
+    where, name = f"variables.{old.name}", old.name
+    before, after = (one.type if one.schema is None else shown(one.schema) for one in (old, new))
+    found = list(type_gaps(old, new))
     for gap in found:
         code = "variable-narrowed" if gap.certain else "variable-unclear"
         part = f"{name}.{gap.path}" if gap.path else name
@@ -106,7 +89,7 @@ def output_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
             code, words = ("output-added", "JSON now") if old is None else ("output-removed", "free text now")
             yield changed(code, "output", f"the answer is {words}", shown(old), shown(new))
         return
-    if shown(old) == shown(new):
+    if not differ(old, new):
         return
     found = list(_property_changes(old, new))
     explained = {change.where for change in found}
@@ -149,10 +132,11 @@ def parameter_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
     yield from output_changes(old.get("response_schema"), new.get("response_schema"))
     yield from _tool_changes(_by_name(old.get("tools", ())), _by_name(new.get("tools", ())))
     for name in dict.fromkeys((*old, *new)):
-        if name in ("response_schema", "tools") or shown(old.get(name)) == shown(new.get(name)):
+        if name in ("response_schema", "tools") or not differ(old.get(name), new.get(name)):
             continue
         before, after = shown(old.get(name)), shown(new.get(name))
         code = "parameter-answer" if name in _OF_THE_ANSWER else "parameter-changed"
+        code = "parameter-unclear" if name == "extra" else code
         message = f"`{name}` was {_or_not_set(before)} and is {_or_not_set(after)}"
         yield changed(code, f"parameters.{name}", message, before, after)
 
@@ -162,22 +146,29 @@ def _or_not_set(text: str | None) -> str:
 
 
 def _by_name(tools: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    named = {}
-    for number, tool in enumerate(tools):
-        inner = tool.get("function", tool)
-        name = inner.get("name") if isinstance(inner, Mapping) else None
-        named[str(name or f"tool {number + 1}")] = inner if isinstance(inner, Mapping) else tool
+    """The tools by their names; one that a provider runs by itself is called by its type."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for tool in tools:
+        inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+        name = called = str(inner.get("name") or tool.get("type") or "tool")
+        number = 1
+        while called in named:
+            number += 1
+            called = f"{name}#{number}"
+        named[called] = inner
     return named
 
 
 def _tool_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PromptChange]:
+    if list(old) != list(new) and old.keys() == new.keys():
+        yield changed("tool-order", "tools", "the tools stand in another order", ", ".join(old), ", ".join(new))
     for name in dict.fromkeys((*old, *new)):
         where, before, after = f"tools.{name}", shown(old.get(name)), shown(new.get(name))
         if name not in old:
             yield changed("tool-added", where, f"the tool {name!r} is new", None, after)
         elif name not in new:
             yield changed("tool-removed", where, f"the tool {name!r} is gone", before)
-        elif before != after:
+        elif differ(old[name], new[name]):
             found = gaps(*(one[name].get("parameters", True) for one in (new, old)))
             for gap in found:
                 code = "tool-arguments" if gap.certain else "tool-unclear"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._comparing import showing
 from llmops_sdk.prompts._comparing.changes import CODES, PromptChange, changed
 from llmops_sdk.prompts._comparing.contracts import output_changes, parameter_changes, variable_changes
+from llmops_sdk.prompts._comparing.uses import use_changes
 from llmops_sdk.prompts._comparing.wording import other_changes, section_changes
+from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._prompt import Prompt
-from llmops_sdk.prompts._variables import did_you_mean
+from llmops_sdk.prompts._variables import Variable, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -122,14 +124,38 @@ def diff(old: Prompt, new: Prompt, /, *, waive: Collection[str] = ()) -> PromptD
 
 def _changes(old: Prompt, new: Prompt) -> Iterator[PromptChange]:
     before, after = old.content, new.content
-    yield from variable_changes(before.variables, after.variables)
-    yield from output_changes(before.output, after.output)
-    yield from parameter_changes(before.parameters, after.parameters)
-    yield from section_changes(before.sections, after.sections)
-    yield from other_changes(before, after)
+    found = [
+        *variable_changes(_as_used(before), _as_used(after)),
+        *_declared_as_used(before, after),
+        *output_changes(before.output, after.output),
+        *parameter_changes(before.parameters, after.parameters),
+        *section_changes(before.sections, after.sections),
+        *use_changes(before, after),
+        *other_changes(before, after),
+    ]
+    yield from found
+    if not found and old.hash != new.hash:
+        yield changed("content-changed", "content", "its hash is another", old.hash, new.hash)
     if old.description != new.description:
         words = "the description is another"
         yield changed("description-changed", "description", words, old.description, new.description)
+
+
+def _as_used(content: PromptContent) -> dict[str, Variable]:
+    """The variables: what a history shows are messages, even where nobody declared that."""
+    histories = {section.name for section in content.sections if section.kind == "history"}
+    return {
+        name: replace(one, type="messages") if name in histories else one for name, one in content.variables.items()
+    }
+
+
+def _declared_as_used(old: PromptContent, new: PromptContent) -> Iterator[PromptChange]:
+    """Histories that are declared as messages now, or are no more: they take the same."""
+    before, after = _as_used(old), _as_used(new)
+    for name, variable in new.variables.items():
+        if name in before and before[name].type == after[name].type and old.variables[name].type != variable.type:
+            words = f"{name!r} is declared as {variable.type}, and takes messages as before"
+            yield changed("variable-widened", f"variables.{name}", words, old.variables[name].type, variable.type)
 
 
 def _called(prompt: Prompt) -> str:

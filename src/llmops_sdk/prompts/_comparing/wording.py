@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from llmops_sdk.prompts._comparing.aligning import aligned
-from llmops_sdk.prompts._comparing.changes import PromptChange, changed, shown
+from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
 from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._sections import Section
 
@@ -85,7 +85,7 @@ def other_changes(old: PromptContent, new: PromptContent) -> Iterator[PromptChan
     """What changed in the rest: partials, examples, and what a later version of the library adds."""
     for one in fields(PromptContent):
         before, after = getattr(old, one.name), getattr(new, one.name)
-        if one.name in _COMPARED_ELSEWHERE or not one.compare or before == after:
+        if one.name in _COMPARED_ELSEWHERE or not one.compare or not differ(_data(before), _data(after)):
             continue
         if one.name == "partials":
             yield from _partial_changes(before or {}, after or {})
@@ -103,4 +103,8 @@ def _partial_changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator
 
 
 def _plain(value: object) -> str | None:
-    return shown(value.plain() if hasattr(value, "plain") else value)
+    return shown(_data(value))
+
+
+def _data(value: object) -> object:
+    return value.plain() if hasattr(value, "plain") else value

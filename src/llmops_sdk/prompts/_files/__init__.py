@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llmops_sdk.prompts._files.conflicts import conflict_text
 from llmops_sdk.prompts._files.front_matter import front_matter_end
 from llmops_sdk.prompts._files.parsing import decode_prompt, parse_prompt
 from llmops_sdk.prompts._files.place import MAX_BYTES, SUFFIX, Reader, no_siblings
@@ -12,7 +11,6 @@ __all__ = [
     "MAX_BYTES",
     "SUFFIX",
     "Reader",
-    "conflict_text",
     "decode_prompt",
     "front_matter_end",
     "no_siblings",

@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
-from llmops_sdk.prompts._files.conflicts import first_conflict
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
 from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
@@ -36,9 +36,10 @@ from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["decode_prompt", "parse_prompt"]
+__all__ = ["KEYS", "decode_prompt", "parse_prompt"]
 
-_KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
+KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
+"""Keys of the front matter."""
 
 
 def parse_prompt(
@@ -68,8 +69,7 @@ def parse_prompt(
     lines = decoded(data, place).split("\n")
     conflict = first_conflict(lines)
     if conflict is not None:
-        problem = "a conflict of a merge is not resolved: write what shall stand here, without the markers"
-        place.fail(conflict + 1, problem)
+        place.fail(conflict + 1, UNRESOLVED)
     matter, at, body = _parts(lines, place)
     sections = list(body)
     if not sections:
@@ -141,9 +141,9 @@ def decode_prompt(data: bytes, /, *, name: str, where: str) -> str:
 
 def _check_keys(matter: Mapping[str, Any], at: Lines, place: Place) -> None:
     for key in matter:
-        if key not in _KEYS:
-            hint = misplaced_parameter(str(key)) or did_you_mean(str(key), _KEYS)
-            place.fail(line_of(at, str(key)), f"unknown key {key!r}; there are {', '.join(_KEYS)}.{hint}")
+        if key not in KEYS:
+            hint = misplaced_parameter(str(key)) or did_you_mean(str(key), KEYS)
+            place.fail(line_of(at, str(key)), f"unknown key {key!r}; there are {', '.join(KEYS)}.{hint}")
     if matter.get("name", place.prompt) != place.prompt:
         problem = f"the name is {matter['name']!r}, but the file's place makes it {place.prompt!r}: delete `name`"
         place.fail(line_of(at, "name"), problem)

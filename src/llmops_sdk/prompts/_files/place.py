@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 
 __all__ = ["MAX_BYTES", "SUFFIX", "Place", "Reader", "decoded", "no_siblings"]
 
@@ -45,14 +46,19 @@ class Place(NamedTuple):
         """The text of the file `path`, relative to the folder of the prompts; line `line` of this one names it.
 
         Raises:
-            PromptError: There is no such file, or it is no text.
+            PromptError: There is no such file, it is no text, or holds a conflict of a merge.
         """
         if path.startswith("/") or "\\" in path or ".." in path.split("/"):
             self.fail(line, f"{path!r} is no path in the folder of the prompts, such as `examples/answers.jsonl`")
         data = self.read(path)
         if data is None:
             self.fail(line, f"there is no file {path!r} in the folder of the prompts, at this version")
-        return decoded(data, self.beside(path))
+        beside = self.beside(path)
+        text = decoded(data, beside)
+        conflict = first_conflict(text.split("\n"))
+        if conflict is not None:
+            beside.fail(conflict + 1, UNRESOLVED)
+        return text
 
 
 def decoded(data: bytes, place: Place) -> str:

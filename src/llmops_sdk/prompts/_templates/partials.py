@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 from llmops_sdk.prompts._variables import did_you_mean
 
 __all__ = ["MAX_PARTIAL_BYTES", "BadPartialError", "PartialReader", "Partials", "reader_of"]
@@ -61,7 +62,7 @@ class Partials:
         """The text of a partial, without the line end that closes the file.
 
         Raises:
-            BadPartialError: There is none, or it is no text, or too long, or there are too many.
+            BadPartialError: There is none, or it is no text, too long, or holds a conflict, or there are too many.
         """
         if path in self.texts:
             return self.texts[path]
@@ -83,6 +84,9 @@ class Partials:
         except UnicodeDecodeError as exc:
             raise BadPartialError(f"the partial {path!r} is not UTF-8 (byte {exc.start})") from exc
         text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
+        conflict = first_conflict(text.split("\n"))
+        if conflict is not None:
+            raise BadPartialError(f"line {conflict + 1} of the partial {path!r}: {UNRESOLVED}")
         self.texts[path] = text
         return text
 

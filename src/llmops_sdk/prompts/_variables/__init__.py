@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_sdk.prompts._variables.checking import Check, check_types, checks_of, complete
-from llmops_sdk.prompts._variables.declared import NAME, Variable, variable_of
+from llmops_sdk.prompts._variables.declared import NAME, Variable, value_schema, variable_of
 from llmops_sdk.prompts._variables.fences import FENCES, Fence, needs_own_lines
 from llmops_sdk.prompts._variables.hints import did_you_mean
 
@@ -18,5 +18,6 @@ __all__ = [
     "complete",
     "did_you_mean",
     "needs_own_lines",
+    "value_schema",
     "variable_of",
 ]

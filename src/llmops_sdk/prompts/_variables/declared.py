@@ -14,9 +14,9 @@ from llmops_sdk.prompts._variables.hints import did_you_mean
 from llmops_sdk.prompts._variables.kinds import fits, kind_of
 from llmops_sdk.prompts._variables.python_types import is_type, plain_value, types_meant
 from llmops_sdk.prompts._variables.schemas import KEYWORDS, normal_schema
-from llmops_sdk.prompts._variables.shorthand import OWN_KINDS
+from llmops_sdk.prompts._variables.shorthand import OWN_KINDS, WORDS
 
-__all__ = ["NAME", "Variable", "variable_of"]
+__all__ = ["NAME", "Variable", "value_schema", "variable_of"]
 
 NAME = r"[^\W\d_]\w*"
 """Regular expression of a name in a template: a Python identifier without a leading underscore."""
@@ -52,6 +52,11 @@ class Variable:
     fence: str | None = None
     line: int | None = field(default=None, compare=False)
     annotation: Any = field(default=None, compare=False, repr=False)
+
+
+def value_schema(variable: Variable) -> Mapping[str, Any] | None:
+    """The JSON Schema of what the variable takes; `None` where that is nothing that JSON has: an image, documents."""
+    return WORDS.get(variable.type) if variable.schema is None else variable.schema
 
 
 def variable_of(name: object, declared: object) -> Variable:

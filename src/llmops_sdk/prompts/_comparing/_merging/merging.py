@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from llmops_sdk.errors import PromptError
@@ -54,6 +54,7 @@ def merge_texts(base: Side | None, ours: Side, theirs: Side, *, name: str) -> Me
     assert mine is not None
     assert its is not None
     text, conflicts = _merged(before, mine, its, (ours.called, base.called if base else "nothing", theirs.called))
+    conflicts += tuple(_left_behind(before, mine, its))
     if not conflicts:
         conflicts = _wrong_together(text, mine, its, name, ours.read)
     return MergeResult(name=name, text=text, conflicts=conflicts, ours=ours.called, theirs=theirs.called)
@@ -63,7 +64,9 @@ class _Version:
     """A version of a file: its lines, its sections, and how it is written down."""
 
     def __init__(self, side: Side, name: str) -> None:
-        self.prompt = parse_prompt(side.data, name=name, where=f"{name} of {side.called}", read=side.read)
+        self.beside: dict[str, bytes | None] = {}
+        self.called, self.read = side.called, side.read
+        self.prompt = parse_prompt(side.data, name=name, where=f"{name} of {side.called}", read=self._noting)
         raw = side.data.decode("utf-8")
         self.raw = raw
         self.marked = raw.startswith(_MARK)
@@ -75,6 +78,10 @@ class _Version:
         self.matter = None if end is None else matter_node(lines[: end + 1])
         self.nodes, self.tail = sections_in(lines[0 if end is None else end + 1 :])
         self.sections = self.prompt.sections
+
+    def _noting(self, path: str) -> bytes | None:
+        """Reads a file that the prompt includes, and notes it."""
+        return self.beside.setdefault(path, self.read(path))
 
     def body(self, keys: Mapping[int, str]) -> Node:
         """The body; `keys` says which section of another version each of its sections is."""
@@ -134,6 +141,19 @@ def _bodies(base: _Version | None, ours: _Version, theirs: _Version) -> tuple[No
 def _is_twin(one: Section, other: Section) -> bool:
     """Whether both sides added the same section, perhaps with another text."""
     return one.text == other.text or (one.name == other.name and one.name is not None)
+
+
+def _left_behind(base: _Version | None, ours: _Version, theirs: _Version) -> Iterator[MergeConflict]:
+    """Files that their prompt includes and that their side changed: one file is merged, and not what it includes."""
+    for path, its in theirs.beside.items():
+        before, mine = None if base is None else base.read(path), ours.read(path)
+        if its not in (before, mine):
+            reason = f"{theirs.called} changed this file, which a merge of the prompt leaves as it is: merge it by git"
+            yield MergeConflict(f"files.{path}", reason, *map(_decoded, (before, mine, its)))
+
+
+def _decoded(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "replace")
 
 
 def _wrong_together(text: str, ours: _Version, theirs: _Version, name: str, read: Reader) -> tuple[MergeConflict, ...]:

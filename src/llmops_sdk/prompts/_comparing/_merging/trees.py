@@ -8,7 +8,7 @@ from typing import NamedTuple
 from llmops_sdk.prompts._comparing._merging.lines import merged_lines
 from llmops_sdk.prompts._comparing._merging.nodes import Node, split_lines, text_of
 from llmops_sdk.prompts._comparing._merging.results import MergeConflict
-from llmops_sdk.prompts._files import conflict_text
+from llmops_sdk.prompts._conflicts import conflict_text
 
 __all__ = ["Merged", "TreeMerge"]
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["conflict_text", "first_conflict"]
+__all__ = ["UNRESOLVED", "begins_conflict", "conflict_text", "first_conflict"]
+
+UNRESOLVED = "a conflict of a merge is not resolved: write what shall stand here, without the markers"
+"""What is wrong with a text that holds one."""
+
 
 _OURS, _BASE, _BETWEEN, _THEIRS = "<<<<<<<", "|||||||", "=======", ">>>>>>>"
 
@@ -22,6 +26,11 @@ def conflict_text(base: str, ours: str, theirs: str, names: tuple[str, str, str]
     return f"{_OURS} {mine}\n{ours}{_BASE} {before}\n{base}{_BETWEEN}\n{theirs}{_THEIRS} {its}\n"
 
 
+def begins_conflict(line: str) -> bool:
+    """Whether a line is the first marker of a conflict, right or wrong."""
+    return line.startswith(_OURS + " ")
+
+
 def first_conflict(lines: Sequence[str]) -> int | None:
     """Number, from 0, of the line on which the first conflict begins; `None` where there is none.
 
@@ -30,7 +39,7 @@ def first_conflict(lines: Sequence[str]) -> int | None:
     begun: int | None = None
     parted = False
     for number, line in enumerate(lines):
-        if line.startswith(_OURS + " "):
+        if begins_conflict(line):
             begun, parted = number, False
         elif line.rstrip() == _BETWEEN:
             parted = begun is not None
