@@ -4,22 +4,11 @@ import json
 
 import pytest
 
-from llmops_sdk import Prompt
 from llmops_sdk.cli._main import main
-from llmops_sdk.errors import LlmopsError, PromptError
+from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Message
 from llmops_sdk.prompts import import_prompts
 from llmops_sdk.prompts._files import parse_prompt
-
-
-def _has_statements():
-    try:
-        return Prompt.from_string("{% if x %}a{% endif %}").render(x=1).messages[0].text == "a"
-    except LlmopsError:
-        return False
-
-
-statements = pytest.mark.skipif(not _has_statements(), reason="templates with statements need jinja2")
 
 
 @pytest.fixture
@@ -67,7 +56,6 @@ def test_f_strings_render_as_langchain_renders_them(imported, template, values, 
     assert left == []
 
 
-@statements
 def test_braces_that_would_open_a_template_of_ours_stay_text(imported):
     template = "{{{{ name }}}} {{{{#if}}}} {{% if %}} {{# x #}} {q}"
     prompts, _ = imported({"_type": "prompt", "template": template})
@@ -161,14 +149,12 @@ def test_mustache_values_carry_over_and_what_depends_on_a_value_does_not(importe
     assert left == [("the escaping of HTML in `{{ }}`", "values are put in as they are, as `{{{ }}}` does")]
 
 
-@statements
 def test_sections_of_mustache_are_kept_as_text_and_listed(imported):
     prompts, left = imported({"_type": "prompt", "template": "{{#a}}x{{/a}}", "template_format": "mustache"})
     assert texts(prompts["greet"]) == [("user", "{{#a}}x{{/a}}")]
     assert [what for what, _ in left] == ["`{{#a}}`", "`{{/a}}`"]
 
 
-@statements
 def test_jinja_templates_of_langchain_are_ours_already(imported):
     text = "{% for x in xs %}{{ x }},{% endfor %} {{ y|upper }}"
     prompts, left = imported({"_type": "prompt", "template": text, "template_format": "jinja2"})
@@ -319,7 +305,6 @@ def test_a_dotprompt_keeps_messages_variables_parameters_and_the_schema(imported
     ]
 
 
-@statements
 @pytest.mark.parametrize(
     ("text", "values", "rendered"),
     [
@@ -374,7 +359,6 @@ def test_a_partial_of_dotprompt_becomes_a_file_that_templates_include(tmp_path):
     assert left == ()
 
 
-@statements
 def test_prompts_include_the_partials_that_were_imported_with_them(tmp_path):
     (tmp_path / "_tone.prompt").write_text("Be {{tone}}.\n")
     (tmp_path / "a.prompt").write_text("{{>tone}} Now.")
