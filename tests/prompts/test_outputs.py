@@ -150,6 +150,33 @@ def test_repairs_stand_beside_the_schema_and_leave_the_hash_as_it_is():
     assert prompt.hash == parsed("---\noutput: {answer: str}\n---\nx").hash
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{schema: {answer: str}, repairs: 2}",
+        "{schema: schemas/a.json, repairs: 0}",
+        "{schema: 'list[str]', repairs: 3}",
+        "{schema: str}",
+        "{schema: {schema: {a: str}}}",
+    ],
+)
+def test_an_output_with_repairs_is_written_as_it_was_read(said):
+    files = {"schemas/a.json": b'{"type": "object"}'}
+    prompt = parsed(f"---\noutput: {said}\n---\nx", files)
+    again = parsed(prompt.to_text(), files)
+    assert (again.hash, again.output_for(None)) == (prompt.hash, prompt.output_for(None))
+    assert ("schemas/a.json" in prompt.to_text()) == ("schemas/a.json" in said)
+    other = prompt.with_output(Output(schema=prompt.content.output, repairs=9))
+    assert parsed(other.to_text(), files).output_for(None).repairs == 9
+
+
+def test_an_output_that_is_a_type_is_not_written_as_if_it_were_its_schema():
+    prompt = Prompt.from_string("x", output=Answer)
+    with pytest.raises(ConfigurationError, match="is a type, and no file holds one"):
+        prompt.to_text()
+    assert parsed(prompt.with_output(prompt.content.output).to_text()).hash == prompt.hash
+
+
 def test_a_type_is_the_output_and_its_schema_is_asked_for_closed():
     prompt = Prompt.from_string("x", output=Answer)
     assert prompt.output is Answer

@@ -11,7 +11,7 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._outputs.schemas import check_schema, schema_of_type
 from llmops_sdk.prompts._types.spelling import is_schema, spelled_out
 
-__all__ = ["DEFAULT_REPAIRS", "Output", "output_of", "repairs_of"]
+__all__ = ["DEFAULT_REPAIRS", "Output", "declaration_of", "output_of", "repairs_of"]
 
 DEFAULT_REPAIRS = 1
 _MOST_REPAIRS = 10
@@ -73,6 +73,13 @@ def output_of(given: object, read: Callable[[str], bytes | None] | None = None) 
             f"not {given!r}"
         )
     return Output(schema=schema_of_type(given), type=given, repairs=repairs)
+
+
+def declaration_of(written: object, repairs: int | None) -> object:
+    """What a file says of an output whose schema is written like this, and that is mended so often."""
+    if isinstance(written, Mapping) and _is_long_form(written) and "repairs" in written:
+        written = written["schema"]
+    return written if repairs is None else {"schema": written, "repairs": repairs}
 
 
 def repairs_of(given: object) -> int | None:
