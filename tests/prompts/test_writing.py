@@ -222,3 +222,9 @@ def test_every_property_of_a_variable_is_written() -> None:
 
     assert again.content.variables == prompt.content.variables
     assert dataclasses.replace(again.content, sections=()) == dataclasses.replace(prompt.content, sections=())
+
+
+def test_a_python_type_that_no_file_can_say_is_refused_when_it_is_written():
+    prompt = Prompt.from_string("{{ pair }}", variables={"pair": tuple[int, str]})
+    with pytest.raises(ConfigurationError, match="no file can say what Python type a variable is of: .*'pair'"):
+        prompt.to_text()

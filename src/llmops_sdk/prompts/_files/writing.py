@@ -13,7 +13,7 @@ from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._files.escapes import lines_of
 from llmops_sdk.prompts._outputs import declaration_of
 from llmops_sdk.prompts._sections import Section, heading_line
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._variables import Variable, variable_of
 
 __all__ = ["write_prompt"]
 
@@ -88,6 +88,11 @@ def _declaration(variable: Variable) -> object:
         said = {**said.pop("schema"), **{key: value for key, value in said.items() if key != "type"}}
     if "default" in said:
         said.pop("optional", None)
+    if variable.annotation is not None:
+        try:
+            variable_of(variable.name, said)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"no file can say what Python type a variable is of: {exc}") from None
     return variable.type if said.keys() <= {"type"} else said
 
 
