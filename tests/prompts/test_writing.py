@@ -226,5 +226,5 @@ def test_every_property_of_a_variable_is_written() -> None:
 
 def test_a_python_type_that_no_file_can_say_is_refused_when_it_is_written():
     prompt = Prompt.from_string("{{ pair }}", variables={"pair": tuple[int, str]})
-    with pytest.raises(ConfigurationError, match="no file can say what Python type a variable is of: .*'pair'"):
+    with pytest.raises(ConfigurationError, match=r"no file can say what Python type a variable is of: .*'pair'"):
         prompt.to_text()
