@@ -4,22 +4,11 @@ import json
 
 import pytest
 
-from llmops_sdk import Prompt
 from llmops_sdk.cli._main import main
-from llmops_sdk.errors import LlmopsError, PromptError
+from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Message
 from llmops_sdk.prompts import import_prompts
 from llmops_sdk.prompts._files import parse_prompt
-
-
-def _has_statements():
-    try:
-        return Prompt.from_string("{% if x %}a{% endif %}").render(x=1).messages[0].text == "a"
-    except LlmopsError:
-        return False
-
-
-statements = pytest.mark.skipif(not _has_statements(), reason="templates with statements need jinja2")
 
 
 @pytest.fixture
@@ -67,7 +56,6 @@ def test_f_strings_render_as_langchain_renders_them(imported, template, values, 
     assert left == []
 
 
-@statements
 def test_braces_that_would_open_a_template_of_ours_stay_text(imported):
     template = "{{{{ name }}}} {{{{#if}}}} {{% if %}} {{# x #}} {q}"
     prompts, _ = imported({"_type": "prompt", "template": template})
@@ -161,18 +149,23 @@ def test_mustache_values_carry_over_and_what_depends_on_a_value_does_not(importe
     assert left == [("the escaping of HTML in `{{ }}`", "values are put in as they are, as `{{{ }}}` does")]
 
 
-@statements
 def test_sections_of_mustache_are_kept_as_text_and_listed(imported):
     prompts, left = imported({"_type": "prompt", "template": "{{#a}}x{{/a}}", "template_format": "mustache"})
     assert texts(prompts["greet"]) == [("user", "{{#a}}x{{/a}}")]
     assert [what for what, _ in left] == ["`{{#a}}`", "`{{/a}}`"]
 
 
-@statements
 def test_jinja_templates_of_langchain_are_ours_already(imported):
     text = "{% for x in xs %}{{ x }},{% endfor %} {{ y|upper }}"
     prompts, left = imported({"_type": "prompt", "template": text, "template_format": "jinja2"})
     assert texts(prompts["greet"], xs=["a", "b"], y="c") == [("user", "a,b, C")]
+    assert left == []
+
+
+@pytest.mark.parametrize("text", ["x\n", "\n\n x \n", "[user]\nx", "\\[user]", "---\nx"])
+def test_texts_that_look_like_the_syntax_of_files_are_kept_to_the_letter(imported, text):
+    prompts, left = imported({"_type": "prompt", "template": text})
+    assert texts(prompts["greet"]) == [("user", text)]
     assert left == []
 
 
@@ -185,7 +178,6 @@ def test_jinja_templates_of_langchain_are_ours_already(imported):
         ({"_type": "prompt", "template": "x {a.b}"}, "`{a.b}`"),
         ({"_type": "prompt", "template": "x {"}, "the template"),
         ({"_type": "prompt", "template": "x {_y}"}, "the name '_y' of a variable"),
-        ({"_type": "prompt", "template": "x\n"}, "line ends around the template"),
         ({"_type": "prompt", "template": "x", "output_parser": {"a": 1}}, "`output_parser`"),
         ({"_type": "prompt", "template": "x", "metadata": {"a": 1}}, "`metadata: {'a': 1}` of a PromptTemplate"),
         (
@@ -196,7 +188,7 @@ def test_jinja_templates_of_langchain_are_ours_already(imported):
         (lc("ChatPromptTemplate", messages=[lc("ToolMessage", content="x")]), "message 1, a ToolMessage"),
         (lc("RunnableSequence", first=template("x"), last=lc("ChatOpenAI")), "a ChatOpenAI behind the prompt"),
         (lc("PipelinePromptTemplate"), "a PipelinePromptTemplate"),
-        ({"_type": "prompt", "template": "[user]"}, "a line that looks like a heading"),
+        ({"_type": "prompt", "template": "a\r\nb"}, "carriage returns"),
     ],
 )
 def test_what_langchain_has_and_we_have_not_is_listed(imported, given, what):
@@ -253,6 +245,14 @@ def test_a_chat_of_langfuse_keeps_its_placeholders(imported):
         ("user", "?"),
     ]
     assert left == [("a message of the role 'tool'", "there are system, user and assistant")]
+
+
+def test_a_chat_may_be_a_text_as_in_the_database_and_lists_what_its_messages_have_besides(imported):
+    messages = [{"role": "assistant", "content": "Hi {{a}}", "tool_calls": [1]}, {"type": "placeholder", "name": "h"}]
+    for prompt in (messages, json.dumps(messages)):
+        prompts, left = imported({"name": "chat", "type": "chat", "prompt": prompt})
+        assert texts(prompts["chat"], a="x", h=[Message.user("y")]) == [("assistant", "Hi x"), ("user", "y")]
+        assert left == [("`tool_calls: [1]` of message 1", "there is no such thing here")]
 
 
 def test_of_several_versions_the_highest_is_kept_and_the_others_are_listed(imported):
@@ -319,7 +319,6 @@ def test_a_dotprompt_keeps_messages_variables_parameters_and_the_schema(imported
     ]
 
 
-@statements
 @pytest.mark.parametrize(
     ("text", "values", "rendered"),
     [
@@ -338,6 +337,10 @@ def test_a_dotprompt_keeps_messages_variables_parameters_and_the_schema(imported
         ("{{#with a}}{{b}}{{/with}}", {"a": {"b": 2}}, "2"),
         ("{{#ifEquals a 'x'}}1{{else}}2{{/ifEquals}}", {"a": "x"}, "1"),
         ("a  {{~b~}}  c", {"b": "B"}, "aBc"),
+        ("\\{{a}} \\\\{{a}} \\n", {"a": "A"}, "{{a}} \\A \\n"),
+        ("{{#with a as |b|}}{{b.c}}{{c}}{{/with}}", {"a": {"c": 1}}, "11"),
+        ("{{#each xs}}{{item}}{{this.item}} {{/each}}{{item}}", {"xs": [{"item": 1}], "item": 2}, "11 2"),
+        ("{{#each xs as |x|}}{{#each x.ys as |y|}}{{x.n}}{{y}}{{n}}{{/each}}{{/each}}", {"xs": []}, ""),
         ("{{json a}}", {"a": {"b": [1]}}, '{"b": [1]}'),
     ],
 )
@@ -347,10 +350,56 @@ def test_blocks_of_handlebars_render_the_same(imported, text, values, rendered):
     assert left == []
 
 
+def test_images_and_the_types_of_inputs_are_kept(imported):
+    schema = "{n: integer, 'tags(array)': string, 'mood?(enum)': [GLAD, SAD]}"
+    text = f"---\ninput: {{schema: {schema}}}\n---\n{{{{media url=photo}}}}{{{{n}}}}"
+    prompts, left = imported(text, "a.prompt")
+    declared = prompts["a"].content.variables
+    assert left == []
+    assert (declared["photo"].type, declared["n"].type) == ("image", "int")
+    assert declared["tags"].schema == {"type": "array", "items": {"type": "string"}}
+    assert (declared["mood"].schema, declared["mood"].optional) == ({"type": "string", "enum": ["GLAD", "SAD"]}, True)
+    (message,) = prompts["a"].render(photo="https://example.com/a.png", n=3, tags=[]).messages
+    assert message.content[0].url == "https://example.com/a.png"
+
+
+def test_two_names_never_become_one(imported):
+    prompts, left = imported({"name": "a", "prompt": "{{a-b}} {{a_b}} {{a.b}}"})
+    assert len(set(prompts["a"].variables)) == 3
+    assert [what for what, _ in left] == [f"the name {name!r} of a variable" for name in ("a-b", "a_b", "a.b")]
+
+
+def test_a_commit_of_the_hub_is_its_manifest(imported):
+    chat = lc(
+        "ChatPromptTemplate",
+        messages=[
+            lc(
+                "HumanMessagePromptTemplate",
+                prompt=[template("{q}"), lc("ImagePromptTemplate", template={"url": "{photo}"})],
+            ),
+            lc("AIMessage", content="x", additional_kwargs={"tool_calls": [1]}),
+        ],
+    )
+    bound = lc("RunnableBinding", bound=chat, kwargs={"stop": ["a"]})
+    prompts, left = imported({"commit_hash": "1", "repo": "rag", "manifest": bound, "examples": []})
+    assert prompts["rag"].content.variables["photo"].type == "image"
+    assert [what for what, _ in left] == [
+        "`kwargs: {'stop': ['a']}` of a RunnableBinding",
+        "`additional_kwargs: {'tool_calls': [1]}` of a AIMessage",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("x {{media url=image}}", "`{{media}}`"),
+        ("x {{media url=image contentType=kind}}", "`contentType=kind` of `{{media}}`"),
+        ("{{#each xs}}{{media url=this.url}}{{/each}}", "`{{media}}`"),
+        ("{{{{raw}}}}{{x}}{{{{/raw}}}}", "`{{{{raw}}}}{{x}}{{{{/raw}}}}`"),
+        ("{{#each xs as |x i|}}{{x}}{{/each}}", "`{{#each xs as |x i|}}`"),
+        ("{{#if a b}}x{{/if}}", "`{{#if a b}}`"),
+        ("---\ninput: {schema: {m(object): {a: string}}}\n---\n{{#each m}}{{this}}{{/each}}", "`{{#each m}}`"),
+        ("{{null}}", "`{{null}}`"),
+        ("{{#if none}}x{{/if}}", "the name 'none' of a variable"),
         ('x {{media url="https://a.b/c.png"}}', '`{{media url="https://a.b/c.png"}}`'),
         ('x {{section "a"}}', '`{{section "a"}}`'),
         ("x {{lookup a b}}", "`{{lookup a b}}`"),
@@ -374,7 +423,6 @@ def test_a_partial_of_dotprompt_becomes_a_file_that_templates_include(tmp_path):
     assert left == ()
 
 
-@statements
 def test_prompts_include_the_partials_that_were_imported_with_them(tmp_path):
     (tmp_path / "_tone.prompt").write_text("Be {{tone}}.\n")
     (tmp_path / "a.prompt").write_text("{{>tone}} Now.")

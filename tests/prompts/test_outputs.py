@@ -112,17 +112,17 @@ def test_a_file_is_read_at_the_version_of_the_prompt_and_is_part_of_its_hash():
         ("output: no.json", {"no.json": b"[]"}, "2: no.json is no JSON schema"),
         ("output: no.json", {"no.json": b'{"type": "objekt", "properties": {}}'}, "Did you mean 'object'?"),
         ("output: no.json", {"no.json": b" " * 1_000_001}, "more than the 1,000,000 that are read"),
-        ("name: a\noutput: {answer: string}", {}, "3: `output.answer` has the unknown type 'string'"),
-        ("output: {a: {b: strr}}", {}, "2: `output.a.b` has the unknown type 'strr'"),
-        ("output: {a: 'list[oops]'}", {}, "2: `output.a[]` has the unknown type 'oops'"),
-        ("output: {a: {}, b: {c: []}}", {}, "2: `output.b.c` is no type"),
-        ("output: {1: str}", {}, "2: `output` has a field 1"),
-        ("output: {type: object, required: a}", {}, "2: `required` at $ is a list of names"),
-        ("output: {type: object, properties: [a]}", {}, "2: `properties` at $ has to be a mapping"),
-        ("output: {type: array, items: {type: strin}}", {}, "at $.items has the unknown type 'strin'"),
+        ("name: a\noutput: {answer: strin}", {}, "3: `output`: at `answer`: unknown type 'strin'"),
+        ("output: {a: {b: strr}}", {}, "2: `output`: at `a.b`: unknown type 'strr'"),
+        ("output: {a: 'list[oops]'}", {}, "2: `output`: at `a`: unknown type 'oops'"),
+        ("output: {a: {}, b: {c: []}}", {}, "2: `output`: at `b.c`: this is no type"),
+        ("output: {1: str}", {}, "2: `output`: there is a field 1"),
+        ("output: {type: object, required: a}", {}, "2: `output`: at `required`: this is a list of names"),
+        ("output: {type: object, properties: [a]}", {}, "2: `output`: at `properties`: this is a mapping"),
+        ("output: {type: array, items: {type: strin}}", {}, "at `items`: unknown type 'strin'"),
         ("output: {schema: {a: str}, repairs: 11}", {}, "2: `repairs` is a whole number from 0 to 10, not 11"),
         ("output: true", {}, "2: `output` is a JSON schema"),
-        ("output: sentence", {}, "2: `output` has the unknown type 'sentence'"),
+        ("output: sentence", {}, "2: `output`: unknown type 'sentence'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text, files, says):
@@ -136,11 +136,11 @@ def test_deep_nesting_is_refused():
     deep: object = "str"
     for _ in range(100):
         deep = {"a": deep}
-    with pytest.raises(ConfigurationError, match="nested too deeply"):
+    with pytest.raises(ConfigurationError, match="nested more than"):
         output_of(deep)
     for _ in range(200):
         deep = {"type": "array", "items": deep}
-    with pytest.raises(ConfigurationError, match="nested too deeply"):
+    with pytest.raises(ConfigurationError, match="nested more than"):
         output_of(deep)
 
 
@@ -148,6 +148,33 @@ def test_repairs_stand_beside_the_schema_and_leave_the_hash_as_it_is():
     prompt = parsed("---\noutput: {schema: {answer: str}, repairs: 2}\n---\nx")
     assert prompt.output_for(None).repairs == 2
     assert prompt.hash == parsed("---\noutput: {answer: str}\n---\nx").hash
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{schema: {answer: str}, repairs: 2}",
+        "{schema: schemas/a.json, repairs: 0}",
+        "{schema: 'list[str]', repairs: 3}",
+        "{schema: str}",
+        "{schema: {schema: {a: str}}}",
+    ],
+)
+def test_an_output_with_repairs_is_written_as_it_was_read(said):
+    files = {"schemas/a.json": b'{"type": "object"}'}
+    prompt = parsed(f"---\noutput: {said}\n---\nx", files)
+    again = parsed(prompt.to_text(), files)
+    assert (again.hash, again.output_for(None)) == (prompt.hash, prompt.output_for(None))
+    assert ("schemas/a.json" in prompt.to_text()) == ("schemas/a.json" in said)
+    other = prompt.with_output(Output(schema=prompt.content.output, repairs=9))
+    assert parsed(other.to_text(), files).output_for(None).repairs == 9
+
+
+def test_an_output_that_is_a_type_is_not_written_as_if_it_were_its_schema():
+    prompt = Prompt.from_string("x", output=Answer)
+    with pytest.raises(ConfigurationError, match="is a type, and no file holds one"):
+        prompt.to_text()
+    assert parsed(prompt.with_output(prompt.content.output).to_text()).hash == prompt.hash
 
 
 def test_a_type_is_the_output_and_its_schema_is_asked_for_closed():

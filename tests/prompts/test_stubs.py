@@ -33,6 +33,34 @@ def test_a_variable_that_is_called_as_an_option_of_run_goes_in_with_a_mapping() 
     assert "**more" not in text
 
 
+def test_the_words_of_variables_and_of_outputs_are_types_of_python() -> None:
+    text = type_stub(
+        [
+            parsed(
+                b"""---
+variables: {chat: messages, photo: "image?", customer: {name: str, tags: [str]}, mood: [glad, very sad]}
+output: {schema: {answer: low | high, note: "str?", source: {page: int}}, repairs: 2}
+---
+{{ customer.name }} {{ mood }} {{ photo }}
+
+[history name=chat]
+""",
+                "a",
+            )
+        ]
+    )
+    for line in (
+        "chat: _Sequence[_Message | _Mapping[str, _Any]]",
+        "photo: _NotRequired[_ImagePart | str | bytes | _PurePath | None]",
+        "tags: list[str] | tuple[str, ...]",
+        "mood: _Literal['glad', 'very sad']",
+        "answer: _Literal['low', 'high']",
+        "note: str | None",
+        "page: int",
+    ):
+        assert f"    {line}\n" in text
+
+
 def test_names_that_clash_are_numbered_in_the_order_of_the_prompts() -> None:
     prompts = [
         parsed(b"x", name) for name in ("a/b", "a-b", "a_b", "a/b-result", "load", "2fa", "none", "\ufb01x", "fix")

@@ -38,7 +38,46 @@ _WORDS = st.sampled_from(
         "  ",
         "\t",
         "",
-        "@settings(max_examples=40)
+        "<<<<<<< ours",
+        "=======",
+        ">>>>>>> theirs",
+        "# a",
+        "- a: b",
+        "é\u0301",
+        "\U0001f600",
+    ]
+)
+_LINES = st.lists(
+    _WORDS | st.text(st.characters(blacklist_characters="{\r\0", blacklist_categories=["Cs"]), max_size=8)
+)
+_TEXTS = st.builds(
+    lambda lines, end: "\n".join(lines) + end, _LINES, st.sampled_from(["", "\n", " \n", "\n\n", "\u2028"])
+)
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS | _WORDS
+_VALUES = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3), max_leaves=6
+)
+_NAMES = st.from_regex(r"[a-zäß][a-z_0-9]{0,4}", fullmatch=True)
+
+
+@st.composite
+def _bodies(draw: Any) -> list[Section]:
+    sections = []
+    for wish in draw(st.lists(st.sampled_from(["message", "message", "more", "history"]), min_size=1, max_size=5)):
+        kind = "message" if wish == "more" and (not sections or sections[-1].kind == "history") else wish
+        name, priority = draw(st.none() | _NAMES), draw(st.none() | st.integers(-9, 9))
+        if kind == "history":
+            last = draw(st.none() | st.integers(1, 99))
+            sections.append(Section("user", "", kind=kind, name=name or "history", priority=priority, last=last))
+            continue
+        role = draw(st.sampled_from(["system", "user", "assistant"]))
+        if kind == "more":
+            role = sections[-1].role
+        sections.append(Section(role, draw(_TEXTS), kind=kind, name=name, priority=priority))
+    return sections
+
+
+@settings(max_examples=40)
 @given(_bodies(), st.dictionaries(_TEXTS, _VALUES, max_size=3), _TEXTS)
 def test_what_is_written_reads_as_the_same_prompt(sections: list[Section], extra: dict[str, Any], words: str) -> None:
     names = [section.name or "" for section in sections if section.kind == "history"]
@@ -195,3 +234,9 @@ def test_every_property_of_a_variable_is_written() -> None:
 
     assert again.content.variables == prompt.content.variables
     assert dataclasses.replace(again.content, sections=()) == dataclasses.replace(prompt.content, sections=())
+
+
+def test_a_python_type_that_no_file_can_say_is_refused_when_it_is_written():
+    prompt = Prompt.from_string("{{ pair }}", variables={"pair": tuple[int, str]})
+    with pytest.raises(ConfigurationError, match=r"no file can say what Python type a variable is of: .*'pair'"):
+        prompt.to_text()

@@ -372,11 +372,19 @@ class Prompt(Station):
         Parsed, it has the same hash.
 
         Raises:
-            ConfigurationError: It holds what no file can: a class as a parameter, a function as selector.
+            ConfigurationError: It holds what no file can: a class as a parameter, a function as selector, a type as
+                output, which `with_output(prompt.content.output)` makes a schema.
         """
+        output = self._output
+        if output is not None and output.type is not None:
+            raise ConfigurationError(
+                f"the output of the prompt {self.name!r} is a type, and no file holds one: keep its schema with"
+                " `with_output(prompt.content.output)`"
+            )
         # By name: the module loads this one.
         writing = importlib.import_module("llmops_sdk.prompts._files.writing")
-        text: str = writing.write_prompt(self._content, description=self.description)
+        repairs = None if output is None else output.repairs
+        text: str = writing.write_prompt(self._content, description=self.description, repairs=repairs)
         return text
 
     def render(self, /, **variables: object) -> Request:

@@ -11,8 +11,9 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._files.escapes import lines_of
+from llmops_sdk.prompts._outputs import declaration_of
 from llmops_sdk.prompts._sections import Section, heading_line
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._variables import Variable, variable_of
 
 __all__ = ["write_prompt"]
 
@@ -21,7 +22,7 @@ _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 """Control characters, and what YAML takes for the end of a line: only double quotes keep them."""
 
 
-def write_prompt(content: PromptContent, *, description: str = "") -> str:
+def write_prompt(content: PromptContent, *, description: str = "", repairs: int | None = None) -> str:
     """The file of a prompt. Parsed, beside the same other files, it has the hash of `content`.
 
     What parses to the same prompt is written in the same way: with all variables declared, a heading for each section,
@@ -30,11 +31,12 @@ def write_prompt(content: PromptContent, *, description: str = "") -> str:
     Args:
         content: All that it renders from.
         description: What it is for.
+        repairs: How often an answer that does not fit its output is asked for again, see `Output.repairs`.
 
     Raises:
         ConfigurationError: It holds what no file can.
     """
-    matter = _matter(content, description)
+    matter = _matter(content, description, repairs)
     text = "\n\n".join(_sections(content.sections)) + "\n"
     if matter:
         text = f"---\n{_yaml(matter)}---\n{text}"
@@ -58,7 +60,7 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
             yield "\n".join([heading, *lines_of(section.text)])
 
 
-def _matter(content: PromptContent, description: str) -> dict[str, object]:
+def _matter(content: PromptContent, description: str, repairs: int | None) -> dict[str, object]:
     parameters = dict(content.parameters)
     matter: dict[str, object] = {
         "description": description or None,
@@ -70,6 +72,8 @@ def _matter(content: PromptContent, description: str) -> dict[str, object]:
     for key, (written, became) in content.references.items():
         if matter.get(key) is not None and matter[key] == became:
             matter[key] = written
+    if matter["output"] is not None:
+        matter["output"] = declaration_of(matter["output"], repairs)
     if isinstance(matter["examples"], Examples):
         matter["examples"] = _examples(matter["examples"])
     ordered = {"description": matter.pop("description"), "parameters": parameters or None, **matter}
@@ -84,6 +88,11 @@ def _declaration(variable: Variable) -> object:
         said = {**said.pop("schema"), **{key: value for key, value in said.items() if key != "type"}}
     if "default" in said:
         said.pop("optional", None)
+    if variable.annotation is not None:
+        try:
+            variable_of(variable.name, said)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"no file can say what Python type a variable is of: {exc}") from None
     return variable.type if said.keys() <= {"type"} else said
 
 

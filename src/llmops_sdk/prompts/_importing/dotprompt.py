@@ -12,6 +12,7 @@ from llmops_sdk.prompts._files.place import Place, Reader, no_siblings
 from llmops_sdk.prompts._importing.handlebars import Handlebars
 from llmops_sdk.prompts._importing.imported import Draft, Imported, Left, file_name
 from llmops_sdk.prompts._importing.picoschema import json_schema
+from llmops_sdk.prompts._variables import variable_of
 
 __all__ = ["from_dotprompt"]
 
@@ -23,7 +24,6 @@ _CONFIG = {
     "stopSequences": "stop",
     "seed": "seed",
 }
-_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "mapping"}
 _DONE = ("name", "description", "config", "input", "output")
 
 
@@ -98,16 +98,13 @@ def _input(draft: Draft, given: object) -> None:
         schema = {}
     properties = schema.get("properties") or {}
     for name, one in properties.items():
-        kinds = one.get("type")
-        kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
-        declared: dict[str, Any] = {"type": _TYPES.get(str(kind), "any")}
-        if kind not in _TYPES and one:
-            draft.leave(f"the type of the variable {name!r}", "it takes any value here")
-        if one.get("description"):
-            declared["description"] = one["description"]
-        if name not in schema.get("required", ()):
-            declared["optional"] = True
-        draft.variable(name, **declared)
+        optional = {} if name in schema.get("required", ()) else {"optional": True}
+        try:
+            variable_of("value", one)
+            draft.variable(name, **one, **optional)
+        except ConfigurationError as exc:
+            draft.leave(f"the type of the variable {name!r}", f"it takes any value here: {exc}")
+            draft.variable(name, **optional)
     for name, default in defaults.items():
         draft.variable(str(name), default=default, optional=True)
     for key in given:
@@ -135,13 +132,14 @@ def _messages(draft: Draft, body: str) -> None:
     def begins(text: str, next_role: str) -> None:
         nonlocal role
         if text.strip():
-            draft.message(role, text)
+            draft.message(role, text.strip("\n"))
         role = next_role
 
     def history(text: str) -> None:
         begins(text, "model")  # what follows a history is the model's, as dotprompt has it
         draft.history("history")
+        draft.variable("history", optional=True)
 
     rest = Handlebars(draft, begins, history).convert(body)
     if rest.strip():
-        draft.message(role, rest)
+        draft.message(role, rest.strip("\n"))

@@ -13,7 +13,9 @@ from llmops_sdk.prompts._importing.tags import Tag, pieces_of, statement
 __all__ = ["Handlebars"]
 
 _PATH = re.compile(r"(?:this\.|\./)?[A-Za-z_][\w-]*(?:\.[A-Za-z_]\w*)*|this|\.")
+_PARAMETER = re.compile(r"\|\s*([A-Za-z_]\w*)\s*\|")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|true|false")
+_CONSTANTS = ("true", "false", "null", "undefined")
 _LOOP = {"@index": "loop.index0", "@first": "loop.first", "@last": "loop.last"}
 _BLOCKS = ("if", "unless", "each", "with", "ifEquals", "unlessEquals")
 
@@ -24,11 +26,12 @@ class _UnknownError(Exception):
 
 @dataclass
 class _Block:
-    """A block that is open: its word, how it ends, and what names mean in it."""
+    """A block that is open: its word, how it ends, what `this` is in it, and the name that it gives to that."""
 
     word: str
     ends: str
     this: str | None
+    named: str | None = None
     shown: bool = True
 
 
@@ -51,7 +54,7 @@ class Handlebars:
     def convert(self, text: str) -> str:
         """The text after the last `{{role}}` or `{{history}}`, as a template of ours."""
         made: list[str] = []
-        for piece in pieces_of(text):
+        for piece in pieces_of(text, escapes=True):
             if isinstance(piece, str):
                 made.append(literal(piece))
                 continue
@@ -70,6 +73,8 @@ class Handlebars:
             if tag.alone:
                 _drop_line(made)
             return ""
+        if tag.kind == "raw":
+            raise _UnknownError("a raw block is kept as it is: take its two tags away")
         if not tag.words:
             raise _UnknownError("it is empty")
         if tag.kind == ">":
@@ -103,16 +108,20 @@ class Handlebars:
             return self._media(dict(one.split("=", 1) for one in rest if "=" in one))
         if rest or word in ("role", "history", "section"):
             raise _UnknownError("there is no such helper here")
-        if not _PATH.fullmatch(word) and word not in _LOOP:
+        if (not _PATH.fullmatch(word) and word not in _LOOP) or word in _CONSTANTS:
             raise _UnknownError("this is no name of a variable")
         return f"{opened} {self._expression(word)} {closed}"
 
     def _media(self, options: dict[str, str]) -> str:
         if "url" not in options or options["url"][:1] in "\"'":
             raise _UnknownError("an image is given as a variable: `{{ image }}`")
-        name = self._expression(options["url"])
-        what = "`{{media}}`"
-        self.draft.leave(what, f"give {name!r} as an `ImagePart(url=...)`")
+        name = self._expression(options.pop("url"))
+        for option, value in options.items():
+            self.draft.leave(f"`{option}={value}` of `{{{{media}}}}`", "an image says itself what it is")
+        if self.draft.knows(name):
+            self.draft.variable(name, type="image")
+        else:
+            self.draft.leave("`{{media}}`", f"give {name!r} as a variable of its own, of the type `image`")
         return f"{{{{ {name} }}}}"
 
     def _partial(self, tag: Tag) -> str:
@@ -135,13 +144,21 @@ class Handlebars:
             return statement(f"if {self._expression(rest[0])} {sign} {self._expression(rest[1])}", tag)
         if not rest:
             raise _UnknownError(f"`{word}` of what?")
+        named = _PARAMETER.fullmatch(" ".join(rest[2:])) if rest[1:2] == ["as"] and word in ("each", "with") else None
+        if len(rest) > 1 and named is None:
+            self._open.append(_Block(word, "", self._this, shown=False))
+            raise _UnknownError(f"`{word}` takes one thing here, and gives it one name")
         value = self._expression(rest[0], optional=True)
         if word == "each":
+            if self.draft.is_mapping(value):
+                self._open.append(_Block(word, "", self._this, shown=False))
+                raise _UnknownError("a loop goes over a list here, and this is an object")
             self._loops += 1
-            item = rest[2].strip("|") if rest[1:2] == ["as"] and len(rest) == 3 else _item(self._loops)
-            self._open.append(_Block(word, "endfor", item))
+            item = named[1] if named else _item(self._loops)
+            self._open.append(_Block(word, "endfor", item, named and named[1]))
             return statement(f"for {item} in {value}", tag)
-        self._open.append(_Block(word, "endif", value if word == "with" else self._this))
+        this = value if word == "with" else self._this
+        self._open.append(_Block(word, "endif", this, named and named[1]))
         return statement(f"if not {value}" if word == "unless" else f"if {value}", tag)
 
     def _else(self, tag: Tag, rest: list[str]) -> str:
@@ -178,11 +195,13 @@ class Handlebars:
         this = self._this
         if path != said and this is None:
             raise _UnknownError("`this` stands in a loop")
-        if this is not None and path.split(".")[0] not in {block.this for block in self._open}:
-            return f"{this}.{path}" if path else this
         first, *steps = path.split(".")
-        if first not in {block.this for block in self._open}:
-            first = self.draft.variable(first, **({"optional": True} if optional else {}))
+        for block in reversed(self._open):
+            if path == said and block.named == first:
+                return ".".join((block.this or first, *steps))
+        if this is not None:
+            return f"{this}.{path}" if path else this
+        first = self.draft.variable(first, **({"optional": True} if optional else {}))
         return ".".join((first, *steps))
 
 

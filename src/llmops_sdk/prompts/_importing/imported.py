@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.messages import Role
 from llmops_sdk.prompts._files import SUFFIX, Reader, parse_prompt
 from llmops_sdk.prompts._files.place import no_siblings
-from llmops_sdk.prompts._outputs import output_of
+from llmops_sdk.prompts._files.writing import write_prompt
+from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._parameters import parameter_of
-from llmops_sdk.prompts._sections import is_heading
+from llmops_sdk.prompts._prompt import Prompt
+from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import NAME, variable_of
 
 __all__ = ["Draft", "Imported", "Left", "file_name"]
 
-_ROLES = {
+_ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -27,6 +29,13 @@ _ROLES = {
     "ai": "assistant",
     "model": "assistant",
 }
+
+
+_RESERVED = (
+    *("true", "false", "none", "True", "False", "None", "not", "and", "or", "in", "is", "if", "else"),
+    *("loop", "self", "super"),
+)
+"""What is no variable in a statement, whatever it is in a prompt without statements."""
 
 
 class Left(NamedTuple):
@@ -75,8 +84,8 @@ class Draft:
         self._parameters: dict[str, Any] = {}
         self._variables: dict[str, dict[str, Any]] = {}
         self._names: dict[str, str] = {}
-        self._output: Mapping[str, Any] | None = None
-        self._sections: list[str] = []
+        self._output: Output | None = None
+        self._sections: list[Section] = []
 
     def leave(self, what: str, why: str) -> None:
         """Note what does not carry over, once."""
@@ -94,12 +103,12 @@ class Draft:
         except ConfigurationError as exc:
             self.leave(said, str(exc))
         else:
-            self._parameters[name] = list(made) if isinstance(made, tuple) else made
+            self._parameters[name] = made
 
     def output(self, schema: object, said: str) -> None:
         """Set the schema of the answer, called `said` in the source."""
         try:
-            self._output = output_of(schema).schema
+            self._output = output_of(schema)
         except ConfigurationError as exc:
             self.leave(said, str(exc))
 
@@ -108,9 +117,9 @@ class Draft:
         name = self._names.get(said)
         if name is None:
             name = said
-            if not re.fullmatch(NAME, said):
+            if not re.fullmatch(NAME, said) or said in _RESERVED or said in self._names.values():
                 name = re.sub(r"\W", "_", said).lstrip("_0123456789") or "variable"
-                while name in self._names.values():
+                while name in _RESERVED or name in self._names.values():
                     name += "_"
                 self.leave(f"the name {said!r} of a variable", f"it is called {name!r} now")
             self._names[said] = name
@@ -123,27 +132,31 @@ class Draft:
             known.update(declared)
         return name
 
+    def knows(self, name: str) -> bool:
+        """Whether it is the name of a variable."""
+        return name in self._variables
+
+    def is_mapping(self, name: str) -> bool:
+        """Whether it is the name of a variable that is declared as a mapping."""
+        return name in self._variables and variable_of(name, self._variables[name]).type == "mapping"
+
     def message(self, role: str, template: str, said: str | None = None) -> None:
         """Add a message: a template in our own syntax."""
         if role not in _ROLES:
             self.leave(f"a message of the role {role!r}", "there are system, user and assistant")
             return
-        text = template.strip("\n")
-        if not text.strip():
+        if not template.strip():
             if template or said is not None:
                 self.leave(f"an empty message of the role {role!r}", "a message has a text")
             return
-        if text != template and said is not None:
-            self.leave(f"line ends around {said}", "the text of a message begins and ends with its words")
-        lines = [f" {line}" if is_heading(line) else line for line in text.split("\n")]
-        if any(is_heading(line) for line in text.split("\n")):
-            self.leave("a line that looks like a heading", "a space stands before it now, so that it is text")
-        self._sections.append(f"[{_ROLES[role]}]\n" + "\n".join(lines))
+        text = template.replace("\r\n", "\n").replace("\r", "\n")
+        if text != template:
+            self.leave("carriage returns", "the lines of a prompt file end with line feeds")
+        self._sections.append(Section(_ROLES[role], text))
 
     def history(self, said: str) -> None:
         """Add a place for the messages of a conversation."""
-        name = self.variable(said)
-        self._sections.append("[history]" if name == "history" else f"[history name={name}]")
+        self._sections.append(Section("user", "", kind="history", name=self.variable(said, type="messages")))
 
     def file(self, read: Reader = no_siblings) -> Imported | None:
         """The file; `None` if there is nothing in it, or it would not be read, which is noted.
@@ -154,29 +167,23 @@ class Draft:
         if not self._sections:
             self.leave("all of it", "it has no message")
             return None
-        body = "\n\n".join(self._sections) + "\n"
         where = self.name + SUFFIX
         try:
-            for used in parse_prompt(_bytes(body), name=self.name, where=where, read=read).variables:
-                self._variables.setdefault(used, {})
-            text = self._head() + body
-            parse_prompt(_bytes(text), name=self.name, where=where, read=read)
-        except PromptError as exc:
-            self.leave("all of it", f"its template is none of ours: {exc}")
+            prompt = Prompt(
+                self._sections,
+                name=self.name,
+                variables={name: variable_of(name, declared) for name, declared in self._variables.items()},
+                parameters=self._parameters,
+                output=self._output,
+                where=where,
+                partials=read,
+            )
+            text = write_prompt(prompt.content, description=self.description)
+            parse_prompt(text.encode(), name=self.name, where=where, read=read)
+        except (PromptError, ConfigurationError) as exc:
+            self.leave("all of it", f"it makes no prompt of ours: {exc}")
             return None
         return Imported(path=where, text=text, source=self.source)
-
-    def _head(self) -> str:
-        matter: dict[str, Any] = {}
-        if self.description:
-            matter["description"] = self.description
-        if self._parameters:
-            matter["parameters"] = self._parameters
-        if self._variables:
-            matter["variables"] = {name: declared or "any" for name, declared in self._variables.items()}
-        if self._output is not None:
-            matter["output"] = self._output
-        return f"---\n{_yaml(matter)}---\n" if matter else ""
 
 
 def file_name(said: object, otherwise: str) -> str:
@@ -184,16 +191,3 @@ def file_name(said: object, otherwise: str) -> str:
     name = said if isinstance(said, str) and said.strip() else otherwise
     parts = [re.sub(r"[^\w.-]+", "-", part.strip()).lstrip(".").strip("-") for part in name.split("/")]
     return "/".join(part for part in parts if part) or "prompt"
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _yaml(matter: Mapping[str, Any]) -> str:
-    import yaml  # noqa: PLC0415  (third-party: whoever imports nothing needs none)
-
-    # By JSON, so that nothing is an alias of another, and every value is a plain one.
-    plain = json.loads(json.dumps(matter, default=str))
-    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000)
-    return text

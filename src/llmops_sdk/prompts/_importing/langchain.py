@@ -29,7 +29,7 @@ _ROLES = {
 _SAYS_NOTHING = (
     *("_type", "input_variables", "optional_variables", "input_types", "validate_template"),
     *("template_format", "name", "partial_variables", "template", "messages"),
-    *("prompt", "additional_kwargs", "response_metadata", "type", "example"),
+    *("prompt", "response_metadata", "type", "example"),
     *("content", "id", "output_parser", "suffix", "prefix"),
     *("examples", "example_prompt", "example_separator"),
 )
@@ -40,12 +40,17 @@ def is_langchain(given: object) -> bool:
     """Whether a JSON or YAML value is a prompt of LangChain's."""
     if not isinstance(given, Mapping):
         return False
+    manifest = given.get("manifest")  # which the hub's API gives for a commit
+    if isinstance(manifest, Mapping):
+        return is_langchain(manifest)
     return (given.get("lc") == 1 and "id" in given) or given.get("_type") in _KINDS
 
 
 def from_langchain(given: Mapping[str, Any], path: str, stem: str, left: list[Left]) -> list[Imported]:
     """The prompt in a JSON or YAML value."""
-    draft = Draft(file_name(given.get("name"), stem), path, left)
+    draft = Draft(file_name(given.get("name") or given.get("repo"), stem), path, left)
+    if isinstance(given.get("manifest"), Mapping):
+        given = given["manifest"]
     kind, fields = _unpacked(given)
     if kind in ("RunnableSequence", "RunnableBinding"):
         kind, fields = _first_of(draft, kind, fields)
@@ -78,6 +83,8 @@ def _unpacked(given: Any) -> tuple[str, Mapping[str, Any]]:
 
 def _first_of(draft: Draft, kind: str, fields: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The prompt of a chain."""
+    if fields.get("kwargs"):
+        draft.leave(f"`kwargs: {fields['kwargs']}` of a {kind}"[:200], "put what is a parameter into `parameters`")
     first = fields.get("first" if kind == "RunnableSequence" else "bound")
     for one in (*(fields.get("middle") or ()), fields.get("last")):
         if one is not None:
@@ -249,9 +256,19 @@ def _parts(draft: Draft, prompt: Any) -> str:
         kind, fields = _unpacked(one)
         if kind == "PromptTemplate":
             texts.append(_template(draft, kind, fields))
+        elif kind == "ImagePromptTemplate" and (url := _image_url(fields)):
+            texts.append(f"{{{{ {draft.variable(url, type='image')} }}}}")
         else:
             draft.leave(f"a {kind}", "an image is a variable, an `ImagePart`: write `{{ image }}` in its place")
     return "".join(texts)
+
+
+def _image_url(fields: Mapping[str, Any]) -> str | None:
+    """The variable that is the whole address of an image."""
+    template = fields.get("template")
+    url = template.get("url") if isinstance(template, Mapping) and template.keys() <= {"url"} else None
+    whole = re.fullmatch(r"\{(\w+)\}", url) if isinstance(url, str) else None
+    return whole[1] if whole else None
 
 
 def _few_shot_chat(draft: Draft, fields: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from llmops_sdk.prompts._importing.literals import literal
 
 __all__ = ["from_langfuse", "is_langfuse"]
 
-_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+_VARIABLE = re.compile(r"\{\{\s*([^\W\d][\w.-]*)\s*\}\}")
 _REFERENCE = re.compile(r"@@@langfusePrompt:.*?@@@")
 _PARAMETERS = {
     **{name: name for name in ("temperature", "top_p", "max_tokens", "seed", "stop", "n", "tools", "tool_choice")},
@@ -47,7 +48,7 @@ def from_langfuse(given: Mapping[str, Any], path: str, stem: str, left: list[Lef
     for key, value in given.items():
         if key not in _SAYS_NOTHING and value not in (None, [], {}, ""):
             draft.leave(f"`{key}: {value}`"[:200], "there is no such thing here")
-    prompt = given["prompt"]
+    prompt = _chat_in(given["prompt"]) if given.get("type") == "chat" else given["prompt"]
     for number, one in enumerate([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt):
         _message(draft, one, f"message {number + 1}")
     file = draft.file()
@@ -59,10 +60,29 @@ def _message(draft: Draft, one: Any, said: str) -> None:
         draft.leave(said, "it is no message")
     elif one.get("type") == "placeholder" or ("role" not in one and "name" in one):
         draft.history(str(one.get("name") or "history"))
+        _others(draft, one, said, "type", "name")
     elif not isinstance(one.get("content"), str):
         draft.leave(f"the content of {said}", "it is no text")
     else:
         draft.message(str(one.get("role")), _converted(draft, one["content"]), said)
+        _others(draft, one, said, "type", "role", "content")
+
+
+def _others(draft: Draft, one: Mapping[str, Any], said: str, *known: str) -> None:
+    for key, value in one.items():
+        if key not in known and value not in (None, [], {}, ""):
+            draft.leave(f"`{key}: {value}` of {said}"[:200], "there is no such thing here")
+
+
+def _chat_in(prompt: str | list[Any]) -> str | list[Any]:
+    """The messages of a chat, which an export of the database has as a text."""
+    if isinstance(prompt, str):
+        try:
+            messages = json.loads(prompt)
+        except (ValueError, RecursionError):
+            return prompt
+        return messages if isinstance(messages, list) else prompt
+    return prompt
 
 
 def _converted(draft: Draft, text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.prompts._outputs.schemas import is_schema
+from llmops_sdk.prompts._types.spelling import is_schema
 
 __all__ = ["json_schema"]
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 __all__ = ["Tag", "pieces_of", "statement"]
 
 _TAG = re.compile(
-    r"\{\{~?!--.*?--~?\}\}|\{\{~?!.*?\}\}|\{\{\{[^{}]*\}\}\}"
+    r"\\\\(?=\{\{)|\\\{\{.*?\}\}|\{\{\{\{(?=\s*[\w#]).*?\{\{\{\{/.*?\}\}\}\}"
+    r"|\{\{~?!--.*?--~?\}\}|\{\{~?!.*?\}\}|\{\{\{[^{}]*\}\}\}"
     r"|\{\{~?\s*(?:\"[^\"]*\"|'[^']*'|[^{}\"'])*?~?\}\}",
     re.DOTALL,
 )
@@ -20,7 +21,7 @@ class Tag(NamedTuple):
 
     Attributes:
         source: As written.
-        kind: `""` for a value, else its first sign: `#`, `/`, `^`, `>`, `!`, `&` or `{`.
+        kind: `""` for a value, else its first sign: `#`, `/`, `^`, `>`, `!`, `&` or `{`; `"raw"` for a raw block.
         words: What it holds, cut at blanks that are not in quotes.
         left: Whether it takes the blanks before it away (`{{~`).
         right: Whether it takes the blanks behind it away (`~}}`).
@@ -35,19 +36,33 @@ class Tag(NamedTuple):
     alone: bool = False
 
 
-def pieces_of(text: str) -> Iterator[str | Tag]:
-    """The literals and the tags, in order."""
+def pieces_of(text: str, *, escapes: bool = False) -> Iterator[str | Tag]:
+    r"""The literals and the tags, in order.
+
+    Args:
+        text: The text.
+        escapes: Whether `\{{x}}` is a tag as text, and `\\{{x}}` a tag behind a `\`, as Handlebars has it.
+    """
     last = 0
     for match in _TAG.finditer(text):
         if match.start() > last:
             yield text[last : match.start()]
-        yield _tag(match[0], text, match.start(), match.end())
+        yield _literal(match[0], escapes=escapes) or _tag(match[0], text, match.start(), match.end())
         last = match.end()
     if last < len(text):
         yield text[last:]
 
 
+def _literal(source: str, *, escapes: bool) -> str | None:
+    """What an escape stands for; `None` where it is none."""
+    if source == "\\\\":
+        return "\\" if escapes else source
+    return source[escapes:] if source.startswith("\\") else None
+
+
 def _tag(source: str, text: str, start: int, end: int) -> Tag:
+    if source.startswith("{{{{"):
+        return Tag(source, "raw", ())
     if source.startswith("{{{"):
         return Tag(source, "{", _words(source[3:-3]))
     inner = source[2:-2]

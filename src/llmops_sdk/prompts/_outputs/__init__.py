@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from llmops_sdk.prompts._outputs.declared import DEFAULT_REPAIRS, Output, output_of, repairs_of
+from llmops_sdk.prompts._outputs.declared import DEFAULT_REPAIRS, Output, declaration_of, output_of, repairs_of
 
-__all__ = ["DEFAULT_REPAIRS", "Output", "output_of", "repairs_of"]
+__all__ = ["DEFAULT_REPAIRS", "Output", "declaration_of", "output_of", "repairs_of"]

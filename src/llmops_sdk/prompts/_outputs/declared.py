@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.prompts._outputs.schemas import check_schema, is_schema, schema_of_type
-from llmops_sdk.prompts._outputs.shorthand import schema_of
+from llmops_sdk.prompts._outputs.schemas import check_schema, schema_of_type
+from llmops_sdk.prompts._types.spelling import is_schema, spelled_out
 
-__all__ = ["DEFAULT_REPAIRS", "Output", "output_of", "repairs_of"]
+__all__ = ["DEFAULT_REPAIRS", "Output", "declaration_of", "output_of", "repairs_of"]
 
 DEFAULT_REPAIRS = 1
 _MOST_REPAIRS = 10
@@ -65,17 +65,21 @@ def output_of(given: object, read: Callable[[str], bytes | None] | None = None) 
         given = given["schema"]
     if isinstance(given, str) and given.endswith(_FILE):
         return Output(schema=_from_file(given, read), repairs=repairs)
-    if isinstance(given, Mapping) and is_schema(given):
-        check_schema(given)
-        return Output(schema=given, repairs=repairs)
     if isinstance(given, Mapping | str | list):
-        return Output(schema=schema_of(given, "output"), repairs=repairs)
+        return Output(schema=_spelled(given), repairs=repairs)
     if given is None or isinstance(given, bool | int | float | bytes):
         raise ConfigurationError(
             f"`output` is a JSON schema, a shorthand such as `{{answer: str}}`, the name of a `.json` file or a type, "
             f"not {given!r}"
         )
     return Output(schema=schema_of_type(given), type=given, repairs=repairs)
+
+
+def declaration_of(written: object, repairs: int | None) -> object:
+    """What a file says of an output whose schema is written like this, and that is mended so often."""
+    if isinstance(written, Mapping) and _is_long_form(written) and "repairs" in written:
+        written = written["schema"]
+    return written if repairs is None else {"schema": written, "repairs": repairs}
 
 
 def repairs_of(given: object) -> int | None:
@@ -98,6 +102,15 @@ def _is_long_form(given: Mapping[Any, Any]) -> bool:
     return "repairs" in given or not isinstance(inner, str) or inner.endswith(_FILE)
 
 
+def _spelled(given: Mapping[Any, Any] | str | list[Any], said: str = "`output`") -> Mapping[str, Any]:
+    try:
+        schema = spelled_out(given)
+        check_schema(schema)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{said}: {exc}") from None
+    return schema
+
+
 def _from_file(path: str, read: Callable[[str], bytes | None] | None) -> Mapping[str, Any]:
     data = None if read is None else read(path)
     if data is None:
@@ -110,8 +123,4 @@ def _from_file(path: str, read: Callable[[str], bytes | None] | None) -> Mapping
         raise ConfigurationError(f"{path} is not JSON: {exc}") from None
     if not isinstance(schema, dict) or not is_schema(schema):
         raise ConfigurationError(f'{path} is no JSON schema: write an object such as `{{"type": "object", ...}}`')
-    try:
-        check_schema(schema)
-    except ConfigurationError as exc:
-        raise ConfigurationError(f"{path}: {exc}") from None
-    return schema
+    return _spelled(schema, path)

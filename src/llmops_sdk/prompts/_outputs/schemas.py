@@ -1,4 +1,4 @@
-"""JSON schemas: what is one, the check of its frame, and those of types."""
+"""JSON schemas of outputs: the check of their frame, and those of types. All keywords go to the engine."""
 
 from __future__ import annotations
 
@@ -6,41 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.prompts._variables import did_you_mean
+from llmops_sdk.prompts._hints import did_you_mean
+from llmops_sdk.prompts._types.keywords import JSON_TYPES, OF_MANY, OF_NAMES, OF_ONE
+from llmops_sdk.prompts._types.spelling import fail_at
 
-__all__ = ["check_schema", "is_schema", "schema_of_type"]
-
-_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-_SAY_SO = ("$schema", "$ref", "$defs", "$id")
-_OF_ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
-_OF_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
-_OF_NAMES = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_DEEPEST = 64
+__all__ = ["check_schema", "schema_of_type"]
 
 
-def is_schema(given: Mapping[Any, Any]) -> bool:
-    """Whether a mapping is a JSON schema, and not a shorthand for one.
-
-    It is, if its `type` is one of JSON's own names (`string`, not `str`) or it holds a word that only schemas have
-    where that word's value is what a schema has there.
-    """
-    if not given:  # any JSON
-        return True
-    kind = given.get("type")
-    if (isinstance(kind, str) and kind in _TYPES) or isinstance(given.get("properties"), Mapping):
-        return True
-    if any(isinstance(given.get(word), str | Mapping) and word in given for word in _SAY_SO):
-        return True
-    if any(isinstance(one, list) and all(isinstance(each, Mapping) for each in one) and one for one in _many(given)):
-        return True
-    return "const" in given or (isinstance(given.get("enum"), list) and given.keys() <= {"enum", "type", "description"})
-
-
-def _many(given: Mapping[Any, Any]) -> list[Any]:
-    return [given.get(word) for word in ("anyOf", "oneOf", "allOf")]
-
-
-def check_schema(schema: object, path: str = "$", depth: int = 0) -> None:
+def check_schema(schema: object, at: tuple[str, ...] = ()) -> None:
     """Refuse a schema whose frame is wrong: types that do not exist, parts that are no schemas.
 
     Raises:
@@ -49,40 +22,33 @@ def check_schema(schema: object, path: str = "$", depth: int = 0) -> None:
     if isinstance(schema, bool):
         return
     if not isinstance(schema, Mapping):
-        raise ConfigurationError(f"the schema at {path} has to be a mapping, not {type(schema).__name__}")
-    if depth > _DEEPEST:
-        raise ConfigurationError("the schema is nested too deeply")
-    _check_words(schema, path)
-    for step, one in _inner(schema):
-        check_schema(one, f"{path}.{step}", depth + 1)
-
-
-def _check_words(schema: Mapping[Any, Any], path: str) -> None:
+        fail_at(at, f"a schema has to be a mapping, not {type(schema).__name__}")
     kinds = schema.get("type", [])
-    for kind in kinds if isinstance(kinds, list) else [kinds]:
-        if kind not in _TYPES:
-            hint = did_you_mean(str(kind), _TYPES)
-            raise ConfigurationError(f"the schema at {path} has the unknown type {kind!r}.{hint}")
+    for kind in kinds if isinstance(kinds, list | tuple) else [kinds]:
+        if kind not in JSON_TYPES:
+            fail_at(at, f"unknown type {kind!r}.{did_you_mean(str(kind), JSON_TYPES)}")
     required = schema.get("required", [])
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise ConfigurationError(f"`required` at {path} is a list of names")
-    for words, kind, says in ((("enum", *_OF_MANY), list, "a list"), (_OF_NAMES, Mapping, "a mapping")):
+    if not isinstance(required, list | tuple) or not all(isinstance(name, str) for name in required):
+        fail_at((*at, "required"), "this is a list of names")
+    for words, kind, says in ((("enum", *OF_MANY), list | tuple, "a list"), (OF_NAMES, Mapping, "a mapping")):
         for word in words:
             if word in schema and not isinstance(schema[word], kind):
-                raise ConfigurationError(f"`{word}` at {path} has to be {says}, not {type(schema[word]).__name__}")
+                fail_at((*at, word), f"this is {says}, not {type(schema[word]).__name__}")
+    for step, one in _inner(schema):
+        check_schema(one, (*at, *step))
 
 
-def _inner(schema: Mapping[Any, Any]) -> Iterator[tuple[str, object]]:
+def _inner(schema: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], object]]:
     """The schemas within a schema, and how they are reached."""
-    for word in _OF_ONE:
-        if word in schema and not isinstance(schema[word], list):  # `items` was a list in old drafts
-            yield word, schema[word]
-    for word in _OF_MANY:
-        for number, one in enumerate(schema.get(word, [])):
-            yield f"{word}[{number}]", one
-    for word in _OF_NAMES:
+    for word in OF_ONE:
+        if word in schema and not isinstance(schema[word], list | tuple):  # `items` was a list in old drafts
+            yield (word,), schema[word]
+    for word in OF_MANY:
+        for number, one in enumerate(schema.get(word, ())):
+            yield (word, str(number)), one
+    for word in OF_NAMES:
         for name, one in schema.get(word, {}).items():
-            yield f"{word}.{name}", one
+            yield ((str(name),) if word == "properties" else (word, str(name))), one
 
 
 def schema_of_type(kind: Any) -> Mapping[str, Any]:
@@ -114,9 +80,9 @@ def _closed(schema: Any) -> Any:
         return schema
     made = {
         word: {name: _closed(one) for name, one in value.items()}
-        if word in _OF_NAMES and isinstance(value, dict)
+        if word in OF_NAMES and isinstance(value, dict)
         else _closed(value)
-        if word in _OF_ONE or word in _OF_MANY
+        if word in OF_ONE or word in OF_MANY
         else value
         for word, value in schema.items()
     }

@@ -59,7 +59,7 @@ _OF_KIND = {
     "datetime": "_datetime.datetime | str",
     "document": "_Document",
     "documents": "_Document | list[_Document] | tuple[_Document, ...]",
-    "messages": "list[_Message] | list[_Message | _Mapping[str, _Any]] | tuple[_Message | _Mapping[str, _Any], ...]",
+    "messages": "_Sequence[_Message | _Mapping[str, _Any]]",  # a list of `dict` is none of `Mapping`
     "image": "_ImagePart | str | bytes | _PurePath",
 }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from llmops_sdk.prompts._hints import did_you_mean
 from llmops_sdk.prompts._variables.checking import Check, check_types, checks_of, complete
 from llmops_sdk.prompts._variables.declared import NAME, Variable, value_schema, variable_of
 from llmops_sdk.prompts._variables.fences import FENCES, Fence, needs_own_lines
-from llmops_sdk.prompts._variables.hints import did_you_mean
 
 __all__ = [
     "FENCES",

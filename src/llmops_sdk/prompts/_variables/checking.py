@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts._hints import did_you_mean
 from llmops_sdk.prompts._variables.declared import Variable
 from llmops_sdk.prompts._variables.deep import DeepCheck, Misfit, deep_check_of
-from llmops_sdk.prompts._variables.hints import did_you_mean
 from llmops_sdk.prompts._variables.kinds import exact_type, fits
 
 __all__ = ["Check", "check_types", "checks_of", "complete"]

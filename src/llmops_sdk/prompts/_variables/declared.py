@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._hints import did_you_mean
+from llmops_sdk.prompts._types.keywords import KEYWORDS, WORDS_FOR_PEOPLE
+from llmops_sdk.prompts._types.spelling import spelled_out
+from llmops_sdk.prompts._types.words import OWN_KINDS, WORDS
 from llmops_sdk.prompts._variables.deep import deep_check_of
 from llmops_sdk.prompts._variables.fences import FENCES
-from llmops_sdk.prompts._variables.hints import did_you_mean
 from llmops_sdk.prompts._variables.kinds import fits, kind_of
 from llmops_sdk.prompts._variables.python_types import is_type, plain_value, types_meant
-from llmops_sdk.prompts._variables.schemas import KEYWORDS, normal_schema
-from llmops_sdk.prompts._variables.shorthand import OWN_KINDS, WORDS
+from llmops_sdk.prompts._variables.schemas import normal_schema
 
 __all__ = ["NAME", "Variable", "value_schema", "variable_of"]
 
@@ -64,8 +66,9 @@ def variable_of(name: object, declared: object) -> Variable:
 
     Args:
         name: Its name.
-        declared: A type in words (`"list[str]"`, `"low | high"`), a Python type, or a mapping with `type`, `trusted`,
-            `optional`, `default`, `description`, `fence` and keywords of JSON Schema.
+        declared: A type in words (`"list[str]"`, `"low | high"`), a Python type, the fields of an object
+            (`{"name": "str"}`), or a mapping with `type`, `trusted`, `optional`, `default`, `description`, `fence` and
+            keywords of JSON Schema.
 
     Raises:
         ConfigurationError: The declaration is wrong.
@@ -80,8 +83,10 @@ def variable_of(name: object, declared: object) -> Variable:
         raise ConfigurationError(f"{name!r} cannot be a variable: write a plain name, such as `question`")
     if declared is None:
         return Variable(name=name)
-    if isinstance(declared, str) or is_type(declared):
+    if isinstance(declared, str) or is_type(declared) or _is_fields(declared):
         declared = {"type": declared}
+    if isinstance(declared, list):
+        declared = _spelled(name, declared)
     if not isinstance(declared, Mapping):
         raise ConfigurationError(
             f"the variable {name!r}: write a type (`{name}: str`) or a mapping of {list(_KEYS)} and of keywords of"
@@ -100,6 +105,20 @@ def variable_of(name: object, declared: object) -> Variable:
     except ConfigurationError as exc:
         raise ConfigurationError(f"the variable {name!r}: {exc}") from exc
     return _checked(variable, own)
+
+
+def _spelled(name: str, declared: list[Any]) -> Mapping[str, Any]:
+    try:
+        return spelled_out(declared, (), OWN_KINDS)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"the variable {name!r}: {exc}") from exc
+
+
+def _is_fields(declared: object) -> bool:
+    """Whether a mapping holds the fields of an object, and none of our own words or those of JSON Schema."""
+    if not isinstance(declared, Mapping) or not declared or declared.keys() & {*_KEYS, *KEYWORDS, *WORDS_FOR_PEOPLE}:
+        return False
+    return all(isinstance(one, str | list | Mapping | None) for one in declared.values())
 
 
 def _typed(name: str, says: Mapping[str, object]) -> Variable:
@@ -125,6 +144,11 @@ def _typed(name: str, says: Mapping[str, object]) -> Variable:
             raise ConfigurationError(f"the type {given!r} takes no keywords of JSON Schema")
         kind = given.strip()
         return Variable(name=name, type=kind.removesuffix("?"), optional=optional or kind.endswith("?"))
+    if isinstance(given, Mapping):  # fields
+        fields = spelled_out(given, (), OWN_KINDS)
+        if twice := sorted(fields.keys() & _without_type(says)):
+            raise ConfigurationError(f"the type says `{twice[0]}` already")
+        says = {**fields, **_without_type(says)}
     schema = normal_schema(says)
     alternatives = schema.get("anyOf", ())
     if alternatives and alternatives[-1] == {"type": "null"}:

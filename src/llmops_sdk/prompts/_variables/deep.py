@@ -7,8 +7,8 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
-from llmops_sdk.prompts._variables.formats import FORMATS, TEMPORAL
-from llmops_sdk.prompts._variables.shorthand import Schema
+from llmops_sdk.prompts._types.formats import FORMATS, TEMPORAL
+from llmops_sdk.prompts._types.words import Schema
 
 if TYPE_CHECKING:
     from pydantic_core import ValidationError

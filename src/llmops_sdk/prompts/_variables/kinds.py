@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from llmops_sdk.messages import Document, ImagePart, Message
-from llmops_sdk.prompts._variables.formats import FORMATS
+from llmops_sdk.prompts._types.formats import FORMATS
 
 __all__ = ["exact_type", "fits", "kind_of"]
 

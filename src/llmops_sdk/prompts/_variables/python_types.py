@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Document, ImagePart, Message
-from llmops_sdk.prompts._variables.schemas import without_words
-from llmops_sdk.prompts._variables.shorthand import OWN_KINDS, WORDS, Schema
+from llmops_sdk.prompts._types.keywords import without_words
+from llmops_sdk.prompts._types.words import OWN_KINDS, WORDS, Schema
 
 __all__ = ["TypeMeant", "is_type", "plain_value", "types_meant"]
 
