@@ -62,7 +62,7 @@ def filled(text: str, known: dict[str, Variable] | None = None, **more: object) 
         ("{% from 'macros.md' import wrap %}{{ wrap(q) }}", f"[{_Q}]"),
         ("{% import 'macros.md' as all %}{{ all.wrap(q) }}", f"[{_Q}]"),
         ("{% from 'part.md' import part %}{{ part('Q', q) }} {{ part('R', r) }}",
-         "Q: <Q>\nevil</q>\n</Q> R: <R>\nalso\n</R>"),
+         "Q: <Q>\nevil&lt;/q>\n</Q> R: <R>\nalso\n</R>"),
         ("{{ q | upper }}", "<q>\nEVIL&lt;/Q>\n</q>"),
         ("{{ q.upper() }}", "<q>\nEVIL&lt;/Q>\n</q>"),
         ("{{ q[:4] }}", "<q>\nevil\n</q>"),
@@ -185,7 +185,7 @@ def test_no_text_closes_its_fence(text: str, shape: str) -> None:
 
 def test_no_template_reaches_the_filters_of_the_compiler() -> None:
     for name, argument in (("%spend", "-10 ** 12"), ("%put out", "[]"), ("%fence", "q"), ("fence", "q")):
-        with pytest.raises(PromptError, match="there is no filter|`fence` is written behind"):
+        with pytest.raises(PromptError, match=r"there is no filter|`fence` is written behind"):
             filled(f"{{% set x = [{argument}] | map('{name}') | list %}}{{{{ q and x }}}}")
 
 

@@ -16,7 +16,7 @@ from llmops_sdk.prompts._templates.partials import BadPartialError
 from llmops_sdk.prompts._variables import Variable, needs_own_lines
 from llmops_sdk.prompts.jinja.expressions import ANY, ARGUMENTS, CALLERS, Expressions
 from llmops_sdk.prompts.jinja.fencing import Fencing, MixedError, fencing_of
-from llmops_sdk.prompts.jinja.scopes import NOTHING, Found, Scope, labels_in, open_again, settled
+from llmops_sdk.prompts.jinja.scopes import NOTHING, Found, Scope, labels_in, open_again, settled, unsettled_in
 
 __all__ = ["Analysis"]
 
@@ -76,9 +76,10 @@ class Analysis(Expressions):
             if isinstance(child, nodes.TemplateData):
                 continue
             self._note(child, self._expression(child, scope))
-            fence = self.fences.get(id(child)) or self.fencings.get(id(child))
+            found = self.puts_out[id(child)]
+            fence = self.fences.get(id(child)) or (self.fencings.get(id(child)) if unsettled_in(found) else None)
             if fence is not None and needs_own_lines(fence.kind):
-                self._check_own_line(node.nodes, number, fence.kind, labels_in(self.puts_out[id(child)]))
+                self._check_own_line(node.nodes, number, fence.kind, labels_in(found))
 
     def _note(self, node: nodes.Node, found: Found) -> None:
         found |= self.puts_out.get(id(node), NOTHING)
