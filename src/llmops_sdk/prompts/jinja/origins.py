@@ -56,7 +56,6 @@ class Analysis(Expressions):
         self._outputs: list[set[str]] = [set()]
         for _ in range(_MOST_PASSES):
             before = (dict(self._bound), dict(self._sums), dict(self.puts_out))
-            self._visits = 0
             self._statements(tree.body, Scope(id(tree), None))
             self._first = False
             if before == (self._bound, self._sums, self.puts_out):

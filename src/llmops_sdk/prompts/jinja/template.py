@@ -30,6 +30,11 @@ _MAIN = ""
 """What Jinja calls the text itself."""
 
 
+_MOST_OPENINGS = 5_000
+_MOST_CODE = 100_000
+"""Most `{{`, `{%` and `{#` of a text with its partials, and most characters in them: a second of compiling."""
+
+
 class _Sites:
     """Where the units of a template stand, for errors."""
 
@@ -181,10 +186,11 @@ def compile_jinja(
     sandbox = Sandbox()
     sites = _Sites(prompt, where, line)
     included = Partials(partials)
+    parsing = _Parsing(sandbox, variables)
     unit: str | None = None
     try:
-        tree = _parsed(sandbox, text, None, variables)
-        analysis = Analysis(tree, variables, lambda path: _parsed(sandbox, included.text(path), path, variables))
+        tree = parsing.parsed(text, None)
+        analysis = Analysis(tree, variables, lambda path: parsing.parsed(included.text(path), path))
         sites.used = analysis.lines
         for unit, part in analysis.trees.items():
             sandbox.add(rewritten(part, analysis), unit)
@@ -196,6 +202,8 @@ def compile_jinja(
         raise sites.error(exc.message or "this is no template", exc.name or unit, exc.lineno) from None
     except (RecursionError, SyntaxError, MemoryError) as exc:  # Python's own limits, on the code that Jinja writes
         raise sites.error("the template is nested too deeply", unit, 1) from exc
+    except ValueError as exc:  # a number of more digits than Python reads
+        raise sites.error(f"the template cannot be read: {exc}", unit, 1) from exc
     return JinjaTemplate(
         root,
         tuple(analysis.variables),
@@ -206,31 +214,48 @@ def compile_jinja(
     )
 
 
-def _parsed(sandbox: Sandbox, text: str, unit: str | None, declared: Mapping[str, Variable]) -> nodes.Template:
-    """The tree of a text.
+class _Parsing:
+    """Parses a text, and what it includes."""
 
-    Jinja would take every `{{`, `{%` and `{#` for its own. So a sign that is nowhere in the text takes the place of the
-    first brace where there is template, and Jinja is told to look for that sign.
-    """
-    try:
-        openings = list(openings_of(text, declared))
-    except BadTextError as exc:
-        raise RefusedError(str(exc), unit, 1 + text.count("\n", 0, exc.at)) from None
-    sign = next((sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in text), None)  # for private use
-    if sign is None:
-        raise RefusedError("the text uses all characters for private use (U+E000 to U+F8FF)", unit, 1)
-    parts: list[str] = []
-    position = 0
-    for opening in openings:
-        end = opening.end
-        parts += (text[position : opening.at], sign)
-        position = opening.at + 1
-        if opening.word == "include" and text[end - 3] not in "-+":
-            # What is included ends without a line end, so the one behind the statement stays.
-            parts += (text[position : end - 2], "+")
-            position = end - 2
-    parts.append(text[position:])
-    sandbox.block_start_string = f"{sign}%"
-    sandbox.variable_start_string = f"{sign}{{"
-    sandbox.comment_start_string = f"{sign}#"
-    return sandbox.parse("".join(parts), unit)
+    def __init__(self, sandbox: Sandbox, declared: Mapping[str, Variable]) -> None:
+        self._sandbox = sandbox
+        self._declared = declared
+        self._openings = 0
+        self._code = 0
+
+    def parsed(self, text: str, unit: str | None) -> nodes.Template:
+        """The tree of a text.
+
+        Jinja would take every `{{`, `{%` and `{#` for its own. So a sign that is nowhere in the text takes the place of
+        the first brace where there is template, and Jinja is told to look for that sign.
+        """
+        try:
+            openings = list(openings_of(text, self._declared))
+        except BadTextError as exc:
+            raise RefusedError(str(exc), unit, 1 + text.count("\n", 0, exc.at)) from None
+        self._openings += len(openings)
+        self._code += sum(opening.end - opening.at for opening in openings)
+        if self._openings > _MOST_OPENINGS or self._code > _MOST_CODE:
+            problem = (
+                f"the template has {self._openings:,} statements and expressions of {self._code:,} characters, with "
+                f"what it includes, and {_MOST_OPENINGS:,} of {_MOST_CODE:,} may be: give long texts as variables"
+            )
+            raise RefusedError(problem, unit, 1)
+        sign = next((sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in text), None)  # for private use
+        if sign is None:
+            raise RefusedError("the text uses all characters for private use (U+E000 to U+F8FF)", unit, 1)
+        parts: list[str] = []
+        position = 0
+        for opening in openings:
+            end = opening.end
+            parts += (text[position : opening.at], sign)
+            position = opening.at + 1
+            if opening.word == "include" and text[end - 3] not in "-+":
+                # What is included ends without a line end, so the one behind the statement stays.
+                parts += (text[position : end - 2], "+")
+                position = end - 2
+        parts.append(text[position:])
+        self._sandbox.block_start_string = f"{sign}%"
+        self._sandbox.variable_start_string = f"{sign}{{"
+        self._sandbox.comment_start_string = f"{sign}#"
+        return self._sandbox.parse("".join(parts), unit)
