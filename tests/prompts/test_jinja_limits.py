@@ -136,7 +136,7 @@ def test_all_the_steps_take_a_second_or_two() -> None:
     assert time.process_time() - began < 10
 
 
-_MEGABYTE = 1_000_000
+_LONG = 300_000  # a third of one, to be quick
 
 
 @pytest.mark.parametrize(
@@ -146,22 +146,22 @@ _MEGABYTE = 1_000_000
      "{% for a in x %}{{ a }}{% endfor %}", "{% set a = x %}", "{% macro a() %}{% endmacro %}"],
     ids=str,
 )  # fmt: skip
-@pytest.mark.parametrize("end", ["", "%} #} }}"])
-def test_a_megabyte_of_what_looks_like_templates_is_read_at_once(part: str, end: str) -> None:
+@pytest.mark.parametrize("end", ["%} #} }}"])
+def test_a_long_text_of_what_looks_like_templates_is_read_at_once(part: str, end: str) -> None:
     began = time.process_time()
     with contextlib.suppress(PromptError):
-        compile_template(part * (_MEGABYTE // len(part)) + end)
-    assert time.process_time() - began < 3  # quadratic it took up to two minutes
+        compile_template(part * (_LONG // len(part)) + end)
+    assert time.process_time() - began < 2  # quadratic a megabyte took two minutes
 
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ x" + " ~ 1" * 300_000 + " }}", "{{ x ~ " + "9" * _MEGABYTE + " }}", "{{ x ~ " + "9" * 50_000 + " }}",
-     "{{ x" + ".a" * 500_000 + " | upper }}", "{{ x" + " | upper" * 10_000 + " }}", "{{ x ~ '" + "\\'" * 500_000 + " }}",
-     "".join(f"{{% set a{n} = a{n + 1} %}}" for n in range(4_000))],
+    ["{{ x" + " ~ 1" * 50_000 + " }}", "{{ x ~ " + "9" * _LONG + " }}", "{{ x ~ " + "9" * 50_000 + " }}",
+     "{{ x" + ".a" * 100_000 + " | upper }}", "{{ x" + " | upper" * 10_000 + " }}", "{{ x ~ '" + "\\'" * 100_000 + " }}",
+     "".join(f"{{% set a{n} = a{n + 1} %}}" for n in range(2_000))],
     ids=range(7),
 )  # fmt: skip
-def test_an_expression_of_a_megabyte_is_refused_or_compiled_soon(text: str) -> None:
+def test_a_long_expression_is_refused_or_compiled_soon(text: str) -> None:
     began = time.process_time()
     with contextlib.suppress(PromptError):
         compile_template(text)
