@@ -3,6 +3,7 @@
 # ruff: noqa: E501  (tables read better in one line each)
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._templates import compile_template, reader_of
+from llmops_sdk.prompts.jinja import limits
 
 BIG = "10 ** 9"
 DOUBLED = "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 60
@@ -94,7 +96,9 @@ DOUBLED = "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 60
         "{% for x in range(99999) recursive %}{{ loop([1]) }}{% endfor %}",
     ],
 )
-def test_a_template_is_stopped(text: str) -> None:
+def test_a_template_is_stopped(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever goes on for ever comes to a tenth of the steps as well, and sooner.
+    monkeypatch.setattr(limits, "MAX_STEPS", limits.MAX_STEPS // 10)
     partials = {
         "self.md": "{% include 'self.md' %}",
         "one.md": "{% include 'two.md' %}",
@@ -120,7 +124,48 @@ def test_a_template_is_stopped(text: str) -> None:
 
     assert ":1: " in str(caught.value)
     assert "Error" not in str(caught.value), "stopped by chance"
-    assert taken < 10
+    assert taken < 3
+
+
+def test_all_the_steps_take_a_second_or_two() -> None:
+    began = time.process_time()
+    with pytest.raises(PromptError, match="more than the 1,000,000 steps"):
+        compile_template(
+            "{% for a in range(999) %}{% for b in range(999) %}{{ a ~ b }}{% endfor %}{% endfor %}"
+        ).render({})
+    assert time.process_time() - began < 10
+
+
+_LONG = 300_000  # a third of one, to be quick
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["{", "{{ ", "{{x", "{#", "{# ", "{#x", "{%", "{% if ", "{% word ", "{% raw %}", "{% raw %}{% endraw %}", "{{ x | upper }}",
+     r"\frac{{a}}", r"\frac{", "\\aa", '{{ "', "{{ (", "{{ x '\\'", "{{ a ~", "{{\t", "{% if x %}{% endif %}", "{{ x.a", "{#a}",
+     "{% for a in x %}{{ a }}{% endfor %}", "{% set a = x %}", "{% macro a() %}{% endmacro %}"],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["%} #} }}"])
+def test_a_long_text_of_what_looks_like_templates_is_read_at_once(part: str, end: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(PromptError):
+        compile_template(part * (_LONG // len(part)) + end)
+    assert time.process_time() - began < 2  # quadratic a megabyte took two minutes
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ x" + " ~ 1" * 50_000 + " }}", "{{ x ~ " + "9" * _LONG + " }}", "{{ x ~ " + "9" * 50_000 + " }}",
+     "{{ x" + ".a" * 100_000 + " | upper }}", "{{ x" + " | upper" * 10_000 + " }}", "{{ x ~ '" + "\\'" * 100_000 + " }}",
+     "".join(f"{{% set a{n} = a{n + 1} %}}" for n in range(2_000))],
+    ids=range(7),
+)  # fmt: skip
+def test_a_long_expression_is_refused_or_compiled_soon(text: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(PromptError):
+        compile_template(text)
+    assert time.process_time() - began < 5
 
 
 def test_a_text_over_the_limit_is_refused() -> None:

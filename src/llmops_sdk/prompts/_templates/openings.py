@@ -39,8 +39,12 @@ _CANDIDATE = re.compile(
 _LATEX = re.compile(r"(?:\{\{[^{}\s]*\}\}|\{[^{}\n]*\})+")
 _STATEMENT = re.compile(r"\{%[-+]?\s*([a-z]+)\b")
 _END_RAW = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
-# What stands in code: texts (whose braces are no ends), braces of mappings, and the ends.
-_CODE = re.compile(r"'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"|\}\}|%\}|[{}]")
+# What stands in code: texts, closed or to the end of their line (braces in them are no ends); braces; and the ends.
+_CODE = re.compile(r"'(?:\\.|[^'\\\n])*+'?|\"(?:\\.|[^\"\\\n])*+\"?|\}\}|%\}|[{}]")
+_LEAVES_LINE = re.compile(r"\n|\{%")
+_LEAVES_NOTE = re.compile(r"[\n{}]")
+_UNDERSCORE = re.compile(r"\{\{[-+]?[ \t]*_|[^'\"]*\._")
+_MOST_SHOWN = 200
 
 _WORDS = (
     *("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "filter", "endfilter"),
@@ -132,28 +136,29 @@ class _Closes:
             self._next[sign] = found if found >= 0 else len(self._text) + 1
         return self._next[sign] if self._next[sign] < len(self._text) else None
 
-    def on_line(self, at: int, sign: str) -> int | None:
+    def before(self, at: int, sign: str, leaves: re.Pattern[str]) -> int | None:
+        """The next close, where nothing stands before it that leaves what it closes."""
         close = self.after(at, sign)
-        return None if close is None or re.search(r"\n|\{%", self._text[at + 2 : close]) else close
+        return None if close is None or leaves.search(self._text, at, close) else close
 
 
 def _expression(text: str, at: int) -> Opening:
     plain = VARIABLE.match(text, at)
     if plain is not None:
         return Opening(at, plain.end(), plain[1])
-    line = _line(text, at)
     if text[at + 2] in "#/^>!&":
         raise BadTextError(
-            at, f"`{_shown(line, '}}')}` is not part of the syntax, which is Jinja's: `{{% if x %}}`, `{{% for %}}`"
-        )
-    if re.match(r"\{\{[-+]?[ \t]*_|[^'\"]*\._", line):
-        raise BadTextError(
-            at, f"`{_shown(line, '}}')}` is not part of the syntax: no name may begin with an underscore"
+            at, f"`{_shown(text, at, '}}')}` is not part of the syntax, which is Jinja's: `{{% if x %}}`, `{{% for %}}`"
         )
     end = _end_of(text, at, "}}")
+    if _UNDERSCORE.match(text, at, _line_end(text, at) if end is None else end):
+        raise BadTextError(
+            at, f"`{_shown(text, at, '}}')}` is not part of the syntax: no name may begin with an underscore"
+        )
     if end is None:
         raise BadTextError(
-            at, f"`{_shown(line, '}}')}` is not closed: write `{{{{ name }}}}`; for braces as text, `{{% raw %}}`"
+            at,
+            f"`{_shown(text, at, '}}')}` is not closed: write `{{{{ name }}}}`; for braces as text, `{{% raw %}}`",
         )
     return Opening(at, end)
 
@@ -163,14 +168,14 @@ def _statement(text: str, at: int, closes: _Closes) -> Opening | None:
     if match is None:
         return None
     word = match[1]
-    shown = _shown(_line(text, at), "%}")
     if word in _WORDS:
         end = _end_of(text, at, "%}")
         if end is None:
-            raise BadTextError(at, f"`{shown}` is not closed: end it with `%}}`")
+            raise BadTextError(at, f"`{_shown(text, at, '%}')}` is not closed: end it with `%}}`")
         return Opening(at, end, None, word)
-    if closes.on_line(at, "%}") is None:
+    if closes.before(at + 2, "%}", _LEAVES_LINE) is None:
         return None
+    shown = _shown(text, at, "%}")
     if word in _REFUSED:
         raise BadTextError(at, f"`{shown}` is not part of the syntax: {_REFUSED[word]}")
     if word == "endraw":
@@ -184,12 +189,10 @@ def _comment(text: str, at: int, closes: _Closes) -> Opening | None:
     if text[at + 2 : at + 3] in (" ", "\t", "\n", "\r", "-"):
         close = closes.after(at + 2, "#}")
         if close is None:
-            raise BadTextError(at, f"the comment `{_shown(_line(text, at), '#}')}` is not closed: end it with `#}}`")
+            raise BadTextError(at, f"the comment `{_shown(text, at, '#}')}` is not closed: end it with `#}}`")
         return Opening(at, close + 2)
-    close = closes.on_line(at + 2, "#}")
-    if close is None or re.search(r"[{}]", text[at + 2 : close]):
-        return None
-    return Opening(at, close + 2)
+    close = closes.before(at + 2, "#}", _LEAVES_NOTE)
+    return None if close is None else Opening(at, close + 2)
 
 
 def _end_of(text: str, at: int, close: str) -> int | None:
@@ -208,11 +211,12 @@ def _end_of(text: str, at: int, close: str) -> int | None:
     return None
 
 
-def _line(text: str, at: int) -> str:
-    end = text.find("\n", at)
-    return text[at : len(text) if end < 0 else end]
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at, at + _MOST_SHOWN)
+    return min(len(text), at + _MOST_SHOWN) if end < 0 else end
 
 
-def _shown(line: str, close: str) -> str:
-    end = line.find(close)
-    return line[: end + 2 if end >= 0 else 40]
+def _shown(text: str, at: int, close: str) -> str:
+    line_end = _line_end(text, at)
+    end = text.find(close, at, line_end)
+    return text[at : end + 2 if end >= 0 else min(line_end, at + 40)]

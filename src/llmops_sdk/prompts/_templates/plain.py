@@ -19,6 +19,7 @@ from llmops_sdk.prompts._templates.values import (
     UnfitError,
     attribute_of,
     documents_in,
+    holds_doubtful,
     near_attributes,
     text_of,
 )
@@ -103,15 +104,19 @@ class PlainTemplate:
                 position += len(text) + len(after)
                 continue
             elif isinstance(value, ImagePart) and not path:
-                images = (*images, (position, value))
                 text = ""
             else:
-                text = self._text(value, variable, path)
+                if trusted and holds_doubtful(value):
+                    trusted = False  # noqa: PLW2901  (nobody vouches for what is in it)
+                value = self._text(value, variable, path)
+                text = value or ""
             if fence is not None and value is not None:
                 before, text, behind = fence(text, source[len("variable:") :], None)
                 pieces.append(before)
                 position += len(before)
                 after = behind + after  # noqa: PLW2901  (the fence ends, and the literal follows)
+            if isinstance(value, ImagePart):
+                images = (*images, (position, value))
             end = position + len(text)
             origin: Any = _Unfrozen()
             origin.start = position
@@ -131,7 +136,7 @@ class PlainTemplate:
             )
         return "".join(pieces), tuple(origins), images
 
-    def _text(self, value: object, variable: Variable, path: tuple[str, ...]) -> str:
+    def _text(self, value: object, variable: Variable, path: tuple[str, ...]) -> str | None:
         cause: Exception | None = None
         try:
             return _as_text(value, variable, path)
@@ -178,7 +183,8 @@ def _add_documents(
     return BETWEEN_DOCUMENTS.join(pieces)
 
 
-def _as_text(value: object, variable: Variable, path: tuple[str, ...]) -> str:
+def _as_text(value: object, variable: Variable, path: tuple[str, ...]) -> str | None:
+    """The text of what stands at `path`; `None` where that was left out."""
     name = variable.name
     for step in path:
         if value is None:
@@ -188,4 +194,5 @@ def _as_text(value: object, variable: Variable, path: tuple[str, ...]) -> str:
             raise UnfitError(near_attributes(value, step, repr(name)))
         value = found
         name = f"{name}.{step}"
-    return text_of(value, repr(name), variable=variable.name, optional=variable.optional)
+    text = text_of(value, repr(name), variable=variable.name, optional=variable.optional)
+    return None if value is None else text

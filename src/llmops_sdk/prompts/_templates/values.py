@@ -9,9 +9,21 @@ from typing import Final
 from llmops_sdk.messages import Document
 from llmops_sdk.prompts._variables import Variable, did_you_mean
 
-__all__ = ["BETWEEN_DOCUMENTS", "MISSING", "UnfitError", "attribute_of", "documents_in", "near_attributes", "text_of"]
+__all__ = [
+    "BETWEEN_DOCUMENTS",
+    "MISSING",
+    "UnfitError",
+    "attribute_of",
+    "documents_in",
+    "holds_doubtful",
+    "near_attributes",
+    "text_of",
+]
 
 BETWEEN_DOCUMENTS = "\n\n"
+
+_MOST_LOOKED_AT: Final = 100_000
+"""More parts of a value than these are not looked at: whoever holds so much is not trusted."""
 
 MISSING: Final = object()
 """What `attribute_of` gives for what is not there."""
@@ -102,3 +114,22 @@ def documents_in(value: object, variable: Variable | None = None) -> tuple[Docum
     if not isinstance(value, list | tuple) or (not value and not declared):
         return None
     return tuple(value) if all(isinstance(one, Document) for one in value) else None
+
+
+def holds_doubtful(value: object) -> bool:
+    """Whether a document that nobody vouches for is in a value."""
+    waiting, looked_at = [value], 0
+    while waiting:
+        one = waiting.pop()
+        looked_at += 1
+        if isinstance(one, Document):
+            if not one.trusted:
+                return True
+        elif isinstance(one, list | tuple | set | frozenset):
+            waiting.extend(one)
+        elif isinstance(one, Mapping):
+            waiting.extend(one.values())
+            waiting.extend(one)
+        if looked_at > _MOST_LOOKED_AT:
+            return True
+    return False

@@ -14,7 +14,7 @@ from jinja2.utils import Namespace
 
 from llmops_sdk.messages import Document
 from llmops_sdk.prompts._templates.values import MISSING, UnfitError, attribute_of, near_attributes
-from llmops_sdk.prompts.jinja.filters import FILTERS, TESTS
+from llmops_sdk.prompts.jinja.filters import FILTERS, OWN, TESTS
 from llmops_sdk.prompts.jinja.limits import MAX_DEPTH, MAX_RANGE, LimitError, running, weight_of
 from llmops_sdk.prompts.jinja.pieces import DocumentText, Method, captured
 
@@ -187,6 +187,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             f"{_named(obj)} is not called: a template calls its macros, range(), dict(), namespace() and "
             "a few methods of texts and mappings; pass what the call returns"
         )
+
+    def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a filter that a template names in a text, as `map("upper")` does."""
+        if name in OWN:
+            raise UnfitError(f"there is no filter {name!r}")
+        return super().call_filter(name, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """`left operator right`, if that stays small."""

@@ -21,13 +21,28 @@ from jinja2.utils import Namespace
 
 from llmops_sdk.messages import Document, ImagePart
 from llmops_sdk.prompts._templates.values import UnfitError, text_of
+from llmops_sdk.prompts.jinja.fencing import fenced
 from llmops_sdk.prompts.jinja.limits import LimitError, metered, running, weight_of
-from llmops_sdk.prompts.jinja.pieces import DocumentText, Labels, Method, Piece, put_out, refuse_images
+from llmops_sdk.prompts.jinja.pieces import Captured, DocumentText, Labels, Method, Piece, put_out, refuse_images
 
-__all__ = ["CONCAT", "EACH", "FILTERS", "LOOK", "PUT_OUT", "SPEND", "TESTS", "json_of", "xml_of"]
+__all__ = [
+    "CONCAT",
+    "EACH",
+    "FENCE",
+    "FENCE_OUT",
+    "FILTERS",
+    "LOOK",
+    "OWN",
+    "PUT_OUT",
+    "SPEND",
+    "TESTS",
+    "json_of",
+    "xml_of",
+]
 
 # Filters that the compiler writes and nobody else can, since no name in a template looks like this.
-PUT_OUT, CONCAT, EACH, LOOK, SPEND = "%put out", "%concat", "%each", "%look", "%spend"
+PUT_OUT, FENCE_OUT, FENCE = "%put out", "%fence out", "%fence"
+CONCAT, EACH, LOOK, SPEND = "%concat", "%each", "%look", "%spend"
 
 _MAX_NUMBER: Final = 1_000
 """Largest number that filters take which make something of that size."""
@@ -239,11 +254,29 @@ def _spend(cost: int) -> None:
 def _put_out(value: object, labels: Labels) -> str:
     if type(value) is str:  # most are
         return Piece.of(value, labels) if labels else value
+    return put_out(_outer(value), labels)
+
+
+def _fence_out(value: object, labels: Labels, kind: str, name: str, settled: bool) -> str:
+    """Put out in a fence what does not stand in one; `settled`: it should, or be a count."""
+    if type(value) is Captured or (settled and type(value) in (int, bool)):
+        return _put_out(value, labels)
+    return fenced(_outer(value), labels, kind, name)
+
+
+def _fence(value: object, labels: Labels, kind: str, name: object) -> str:
+    refuse_images(value)
+    return fenced(_outer(value), labels, kind, name)
+
+
+def _outer(value: object) -> object:
     if isinstance(value, _INNER):
         raise UnfitError(f"a {type(value).__name__.lower()} is no text")
-    if isinstance(value, Undefined):
-        return str(value)
-    return put_out(value, labels)
+    return str(value) if isinstance(value, Undefined) else value  # says what is not there
+
+
+def _fence_by_name(*_: object, **__: object) -> str:
+    raise UnfitError("`fence` is written behind what it fences: `{{ x | fence }}`")
 
 
 _FROM_JINJA = (
@@ -257,12 +290,18 @@ _OURS: dict[str, Callable[..., Any]] = {"join": _join, "json": json_of, "tojson"
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     **{name: _counted(name, JINJA_FILTERS[name]) for name in _FROM_JINJA},
     **{name: _counted(name, function) for name, function in _OURS.items()},
+    "fence": _fence_by_name,  # the compiler writes FENCE for it
     PUT_OUT: _put_out,
+    FENCE_OUT: _fence_out,
+    FENCE: _fence,
     CONCAT: _concat,
     EACH: _each,
     LOOK: _look,
     SPEND: _spend,
 }
+
+OWN: Final = frozenset((PUT_OUT, FENCE_OUT, FENCE, CONCAT, EACH, LOOK, SPEND))
+"""Filters that no template may name."""
 
 _NO_TESTS = ("callable", "escaped", "filter", "sameas", "test")
 TESTS: Final[dict[str, Callable[..., Any]]] = {

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final
 
+from llmops_sdk.prompts._variables import Variable
+
 __all__ = ["MAX_DEPTH", "MAX_RANGE", "MAX_STEPS", "LimitError", "Rendering", "metered", "running", "weight_of"]
 
 MAX_STEPS: Final = 1_000_000
@@ -29,16 +31,16 @@ class Rendering:
 
     Attributes:
         max_chars: Most characters that it may build, at once and at any place.
-        optional: Variables that may be `None`.
+        variables: What is known of the variables.
         depth: How many calls of macros are open.
     """
 
-    __slots__ = ("_left", "depth", "max_chars", "optional")
+    __slots__ = ("_left", "depth", "max_chars", "variables")
 
-    def __init__(self, max_chars: int, optional: frozenset[str]) -> None:
+    def __init__(self, max_chars: int, variables: Mapping[str, Variable]) -> None:
         self._left = MAX_STEPS
         self.max_chars = max_chars
-        self.optional = optional
+        self.variables = variables
         self.depth = 0
 
     def spend(self, steps: int) -> None:

@@ -7,13 +7,25 @@ done to one (a filter, a slice) makes an ordinary text of it, whose origin is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from llmops_sdk.messages import Document, ImagePart
 from llmops_sdk.prompts._templates.values import BETWEEN_DOCUMENTS, UnfitError, documents_in, text_of
+from llmops_sdk.prompts._variables import needs_own_lines
 from llmops_sdk.prompts.jinja.limits import running, weight_of
 
-__all__ = ["Captured", "DocumentText", "Labels", "Method", "Piece", "captured", "put_out", "refuse_images"]
+__all__ = [
+    "Captured",
+    "DocumentText",
+    "FenceEnd",
+    "FenceStart",
+    "Labels",
+    "Method",
+    "Piece",
+    "captured",
+    "put_out",
+    "refuse_images",
+]
 
 Labels: TypeAlias = "tuple[str, ...]"
 """Variables, or paths in them (`"customer.name"`), that a text may come from; sorted."""
@@ -38,6 +50,30 @@ class Piece(str):
         piece.came = came
         piece.image = image
         return piece
+
+
+class FenceStart(str):
+    """What stands before a text in its fence.
+
+    Attributes:
+        own_line: Whether it has to begin a line.
+    """
+
+    __slots__ = ("own_line",)
+    own_line: bool
+
+    @classmethod
+    def of(cls, text: str, kind: str) -> Self:
+        """What a fence of this kind begins, or ends, with."""
+        made = cls(text)
+        made.own_line = needs_own_lines(kind)
+        return made
+
+
+class FenceEnd(FenceStart):
+    """What stands behind a text in its fence; `own_line`: whether it has to end a line."""
+
+    __slots__ = ()
 
 
 class Captured(str):
@@ -99,17 +135,19 @@ def put_out(value: object, labels: Labels) -> str:
         return Piece.of(value, value.document)  # type: ignore[arg-type, attr-defined]
     if isinstance(value, ImagePart):
         return Piece.of("", labels, value)
-    documents = documents_in(value)
-    if documents:
+    rendering = running.get()
+    variable = rendering.variables.get(labels[0]) if len(labels) == 1 else None
+    documents = documents_in(value, variable)
+    if documents is not None:
         parts: list[str] = []
         for document in documents:
             parts += (BETWEEN_DOCUMENTS, Piece.of(document.text, document))
         return captured(parts[1:])
-    rendering = running.get()
     rendering.spend(weight_of(value))
     name = repr(labels[0]) if len(labels) == 1 else "the value"
     root = labels[0].partition(".")[0] if len(labels) == 1 else ""
-    text = text_of(value, name, variable=root, optional=root in rendering.optional)
+    optional = root in rendering.variables and rendering.variables[root].optional
+    text = text_of(value, name, variable=root, optional=optional)
     return Piece.of(text, labels) if labels else text
 
 

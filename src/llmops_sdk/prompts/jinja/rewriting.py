@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
-from llmops_sdk.prompts.jinja.filters import CONCAT, EACH, LOOK, PUT_OUT, SPEND
+from llmops_sdk.prompts.jinja.expressions import arguments_of
+from llmops_sdk.prompts.jinja.filters import CONCAT, EACH, FENCE, FENCE_OUT, LOOK, PUT_OUT, SPEND
+from llmops_sdk.prompts.jinja.scopes import labels_in, unsettled_in
+
+if TYPE_CHECKING:
+    from llmops_sdk.prompts.jinja.origins import Analysis
 
 __all__ = ["rewritten"]
 
 _CAUGHT = "_caught"  # no name of a template begins so
 
 
-def rewritten(tree: nodes.Template, puts_out: Mapping[int, frozenset[str]]) -> nodes.Template:
+def rewritten(tree: nodes.Template, analysis: Analysis) -> nodes.Template:
     """The tree itself, changed.
 
     Args:
         tree: The parsed template.
-        puts_out: What each expression that is put out may come from, by its `id`.
+        analysis: What was found out about it.
     """
     cost = _parts_in(tree.body)
-    _Rewriter(puts_out).visit(tree)
+    _Rewriter(analysis).visit(tree)
     tree.body.insert(0, _spending(cost, 1))
     assert tree.environment is not None
     return tree.set_environment(tree.environment)  # type: ignore[return-value]
@@ -34,7 +38,7 @@ def _parts_in(body: list[nodes.Node]) -> int:
 
 
 def _filtered(node: nodes.Node, name: str, *arguments: object) -> nodes.Filter:
-    constants = [nodes.Const(one, lineno=node.lineno) for one in arguments]
+    constants = [one if isinstance(one, nodes.Expr) else nodes.Const(one, lineno=node.lineno) for one in arguments]
     return nodes.Filter(node, name, constants, [], None, None, lineno=node.lineno)
 
 
@@ -43,29 +47,44 @@ def _spending(cost: int, line: int) -> nodes.ExprStmt:
 
 
 class _Rewriter(NodeTransformer):
-    def __init__(self, puts_out: Mapping[int, frozenset[str]]) -> None:
-        self._puts_out = puts_out
+    def __init__(self, analysis: Analysis) -> None:
+        self._puts_out = analysis.puts_out
+        self._fencings = analysis.fencings
+        self._fences = analysis.fences
 
-    def _putting_out(self, node: nodes.Expr, found: frozenset[str]) -> nodes.Filter:
-        return _filtered(node, PUT_OUT, tuple(sorted(found)))
+    def _putting_out(self, node: nodes.Expr, key: int) -> nodes.Filter:
+        found = self._puts_out[key]
+        fencing = self._fencings.get(key)
+        if fencing is None:
+            return _filtered(node, PUT_OUT, labels_in(found))
+        settled = not unsettled_in(found)
+        return _filtered(node, FENCE_OUT, labels_in(found), fencing.kind, fencing.name, settled)
 
     def visit_Output(self, node: nodes.Output) -> nodes.Output:  # noqa: N802  (Jinja calls them so)
         shown: list[nodes.Expr] = []
         for child in node.nodes:
             if not isinstance(child, nodes.TemplateData):
-                found = self._puts_out[id(child)]
-                child = self._putting_out(self.visit(child), found)  # noqa: PLW2901
+                key = id(child)
+                child = self._putting_out(self.visit(child), key)  # noqa: PLW2901
             shown.append(child)
         node.nodes = shown
         return node
 
     def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Scope:  # noqa: N802
-        found = self._puts_out[id(node)]
+        key = id(node)
         self.generic_visit(node)
         line = node.lineno
         caught = nodes.AssignBlock(nodes.Name(_CAUGHT, "store"), node.filter, node.body, lineno=line)
-        shown = nodes.Output([self._putting_out(nodes.Name(_CAUGHT, "load", lineno=line), found)], lineno=line)
+        shown = nodes.Output([self._putting_out(nodes.Name(_CAUGHT, "load", lineno=line), key)], lineno=line)
         return nodes.Scope([caught, shown], lineno=line)
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Filter:  # noqa: N802
+        fence = self._fences.get(id(node))
+        self.generic_visit(node)
+        if fence is None or node.node is None:
+            return node
+        given = arguments_of(node, ("kind", "name")) or {}
+        return _filtered(node.node, FENCE, labels_in(fence.found), fence.kind, given.get("name", fence.name))
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802
         cost = 1 + _parts_in(node.body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -12,13 +12,14 @@ from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Document, ImagePart, Origin
 from llmops_sdk.prompts._templates.openings import BadTextError, openings_of
 from llmops_sdk.prompts._templates.partials import PartialReader, Partials
-from llmops_sdk.prompts._templates.values import UnfitError
+from llmops_sdk.prompts._templates.values import UnfitError, holds_doubtful
 from llmops_sdk.prompts._variables import Variable
 from llmops_sdk.prompts.jinja.environment import Sandbox
 from llmops_sdk.prompts.jinja.limits import LimitError, Rendering, running
-from llmops_sdk.prompts.jinja.origins import Analysis, RefusedError
-from llmops_sdk.prompts.jinja.pieces import Captured, Labels, Piece
+from llmops_sdk.prompts.jinja.origins import Analysis
+from llmops_sdk.prompts.jinja.pieces import Captured, FenceEnd, FenceStart, Labels, Piece
 from llmops_sdk.prompts.jinja.rewriting import rewritten
+from llmops_sdk.prompts.jinja.scopes import RefusedError
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._templates.compiling import Filled
@@ -27,6 +28,11 @@ __all__ = ["JinjaTemplate", "compile_jinja"]
 
 _MAIN = ""
 """What Jinja calls the text itself."""
+
+
+_MOST_OPENINGS = 5_000
+_MOST_CODE = 100_000
+"""Most `{{`, `{%` and `{#` of a text with its partials, and most characters in them: a second of compiling."""
 
 
 class _Sites:
@@ -38,12 +44,12 @@ class _Sites:
         self._before = line - 1
         self.used: Mapping[tuple[str | None, int], set[str]] = {}
 
-    def error(self, problem: str, unit: str | None, line: int) -> PromptError:
+    def error(self, problem: str, unit: str | None, line: int, variable: str | None = None) -> PromptError:
         used = self.used.get((unit, line), set())
         at = f"{self._where}:{line + self._before}" if unit is None else f"{unit}:{line}"
         part_of = "" if unit is None else f" (a partial of {self._where})"
         names = f" (this line uses {', '.join(map(repr, sorted(used)))})" if used else ""
-        variable = next(iter(used)) if len(used) == 1 else None
+        variable = variable or (next(iter(used)) if len(used) == 1 else None)
         return PromptError(f"{at}: {problem}{names}{part_of}", prompt=self._prompt, variable=variable)
 
 
@@ -55,7 +61,7 @@ class JinjaTemplate:
         partials: Text of what it includes, by path.
     """
 
-    __slots__ = ("_known", "_max_chars", "_optional", "_origins", "_root", "_sites", "partials", "variables")
+    __slots__ = ("_known", "_max_chars", "_origins", "_root", "_sites", "partials", "variables")
 
     def __init__(
         self,
@@ -69,7 +75,6 @@ class JinjaTemplate:
     ) -> None:
         self._root = root
         self._known = {name: known.get(name) or Variable(name=name) for name in variables}
-        self._optional = frozenset(name for name, variable in self._known.items() if variable.optional)
         self._origins: dict[Labels, tuple[str, bool]] = {}
         self._sites = sites
         self._max_chars = max_chars
@@ -79,7 +84,7 @@ class JinjaTemplate:
     def render(self, values: Mapping[str, object], /) -> Filled:
         """See `Template`."""
         given = {name: values[name] for name in self.variables}
-        token = running.set(Rendering(self._max_chars, self._optional))
+        token = running.set(Rendering(self._max_chars, self._known))
         try:
             return self._assembled(self._root.root_render_func(self._root.new_context(given)), self._doubted(given))
         except Exception as exc:
@@ -92,8 +97,14 @@ class JinjaTemplate:
         origins: list[Origin] = []
         images: list[tuple[int, ImagePart]] = []
         position = 0
+        line_has_to_end = False
         for one in output:
             for piece in one.pieces if type(one) is Captured else (one,):
+                begins = type(piece) is FenceStart and piece.own_line and not _ends_line(texts)
+                if begins or (line_has_to_end and piece and piece[0] != "\n"):
+                    texts.append("\n")
+                    position += 1
+                line_has_to_end = piece.own_line if type(piece) is FenceEnd else line_has_to_end and not piece
                 end = position + len(piece)
                 if type(piece) is Piece:
                     source, trusted = self._origin_of(piece.came, doubted)
@@ -126,7 +137,7 @@ class JinjaTemplate:
         return frozenset(
             name
             for name, variable in self._known.items()
-            if variable.trusted and not isinstance(given[name], str) and _holds_doubtful(given[name])
+            if variable.trusted and not isinstance(given[name], str) and holds_doubtful(given[name])
         )
 
     def _failed(self, exc: Exception) -> PromptError:
@@ -140,26 +151,8 @@ class JinjaTemplate:
         return self._sites.error(problem, unit, line)
 
 
-def _holds_doubtful(value: object) -> bool:
-    waiting, looked_at = [value], 0
-    while waiting:
-        one = waiting.pop()
-        looked_at += 1
-        if isinstance(one, Document):
-            if not one.trusted:
-                return True
-        elif isinstance(one, list | tuple | set | frozenset):
-            waiting.extend(one)
-        elif isinstance(one, Mapping):
-            waiting.extend(one.values())
-            waiting.extend(one)
-        if looked_at > _MOST_LOOKED_AT:
-            return True
-    return False
-
-
-_MOST_LOOKED_AT = 100_000
-"""More parts of a value than these are not looked at: whoever holds so much is not trusted."""
+def _ends_line(texts: Sequence[str]) -> bool:
+    return next((text for text in reversed(texts) if text), "\n").endswith("\n")
 
 
 def _place_of(exc: BaseException) -> tuple[str | None, int] | None:
@@ -193,21 +186,24 @@ def compile_jinja(
     sandbox = Sandbox()
     sites = _Sites(prompt, where, line)
     included = Partials(partials)
+    parsing = _Parsing(sandbox, variables)
     unit: str | None = None
     try:
-        tree = _parsed(sandbox, text, None, variables)
-        analysis = Analysis(tree, variables, lambda path: _parsed(sandbox, included.text(path), path, variables))
+        tree = parsing.parsed(text, None)
+        analysis = Analysis(tree, variables, lambda path: parsing.parsed(included.text(path), path))
         sites.used = analysis.lines
         for unit, part in analysis.trees.items():
-            sandbox.add(rewritten(part, analysis.puts_out), unit)
+            sandbox.add(rewritten(part, analysis), unit)
         unit = None
-        root = sandbox.add(rewritten(tree, analysis.puts_out), _MAIN)
+        root = sandbox.add(rewritten(tree, analysis), _MAIN)
     except RefusedError as exc:
-        raise sites.error(str(exc), exc.unit, exc.line) from None
+        raise sites.error(str(exc), exc.unit, exc.line, exc.variable) from None
     except TemplateSyntaxError as exc:
         raise sites.error(exc.message or "this is no template", exc.name or unit, exc.lineno) from None
     except (RecursionError, SyntaxError, MemoryError) as exc:  # Python's own limits, on the code that Jinja writes
         raise sites.error("the template is nested too deeply", unit, 1) from exc
+    except ValueError as exc:  # a number of more digits than Python reads
+        raise sites.error(f"the template cannot be read: {exc}", unit, 1) from exc
     return JinjaTemplate(
         root,
         tuple(analysis.variables),
@@ -218,31 +214,48 @@ def compile_jinja(
     )
 
 
-def _parsed(sandbox: Sandbox, text: str, unit: str | None, declared: Mapping[str, Variable]) -> nodes.Template:
-    """The tree of a text.
+class _Parsing:
+    """Parses a text, and what it includes."""
 
-    Jinja would take every `{{`, `{%` and `{#` for its own. So a sign that is nowhere in the text takes the place of the
-    first brace where there is template, and Jinja is told to look for that sign.
-    """
-    try:
-        openings = list(openings_of(text, declared))
-    except BadTextError as exc:
-        raise RefusedError(str(exc), unit, 1 + text.count("\n", 0, exc.at)) from None
-    sign = next((sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in text), None)  # for private use
-    if sign is None:
-        raise RefusedError("the text uses all characters for private use (U+E000 to U+F8FF)", unit, 1)
-    parts: list[str] = []
-    position = 0
-    for opening in openings:
-        end = opening.end
-        parts += (text[position : opening.at], sign)
-        position = opening.at + 1
-        if opening.word == "include" and text[end - 3] not in "-+":
-            # What is included ends without a line end, so the one behind the statement stays.
-            parts += (text[position : end - 2], "+")
-            position = end - 2
-    parts.append(text[position:])
-    sandbox.block_start_string = f"{sign}%"
-    sandbox.variable_start_string = f"{sign}{{"
-    sandbox.comment_start_string = f"{sign}#"
-    return sandbox.parse("".join(parts), unit)
+    def __init__(self, sandbox: Sandbox, declared: Mapping[str, Variable]) -> None:
+        self._sandbox = sandbox
+        self._declared = declared
+        self._openings = 0
+        self._code = 0
+
+    def parsed(self, text: str, unit: str | None) -> nodes.Template:
+        """The tree of a text.
+
+        Jinja would take every `{{`, `{%` and `{#` for its own. So a sign that is nowhere in the text takes the place of
+        the first brace where there is template, and Jinja is told to look for that sign.
+        """
+        try:
+            openings = list(openings_of(text, self._declared))
+        except BadTextError as exc:
+            raise RefusedError(str(exc), unit, 1 + text.count("\n", 0, exc.at)) from None
+        self._openings += len(openings)
+        self._code += sum(opening.end - opening.at for opening in openings)
+        if self._openings > _MOST_OPENINGS or self._code > _MOST_CODE:
+            problem = (
+                f"the template has {self._openings:,} statements and expressions of {self._code:,} characters, with "
+                f"what it includes, and {_MOST_OPENINGS:,} of {_MOST_CODE:,} may be: give long texts as variables"
+            )
+            raise RefusedError(problem, unit, 1)
+        sign = next((sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in text), None)  # for private use
+        if sign is None:
+            raise RefusedError("the text uses all characters for private use (U+E000 to U+F8FF)", unit, 1)
+        parts: list[str] = []
+        position = 0
+        for opening in openings:
+            end = opening.end
+            parts += (text[position : opening.at], sign)
+            position = opening.at + 1
+            if opening.word == "include" and text[end - 3] not in "-+":
+                # What is included ends without a line end, so the one behind the statement stays.
+                parts += (text[position : end - 2], "+")
+                position = end - 2
+        parts.append(text[position:])
+        self._sandbox.block_start_string = f"{sign}%"
+        self._sandbox.variable_start_string = f"{sign}{{"
+        self._sandbox.comment_start_string = f"{sign}#"
+        return self._sandbox.parse("".join(parts), unit)
