@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
     from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
+    from llmops_sdk.prompts._reading import Use
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
 
@@ -56,6 +57,7 @@ __all__ = [
     "Reference",
     "Section",
     "Split",
+    "Use",
     "Variable",
     "diff",
     "import_prompts",
@@ -70,6 +72,7 @@ _LATER = {
     "llmops_sdk.prompts._comparing": ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"),
     "llmops_sdk.prompts._fitting": ("CachePrefix", "EarlyVariable", "FitReport", "FittedPrompt"),
     "llmops_sdk.prompts._importing": ("FORMATS", "Imported", "Left", "import_prompts"),
+    "llmops_sdk.prompts._reading": ("Use",),
     "llmops_sdk.prompts._stubs": ("type_stub",),
     "llmops_sdk.prompts.repository": ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmops_sdk.prompts._templates.compiling import MAX_CHARS, Filled, Template, compile_template
+from llmops_sdk.prompts._templates.openings import openings_of
 from llmops_sdk.prompts._templates.partials import PartialReader, reader_of
 
-__all__ = ["MAX_CHARS", "Filled", "PartialReader", "Template", "compile_template", "reader_of"]
+__all__ = ["MAX_CHARS", "Filled", "PartialReader", "Template", "compile_template", "openings_of", "reader_of"]

@@ -80,6 +80,7 @@ class Analysis:
         variables: Names of its variables, in order of their first use.
         trees: The parsed partials, by path.
         lines: The variables that are used on a line of a unit (`None`: the text itself).
+        shown: Those whose text may be put out on a line of a unit.
         puts_out: What each expression that is put out may come from, by its `id`.
     """
 
@@ -97,6 +98,7 @@ class Analysis:
         self.variables: dict[str, None] = {}
         self.trees: dict[str, nodes.Template] = {}
         self.lines: dict[tuple[str | None, int], set[str]] = {}
+        self.shown: dict[tuple[str | None, int], set[str]] = {}
         self.puts_out: dict[int, _Found] = {}
         self._declared = declared
         self._load = load
@@ -137,6 +139,8 @@ class Analysis:
     def _note(self, node: nodes.Node, found: _Found) -> None:
         self.puts_out[id(node)] = self.puts_out.get(id(node), _NONE) | found
         self._outputs[-1] |= found
+        on_line = self.shown.setdefault((self._units[-1], node.lineno), set())
+        on_line.update(label.partition(".")[0] for label in found)
 
     def _if(self, node: nodes.If, scope: _Scope) -> None:
         self._expression(node.test, scope)

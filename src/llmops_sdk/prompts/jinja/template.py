@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -23,7 +23,7 @@ from llmops_sdk.prompts.jinja.rewriting import rewritten
 if TYPE_CHECKING:
     from llmops_sdk.prompts._templates.compiling import Filled
 
-__all__ = ["JinjaTemplate", "compile_jinja"]
+__all__ = ["JinjaTemplate", "compile_jinja", "parsed"]
 
 _MAIN = ""
 """What Jinja calls the text itself."""
@@ -55,7 +55,7 @@ class JinjaTemplate:
         partials: Text of what it includes, by path.
     """
 
-    __slots__ = ("_known", "_max_chars", "_optional", "_origins", "_root", "_sites", "partials", "variables")
+    __slots__ = ("_known", "_max_chars", "_optional", "_origins", "_root", "_shown", "_sites", "partials", "variables")
 
     def __init__(
         self,
@@ -65,9 +65,11 @@ class JinjaTemplate:
         known: Mapping[str, Variable],
         partials: Mapping[str, str],
         sites: _Sites,
+        shown: Mapping[tuple[str | None, int], set[str]],
         max_chars: int,
     ) -> None:
         self._root = root
+        self._shown = shown
         self._known = {name: known.get(name) or Variable(name=name) for name in variables}
         self._optional = frozenset(name for name, variable in self._known.items() if variable.optional)
         self._origins: dict[Labels, tuple[str, bool]] = {}
@@ -75,6 +77,13 @@ class JinjaTemplate:
         self._max_chars = max_chars
         self.variables = variables
         self.partials = partials
+
+    def uses(self) -> Iterator[tuple[str, str | None, int, bool]]:
+        """See `Template`."""
+        for (unit, line), used in {**self._shown, **self._sites.used}.items():
+            shown = self._shown.get((unit, line), set())
+            for name in sorted(used | shown):
+                yield name, unit, line, name in shown
 
     def render(self, values: Mapping[str, object], /) -> Filled:
         """See `Template`."""
@@ -195,8 +204,8 @@ def compile_jinja(
     included = Partials(partials)
     unit: str | None = None
     try:
-        tree = _parsed(sandbox, text, None, variables)
-        analysis = Analysis(tree, variables, lambda path: _parsed(sandbox, included.text(path), path, variables))
+        tree = parsed(sandbox, text, None, variables)
+        analysis = Analysis(tree, variables, lambda path: parsed(sandbox, included.text(path), path, variables))
         sites.used = analysis.lines
         for unit, part in analysis.trees.items():
             sandbox.add(rewritten(part, analysis.puts_out), unit)
@@ -214,11 +223,12 @@ def compile_jinja(
         known=variables,
         partials=included.texts,
         sites=sites,
+        shown=analysis.shown,
         max_chars=max_chars,
     )
 
 
-def _parsed(sandbox: Sandbox, text: str, unit: str | None, declared: Mapping[str, Variable]) -> nodes.Template:
+def parsed(sandbox: Sandbox, text: str, unit: str | None, declared: Mapping[str, Variable]) -> nodes.Template:
     """The tree of a text.
 
     Jinja would take every `{{`, `{%` and `{#` for its own. So a sign that is nowhere in the text takes the place of the
