@@ -92,13 +92,19 @@ def _lint(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = rooms.add_parser(
         "lint", help="check prompt files", description="Check prompt files; exit code 0: clean, 1: found, 2: error."
     )
-    command.add_argument("paths", nargs="*", metavar="FILE", help="prompt files or folders (default: --folder)")
+    command.add_argument(
+        "paths", nargs="*", metavar="FILE", help="prompt files or folders (default: --folder); names with --version"
+    )
     command.add_argument("--folder", default="prompts", help="the folder of the prompts (default: prompts)")
+    command.add_argument("--version", metavar="NAME", help="prompts as a label, tag, branch or commit has them")
     command.add_argument("--select", type=_codes, default=(), metavar="CODES", help="only these, such as P1,P203")
     command.add_argument("--ignore", type=_codes, default=(), metavar="CODES", help="all but these")
     command.add_argument("--provider", choices=PROVIDERS, help="whose rules for the order of roles count")
     command.add_argument("--window", type=int, metavar="TOKENS", help="the model's context window")
-    command.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    command.add_argument(
+        "--counter", metavar="NAME", help="what counts: a model of OpenAI, an encoding of tiktoken, a tokenizer.json"
+    )
+    command.add_argument("--format", choices=("text", "json", "sarif", "github"), default="text")
     command.add_argument("--list", action="store_true", help="name the rules, and end")
     command.set_defaults(run=_run_lint)
 
@@ -110,7 +116,16 @@ def _codes(given: str) -> tuple[str, ...]:
 def _run_lint(given: argparse.Namespace) -> int:
     if given.list:
         return list_rules()
-    options = LintOptions(given.folder, given.select, given.ignore, given.provider, given.window, given.format)
+    options = LintOptions(
+        given.folder,
+        given.version,
+        given.select,
+        given.ignore,
+        given.provider,
+        given.window,
+        given.counter,
+        given.format,
+    )
     return run_lint(given.paths, options)
 
 

@@ -29,8 +29,8 @@ class LintOptions(TypedDict, total=False):
         per_file_ignores: The same for some files: codes by a pattern of paths, such as `"prompts/old/*"`.
         provider: Whose rules for the order of roles count: `"openai"`, `"anthropic"`, `"mistral"`, `"gemma"`, `"vllm"`.
         window: The model's context window, in tokens.
-        counter: Counts tokens, as for `Prompt.fit`: the name of a model of OpenAI or of a tiktoken encoding, the path of
-            a `tokenizer.json`, a tokenizer, an engine, a function of a text; by default an estimate, and the problem
+        counter: Counts tokens, as for `Prompt.fit`: the name of a model of OpenAI or of a tiktoken encoding, the path
+            of a `tokenizer.json`, a tokenizer, an engine, a function of a text; by default an estimate, and the problem
             says so.
     """
 
@@ -51,7 +51,8 @@ class _Asked(NamedTuple):
 
     def keeps(self, problem: Problem) -> bool:
         path = PurePath(problem.path)
-        return problem.code in self.rules and not any(problem.code.startswith(codes) and path.match(pattern) for pattern, codes in self.but.items())
+        off = (codes for pattern, codes in self.but.items() if path.match(pattern))
+        return problem.code in self.rules and not any(problem.code.startswith(codes) for codes in off)
 
 
 class _File(NamedTuple):
@@ -182,9 +183,7 @@ def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
             raise ConfigurationError(f"there is no {path}: name prompt files (`*{SUFFIX}`) or folders of them")
 
 
-def _committed(
-    repository: PromptRepository, specs: Collection[str], version: str | None
-) -> Iterator[_File | Problem]:
+def _committed(repository: PromptRepository, specs: Collection[str], version: str | None) -> Iterator[_File | Problem]:
     """Prompts as a repository has them; for one that is no text at all, the problem."""
     behind = "" if version is None else f"@{version}"
     for spec in specs or repository.names(version):

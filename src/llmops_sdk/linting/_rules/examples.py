@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 
@@ -18,12 +19,17 @@ def _cases(subject: Subject) -> tuple[Example, ...]:
     return () if examples is None else examples.cases
 
 
+@functools.lru_cache(maxsize=32)  # prompts of an application share schemas, and checking one takes milliseconds
+def _guard(schema: str) -> JSONSchema:
+    return JSONSchema(json.loads(schema))
+
+
 def answer_off_schema(subject: Subject) -> Iterator[Found]:
     """An example's answer that would fail the check of the output."""
     schema = subject.prompt.content.output
     if schema is None or schema.get("type") == "string" or not _cases(subject):
         return
-    guard = JSONSchema(schema)
+    guard = _guard(json.dumps(schema, sort_keys=True))
     for case in _cases(subject):
         answer = _answer_of(case)
         reading = None if answer is None else guard.read(answer)
@@ -31,8 +37,8 @@ def answer_off_schema(subject: Subject) -> Iterator[Found]:
             continue
         if reading.mismatches:
             first = reading.mismatches[0]
-            place = ".".join(map(str, first.path))
-            problem = f"{place}: {first.message}" if place else first.message
+            place = ".".join(map(str, first.path)) or "it"
+            problem = f"{place} fails {first.rule}: {first.message}"
         else:
             problem = "it is not JSON alone" if reading.problem == "not_json" else reading.problem.replace("_", " ")
         yield _at(subject, case, f"the answer of this example does not fit `output`: {problem}")

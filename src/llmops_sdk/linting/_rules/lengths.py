@@ -30,7 +30,9 @@ _WORDS = {
 }  # fmt: skip
 _NUMBER = r"(\d{1,3}(?:[,_]\d{3})+|\d+|" + "|".join(sorted(_WORDS, key=len, reverse=True)) + ")"
 _UNIT = (
-    r"[\s-]+(?:(?:short|full|complete|clear|concise|bullet|key|brief)\s+)?(" + "|".join(_UNITS) + r")s?(?:\s+points?)?\b"
+    r"[\s-]+(?:(?:short|full|complete|clear|concise|bullet|key|brief)\s+)?("
+    + "|".join(_UNITS)
+    + r")s?(?:\s+points?)?\b"
 )
 _MOST = (
     r"at most|at the most|no more than|not more than|a maximum of|maximum(?: of)?|max\.?|up to|within|under|fewer than|"
@@ -47,7 +49,8 @@ _RANGE = re.compile(
 )
 _LIMIT = re.compile(rf"(?<!\w)({_MOST}|{_LEAST}|exactly|precisely)\s+{_NUMBER}{_UNIT}", re.IGNORECASE)
 _ASKED = re.compile(
-    rf"\b(?:answer|reply|respond|write|summari[sz]e|explain|describe)\b[^.;:!?\n]{{0,60}}?\b(in (?:only |just )?){_NUMBER}{_UNIT}",
+    r"\b(?:answer|reply|respond|write|summari[sz]e|explain|describe)\b[^.;:!?\n]{0,60}?"
+    rf"\b(in (?:only |just )?){_NUMBER}{_UNIT}",
     re.IGNORECASE,
 )
 _UPPER = re.compile(_MOST, re.IGNORECASE)
@@ -59,7 +62,9 @@ _IF = re.compile(
     re.IGNORECASE,
 )
 _EACH_BEFORE = re.compile(r"\b(?:each|every|per|any)\b|\w+s (?:of|with|that have)\s+(?:each\s+)?$", re.IGNORECASE)
-_EACH_AFTER = re.compile(r"^\W{0,2}(?:each|per|apiece|(?:in|for|to|of) (?:each|every)|every|long each)\b", re.IGNORECASE)
+_EACH_AFTER = re.compile(
+    r"^\W{0,2}(?:each|per|apiece|(?:in|for|to|of) (?:each|every)|every|long each)\b", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$|\{%)|%\}")
 _SAID_OF = re.compile(r"\W*(?:is|are|was|were|will|would|gets?|counts?)\b", re.IGNORECASE)
 """Behind a limit: the sentence says something of it, and asks for nothing."""
@@ -99,9 +104,7 @@ def contradictory_lengths(subject: Subject) -> Iterator[Found]:
         earlier = next((one for one in limits[:at] if _contradict(one, later)), None)
         if earlier is not None:
             where = f" of {earlier.line.path}" if earlier.line.path != later.line.path and earlier.line.path else ""
-            yield _found(
-                later, f"contradicts {earlier.words!r} in line {earlier.line.number}{where}: keep one of them"
-            )
+            yield _found(later, f"contradicts {earlier.words!r} in line {earlier.line.number}{where}: keep one of them")
     most_tokens = subject.prompt.parameters.get("max_tokens")
     for limit in limits:
         if most_tokens is not None and limit.least * _UNITS[limit.unit] > most_tokens:
@@ -202,9 +205,9 @@ def _about(text: str, sentence: str, end: int) -> str | None:
         return None
     label = _LABEL.match(text)
     if label is not None and label.end() <= len(text) - len(text[end:]) and label[1].lower().strip() not in _WHOLE:
-        return label[1].lower().strip()
-    subjects = [one.lower() for one in _SUBJECT.findall(sentence)]
+        return str(label[1]).lower().strip()
+    subjects: list[str] = [one.lower() for one in _SUBJECT.findall(sentence)]
     if subjects and subjects[-1] not in _WHOLE:
         return subjects[-1]
-    things = _THING.findall(sentence)
+    things: list[str] = _THING.findall(sentence)
     return things[-1].lower() if things else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from llmops_sdk.guards import Secrets
 from llmops_sdk.linting._problems import Found
 from llmops_sdk.linting._subject import Subject
+from llmops_sdk.verdicts import Finding
 
 __all__ = ["other_format", "secrets", "trailing_whitespace"]
 
@@ -18,10 +19,15 @@ def _guard() -> Secrets:
     return Secrets()
 
 
+@functools.lru_cache(maxsize=32)  # many prompts include the same few files
+def _findings(text: str) -> tuple[Finding, ...]:
+    return tuple(_guard().check(text).findings)
+
+
 def secrets(subject: Subject) -> Iterator[Found]:
     """A key or a password, in the file or in one that it names; the message does not repeat it."""
     for path, text in ((None, subject.text), *subject.siblings.items()):
-        for finding in _guard().check(text).findings:
+        for finding in _findings(text):
             kind = finding.kind.replace("_", " ")
             yield Found(
                 *_place(text, finding.start),
