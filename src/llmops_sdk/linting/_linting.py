@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
@@ -252,13 +253,11 @@ def _problem(path: str, rule: Rule, found: Found) -> Problem:
 
 def _broken(path: str, message: str) -> Problem:
     """The problem that an error of the parser is."""
-    rest = message.removeprefix(f"{path}:")
-    line, _, problem = rest.partition(": ")
-    known = line.isdigit()
+    said = re.fullmatch(rf"{re.escape(path)}(?:@\w+)?:(\d+): (.*)", message, re.DOTALL)
     return Problem(
         path=path,
-        line=int(line) if known else 1,
+        line=1 if said is None else int(said[1]),
         code=BROKEN.code,
-        message=problem if known else message,
+        message=message if said is None else said[2],
         severity=BROKEN.severity,
     )
