@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
+from llmops_sdk import prompts
 from llmops_sdk.cli._annotations import annotation
 from llmops_sdk.linting import RULES, Problem, lint, lint_settings, sarif
 
@@ -36,11 +37,8 @@ def run_lint(paths: Sequence[str], options: Options) -> int:
     for name, value in given.items():
         if value:
             settings[name] = value  # type: ignore[literal-required]  # the names above are its keys
-    repository = None
-    if options.version is not None:
-        from llmops_sdk.prompts import PromptRepository  # noqa: PLC0415  (imports dulwich)
-
-        repository = PromptRepository(folder=options.folder)
+    # Through the room, which loads dulwich only when somebody asks for the class.
+    repository = None if options.version is None else prompts.PromptRepository(folder=options.folder)
     problems = lint(*paths, folder=options.folder, repository=repository, version=options.version, **settings)
     _SHAPES[options.shape](problems)
     return int(bool(problems))
