@@ -22,8 +22,8 @@ def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_problems_are_lines_and_the_exit_code_is_one(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint"]) == 1
     first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("prompts/a.prompt.md:2:6: P202 1 blanks at the end")
-    assert last == "0 errors, 1 warnings"
+    assert first.startswith("prompts/a.prompt.md:2:6: P202 blanks at the end")
+    assert last == "0 errors, 1 warning"
 
 
 def test_clean_prompts_are_said_to_be_clean(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,38 +27,6 @@ def test_a_problem_has_the_line_and_the_column_of_the_file() -> None:
     assert text.split("\n")[first.line - 1][first.column - 1 :].startswith("a }}")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "At most 50 words, and at least 20 words.",
-        "At most two sentences of at most 20 words; at least 3 characters.",
-        "No more than 3 items.\n\nWrite at least 2 items, exactly 3 items.",
-        "Not more than 10 words. Up to 5 sentences.",
-        "Use over 5 years of experience in under 3 paragraphs of at least 5 words.",
-        "---\nparameters: {max_tokens: 100}\n---\nAt least 50 words.",
-        "---\nparameters: {max_tokens: 10}\n---\nAt most 5000 words.",
-    ],
-)
-def test_limits_that_can_be_kept_are_no_contradiction(text: str) -> None:
-    assert codes(text) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("At most 50 words. At least 60 words.", "'At least 60 words' contradicts 'At most 50 words' in line 1"),
-        ("exactly three items\nexactly 4 items", "'exactly 4 items' contradicts 'exactly three items' in line 1"),
-        ("a maximum of 1,000 characters\nno fewer than 2,000 characters", "contradicts"),
-        ("limited to 3 sentences\nat least five full sentences", "contradicts"),
-        ("---\nparameters: {max_tokens: 10}\n---\nAt least 50 words.", "more than the 10 tokens"),
-    ],
-)
-def test_limits_that_cannot_be_kept_are_said(text: str, words: str) -> None:
-    (problem,) = lint_text(text)
-    assert problem.code == "P203"
-    assert words in problem.message
-
-
 def test_a_secret_is_not_repeated() -> None:
     key = "AK" + "IAIOSFODNN7" + "EXAMPLQ"
     (problem,) = lint_text(f"Hello\nthe key is {key}\n")
@@ -69,21 +37,20 @@ def test_a_secret_is_not_repeated() -> None:
 def test_roles_are_judged_by_the_provider() -> None:
     alternating = "[system]\nx\n\n[user]\ny\n\n[assistant]\nz\n\n[user]\ny"
     assert codes(alternating, provider="mistral") == codes(alternating, provider="anthropic") == []
-    assert codes(alternating, provider="gemma") == ["P301"]
+    assert codes(alternating, provider="gemma") == []
     twice = "[user]\nx\n\n[user]\ny"
-    assert codes(twice) == codes(twice, provider="openai") == []
+    assert codes(twice) == codes(twice, provider="openai") == codes(twice, provider="mistral") == []
     assert codes(twice, provider="gemma") == ["P304"]
-    assert codes("[assistant]\nx\n\n[user]\ny", provider="mistral") == ["P304"]
+    assert codes("[assistant]\nx\n\n[user]\ny", provider="gemma") == ["P304"]
+    late = "[user]\nx\n\n[system]\ny\n\n[user]\nz"
+    assert codes(late) == codes(late, provider="anthropic") == codes(late, provider="vllm") == ["P301"]
+    assert codes(late, provider="openai") == codes(late, provider="mistral") == []
+    assert codes(late.replace("[user]\nx", "[user]\nx\n\n[assistant]\nx"), provider="mistral") == ["P301"]
+    begun = "[user]\nx\n\n[assistant]\ny"
+    assert "since 4.6" in lint_text(begun, provider="anthropic")[0].message
+    assert codes("---\nparameters: {extra: {continue_final_message: true}}\n---\n" + begun) == []
     assert codes("[history]\n[user]\nx", provider="mistral") == []
     assert codes("[system]\nx\n\n[history]\n") == []
-
-
-def test_the_window_counts_the_answer_and_says_how_it_counts() -> None:
-    text = "---\nparameters: {max_tokens: 5}\n---\none two three four"
-    assert codes(text, window=9, counter=lambda text: len(text.split())) == []
-    (problem,) = lint_text(text, window=8, counter=lambda text: len(text.split()))
-    assert "takes 4 tokens and 5 for the answer, more than the window of 8" in problem.message
-    assert "takes about 6 tokens" in lint_text(text, window=8)[0].message
 
 
 @pytest.mark.parametrize(
@@ -134,6 +101,20 @@ def test_files_and_folders_are_read_and_missing_ones_are_refused(tmp_path: Path)
         lint(tmp_path / "nothing")
 
 
+def test_files_are_left_out_by_pattern(tmp_path: Path) -> None:
+    for name in ("old/a", "new/a"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.prompt.md").write_text("{{ x }} \n", "utf-8")
+    found = lint(folder=tmp_path, per_file_ignores={"old/*": ["P2"]})
+    assert [(Path(one.path).parent.name, one.code) for one in found] == [
+        ("new", "P101"),
+        ("new", "P202"),
+        ("old", "P101"),
+    ]
+    with pytest.raises(ConfigurationError, match="no rule 'X'"):
+        lint(folder=tmp_path, per_file_ignores={"old/*": ["X"]})
+
+
 def test_sarif_names_each_rule_and_place() -> None:
     log = json.loads(json.dumps(sarif(lint_text("x \n[system]\ny", path="prompts/a b.prompt.md"))))
     (run,) = log["runs"]
@@ -144,6 +125,16 @@ def test_sarif_names_each_rule_and_place() -> None:
     place = first["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "prompts/a%20b.prompt.md"
     assert place["region"] == {"startLine": 1, "startColumn": 2}
+
+
+def test_fingerprints_stay_when_lines_move_and_tell_equal_problems_apart() -> None:
+    def fingerprints(text: str) -> list[str]:
+        results = sarif(lint_text(text))["runs"][0]["results"]
+        return [result["partialFingerprints"]["llmopsLint/v1"] for result in results]
+
+    before = fingerprints("x \ny \n")
+    assert len(set(before)) == 2
+    assert fingerprints("new\n\nx \ny \n") == before
 
 
 PIECES = [*"ab{}[]#% -:.\n\r\t'|", "[system]\n", "---\n", "variables: {a: str}\n", "{{ a }}", "at least 5 words"]

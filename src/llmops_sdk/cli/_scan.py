@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from llmops_sdk.cli._annotations import annotation
 from llmops_sdk.cli._named_guards import make_guards
 from llmops_sdk.cli._texts import Text, Unread, find_files, read
 from llmops_sdk.errors import GuardFailed
@@ -176,17 +177,8 @@ def _as_github(hits: Sequence[Hit], _texts: int, _unread: Sequence[Unread]) -> N
     """Workflow commands, which GitHub shows beside the line."""
     for hit in hits:
         level = "error" if hit.action == "block" else "warning"
-        place = f"file={_escaped(hit.file)},line={hit.line},col={hit.column},title={_escaped(hit.kind)}"
-        message = (
-            f"{hit.guard}: {hit.kind} ({hit.excerpt})".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        )
-        print(f"::{level} {place}::{message}")
-
-
-def _escaped(value: str) -> str:
-    for letter, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        value = value.replace(letter, code)
-    return value
+        message = f"{hit.guard}: {hit.kind} ({hit.excerpt})"
+        print(annotation(level, hit.file, hit.line, hit.column, hit.kind, message))
 
 
 _SHAPES: dict[str, Callable[[Sequence[Hit], int, Sequence[Unread]], None]] = {

@@ -11,5 +11,6 @@ from llmops_sdk.linting._linting import LintOptions, lint, lint_text
 from llmops_sdk.linting._problems import Problem, Rule
 from llmops_sdk.linting._rules import PROVIDERS, RULES
 from llmops_sdk.linting._sarif import sarif
+from llmops_sdk.linting._settings import lint_settings
 
-__all__ = ["PROVIDERS", "RULES", "LintOptions", "Problem", "Rule", "lint", "lint_text", "sarif"]
+__all__ = ["PROVIDERS", "RULES", "LintOptions", "Problem", "Rule", "lint", "lint_settings", "lint_text", "sarif"]

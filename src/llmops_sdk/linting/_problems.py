@@ -16,7 +16,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is wrong with a prompt file.
+    """Something that is wrong with a prompt file, or with a file that it includes.
 
     Attributes:
         path: The file.
@@ -39,11 +39,12 @@ class Problem:
 
 
 class Found(NamedTuple):
-    """A problem as its rule finds it: line and column from 1, and what is wrong."""
+    """A problem as its rule finds it: line and column from 1, what is wrong, and the file (`None`: the prompt's)."""
 
     line: int
     column: int
     message: str
+    path: str | None = None
 
 
 Check: TypeAlias = "Callable[[Subject], Iterable[Found]]"

@@ -1,15 +1,20 @@
-"""A prompt file as the rules see it: its text, its lines, and the prompt in it."""
+"""A prompt file as the rules see it: its text, the files that it includes, and the prompt in it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.prompts import Prompt, Section
+from llmops_sdk.tokens import Counter
 
-__all__ = ["Aims", "Subject"]
+if TYPE_CHECKING:
+    from llmops_sdk.prompts import Use
+
+__all__ = ["Aims", "Line", "Subject"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,27 +24,48 @@ class Aims:
     Attributes:
         provider: Whose rules for the order of roles count, as `lint` describes it; `None` checks what holds for all.
         window: Most tokens of a prompt and its answer together; `None` is not checked.
-        count: Counts the tokens of a text.
-        counts_with: What `count` is, in words; `"estimate"` where it only estimates.
+        counter: Counts tokens.
     """
 
-    provider: str | None = None
-    window: int | None = None
-    count: Callable[[str], int]
-    counts_with: str
+    provider: str | None
+    window: int | None
+    counter: Counter
+
+
+class Line(NamedTuple):
+    """A line that a model reads: its file (`None`: the prompt's), its number from 1, its text without the line end."""
+
+    path: str | None
+    number: int
+    text: str
 
 
 class Subject:
     """A prompt file that parses.
 
     Attributes:
+        path: Where it stands.
         text: The file with plain line ends.
+        siblings: Texts of the files that it has read, by where they stand.
+        partials: Those of them that are part of its texts, by the name under which it includes them.
         prompt: What it holds.
         aims: What it is for.
     """
 
-    def __init__(self, text: str, prompt: Prompt, aims: Aims) -> None:
+    def __init__(
+        self,
+        path: str,
+        text: str,
+        *,
+        siblings: Mapping[str, str],
+        partials: Mapping[str, str],
+        prompt: Prompt,
+        aims: Aims,
+    ) -> None:
+        self.path = path
         self.text = text
+        self.siblings = siblings
+        self.partials = partials
         self.prompt = prompt
         self.aims = aims
 
@@ -55,35 +81,41 @@ class Subject:
             return 1
         return next(at for at, line in enumerate(self.lines[1:], 2) if re.fullmatch(r"---[ \t]*", line)) + 1
 
-    def matter_line(self, *keys: str) -> int:
-        """Line of the front matter on which the last of the nested `keys` stands; 1 where it is not found."""
-        at = 1
-        for key in keys:
-            pattern = re.compile(rf"(?:^|[\s{{,])[\"']?{re.escape(key)}[\"']?\s*:")
-            matter = range(at, self.body_from - 1)
-            at = next((number for number in matter if pattern.search(self.lines[number - 1])), at)
-        return at
+    @cached_property
+    def uses(self) -> list[Use]:
+        """Where variables are used, in order of the lines."""
+        return sorted(self.prompt.uses(), key=lambda use: (use.section.line, use.partial or "", use.line))
 
     def declared_at(self, variable: str) -> int | None:
         """Line on which a variable is declared; `None` where it is not."""
-        # A file that declares some and not all of its variables does not parse.
-        has_some = self.matter_line("variables") > 1
-        return self.matter_line("variables", variable) if has_some else None
+        line = self.prompt.content.variables[variable].line
+        return line if line is not None and line < self.body_from else None
 
-    def section_lines(self, section: Section) -> Iterator[tuple[int, str]]:
-        """The lines of a section's text, each with its number in the file."""
-        yield from enumerate(section.text.split("\n"), section.line)
+    def section_lines(self, section: Section) -> Iterator[Line]:
+        """The lines of a section's text."""
+        for number, line in enumerate(section.text.split("\n"), section.line):
+            yield Line(None, number, line)
 
-    def use_of(self, variable: str) -> tuple[int, int]:
-        """Line and column of the first place in the body that names the variable; 1, 1 where it is in a partial."""
-        pattern = re.compile(rf"\{{[{{%][^{{}}]*?\b({re.escape(variable)})\b")
-        for number, line in enumerate(self.lines[self.body_from - 1 :], self.body_from):
-            match = pattern.search(line)
-            if match is not None:
-                return number, match.start(1) + 1
-        return 1, 1
+    @cached_property
+    def spoken_lines(self) -> list[Line]:
+        """The lines of all sections, then those of the partials."""
+        own = [line for section in self.prompt.sections for line in self.section_lines(section)]
+        for path in self.partials.values():
+            text = self.siblings[path].removesuffix("\n")
+            own += [Line(path, number, line) for number, line in enumerate(text.split("\n"), 1)]
+        return own
 
-    def place(self, offset: int) -> tuple[int, int]:
-        """Line and column of an offset in `text`."""
-        line = self.text.count("\n", 0, offset) + 1
-        return line, offset - (self.text.rfind("\n", 0, offset) + 1) + 1
+    def place_of(self, use: Use) -> tuple[int, int]:
+        """Line and column, in the prompt's own file, of a use; of the statement that includes it for a partial's."""
+        if use.partial is None:
+            named = re.compile(rf"(?<![\w.]){re.escape(use.variable)}\b")
+            opening = max(self.lines[use.line - 1].find("{"), 0)
+            match = named.search(self.lines[use.line - 1], opening)
+            return use.line, 1 if match is None else match.start() + 1
+        including = re.compile(r"\{%[-+]?\s*(?:include|import|from)\b")
+        lines = [line for line in self.section_lines(use.section) if including.search(line.text)]
+        named_there = [line for line in lines if use.partial in line.text]
+        for line in named_there or lines:
+            column = including.search(line.text)
+            return line.number, 1 if column is None else column.start() + 1
+        return use.section.line, 1

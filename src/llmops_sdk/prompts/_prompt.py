@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.messages import PromptRef, Request
+from llmops_sdk.messages import Message, PromptRef, Request
 from llmops_sdk.prompts._compiling import compile_sections
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples, examples_from
@@ -25,6 +25,7 @@ from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._fitting import CachePrefix, FittedPrompt
+    from llmops_sdk.prompts._reading import Use
     from llmops_sdk.prompts._split import Split
     from llmops_sdk.prompts.repository import PromptRepository
     from llmops_sdk.protocols import EngineLike
@@ -314,9 +315,19 @@ class Prompt(Station):
         """All that it renders from."""
         return self._content
 
-    def sections_using(self, variable: str, /) -> tuple[Section, ...]:
-        """The sections in which a variable stands."""
-        return tuple(one.section for one in self._compiled if variable in one.variables)
+    def uses(self) -> tuple[Use, ...]:
+        """Each place at which a text of it, or a partial, names a variable."""
+        reading = importlib.import_module("llmops_sdk.prompts._reading")  # by name: linters ask, programs do not
+        return tuple(reading.uses_of(self._compiled))
+
+    def least_request(self) -> Request:
+        """What each of its requests has at least: no variable, no optional part, no section with a priority.
+
+        It says how long the prompt is before anybody has said anything; it is not for sending.
+        """
+        reading = importlib.import_module("llmops_sdk.prompts._reading")
+        least: Sequence[Message] = reading.least_messages(self._compiled, self._content)
+        return self._without_messages.with_messages(least)
 
     def with_examples(self, cases: Sequence[Mapping[str, Any] | Example] | None = None, /, **options: Any) -> Prompt:
         """The same prompt with other examples, or with another choice of them.

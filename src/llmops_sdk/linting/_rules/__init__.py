@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from llmops_sdk.linting._problems import Rule
+from llmops_sdk.linting._rules.examples import answer_off_schema, same_question
+from llmops_sdk.linting._rules.lengths import contradictory_lengths
 from llmops_sdk.linting._rules.roles import (
     PROVIDERS,
     answer_begun,
@@ -10,9 +12,9 @@ from llmops_sdk.linting._rules.roles import (
     not_alternating,
     system_not_first,
 )
-from llmops_sdk.linting._rules.texts import contradictory_lengths, secrets, trailing_whitespace
+from llmops_sdk.linting._rules.texts import other_format, secrets, trailing_whitespace
+from llmops_sdk.linting._rules.tokens import early_variable, over_window
 from llmops_sdk.linting._rules.variables import undeclared, untrusted_in_system, unused
-from llmops_sdk.linting._rules.windows import over_window
 
 __all__ = ["BROKEN", "NEEDLESS_IGNORE", "PROVIDERS", "RULES"]
 
@@ -72,6 +74,13 @@ RULES: dict[str, Rule] = {
             check=contradictory_lengths,
         ),
         Rule(
+            code="P204",
+            name="other-format",
+            severity="warning",
+            title="The text asks for another format than the output's.",
+            check=other_format,
+        ),
+        Rule(
             code="P301",
             name="system-not-first",
             severity="warning",
@@ -100,11 +109,32 @@ RULES: dict[str, Rule] = {
             check=not_alternating,
         ),
         Rule(
+            code="P401",
+            name="example-off-schema",
+            severity="error",
+            title="An example's answer does not fit the output schema.",
+            check=answer_off_schema,
+        ),
+        Rule(
+            code="P402",
+            name="same-question",
+            severity="warning",
+            title="Two examples ask the same.",
+            check=same_question,
+        ),
+        Rule(
             code="P501",
             name="over-window",
             severity="error",
-            title="What is written is longer than the model's window.",
+            title="The prompt without its variables is longer than the model's window.",
             check=over_window,
+        ),
+        Rule(
+            code="P502",
+            name="early-variable",
+            severity="warning",
+            title="A variable stands before much that never changes, which no prefix cache can keep then.",
+            check=early_variable,
         ),
     )
 }

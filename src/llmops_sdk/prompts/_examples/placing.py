@@ -54,6 +54,16 @@ class ShownExamples:
         """Whether every request shows the same ones."""
         return self._fixed is not None
 
+    @property
+    def shortest(self) -> Sequence[Message]:
+        """The messages of the shortest choice that a request may show."""
+        if self._fixed is not None:
+            return self._fixed
+        sizes = [sum(len(message.text) for message in exchange) for exchange in self._exchanges]
+        # A function may choose none at all.
+        count = self._count if isinstance(self._examples.select, str) else 0
+        return self._at(sorted(range(len(sizes)), key=sizes.__getitem__)[:count])
+
     def messages(self, values: Mapping[str, object]) -> Sequence[Message]:
         """The examples that are shown for these values of the variables.
 

@@ -12,14 +12,13 @@ from llmops_sdk.messages import Request
 from llmops_sdk.prompts._examples import ShownExamples
 from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._templates import Filled, Template
+from llmops_sdk.prompts._templates import Filled, Template, openings_of
 from llmops_sdk.prompts._variables import NAME
 from llmops_sdk.tokens import Counter
 
 __all__ = ["CachePrefix", "EarlyVariable", "cache_prefix"]
 
-_OPENING = re.compile(rf"\{{%|\{{\#|\{{\{{[ \t]*(?:({NAME})[^}}]*\}}\}}|[\#/^>!&])")
-"""A variable, by its name, or a tag; a section with neither is not looked at."""
+_NAMED = re.compile(rf"\{{\{{[-+]?[ \t]*({NAME})")
 
 
 class EarlyVariable(NamedTuple):
@@ -126,11 +125,12 @@ def _stretches(number: int, compiled: CompiledSection) -> Iterator[_Stretch]:
         yield _Stretch(None, number, section.line, compiled.template.render({})[0])
         return
     variable, begin = None, 0
-    for match in _OPENING.finditer(section.text):
-        yield _Stretch(variable, number, _line(section, begin), section.text[begin : match.start()])
-        variable, begin = match[1], match.end()
-        if variable is None:  # a tag: what comes after it may be there or not
-            yield _Stretch(compiled.variables[0], number, _line(section, match.start()), "")
+    for opening in openings_of(section.text, compiled.variables):
+        yield _Stretch(variable, number, _line(section, begin), section.text[begin : opening.at])
+        named = _NAMED.match(section.text, opening.at)
+        variable, begin = None if named is None else named[1], opening.end
+        if variable not in compiled.variables:  # a tag, or more than a name: what comes after it may be there or not
+            yield _Stretch(compiled.variables[0], number, _line(section, opening.at), "")
             return
     yield _Stretch(variable, number, _line(section, begin), section.text[begin:])
 

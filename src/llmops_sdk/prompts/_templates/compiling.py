@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol, TypeAlias
 
 from llmops_sdk.errors import PromptError
@@ -32,6 +32,13 @@ class Template(Protocol):
     @property
     def partials(self) -> Mapping[str, str]:
         """Text of what it includes, by path."""
+
+    def uses(self) -> Iterator[tuple[str, str | None, int, bool]]:
+        """Which variable stands where.
+
+        Its name, the partial (`None`: the text itself), the line of it from 1, and whether text of it may come out
+        there; else it only decides something. Once for a line.
+        """
 
     def render(self, values: Mapping[str, object], /) -> Filled:
         """The text for `values`, where it came from, and its images.

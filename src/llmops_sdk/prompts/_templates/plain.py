@@ -6,7 +6,7 @@ itself in a text, give it as the value of a variable, or write it between `{% ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +86,13 @@ class PlainTemplate:
         self._prompt = prompt
         self._max_chars = max_chars
         self.variables = tuple(dict.fromkeys(hole.name for hole in holes))
+
+    def uses(self) -> Iterator[tuple[str, str | None, int, bool]]:
+        """See `Template`."""
+        line = 1 + self._first.count("\n")
+        for hole in self._holes:
+            yield hole.name, None, line, True
+            line += hole.after.count("\n")
 
     def render(self, values: Mapping[str, object]) -> Filled:
         """See `Template`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_sdk.prompts.jinja.least import least_text
 from llmops_sdk.prompts.jinja.template import JinjaTemplate, compile_jinja
 
-__all__ = ["JinjaTemplate", "compile_jinja"]
+__all__ = ["JinjaTemplate", "compile_jinja", "least_text"]

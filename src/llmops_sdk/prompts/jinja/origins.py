@@ -32,6 +32,7 @@ class Analysis(Expressions):
     """The analysis of a template and all that it includes.
 
     Attributes:
+        shown: The variables whose text may be put out on a line of a unit (`None`: the text itself).
         puts_out: What each expression that is put out may come from, by its `id`.
         fencings: The fence that it is put out in, by its `id`.
     """
@@ -50,6 +51,7 @@ class Analysis(Expressions):
             RefusedError: The template does what none may.
         """
         super().__init__(declared)
+        self.shown: dict[tuple[str | None, int], set[str]] = {}
         self.puts_out: dict[int, Found] = {}
         self.fencings: dict[int, Fencing] = {}
         self._load = load
@@ -84,6 +86,8 @@ class Analysis(Expressions):
         found |= self.puts_out.get(id(node), NOTHING)
         self.puts_out[id(node)] = found
         self._outputs[-1] |= settled(found)
+        on_line = self.shown.setdefault((self._units[-1], node.lineno), set())
+        on_line.update(label.partition(".")[0] for label in labels_in(found))
         if id(node) in self.fences:
             return
         try:

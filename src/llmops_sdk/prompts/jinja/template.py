@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -24,7 +24,7 @@ from llmops_sdk.prompts.jinja.scopes import RefusedError
 if TYPE_CHECKING:
     from llmops_sdk.prompts._templates.compiling import Filled
 
-__all__ = ["JinjaTemplate", "compile_jinja"]
+__all__ = ["JinjaTemplate", "Parsing", "compile_jinja"]
 
 _MAIN = ""
 """What Jinja calls the text itself."""
@@ -61,7 +61,7 @@ class JinjaTemplate:
         partials: Text of what it includes, by path.
     """
 
-    __slots__ = ("_known", "_max_chars", "_origins", "_root", "_sites", "partials", "variables")
+    __slots__ = ("_known", "_max_chars", "_origins", "_root", "_shown", "_sites", "partials", "variables")
 
     def __init__(
         self,
@@ -71,15 +71,24 @@ class JinjaTemplate:
         known: Mapping[str, Variable],
         partials: Mapping[str, str],
         sites: _Sites,
+        shown: Mapping[tuple[str | None, int], set[str]],
         max_chars: int,
     ) -> None:
         self._root = root
+        self._shown = shown
         self._known = {name: known.get(name) or Variable(name=name) for name in variables}
         self._origins: dict[Labels, tuple[str, bool]] = {}
         self._sites = sites
         self._max_chars = max_chars
         self.variables = variables
         self.partials = partials
+
+    def uses(self) -> Iterator[tuple[str, str | None, int, bool]]:
+        """See `Template`."""
+        for (unit, line), used in {**self._shown, **self._sites.used}.items():
+            shown = self._shown.get((unit, line), set())
+            for name in sorted(used | shown):
+                yield name, unit, line, name in shown
 
     def render(self, values: Mapping[str, object], /) -> Filled:
         """See `Template`."""
@@ -186,7 +195,7 @@ def compile_jinja(
     sandbox = Sandbox()
     sites = _Sites(prompt, where, line)
     included = Partials(partials)
-    parsing = _Parsing(sandbox, variables)
+    parsing = Parsing(sandbox, variables)
     unit: str | None = None
     try:
         tree = parsing.parsed(text, None)
@@ -210,11 +219,12 @@ def compile_jinja(
         known=variables,
         partials=included.texts,
         sites=sites,
+        shown=analysis.shown,
         max_chars=max_chars,
     )
 
 
-class _Parsing:
+class Parsing:
     """Parses a text, and what it includes."""
 
     def __init__(self, sandbox: Sandbox, declared: Mapping[str, Variable]) -> None:
