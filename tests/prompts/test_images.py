@@ -11,7 +11,7 @@ from llmops_sdk import Engine, Guard, Prompt, Scripted, Verdict
 from llmops_sdk.errors import PromptError
 from llmops_sdk.guards import PromptInjection, Regex
 from llmops_sdk.messages import ImagePart, TextPart
-from llmops_sdk.prompts import _images
+from llmops_sdk.prompts._rendering import images as _images
 from llmops_sdk.testing import FaultServer
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))

@@ -399,8 +399,8 @@ root, *versions = sys.argv[1:]
 prompts = PromptRepository(root)
 prompts.label("prod", versions[0], who="survivor")
 steps = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "fcntl.flock"}
-killed, last = 0, None
-while True:
+killed, ended = 0, 0
+while ended < 3:  # a move has some steps more or fewer than the one before, by what it finds
     left = killed
 
     def hear(event, arguments):
@@ -420,8 +420,7 @@ while True:
     # The label moved if and only if the newest entry says so.
     assert (prompts.labels()["prod"] == versions[1]) == (moves[0].who == f"killed {killed}" and moves[0].done), killed
     prompts.label("prod", versions[0], who="survivor")  # at once: no lock is in the way
-    if not os.WIFSIGNALED(status):
-        break
+    ended += not os.WIFSIGNALED(status)
     killed += 1
 print(killed)
 """

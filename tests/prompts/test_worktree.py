@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts import Prompt, PromptRepository, _worktree
+from llmops_sdk.prompts import Prompt, PromptRepository
 from llmops_sdk.prompts._files import parse_prompt
+from llmops_sdk.prompts._repository import worktree as _worktree
 
 GOOD = "[system]\nVersion %s\n[user]\n{{ question }}"
 

@@ -15,7 +15,7 @@ from llmops_sdk.prompts._examples import Example, Examples
 from llmops_sdk.prompts._outputs import DEFAULT_REPAIRS, Output, repairs_of
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._source import PromptSource, prompts_from
+from llmops_sdk.prompts._stand_in import PromptSource, prompts_from
 from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
     from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
-    from llmops_sdk.prompts._reading import Use
+    from llmops_sdk.prompts._rendering.reading import Use
     from llmops_sdk.prompts._split import Arm, Split
     from llmops_sdk.prompts._stubs import type_stub
     from llmops_sdk.prompts.repository import LabelMove, PromptLine, PromptRepository, PromptVersion
@@ -74,7 +74,7 @@ _LATER = {
     "llmops_sdk.prompts._files": ("SUFFIX", "Reader", "no_siblings", "parse_prompt"),
     "llmops_sdk.prompts._importing": ("FORMATS", "Imported", "Left", "import_prompts"),
     "llmops_sdk.prompts._split": ("Arm", "Split"),
-    "llmops_sdk.prompts._reading": ("Use",),
+    "llmops_sdk.prompts._rendering.reading": ("Use",),
     "llmops_sdk.prompts._stubs": ("type_stub",),
     "llmops_sdk.prompts.repository": ("LabelMove", "PromptLine", "PromptRepository", "PromptVersion"),
 }

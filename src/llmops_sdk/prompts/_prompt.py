@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Message, PromptRef, Request
-from llmops_sdk.prompts._compiling import compile_sections
 from llmops_sdk.prompts._content import PromptContent, Reference
 from llmops_sdk.prompts._examples import Example, Examples, examples_from
-from llmops_sdk.prompts._images import with_images
 from llmops_sdk.prompts._inline import parts_from_strings
-from llmops_sdk.prompts._messages import CompiledSection, fill
 from llmops_sdk.prompts._outputs import Output, output_of
+from llmops_sdk.prompts._rendering import CompiledSection, compile_sections, fill, with_images
 from llmops_sdk.prompts._sections import Section, with_place_for_examples
-from llmops_sdk.prompts._source import source_in_force
+from llmops_sdk.prompts._stand_in import source_in_force
 from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete
 from llmops_sdk.stations import Station
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._fitting import CachePrefix, FittedPrompt
-    from llmops_sdk.prompts._reading import Use
+    from llmops_sdk.prompts._rendering.reading import Use
     from llmops_sdk.prompts._split import Split
     from llmops_sdk.prompts.repository import PromptRepository
     from llmops_sdk.protocols import EngineLike
@@ -317,7 +315,9 @@ class Prompt(Station):
 
     def uses(self) -> tuple[Use, ...]:
         """Each place at which a text of it, or a partial, names a variable."""
-        reading = importlib.import_module("llmops_sdk.prompts._reading")  # by name: linters ask, programs do not
+        reading = importlib.import_module(
+            "llmops_sdk.prompts._rendering.reading"
+        )  # by name: linters ask, programs do not
         return tuple(reading.uses_of(self._compiled))
 
     def least_request(self) -> Request:
@@ -325,7 +325,7 @@ class Prompt(Station):
 
         It says how long the prompt is before anybody has said anything; it is not for sending.
         """
-        reading = importlib.import_module("llmops_sdk.prompts._reading")
+        reading = importlib.import_module("llmops_sdk.prompts._rendering.reading")
         least: Sequence[Message] = reading.least_messages(self._compiled, self._content)
         return self._without_messages.with_messages(least)
 

@@ -7,15 +7,23 @@ from collections.abc import Collection
 from pathlib import Path
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._branches import Branches, Version
 from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
 from llmops_sdk.prompts._files import Reader, decode_prompt, parse_prompt
-from llmops_sdk.prompts._labels import LabelMove, Labels
 from llmops_sdk.prompts._prompt import Prompt
-from llmops_sdk.prompts._source import source_in_force
+from llmops_sdk.prompts._repository import (
+    WORKTREE,
+    Branches,
+    LabelMove,
+    Labels,
+    PromptLine,
+    PromptVersion,
+    Version,
+    VersionedFiles,
+    listed,
+    name_and_version,
+)
+from llmops_sdk.prompts._stand_in import source_in_force
 from llmops_sdk.prompts._variables import did_you_mean
-from llmops_sdk.prompts._versioned_files import WORKTREE, VersionedFiles, name_and_version
-from llmops_sdk.prompts._versions import PromptLine, PromptVersion, listed
 from llmops_sdk.prompts.git import GitRepository
 
 __all__ = ["LabelMove", "PromptLine", "PromptRepository", "PromptVersion", "repository_here"]

@@ -9,7 +9,7 @@ from typing import cast
 from llmops_sdk.messages import Message, Origin
 from llmops_sdk.prompts._fitting.texts import Kept
 from llmops_sdk.prompts._history import History
-from llmops_sdk.prompts._messages import CompiledSection
+from llmops_sdk.prompts._rendering import CompiledSection
 from llmops_sdk.prompts._templates import Filled, Template
 
 __all__ = ["Change", "changed_sections"]

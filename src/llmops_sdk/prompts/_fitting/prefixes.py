@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from llmops_sdk.messages import Request
 from llmops_sdk.prompts._examples import ShownExamples
-from llmops_sdk.prompts._messages import CompiledSection, fill
+from llmops_sdk.prompts._rendering import CompiledSection, fill
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._templates import Filled, Template, openings_of
 from llmops_sdk.prompts._variables import NAME

@@ -13,7 +13,7 @@ from llmops_sdk.prompts._fitting.reports import does_not_fit, labels_of
 from llmops_sdk.prompts._fitting.summaries import Summaries, summarised_history, summarised_value, transcript, words_of
 from llmops_sdk.prompts._fitting.texts import Side, keep, nothing_of
 from llmops_sdk.prompts._fitting.values import emptied, shortened, size_of
-from llmops_sdk.prompts._messages import CompiledSection
+from llmops_sdk.prompts._rendering import CompiledSection
 from llmops_sdk.prompts._sections import way_of
 from llmops_sdk.tokens import Counted, Counter
 

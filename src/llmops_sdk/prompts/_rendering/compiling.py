@@ -9,8 +9,8 @@ from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Message
 from llmops_sdk.prompts._examples import Examples, ShownExamples
 from llmops_sdk.prompts._history import History
-from llmops_sdk.prompts._images import with_images
-from llmops_sdk.prompts._messages import CompiledSection, fill, message_of
+from llmops_sdk.prompts._rendering.filling import CompiledSection, fill, message_of
+from llmops_sdk.prompts._rendering.images import with_images
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._templates import PartialReader, compile_template
 from llmops_sdk.prompts._variables import Variable

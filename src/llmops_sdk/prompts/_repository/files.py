@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._files import SUFFIX, Reader, parse_prompt
-from llmops_sdk.prompts._labels import FETCH, LABELS
+from llmops_sdk.prompts._repository.labels import FETCH, LABELS
+from llmops_sdk.prompts._repository.versions import listed
+from llmops_sdk.prompts._repository.worktree import WorkingTree, is_inside
 from llmops_sdk.prompts._variables import did_you_mean
-from llmops_sdk.prompts._versions import listed
-from llmops_sdk.prompts._worktree import WorkingTree, is_inside
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts.git import GitRepository

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from llmops_sdk.messages import Message
 from llmops_sdk.prompts._content import PromptContent
 from llmops_sdk.prompts._examples import ShownExamples
-from llmops_sdk.prompts._messages import CompiledSection
+from llmops_sdk.prompts._rendering.filling import CompiledSection
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._templates import openings_of, reader_of
 
