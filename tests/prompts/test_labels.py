@@ -401,12 +401,14 @@ prompts.label("prod", versions[0], who="survivor")
 steps = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "fcntl.flock"}
 killed, ended = 0, 0
 while ended < 3:  # a move has some steps more or fewer than the one before, by what it finds
-    left = killed
+    left = killed or 1_000
 
     def hear(event, arguments):
         global left
         if event in steps:
-            if left == 0:
+            # What stands between the audit and the label is one step, which the count alone may leap over.
+            at_label = killed == 0 and event == "os.rename" and "labels" in str(arguments[1])
+            if left == 0 or at_label:
                 os.kill(os.getpid(), signal.SIGKILL)
             left -= 1
 
