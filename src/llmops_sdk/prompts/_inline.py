@@ -10,7 +10,7 @@ from llmops_sdk.prompts._examples import examples_from
 from llmops_sdk.prompts._outputs import output_of
 from llmops_sdk.prompts._parameters import parameter_of
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._templates import reader_of
+from llmops_sdk.prompts._templates import from_f_string, reader_of
 from llmops_sdk.prompts._variables import variable_of
 
 __all__ = ["parts_from_strings"]
@@ -24,6 +24,7 @@ def parts_from_strings(
     examples: Sequence[Mapping[str, Any]] | None,
     partials: Mapping[str, str] | None,
     output: Any,
+    style: str,
     parameters: Mapping[str, Any],
 ) -> tuple[list[Section], dict[str, Any]]:
     """The sections of a prompt, and what else `Prompt()` takes.
@@ -34,6 +35,10 @@ def parts_from_strings(
     for given in (text, system or ""):
         if not isinstance(given, str):
             raise ConfigurationError(f"a prompt is made of text, not of {type(given).__name__}")
+    if style not in ("template", "f-string"):
+        raise ConfigurationError(f'`style` is "template" or "f-string", not {style!r}')
+    if style == "f-string":
+        text, system = from_f_string(text), None if system is None else from_f_string(system)
     declared = {key: variable_of(key, value) for key, value in (variables or {}).items()}
     checked = {key: parameter_of(key, value) for key, value in parameters.items() if value is not None}
     answer = None if output is None else output_of(output)

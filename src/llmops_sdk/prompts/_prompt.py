@@ -6,7 +6,7 @@ import html
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Message, PromptRef, Request
@@ -143,6 +143,7 @@ class Prompt(Station):
         examples: Sequence[Mapping[str, Any]] | None = None,
         partials: Mapping[str, str] | None = None,
         output: Any = None,
+        style: Literal["template", "f-string"] = "template",
         **parameters: Any,
     ) -> Prompt:
         """A prompt from a text in the code.
@@ -161,6 +162,7 @@ class Prompt(Station):
             partials: Texts that the messages include, by path: `{% include "shared/tone.md" %}`.
             output: What the answer has to be: a JSON schema, a shorthand such as `{"answer": "str"}`, a pydantic model,
                 a dataclass, or any other type that pydantic knows.
+            style: `"f-string"` for texts with `{name}` in them, where braces that are text are written twice.
             parameters: Fields of `Request`: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `n`, `tools`
                 (definitions, or Python functions), `tool_choice`, `response_schema`, `adapter`, `extra`.
 
@@ -175,6 +177,7 @@ class Prompt(Station):
             examples=examples,
             partials=partials,
             output=output,
+            style=style,
             parameters=parameters,
         )
         return cls(sections, name=name or "inline", **others)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmops_sdk.prompts._importing.imported import Draft
-from llmops_sdk.prompts._importing.literals import literal
 from llmops_sdk.prompts._importing.tags import Tag, pieces_of, statement
+from llmops_sdk.prompts._templates.literals import literal
 
 __all__ = ["Handlebars"]
 

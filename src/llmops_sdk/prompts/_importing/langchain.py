@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmops_sdk.prompts._importing.imported import Draft, Imported, Left, file_name
-from llmops_sdk.prompts._importing.literals import literal
 from llmops_sdk.prompts._importing.tags import Tag, pieces_of, statement
+from llmops_sdk.prompts._templates.literals import literal
 
 __all__ = ["from_langchain", "is_langchain"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_sdk.prompts._importing.imported import Draft, Imported, Left, file_name
-from llmops_sdk.prompts._importing.literals import literal
+from llmops_sdk.prompts._templates.literals import literal
 
 __all__ = ["from_langfuse", "is_langfuse"]
 
