@@ -19,6 +19,7 @@
     ├─ CassetteError                        replay found no recorded answer
     ├─ CacheError                           the store of a cache cannot be reached or read
     ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
+    ├─ LockError                            .path .differences: a lock is broken, or not what is found here
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
        │  └─ StreamInterrupted   retryable  .partial_text .usage: the stream broke after text had arrived
@@ -46,6 +47,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
     from llmops_sdk.messages import Usage
+    from llmops_sdk.pipelines import Difference
     from llmops_sdk.verdicts import Verdict
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "InvalidResponseError",
     "LimitExceeded",
     "LlmopsError",
+    "LockError",
     "MissingDependencyError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -257,6 +260,15 @@ class CheckpointError(LlmopsError):
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class LockError(LlmopsError):
+    """The lock `path` cannot be read or written, or what is here is not what it says: `differences` lists how."""
+
+    def __init__(self, message: str, *, path: str, differences: Sequence[Difference] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+        self.differences = tuple(differences)
 
 
 class EngineError(LlmopsError):

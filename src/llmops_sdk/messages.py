@@ -6,7 +6,7 @@ All records are frozen: a station on the line makes a new one instead of changin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -138,6 +138,20 @@ class Message:
         origin = Origin(start=0, end=len(content), source=f"tool:{name or tool_call_id}")
         return cls(role="tool", content=content, tool_call_id=tool_call_id, name=name, origins=(origin,))
 
+    @classmethod
+    def rendered(cls, role: Role, content: str | tuple[Part, ...], origins: tuple[Origin, ...]) -> Message:
+        """A message that says where its text came from; the quick way, for what renders one on every call."""
+        made: Any = _UnfrozenMessage()
+        made.role = role
+        made.content = content
+        made.tool_calls = ()
+        made.tool_call_id = None
+        made.name = None
+        made.origins = origins
+        made.__class__ = cls
+        message: Message = made
+        return message
+
     @property
     def text(self) -> str:
         """All text of the message, parts joined by nothing."""
@@ -146,14 +160,25 @@ class Message:
         return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
 
+class _UnfrozenMessage:
+    """A `Message` before it is frozen."""
+
+    __slots__ = Message.__slots__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRef:
-    """Which prompt a request was rendered from: `name`, the `version` asked for, `commit` and content `hash`."""
+    """Which prompt a request was rendered from: `name`, the `version` asked for, `commit` and content `hash`.
+
+    `arm` is the name that the version has in a split, and `split` the name of that split.
+    """
 
     name: str
     version: str | None = None
     commit: str | None = None
     hash: str | None = None
+    arm: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,28 +254,33 @@ class Request:
 
     def bound_to(self, call: Call) -> Request:
         """The same request as part of a run."""
-        # On every call: field by field into something that is not frozen yet costs a tenth of `dataclasses.replace`.
-        bound: Any = _Unfrozen()
-        bound.messages = self.messages
-        bound.temperature = self.temperature
-        bound.top_p = self.top_p
-        bound.max_tokens = self.max_tokens
-        bound.stop = self.stop
-        bound.seed = self.seed
-        bound.n = self.n
-        bound.tools = self.tools
-        bound.tool_choice = self.tool_choice
-        bound.response_schema = self.response_schema
-        bound.logprobs = self.logprobs
-        bound.adapter = self.adapter
-        bound.continues = self.continues
-        bound.extra = self.extra
-        bound.prompt = self.prompt
+        bound = self._unfrozen()
         bound.call = call
-        bound.traceparent = self.traceparent
         bound.__class__ = Request
         request: Request = bound
         return request
+
+    def _unfrozen(self) -> Any:
+        # On every call: field by field into something that is not frozen yet costs a tenth of `dataclasses.replace`.
+        copied: Any = _Unfrozen()
+        copied.messages = self.messages
+        copied.temperature = self.temperature
+        copied.top_p = self.top_p
+        copied.max_tokens = self.max_tokens
+        copied.stop = self.stop
+        copied.seed = self.seed
+        copied.n = self.n
+        copied.tools = self.tools
+        copied.tool_choice = self.tool_choice
+        copied.response_schema = self.response_schema
+        copied.logprobs = self.logprobs
+        copied.adapter = self.adapter
+        copied.continues = self.continues
+        copied.extra = self.extra
+        copied.prompt = self.prompt
+        copied.call = self.call
+        copied.traceparent = self.traceparent
+        return copied
 
     def asked_by(self, attempt: str, call: Call) -> Request:
         """The same request of `call`, as it is asked by the attempt whose W3C trace context is `attempt`."""
@@ -284,7 +314,11 @@ class Request:
 
     def with_messages(self, messages: Sequence[Message]) -> Request:
         """The same request about other messages."""
-        return replace(self, messages=tuple(messages))
+        other = self._unfrozen()
+        other.messages = tuple(messages)
+        other.__class__ = Request
+        request: Request = other
+        return request
 
 
 class _Unfrozen:

@@ -37,6 +37,8 @@ class GuardContext:
         origins: Stretches of the text that came from variables, tools or documents.
         request: The request as rendered (before the guards of the output) or as sent (after the engine).
         index: Which choice of the answer, for outputs.
+        again: Whether all of the request is made of what guards let pass before in this run, as where an answer is
+            shown to the engine to be mended: placeholders in it are the guards' own.
     """
 
     call: Call
@@ -45,6 +47,7 @@ class GuardContext:
     origins: tuple[Origin, ...] = ()
     request: Request | None = None
     index: int = 0
+    again: bool = False
 
 
 class GuardLike(Protocol):

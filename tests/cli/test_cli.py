@@ -12,7 +12,7 @@ import pytest
 
 import llmops_sdk
 from llmops_sdk import tracing
-from llmops_sdk.cli import main
+from llmops_sdk.cli import _bench, main
 
 SOURCES = str(Path(llmops_sdk.__file__).parents[1])
 TOKEN = "gh" + "p_" + "a1B2" * 9
@@ -157,7 +157,8 @@ def test_list_names_the_guards(llmops):
         assert f"\n{name} " in f"\n{done.stdout}"
 
 
-def test_bench_prints_costs_and_quality(llmops, tmp_path):
+def test_bench_prints_costs_and_quality(llmops, tmp_path, monkeypatch):
+    monkeypatch.setattr(_bench, "_SECONDS", 0.01)  # how exact the figures are is not what is tested
     (tmp_path / "data.csv").write_text(f"text,label\n{ATTACK},1\nhello,0\n")
     done = llmops("guard", "bench", "--guards", "prompt-injection", "--data", "data.csv")
     assert done.returncode == 0, done.stderr
@@ -171,3 +172,17 @@ def test_dashboard_prints_json_that_grafana_imports(process):
     done = process("dashboard")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == tracing.grafana_dashboard()
+
+
+def test_help_lists_every_command_once_in_its_group(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    _, *groups = capsys.readouterr().out.split("\n\n")
+    lines = {block.split(":", 1)[0]: [line.split() for line in block.splitlines()[1:]] for block in groups[2:]}
+    assert all(len(words) > 2 for listed in lines.values() for words in listed), "each says what it does"
+    assert {title: [words[0] for words in listed] for title, listed in lines.items()} == {
+        "prompts": ["prompt", "lint", "types", "import"],
+        "releases": ["lock", "verify"],
+        "guards": ["guard"],
+        "what runs": ["monitor", "dashboard"],
+    }

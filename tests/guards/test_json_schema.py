@@ -1,6 +1,7 @@
 """`JSONSchema`: what is JSON, what satisfies a schema, and where it does not."""
 
 import pickle
+import time
 
 import pydantic
 import pytest
@@ -142,3 +143,29 @@ def test_every_json_is_json_and_its_parts_are_found(value, indent, ascii_only):
     if isinstance(value, list | dict) and value:
         found, _ = json.JSONDecoder().raw_decode(text, _locate(text, [step]))
         assert found == value[step]
+
+
+@pytest.mark.parametrize(
+    ("text", "unique"),
+    [
+        ("[1, 1.0]", False),
+        ("[true, 1]", True),
+        ('["1", 1]', True),
+        ('[{"a": 1, "b": [2.0]}, {"b": [2], "a": 1}]', False),
+        ('[{"a": 1}, {"a": 2}]', True),
+        ("[0, false, null, []]", True),
+        ("[1e400, 1e400]", False),
+    ],
+)
+def test_elements_are_unique_as_json_schema_means_it(text, unique):
+    guard = JSONSchema({"type": "array", "uniqueItems": True}, strict=False)
+    assert (guard.read(text).problem is None) is unique
+    assert JSONSchema({"uniqueItems": False}, strict=False).read(text).problem is None
+
+
+def test_fences_are_found_in_a_time_that_grows_with_the_length():
+    guard = JSONSchema({"type": "array"}, repair=True)
+    started = time.perf_counter()
+    for text in ("```\n" + " " * 300_000, "```" + " " * 300_000 + "x", "```json\nx" + "\t" * 300_000 + "x"):
+        assert guard.read(text).problem == "not_json"
+    assert time.perf_counter() - started < 2  # seconds; it was minutes

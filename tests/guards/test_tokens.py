@@ -4,10 +4,10 @@ import importlib.util
 
 import pytest
 
+from llmops_sdk.costs import likely_text_tokens
 from llmops_sdk.environment import tiktoken_cache
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 from llmops_sdk.guards import Tokens
-from llmops_sdk.guards._tokens import estimated
 from llmops_sdk.testing import GuardContract
 
 
@@ -52,7 +52,7 @@ def test_an_estimate_is_called_one():
 
 
 def test_an_estimate_counts_bytes_and_rounds_up():
-    assert [estimated(text) for text in ("", "a", "abcd", "abcde", "éé", "\ud800")] == [0, 1, 1, 2, 1, 1]
+    assert [likely_text_tokens(text) for text in ("", "a", "abcd", "abcde", "éé", "\ud800")] == [0, 1, 1, 2, 1, 1]
 
 
 def test_a_minimum_counts_too():
@@ -64,11 +64,11 @@ def test_without_a_vocabulary_at_hand_it_estimates(tmp_path, monkeypatch):
     assert tiktoken_cache() == tmp_path
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
     assert tiktoken_cache() is None
-    from llmops_sdk.guards import _tokens
+    from llmops_sdk.tokens import _vocabularies
 
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
     assert Tokens(most=1).counts_with == "estimate"
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tiktoken") is not None, reason="tiktoken is installed")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.guards import Tokens, _tokens
+from llmops_sdk.guards import Tokens
+from llmops_sdk.tokens import _vocabularies
 
 pytestmark = pytest.mark.heavy
 
@@ -20,9 +21,9 @@ def vocabularies(tmp_path, monkeypatch):
         if file.is_file() and not file.suffix:
             shutil.copy(file, tmp_path)
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
     yield tmp_path
-    _tokens._is_at_hand.cache_clear()
+    _vocabularies.is_at_hand.cache_clear()
 
 
 def test_tiktoken_counts_with_a_vocabulary_at_hand(vocabularies):

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from llmops_sdk import Finding, Usage, Verdict, errors
+from llmops_sdk.pipelines import Difference
 
 VALUES = {
     "message": "it went wrong",
@@ -24,6 +25,7 @@ VALUES = {
     "attempts": (errors.Attempt("one", errors.ServerError("down", status_code=503), 0.2),),
     "body": b"<html>",
     "path": "run.jsonl",
+    "differences": (Difference("sdk", "0.1.0", None),),
     "command": "pip install --no-deps one",
     "tokens": 9000,
     "window": 8192,

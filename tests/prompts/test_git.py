@@ -139,8 +139,7 @@ def test_a_file_that_is_not_there_is_none(repository) -> None:
 
     assert git.read(commit, "prompts/other.prompt.md") is None
     assert git.read(commit, "prompts/support/answer.prompt.md/x") is None
-    with pytest.raises(PromptError, match="is a tree, not a file"):
-        git.read(commit, "prompts/support")
+    assert git.read(commit, "prompts/support") is None
 
 
 def test_a_symbolic_link_is_refused(repository) -> None:
@@ -163,109 +162,9 @@ def test_files_are_listed_with_their_folders(repository) -> None:
     assert git.files(commit, "nowhere", ".prompt.md") == []
 
 
-def test_a_damaged_object_is_said_with_what_to_do(repository) -> None:
-    commit = repository.commit_version("1")
-    blob = repository.git("rev-parse", "HEAD:prompts/support/answer.prompt.md")
-    file = repository.root / ".git" / "objects" / blob[:2] / blob[2:]
-    file.chmod(0o644)
-    file.write_bytes(b"not zlib")
-
-    with pytest.raises(PromptError, match=r"cannot be used .* run `git fsck`"):
-        opened(repository).read(commit, "prompts/support/answer.prompt.md")
-
-
-def test_a_swap_is_refused_when_the_ref_has_moved(repository) -> None:
-    first, second = repository.commit_version("1"), repository.commit_version("2")
-    git = opened(repository)
-    ref = "refs/llmops/labels/prod"
-
-    assert git.swap(ref, None, first)
-    assert not git.swap(ref, None, second)
-    assert not git.swap(ref, second, first)
-    assert git.swap(ref, first, second)
-    repository.git("pack-refs", "--all")
-    assert not git.swap(ref, first, second[:39] + "0")
-    assert git.swap(ref, second, first)
-    assert repository.git("rev-parse", ref) == first
-
-
-def test_the_lock_of_a_dead_process_is_named(repository) -> None:
-    commit = repository.commit_version("1")
-    git = opened(repository)
-    lock = git.shared / "refs" / "llmops" / "labels" / "prod.lock"
-    lock.parent.mkdir(parents=True)
-    lock.touch()
-
-    with pytest.raises(PromptError, match=r"another process is moving .* delete .*prod\.lock"):
-        git.swap("refs/llmops/labels/prod", None, commit)
-    assert git.resolve("main") == commit
-    assert git.refs("refs/llmops/labels/") == {}
-
-
-def test_a_ref_below_another_ref_cannot_be_written(repository) -> None:
-    commit = repository.commit_version("1")
-    git = opened(repository)
-    git.swap("refs/llmops/labels/prod", None, commit)
-
-    with pytest.raises(PromptError, match="cannot be used"):
-        git.swap("refs/llmops/labels/prod/eu", None, commit)
-
-
-def test_history_names_the_commits_that_changed_the_file_as_git_does(repository) -> None:
-    repository.commit("empty")
-    repository.commit_version("1")
-    (repository.root / "other").write_text("x")
-    repository.commit("other file")
-    repository.git("checkout", "-q", "-b", "feature")
-    repository.commit_version("2")
-    repository.git("checkout", "-q", "main")
-    (repository.root / "other").write_text("y")
-    repository.commit("other file again")
-    repository.git("merge", "-q", "--no-ff", "-m", "merge", "feature")
-    repository.commit_version("3")
-    path = "prompts/support/answer.prompt.md"
-    git = opened(repository)
-
-    changes = git.history(git.resolve("HEAD"), path, 100)
-
-    assert [one.commit for one in changes] == repository.git("log", "--format=%H", "--", path).split()
-    assert [one.subject for one in changes] == ["Version 3", "Version 2", "Version 1"]
-    assert changes[0].who == "Ada Lovelace <ada@example.org>"
-    assert changes[0].when.timestamp() == int(repository.git("log", "-1", "--format=%ct"))
-    assert b"Version 3" in changes[0].data
-    assert git.history(git.resolve("HEAD"), path, 2) == changes[:2]
-    assert git.history(git.resolve("HEAD"), "prompts/none.prompt.md", 5) == []
-
-
-def test_a_file_that_was_deleted_and_came_back_has_its_whole_history(repository) -> None:
-    repository.commit_version("1")
-    (repository.root / "prompts" / "support" / "answer.prompt.md").unlink()
-    repository.commit("deleted")
-    repository.commit_version("2")
-    git = opened(repository)
-
-    changes = git.history(git.resolve("HEAD"), "prompts/support/answer.prompt.md", 100)
-
-    assert [one.subject for one in changes] == ["Version 2", "Version 1"]
-
-
-def test_a_shallow_clone_has_the_history_that_it_holds(repository, clone) -> None:
-    for version in "123":
-        repository.commit_version(version)
-    first = repository.git("rev-parse", "HEAD~2")
-    shallow = clone(repository, "shallow", "--depth", "2")
-    git = opened(shallow)
-
-    changes = git.history(git.resolve("HEAD"), "prompts/support/answer.prompt.md", 100)
-
-    assert [one.subject for one in changes] == ["Version 3", "Version 2"]
-    assert git.resolve(first) is None
-    assert "git fetch --unshallow" in git.shallow_hint()
-
-
 def test_a_linked_working_tree_shares_labels(repository) -> None:
     commit = repository.commit_version("1")
-    opened(repository).swap("refs/llmops/labels/prod", None, commit)
+    repository.git("update-ref", "refs/llmops/labels/prod", commit)
     repository.git("worktree", "add", "-q", "-b", "side", "../side")
     linked = GitRepository.find(repository.root.parent / "side")
 
@@ -296,10 +195,3 @@ def test_a_repository_that_is_gone_is_said_so(repository) -> None:
 
 def test_the_identity_is_gits(repository) -> None:
     assert opened(repository).identity() == "Ada Lovelace <ada@example.org>"
-
-
-def test_a_repository_that_is_too_new_is_said_so(repository) -> None:
-    repository.git("config", "core.repositoryformatversion", "99")
-
-    with pytest.raises(PromptError, match=r"cannot be used .*UnsupportedVersion"):
-        opened(repository)

@@ -108,8 +108,8 @@ def test_wrong_wiring_is_refused_when_the_prompt_is_built(build: object) -> None
 
 
 def test_a_broken_template_is_refused_when_the_prompt_is_built() -> None:
-    with pytest.raises(PromptError, match=r"ask:1: .* no filters"):
-        Prompt.from_string("{{ a | upper }}", name="ask")
+    with pytest.raises(PromptError, match=r"ask:1: there is no filter 'uper'"):
+        Prompt.from_string("{{ a | uper }}", name="ask")
 
 
 def test_the_hash_is_that_of_what_renders() -> None:
@@ -128,7 +128,7 @@ def test_the_hash_is_that_of_what_renders() -> None:
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
     assert Prompt.from_string("Hi {{ a }}", temperature=0).hash == (
-        "ac8e405de165fe2ddde092ab771427c65cc267b7683d457398c39c6928081537"
+        "9598504cef58fd102058b4a0af51795f501c70653d22dd9b6902563b874f7417"
     )
 
 
@@ -196,3 +196,33 @@ def test_a_prompt_and_an_engine_are_a_pipeline() -> None:
 
     with Prompt.from_string("Say {{ word }}") | Scripted("done") as pipeline:
         assert pipeline.run(word="hello").text == "done"
+
+
+def test_a_text_in_place_of_sections_is_told_the_other_way() -> None:
+    with pytest.raises(ConfigurationError, match=r"Prompt\.from_string"):
+        Prompt("Say hello")
+
+
+_PIECES = st.text("{}%#\"'a1 \n|~(-")
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), _PIECES, max_size=3), st.lists(_PIECES))
+def test_an_f_string_says_what_python_makes_of_it(values: dict[str, str], texts: list[str]) -> None:
+    parts = [text.replace("{", "{{").replace("}", "}}") for text in texts]
+    text = "x" + "".join(part + "".join(f"{{{name}}}" for name in values) for part in parts)
+    used = {name: value for name, value in values.items() if f"{{{name}}}" in text and texts}
+    prompt = Prompt.from_string(text, style="f-string")
+    assert prompt.render(**used).messages[0].text == text.format(**values)
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{a!r}", "{a:>9}", "{}", "{0}", "{a[0]}", "{a.__class__}", "{a b}"])
+def test_what_is_no_plain_f_string_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="brace that is text is written twice"):
+        Prompt.from_string(text, style="f-string")
+
+
+def test_a_style_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match='"template" or "f-string"'):
+        Prompt.from_string("x", style="mustache")  # type: ignore[arg-type]
+    system = Prompt.from_string("{a}", system="{{b}} {a.real}", style="f-string").render(a=3).messages[0]
+    assert system.text == "{b} 3"

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-from multiprocessing.synchronize import Barrier
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,40 +72,6 @@ def test_a_moved_label_counts_at_once(repository) -> None:
     assert system(prompts.get("support/answer@prod")) == "Version 2"
 
 
-def test_the_working_tree_is_read_anew_when_the_file_changes(repository) -> None:
-    file = repository.write("[system]\nVersion 1\n[user]\n{{ question }}")
-    prompts = PromptRepository(repository.root)
-    first = prompts.get("support/answer")
-    assert prompts.get("support/answer") is first
-
-    file.write_text("[system]\nVersion 2\n[user]\n{{ question }}")
-    os.utime(file, ns=(1, 1))
-
-    assert system(prompts.get("support/answer")) == "Version 2"
-
-
-def test_a_file_that_breaks_leaves_the_last_good_version_and_says_so_once(repository, caplog) -> None:
-    file = repository.write("[system]\nVersion 1\n[user]\n{{ question }}")
-    prompts = PromptRepository(repository.root)
-    good = prompts.get("support/answer")
-    file.write_text("[system]\n[user]\nx")
-
-    with caplog.at_level(logging.WARNING, "llmops_sdk"):
-        assert [prompts.get("support/answer") for _ in range(3)] == [good] * 3
-    assert len(caplog.records) == 1
-    assert "prompts/support/answer.prompt.md:1: the section `[system]` is empty" in caplog.text
-
-    file.write_text("[system]\nVersion 3\n[user]\n{{ question }}")
-    assert system(prompts.get("support/answer")) == "Version 3"
-
-
-def test_a_file_that_was_never_good_is_an_error(repository) -> None:
-    repository.write("")
-
-    with pytest.raises(PromptError, match=r"^prompts/support/answer\.prompt\.md:1: the body is empty"):
-        PromptRepository(repository.root).get("support/answer")
-
-
 def test_a_broken_file_in_a_commit_names_the_commit(repository) -> None:
     repository.write("---\nmodel: x\n---\ny")
     commit = repository.commit("broken")
@@ -133,12 +100,24 @@ def test_an_unknown_version_is_named_with_what_there_is(repository) -> None:
 
     with pytest.raises(PromptError, match=r"no version 'prd': it has v1, main.* Labels do not come with a clone"):
         prompts.get("support/answer@prd")
+    with pytest.raises(PromptError, match="no label yet: `llmops prompt label prod HEAD` makes one"):
+        prompts.get("support/answer@prod")
+    with pytest.raises(PromptError, match="git rev-parse HEAD~1"):
+        prompts.log("support/answer", version="HEAD~1")
     prompts.label("prod", "HEAD")
     with pytest.raises(
         PromptError, match=r"no version 'prd': it has prod, v1, main\. Did you mean 'prod'\?$"
     ) as caught:
         prompts.get("support/answer@prd")
     assert caught.value.prompt == "support/answer"
+
+
+@pytest.mark.parametrize("version", ["x" * 5_000, "\ud800", "a\0b", "main\n", "../../HEAD", "prod@x", "HEAD~1", "-1"])
+def test_what_can_be_no_version_is_none(repository, version: str) -> None:
+    repository.commit_version("1")
+
+    with pytest.raises(PromptError, match=r"has no version .* it has main\."):
+        PromptRepository(repository.root).get(f"support/answer@{version}")
 
 
 @pytest.mark.parametrize(
@@ -216,136 +195,6 @@ def test_any_commit_renders_byte_identical_requests_after_a_clone(repository, cl
     assert len(set(hashes)) == 3
 
 
-def test_labels_come_along_when_they_are_fetched(repository, clone) -> None:
-    commit = repository.commit_version("1")
-    PromptRepository(repository.root).label("prod", "HEAD")
-    cloned = clone(repository, "elsewhere")
-    prompts = PromptRepository(cloned.root)
-    assert prompts.labels() == {}
-
-    cloned.git("fetch", "-q", "origin", "refs/llmops/*:refs/llmops/*")
-
-    assert prompts.labels() == {"prod": commit}
-
-
-def test_the_log_lists_versions_with_their_hashes(repository) -> None:
-    first, second = repository.commit_version("1"), repository.commit_version("2")
-    repository.write("---\nmodel: x\n---\ny")
-    broken = repository.commit("broken")
-    third = repository.commit_version("1")
-    prompts = PromptRepository(repository.root)
-
-    versions = prompts.log("support/answer")
-
-    assert [one.commit for one in versions] == [third, broken, second, first]
-    assert [one.hash for one in versions] == [
-        prompts.get(f"support/answer@{third}").hash,
-        None,
-        prompts.get(f"support/answer@{second}").hash,
-        prompts.get(f"support/answer@{first}").hash,
-    ]
-    assert prompts.log("support/answer", limit=1) == versions[:1]
-    assert prompts.log("support/answer", version=second) == versions[2:]
-    with pytest.raises(PromptError, match=r"there is no prompts/other.prompt.md at 'HEAD'"):
-        prompts.log("other")
-
-
-def test_a_move_leaves_an_audit_line(repository) -> None:
-    first, second = repository.commit_version("1"), repository.commit_version("2")
-    prompts = PromptRepository(repository.root)
-
-    created = prompts.label("prod", first[:8])
-    moved = prompts.label("prod", "main", who="Grace", why="Better tone", expected=first)
-    prompts.label("staging", "main")
-
-    assert (created.old, created.new, created.version, created.who) == (
-        None,
-        first,
-        first[:8],
-        "Ada Lovelace <ada@example.org>",
-    )
-    assert (moved.old, moved.new, moved.who, moved.why) == (first, second, "Grace", "Better tone")
-    assert prompts.moves("prod") == (moved, created)
-    assert [one.label for one in prompts.moves(limit=2)] == ["staging", "prod"]
-    assert prompts.labels() == {"prod": second, "staging": second}
-
-
-def test_a_torn_audit_line_hides_no_other(repository) -> None:
-    repository.commit_version("1")
-    prompts = PromptRepository(repository.root)
-    prompts.label("prod", "HEAD")
-    with prompts._audit_file().open("a") as file:
-        file.write('{"label": "pr\n[]\n')
-    prompts.label("staging", "HEAD")
-
-    assert [one.label for one in prompts.moves()] == ["staging", "prod"]
-
-
-@pytest.mark.parametrize("label", ["", "HEAD", "worktree", "abcdef1", "a b", "a..b", "/a", "a/", "-a", "a.lock", "a@b"])
-def test_what_cannot_be_a_label_is_refused(repository, label: str) -> None:
-    repository.commit_version("1")
-    prompts = PromptRepository(repository.root)
-
-    with pytest.raises(PromptError, match="cannot be a label"):
-        prompts.label(label, "HEAD")
-    assert prompts.labels() == {}
-
-
-def test_a_label_points_at_commits_that_exist(repository) -> None:
-    repository.commit_version("1")
-    prompts = PromptRepository(repository.root)
-
-    with pytest.raises(PromptError, match="commit it first"):
-        prompts.label("prod", "worktree")
-    with pytest.raises(PromptError, match="no version 'v2'"):
-        prompts.label("prod", "v2")
-
-
-def test_a_label_that_was_moved_meanwhile_is_not_overwritten(repository) -> None:
-    first, second = repository.commit_version("1"), repository.commit_version("2")
-    prompts = PromptRepository(repository.root)
-    prompts.label("prod", second)
-
-    with pytest.raises(PromptError, match=f"expected at {first[:12]} and is at {second[:12]}"):
-        prompts.label("prod", first, expected=first)
-    assert prompts.labels() == {"prod": second}
-    assert len(prompts.moves()) == 1
-
-
-def _move(root: str, barrier: Barrier, version: str, expected: str, told: multiprocessing.Queue) -> None:
-    prompts = PromptRepository(root)
-    barrier.wait()
-    try:
-        prompts.label("prod", version, expected=expected, who=version)
-        told.put((version, None))
-    except PromptError as exc:
-        told.put((version, str(exc)))
-
-
-def test_of_two_processes_that_move_a_label_at_once_one_wins_and_the_other_is_told(repository) -> None:
-    start, first, second = (repository.commit_version(version) for version in "012")
-    prompts = PromptRepository(repository.root)
-    prompts.label("prod", start)
-    context = multiprocessing.get_context("spawn")
-    barrier, told = context.Barrier(2), context.Queue()
-    processes = [
-        context.Process(target=_move, args=(str(repository.root), barrier, version, start, told))
-        for version in (first, second)
-    ]
-    for process in processes:
-        process.start()
-    answers = dict(told.get(timeout=30) for _ in processes)
-    for process in processes:
-        process.join(30)
-
-    won = [version for version, error in answers.items() if error is None]
-    lost = [error for error in answers.values() if error is not None]
-    assert (len(won), len(lost)) == (1, 1)
-    assert "was not moved" in lost[0] or "another process is moving" in lost[0]
-    assert prompts.labels() == {"prod": won[0]}
-    assert [one.new for one in prompts.moves("prod")] == [won[0], start]
-
-
 def test_load_finds_the_repository_of_the_current_folder(repository, monkeypatch) -> None:
     repository.commit_version("1")
     (repository.root / "src").mkdir()
@@ -384,3 +233,98 @@ def test_the_projects_own_prompt_renders() -> None:
         ("variable:customer", False),
         ("variable:question", False),
     ]
+
+
+@pytest.mark.parametrize("version", ["", "@HEAD", "@prod"])
+def test_the_source_of_a_prompt_comes_with_what_reads_its_siblings(repository, version: str) -> None:
+    repository.write("tone", "shared/x").rename(repository.root / "prompts" / "shared" / "tone.md")
+    repository.write("\ufeffa\r\nb")
+    repository.commit("x")
+    prompts = PromptRepository(repository.root)
+    prompts.label("prod", "HEAD")
+
+    text, read = prompts.source(f"support/answer{version}")
+
+    assert text == "a\nb"
+    assert read("shared/tone.md") == b"tone"
+    for outside in ("../.git/config", "/etc/passwd", "shared/../../x", "a\0b", "..\\x", "", "shared", "shared/none"):
+        assert read(outside) is None
+    with pytest.raises(PromptError, match="there is no prompts/other"):
+        prompts.source(f"other{version}")
+
+
+class Opens:
+    """Counts what this process opens and lists. An audit hook stays for ever, so there is one."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] | None = None
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.paths is not None and event in ("open", "os.listdir", "os.scandir"):
+            self.paths.append(str(arguments[0]))
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[list[str]]:
+        self.paths = paths = []
+        yield paths
+        self.paths = None
+
+
+OPENS = Opens()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_warm_load_opens_nothing_for_a_commit_and_one_file_for_a_label(repository, packed: bool) -> None:
+    commit = repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+    prompts.label("prod", commit)
+    if packed:
+        repository.git("pack-refs", "--all")
+    for version in (commit, "prod"):
+        prompts.get(f"support/answer@{version}")
+
+    with OPENS.counted() as of_commit:
+        prompts.get(f"support/answer@{commit}")
+    with OPENS.counted() as of_label:
+        prompts.get("support/answer@prod")
+
+    assert of_commit == []
+    assert of_label == [
+        str(repository.root / ".git" / "refs" / "llmops" / "labels" / "prod")
+    ]  # packed: it is not there
+
+
+def test_a_cold_load_opens_as_many_files_however_long_the_history_is(make_repository) -> None:
+    opened = []
+    for length in (1, 2, 20):  # the first one also opens modules that dulwich imports late
+        repository = make_repository(f"of-{length}")
+        for version in range(length):
+            commit = repository.commit_version(str(version))
+        repository.git("gc", "-q")
+        with OPENS.counted() as paths:
+            PromptRepository(repository.root).get(f"support/answer@{commit}")
+        opened.append([Path(path).name for path in paths if str(repository.root) in path])
+
+    assert len(opened[1]) == len(opened[2]) < 40
+
+
+def test_a_load_for_the_event_loop_reads_in_a_thread_unless_it_knows_the_prompt(repository) -> None:
+    commit = repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+
+    async def load() -> tuple[Prompt, Prompt, int]:
+        first = await prompts.aget(f"support/answer@{commit}")
+        threads = threading.active_count()
+        with OPENS.counted() as paths:
+            again = await prompts.aget(f"support/answer@{commit}")
+        assert paths == []
+        assert system(await prompts.aget("support/answer")) == "Version 1"
+        assert (await Prompt.aload("support/answer@HEAD", repository=prompts)).commit == commit
+        return first, again, threads
+
+    first, again, threads = asyncio.run(load())
+    assert first is again
+    assert threads > 1
+    with pytest.raises(PromptError, match="no version 'prd'"):
+        asyncio.run(prompts.aget("support/answer@prd"))

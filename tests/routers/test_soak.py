@@ -8,6 +8,8 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from llmops_sdk import Engine, errors
 from llmops_sdk.calls import AttemptEnded, Call, Hedged
 from llmops_sdk.costs import PriceTable
@@ -120,6 +122,7 @@ def nothing_is_under_way(router):
             assert getattr(counter, "pending", counter.used) == 0
 
 
+@pytest.mark.timeout(240)  # thousands of calls, on a machine that may be busy
 def test_thousands_of_calls_of_every_kind_leave_nothing_behind(caplog):
     async def main(urls):
         chance = random.Random(7)

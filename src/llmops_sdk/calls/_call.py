@@ -11,14 +11,14 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmops_sdk.calls._events import Ended, Event
+from llmops_sdk.calls._events import Ended, Event, Rendered
 from llmops_sdk.calls._executing import Execution, executing
 from llmops_sdk.calls._found import Found
 from llmops_sdk.calls._hook_failures import hook_failed, is_new
 from llmops_sdk.calls._json import record_json, said
 from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.faults import is_for_the_process
-from llmops_sdk.messages import ToolCall, Usage
+from llmops_sdk.messages import PromptRef, ToolCall, Usage
 from llmops_sdk.usage import EXACT
 from llmops_sdk.verdicts import Verdict
 
@@ -170,6 +170,11 @@ class Call:
         else:
             self.hide_in_error(error)
             hook_failed(hook, error)
+
+    @property
+    def prompt(self) -> PromptRef | None:
+        """Which prompt the run rendered, at which version, as which arm of a split; `None` for none."""
+        return next((event.prompt for event in self.events if isinstance(event, Rendered)), None)
 
     def inside(self) -> AbstractContextManager[object]:
         """What others' code runs in that the run calls: pipelines that run there, and spans, belong to this run."""

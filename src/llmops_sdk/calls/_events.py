@@ -19,6 +19,7 @@ __all__ = [
     "AttemptEnded",
     "AttemptStarted",
     "CacheAnswered",
+    "Cut",
     "Ended",
     "Escalated",
     "Evaluated",
@@ -45,6 +46,20 @@ class Started(NamedTuple):
     at: float
     pipeline: str
     streamed: bool
+    lock: str | None = None
+    """Hash of the lock by which the pipeline was built."""
+
+
+class Cut(NamedTuple):
+    """What was cut of one section of a prompt, so that it fits."""
+
+    section: str
+    """Its name, or its role."""
+    before: int
+    """Tokens of it before."""
+    after: int
+    how: str
+    """`"dropped"`, `"cut at the end"`, `"oldest messages dropped"`, `"summarised"`, ..."""
 
 
 class Rendered(NamedTuple):
@@ -58,6 +73,8 @@ class Rendered(NamedTuple):
     """What the prompt was rendered with."""
     template: Sequence[tuple[Any, ...]] = ()
     """The messages of the prompt as written, each (role, text, ...)."""
+    cuts: Sequence[Cut] = ()
+    """What was cut of it, where it has a budget of tokens."""
 
 
 class GuardChecked(NamedTuple):
@@ -227,6 +244,9 @@ class OutputValidated(NamedTuple):
     started: float
     at: float
     error: str | None
+    repair: str | None = None
+    """Of a wrong answer to a prompt with an `output`: `"asked again"`, or `"no: ..."` with the reason, such as that the
+    answer of a stream has been shown."""
 
 
 Outcome: TypeAlias = str

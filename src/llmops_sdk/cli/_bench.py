@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from llmops_sdk.cli._guards import make_guards
+from llmops_sdk.cli._named_guards import make_guards
 from llmops_sdk.guards import Guard, evaluate
 from llmops_sdk.loops import run_sync
 

@@ -1,22 +1,32 @@
-"""The arguments of `llmops`, and what its exit codes mean: 0 clean, 1 something was found, 2 it could not be done."""
+"""The command `llmops`, and what its exit codes mean: 0 clean, 1 something was found, 2 it could not be done."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from llmops_sdk.cli._bench import bench
-from llmops_sdk.cli._guards import DEFAULT, describe
-from llmops_sdk.cli._monitor import cases, report
-from llmops_sdk.cli._scan import Options, scan
+from llmops_sdk.cli._arguments import Commands
+from llmops_sdk.cli._dashboard import add_dashboard
+from llmops_sdk.cli._guard import add_guard
+from llmops_sdk.cli._import import add_import
+from llmops_sdk.cli._lint import add_lint
+from llmops_sdk.cli._lock import add_lock
+from llmops_sdk.cli._monitor import add_monitor
+from llmops_sdk.cli._prompt import add_prompt
+from llmops_sdk.cli._stub import add_types
 from llmops_sdk.errors import LlmopsError
-from llmops_sdk.tracing import grafana_dashboard
 
 __all__ = ["main"]
+
+_GROUPS: dict[str, tuple[Callable[[Commands], None], ...]] = {
+    "prompts": (add_prompt, add_lint, add_types, add_import),
+    "releases": (add_lock,),
+    "guards": (add_guard,),
+    "what runs": (add_monitor, add_dashboard),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,82 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="llmops", description="LLM operations from a terminal.")
-    rooms = parser.add_subparsers(required=True, metavar="COMMAND")
-    guard = rooms.add_parser("guard", help="check texts with guards").add_subparsers(required=True, metavar="COMMAND")
-
-    command = guard.add_parser(
-        "scan", help="check files", description="Check files; exit code 0: clean, 1: found, 2: error."
+    parser = argparse.ArgumentParser(
+        prog="llmops",
+        usage="llmops COMMAND ...",
+        description="LLM operations from a terminal. `llmops COMMAND --help` says more of each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("paths", nargs="+", metavar="FILE", help="a file, a directory (recursively), or - for stdin")
-    _guards(command)
-    command.add_argument("--format", choices=("table", "json", "github"), default="table")
-    command.add_argument(
-        "--fail-on",
-        choices=("flag", "rewrite", "block"),
-        default="flag",
-        help="the mildest verdict that makes the exit code 1 (default: flag, which is any)",
-    )
-    command.set_defaults(run=_scan)
-
-    command = guard.add_parser("bench", help="measure what guards cost and how good they are")
-    _guards(command)
-    command.add_argument(
-        "--data", type=Path, help=".jsonl, .jsonl.gz or .csv with text, label and perhaps source, kind"
-    )
-    command.add_argument("--format", choices=("table", "json"), default="table")
-    command.set_defaults(run=lambda given: bench(given.guards, given.data, as_json=given.format == "json"))
-
-    command = guard.add_parser("list", help="name the guards that there are")
-    command.set_defaults(run=lambda given: describe())
-
-    command = rooms.add_parser(
-        "dashboard",
-        help="print the dashboard for Grafana",
-        description="Print the dashboard for the metrics of `tracing.Metrics`, as JSON that Grafana imports.",
-    )
-    command.set_defaults(run=lambda given: _dashboard())
-
-    _monitor(rooms)
+    # Its own list of commands knows no groups.
+    rooms = parser.add_subparsers(prog="llmops", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    listed: list[str] = []
+    for title, adders in _GROUPS.items():
+        before = len(rooms.choices)
+        for add in adders:
+            add(rooms)
+        listed += ["", f"{title}:"]
+        listed += [f"  {name:<11}{_first_words(one)}" for name, one in list(rooms.choices.items())[before:]]
+    parser.epilog = "\n".join(listed[1:])
     return parser
 
 
-def _monitor(rooms: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    monitor = rooms.add_parser("monitor", help="read what a monitor has seen")
-    commands = monitor.add_subparsers(required=True, metavar="COMMAND")
-
-    command = commands.add_parser("report", help="what changed, how it went, what it cost")
-    _store(command)
-    command.add_argument("-o", "--output", type=Path, metavar="HTML", help="write a page instead of printing lines")
-    command.set_defaults(run=lambda given: report(given.store, given.output, given.days))
-
-    command = commands.add_parser("cases", help="runs that somebody should look at; exit code 1 if there are any")
-    _store(command)
-    command.add_argument("--limit", type=int, default=50, help="most cases (default: 50)")
-    command.add_argument("--format", choices=("table", "json"), default="table", help="json: one object a line")
-    command.set_defaults(
-        run=lambda given: cases(given.store, limit=given.limit, days=given.days, as_json=given.format == "json")
-    )
-
-
-def _store(command: argparse.ArgumentParser) -> None:
-    command.add_argument("store", type=Path, metavar="DB", help="the file of the monitor's store")
-    command.add_argument("--days", type=float, help="only the last so many days")
-
-
-def _guards(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--guards",
-        default=DEFAULT,
-        metavar="NAMES",
-        help=f"names with commas between them, see `llmops guard list`; classifier:FOLDER is one (default: {DEFAULT})",
-    )
-
-
-def _scan(given: argparse.Namespace) -> int:
-    return scan(given.paths, Options(guards=given.guards, shape=given.format, fail_on=given.fail_on))
-
-
-def _dashboard() -> int:
-    print(json.dumps(grafana_dashboard(), indent=2))
-    return 0
+def _first_words(command: argparse.ArgumentParser) -> str:
+    """What its description begins with."""
+    words = re.split(r"[.;:]", command.description or "", maxsplit=1)[0]
+    return words[:1].lower() + words[1:]

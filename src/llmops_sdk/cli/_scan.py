@@ -8,27 +8,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from llmops_sdk.cli._guards import make_guards
+from llmops_sdk.cli._annotations import annotation
+from llmops_sdk.cli._named_guards import make_guards
 from llmops_sdk.cli._texts import Text, Unread, find_files, read
 from llmops_sdk.errors import GuardFailed
 from llmops_sdk.guards import PII, Guard, Secrets
 from llmops_sdk.loops import run_sync
 from llmops_sdk.verdicts import SEVERITY, Action, Finding, Verdict
 
-__all__ = ["Options", "scan"]
+__all__ = ["scan"]
 
 _AROUND = 32
 _LONGEST = 78
-
-
-class Options(NamedTuple):
-    """Of a scan."""
-
-    guards: str
-    shape: str
-    fail_on: Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +39,9 @@ class Hit:
     excerpt: str
 
 
-def scan(paths: Sequence[str], options: Options) -> int:
-    """Check the files and print what was found; gives the exit code."""
-    guards = make_guards(options.guards)
+def scan(paths: Sequence[str], names: str, *, shape: str, fail_on: Action) -> int:
+    """Check the files with the guards of these names, and print what was found; gives the exit code."""
+    guards = make_guards(names)
     masks: list[Guard] = [Secrets(), PII()]  # what an excerpt must not show, whatever is looked for
     files = list(find_files(paths))
     hits: list[Hit] = []
@@ -63,13 +56,13 @@ def scan(paths: Sequence[str], options: Options) -> int:
                 texts += 1
                 hits += _check(text, guards, masks)
             advance()
-    _SHAPES[options.shape](hits, texts, unread)
+    _SHAPES[shape](hits, texts, unread)
     failed = [one for one in unread if one.asked]
     for one in failed:
         print(f"llmops: {one.name}: {one.why}", file=sys.stderr)
     if failed:
         return 2
-    return int(any(SEVERITY[hit.action] >= SEVERITY[options.fail_on] for hit in hits))
+    return int(any(SEVERITY[hit.action] >= SEVERITY[fail_on] for hit in hits))
 
 
 def _check(text: Text, guards: Sequence[Guard], masks: Sequence[Guard]) -> Iterator[Hit]:
@@ -184,17 +177,8 @@ def _as_github(hits: Sequence[Hit], _texts: int, _unread: Sequence[Unread]) -> N
     """Workflow commands, which GitHub shows beside the line."""
     for hit in hits:
         level = "error" if hit.action == "block" else "warning"
-        place = f"file={_escaped(hit.file)},line={hit.line},col={hit.column},title={_escaped(hit.kind)}"
-        message = (
-            f"{hit.guard}: {hit.kind} ({hit.excerpt})".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        )
-        print(f"::{level} {place}::{message}")
-
-
-def _escaped(value: str) -> str:
-    for letter, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        value = value.replace(letter, code)
-    return value
+        message = f"{hit.guard}: {hit.kind} ({hit.excerpt})"
+        print(annotation(level, hit.file, hit.line, hit.column, hit.kind, message))
 
 
 _SHAPES: dict[str, Callable[[Sequence[Hit], int, Sequence[Unread]], None]] = {

@@ -36,6 +36,8 @@ class BuiltIn:
         text = importlib.resources.files("llmops_sdk.costs").joinpath("prices.toml").read_text("utf-8")
         data = tomllib.loads(text, parse_float=Decimal)
         self._small: dict[tuple[str | None, str], Price] = {}
+        self.dated = f"{data['as_of']}" + (f", {litellm.source}" if litellm is not None else "")
+        """The day of the small table, and LiteLLM's version."""
         for provider, models in data["models"].items():
             for model, given in models.items():
                 price = replace(price_from(model, given), as_of=data["as_of"], source=data["source"])
@@ -156,6 +158,11 @@ class PriceTable:
             return usage.billed_usd
         price = self.price(model, asked=asked, provider=provider)
         return None if price is None else price.cost(usage)
+
+    def configuration(self) -> dict[str, Any]:
+        """What tells it from other tables: `built_in`, what dates its built-in prices, and `own`, the others."""
+        dated = {"built_in": _loaded().dated} if self._built_in else {}
+        return dated | ({"own": dict(self._own)} if self._own else {})
 
     def models(self) -> tuple[str, ...]:
         """Names of the models in the table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from llmops_sdk.errors import ConfigurationError
 
@@ -40,6 +40,17 @@ class BaseUrl(NamedTuple):
         """Scheme, host and port, for a client that wants URLs."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def public(self) -> str:
+        """All of it that may be seen.
+
+        Example:
+            >>> BaseUrl.of("https://me:pass@api.example/v1?api-version=3&key=abc").public
+            'https://api.example:443/v1?api-version=3'
+        """
+        seen = [(name, value) for name, value in parse_qsl(self.query[1:]) if name.lower() in _PUBLIC_PARAMETERS]
+        return f"{self.origin}{self.path}{'?' if seen else ''}{urlencode(seen)}"
 
     @classmethod
     def of(cls, text: str) -> BaseUrl:

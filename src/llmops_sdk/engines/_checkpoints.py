@@ -22,6 +22,8 @@ __all__ = [
     "checksum_faults",
     "is_local",
     "read_config",
+    "revision_of",
+    "settings_of",
     "sha256",
     "tensor_bits",
     "tensors_of",
@@ -133,6 +135,26 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def revision_of(model: str | None, asked: object) -> str | None:
+    """The revision that was `asked` of a hub; of a folder, a hash of its `SHA256SUMS`, which has one of each file."""
+    if asked is not None:
+        return str(asked)
+    sums = Path(model).expanduser() / CHECKSUMS if model is not None and is_local(model) else None
+    return f"sha256:{sha256(sums)}" if sums is not None and sums.is_file() else None
+
+
+def settings_of(given: Mapping[str, Any], model: str | None, chat_template: str | None) -> dict[str, Any]:
+    """The arguments `given` to an engine without the places of files: another machine has the same ones elsewhere."""
+    settings = dict(given)
+    if model is not None and is_local(model):
+        settings["model"] = Path(model).name
+    if chat_template is not None:
+        settings["chat_template"] = chat_template
+    if settings.get("adapters"):
+        settings["adapters"] = {name: Path(folder).expanduser() for name, folder in settings["adapters"].items()}
+    return settings
 
 
 def tensor_bits(dtype: str) -> int | None:

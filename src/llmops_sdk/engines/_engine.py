@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Self
 from llmops_sdk import loops
 from llmops_sdk.engines._base_url import shown_url
 from llmops_sdk.errors import ConfigurationError, UnsupportedError
+from llmops_sdk.given import arguments_of, named_like_a_key
 from llmops_sdk.messages import Chunk, ChunkJoiner, Classification, Message, Request, Response
 from llmops_sdk.protocols import Capabilities
 from llmops_sdk.stations import Station
 
-__all__ = ["Engine", "chunks_of", "response_of"]
+__all__ = ["HOW", "Engine", "chunks_of", "response_of"]
 
 _SCHEMES = {
     "embedded": "llmops_sdk.engines.embedded",
@@ -30,6 +31,12 @@ _SCHEMES = {
     "https": "llmops_sdk.engines.remote",
 }
 """Scheme -> the module that opens it with `open_engine(spec, ...)`; loaded by name, since it pulls its library."""
+
+HOW = frozenset({
+    "api_key", "batch_size", "chunk_delay_s", "client", "connect_timeout_s", "delay_s", "max_body", "max_connections",
+    "max_waiting", "name", "progress", "read_timeout_s", "restarts", "ssl_context",
+})  # fmt: skip
+"""Arguments of engines that say how to reach one, not what it answers."""
 
 _UNKNOWN = Capabilities()
 
@@ -99,6 +106,26 @@ class Engine(loops.Closing, Station):
     def capabilities(self) -> Capabilities:
         """What it can do, as far as it knows."""
         return _UNKNOWN
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer with its chat template, as transformers loads it; `None` where it is not at hand.
+
+        What counts tokens for this engine asks for it. Nothing is started, and nothing is downloaded.
+        """
+        return None
+
+    @property
+    def revision(self) -> str | None:
+        """Which version of the model it has, as far as it knows: a commit of the hub, or a hash of its weights."""
+        return None
+
+    def configuration(self) -> dict[str, Any]:
+        """What it was made with, except what only says how to reach it: keys, headers, timeouts, its name.
+
+        A lock pins it by a hash of this, so it holds nothing secret.
+        """
+        return {name: value for name, value in arguments_of(type(self), *self._made_with).items() if _counts(name)}
 
     @staticmethod
     def open(
@@ -212,6 +239,10 @@ class Engine(loops.Closing, Station):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _counts(name: str) -> bool:
+    return name not in HOW and not named_like_a_key(name)
 
 
 def _made_again(cls: type[Engine], args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Engine:

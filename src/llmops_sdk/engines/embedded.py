@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import logging
 import shutil
@@ -21,7 +22,7 @@ from typing import Any, TextIO
 
 from llmops_sdk import environment
 from llmops_sdk.engines._engine import Engine
-from llmops_sdk.engines._smollm2 import MODEL, convert, find_gguf
+from llmops_sdk.engines._smollm2 import MODEL, PACKAGE, convert, find_gguf
 from llmops_sdk.engines._vllm_start import Clock
 from llmops_sdk.engines.vllm import VLLM, refuse_wrong_options, require_vllm
 from llmops_sdk.errors import ConfigurationError
@@ -74,6 +75,14 @@ class Embedded(VLLM):
             engine_args={"override_generation_config": {"temperature": 0.0}, **(engine_args or {})},
             **options,
         )
+
+    def _tokenizer_folder(self) -> str:
+        return str(checkpoint())
+
+    @property
+    def revision(self) -> str | None:
+        """The package that brings the weights, and the form into which they are converted."""
+        return f"{PACKAGE} {importlib.metadata.version(PACKAGE)}, format {_FORMAT}"
 
     def _find_model(self, clock: Clock) -> str:
         folder = _folder()

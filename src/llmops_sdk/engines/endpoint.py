@@ -91,6 +91,9 @@ class StreamReader(Protocol):
 class Endpoint(Engine):
     """An API at the other end of a connection. Subclasses write the five methods at the end of the class.
 
+    Attributes:
+        url: The base URL without user information, and without those parameters of its query that may be keys.
+
     Args:
         base_url: `"https://host:port/v1"`. A query in it goes out with every request; user information in it is sent
             as `Authorization: Basic` (unless `headers` has one) and shown nowhere.
@@ -140,6 +143,7 @@ class Endpoint(Engine):
         self.model: str = model
         self.provider = provider
         self.server = (url.host, url.port)
+        self.url = url.public
         self._capabilities = capabilities or self.of_service.get(url.host, _UNKNOWN)
         self.missing_key: str | None = None
         """What to do about a key that is needed and was not given; said instead of sending."""
@@ -229,6 +233,11 @@ class Endpoint(Engine):
             raise self._invalid(exc, event) from exc
         finally:
             reply.close()
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Of headers it has the names only: any of them may be a key."""
+        given = super().configuration() | {"base_url": self.url}
+        return given | ({"headers": sorted(map(str.lower, given["headers"]))} if given.get("headers") else {})
 
     async def aclose(self) -> None:
         """Close every connection; idempotent."""

@@ -29,7 +29,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
-from llmops_sdk.engines._checkpoints import is_local
+from llmops_sdk.engines._checkpoints import is_local, revision_of, settings_of
 from llmops_sdk.engines._engine import Engine
 from llmops_sdk.engines._lora_folder import read_lora
 from llmops_sdk.engines._tensorrt_answer import AnswerReader
@@ -244,6 +244,15 @@ class TensorRT(Engine):
         if asked is None and self._llm is not None:
             asked = getattr(self._llm.args, "max_seq_len", None)
         return asked if isinstance(asked, int) else None
+
+    @property
+    def revision(self) -> str | None:
+        """`llm_args["revision"]`, or a hash of the folder's `SHA256SUMS`; `None` where there is neither."""
+        return revision_of(self.model, self._arguments.get("revision"))
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Where files lie is no part of it."""
+        return settings_of(super().configuration(), self.model, self._chat_template)
 
     @property
     def capabilities(self) -> Capabilities:

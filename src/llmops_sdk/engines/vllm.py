@@ -33,7 +33,9 @@ from typing import Any, ClassVar, Literal, cast
 
 from llmops_sdk import loops
 from llmops_sdk.engines._chat_form import chat_messages
+from llmops_sdk.engines._checkpoints import revision_of, settings_of
 from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._own_tokenizer import own_tokenizer
 from llmops_sdk.engines._vllm_adapters import Adapters
 from llmops_sdk.engines._vllm_answer import AnswerReader, ParsedRequest, Parsers
 from llmops_sdk.engines._vllm_pooling import Task, VllmPooling, refuse_other_task, task_arguments
@@ -247,6 +249,15 @@ class VLLM(VllmPooling):
             raise ConfigurationError(f"adapters answer requests, and an engine with task={task!r} takes none")
 
     @property
+    def revision(self) -> str | None:
+        """`engine_args["revision"]`, or a hash of the folder's `SHA256SUMS`; `None` where there is neither."""
+        return revision_of(self.model, self._options.arguments.get("revision"))
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Where files lie is no part of it."""
+        return settings_of(super().configuration(), self.model, self._chat_template)
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do; whether it reads images is known when it has started, and so may be its window."""
         tool_parser, reasoning_parser = self._parser_names
@@ -257,6 +268,15 @@ class VLLM(VllmPooling):
             continues=reasoning_parser is None,  # nobody could tell thoughts from text that goes on
             context_window=self.context_window,
         )
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer with the chat template of this engine, loaded when it is first asked for."""
+        given = self._options.arguments.get("tokenizer")
+        return own_tokenizer(str(given or self._tokenizer_folder()), self._chat_template)
+
+    def _tokenizer_folder(self) -> str:
+        return str(self.model)
 
     async def agenerate(self, request: Request, /) -> Response:
         """Answer as a whole; starts the engine if it is not running. Errors are those of `Engine.agenerate`."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._injection.guard import PromptInjection
     from llmops_sdk.guards._invisible_text import InvisibleText
     from llmops_sdk.guards._isolation.guard import IsolatedGuard, isolated
-    from llmops_sdk.guards._json_schema import JSONSchema
+    from llmops_sdk.guards._json_schema import JSONReading, JSONSchema, Mismatch
     from llmops_sdk.guards._judge.guard import Judge
     from llmops_sdk.guards._language.guard import Language
     from llmops_sdk.guards._length import Length
@@ -57,11 +57,13 @@ __all__ = [
     "GuardOptions",
     "InvisibleText",
     "IsolatedGuard",
+    "JSONReading",
     "JSONSchema",
     "Judge",
     "Language",
     "Length",
     "MaliciousCode",
+    "Mismatch",
     "PatternGuard",
     "PromptInjection",
     "Recognizer",
@@ -102,7 +104,9 @@ _HOMES = {
     "GuardOptions": "_guard",
     "InvisibleText": "_invisible_text",
     "IsolatedGuard": "_isolation.guard",
+    "JSONReading": "_json_schema",
     "JSONSchema": "_json_schema",
+    "Mismatch": "_json_schema",
     "Judge": "_judge.guard",
     "Language": "_language.guard",
     "Length": "_length",

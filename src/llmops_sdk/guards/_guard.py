@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import arguments_of
 from llmops_sdk.guards._quality.evaluation import Evaluation, evaluate
 from llmops_sdk.guards._quality.rows import LabelledData
 from llmops_sdk.loops import in_thread
@@ -81,6 +82,12 @@ class Guard(Station):
     covers: ClassVar[frozenset[Surface]] = ALL_SURFACES
     waived: frozenset[Surface] = frozenset()
     threshold: float | None = None
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        vars(self)["_made_with"] = args, kwargs
+        return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -192,8 +199,22 @@ class Guard(Station):
         waiving.waived = self.waived | set(surfaces)
         return waiving
 
+    def configuration(self) -> dict[str, Any]:
+        """What tells it from another guard of its class: what it was made with, and its options as they are now.
+
+        A lock pins it by a hash of this. Override it where arguments do not say it all (a folder may hold other files
+        tomorrow: give it as a `Path`, whose content counts), or where some of them say nothing about its verdicts.
+        """
+        return arguments_of(type(self), *self._made_with) | {
+            name: getattr(self, name) for name in _SETTABLE if hasattr(self, name)
+        }
+
     def __repr__(self) -> str:
         return f"<guard {self.name!r}>"
+
+
+_SETTABLE = ("action", "mode", "name", "on_error", "overlap", "threshold", "waived")
+"""What may be set of a guard that has been made."""
 
 
 async def _score_of(pending: Awaitable[Verdict]) -> float:

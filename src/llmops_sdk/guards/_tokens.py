@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib
-import importlib.util
-import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Literal, Unpack
 
-from llmops_sdk.environment import tiktoken_cache
-from llmops_sdk.errors import ConfigurationError, MissingDependencyError
+from llmops_sdk.costs import likely_text_tokens
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards._guard import Guard, GuardOptions
 from llmops_sdk.protocols import GuardContext
+from llmops_sdk.tokens import TokenCounter, counter_of
 from llmops_sdk.verdicts import ALLOW, Finding, Surface, Verdict
 
-__all__ = ["TokenCounter", "Tokens"]
-
-TokenCounter: TypeAlias = "Callable[[str], int] | str | Path | Any"
-
-_VOCABULARIES = {
-    "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-    "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-    "p50k_base": "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069",
-    "r50k_base": "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
-}
-"""tiktoken encoding -> SHA-256 of its vocabulary, as tiktoken itself states them."""
-_HOME = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
-_BYTES_PER_TOKEN = 4
-_DEFAULTS = ("o200k_base", "cl100k_base")
+__all__ = ["Tokens"]
 
 
 class Tokens(Guard):
@@ -82,8 +63,9 @@ class Tokens(Guard):
         self.most = most
         self.least = least or 0
         self.action = action
-        self._count, self.counts_with = _counter(counter)
-        self.estimates = self.counts_with == "estimate"
+        counts = counter_of(counter, estimate=likely_text_tokens)
+        self._count, self.counts_with = counts.fresh, counts.name
+        self.estimates = not counts.exact
         self.blocking = not self.estimates
 
     def check(self, text: str, context: GuardContext | None = None, /) -> Verdict:
@@ -99,103 +81,3 @@ class Tokens(Guard):
     def _found(self, kind: str, text: str, reason: str) -> Verdict:
         finding = Finding(kind=kind, start=0, end=len(text), score=0.5 if self.estimates else 1.0, rule="tokens")
         return Verdict(action=self.action, findings=(finding,), reason=reason)
-
-
-def _counter(counter: TokenCounter) -> tuple[Callable[[str], int], str]:
-    """What counts the tokens of a text, and its name."""
-    if counter is None:
-        installed = importlib.util.find_spec("tiktoken") is not None
-        name = next((name for name in _DEFAULTS if installed and _is_at_hand(name)), "estimate")
-        return _counter(name)
-    if isinstance(counter, str) and counter == "estimate":
-        return estimated, "estimate"
-    if isinstance(counter, str) and counter in _VOCABULARIES:
-        return _tiktoken(counter), counter
-    if isinstance(counter, str | Path):
-        return _tokenizer_file(Path(counter)), str(counter)
-    if hasattr(counter, "encode"):
-        return functools.partial(_encoded, counter), type(counter).__name__
-    if callable(counter):
-        return functools.partial(_checked, counter), getattr(counter, "__name__", type(counter).__name__)
-    raise ConfigurationError(f"counter={counter!r} is no function, tokenizer, tokenizer.json or tiktoken encoding")
-
-
-def estimated(text: str) -> int:
-    """A token for four bytes of UTF-8, rounded up."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return math.ceil(size / _BYTES_PER_TOKEN)
-
-
-def _checked(counter: Callable[[str], int], text: str) -> int:
-    amount = counter(text)
-    if not isinstance(amount, int):
-        raise ConfigurationError(f"the counter gave {amount!r}; it has to give a number of tokens")
-    return amount
-
-
-def _encoded(tokenizer: Any, text: str) -> int:
-    # Tokenizers written in Rust refuse lone surrogates.
-    text = text.encode("utf-8", "replace").decode() if _has_surrogates(text) else text
-    # What looks like a special token in a text is only text: tiktoken would raise.
-    special = {"disallowed_special": ()} if type(tokenizer).__module__.startswith("tiktoken") else {}
-    tokens = tokenizer.encode(text, **special)
-    return len(getattr(tokens, "ids", tokens))
-
-
-def _has_surrogates(text: str) -> bool:
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _vocabulary(name: str) -> Path | None:
-    folder = tiktoken_cache()
-    address = _HOME.format(name)
-    return None if folder is None else folder / hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
-
-
-@functools.lru_cache(maxsize=8)
-def _is_at_hand(name: str) -> bool:
-    """Whether tiktoken would find this vocabulary in its cache, whole; it downloads it otherwise."""
-    path = _vocabulary(name)
-    if path is None or not path.is_file():
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == _VOCABULARIES[name]
-
-
-def _tiktoken(name: str) -> Callable[[str], int]:
-    try:
-        tiktoken = importlib.import_module("tiktoken")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"counting with {name!r}", package="tiktoken", extra="tokens", command="pip install tiktoken"
-        ) from error
-    if not _is_at_hand(name):
-        raise ConfigurationError(
-            f"the vocabulary {name!r} is not in tiktoken's cache, and guards download nothing: run "
-            f"`python -c \"import tiktoken; tiktoken.get_encoding('{name}')\"` where there is a network, set "
-            "TIKTOKEN_CACHE_DIR to the folder that then holds it, or give another counter"
-        )
-    return functools.partial(_encoded, tiktoken.get_encoding(name))
-
-
-def _tokenizer_file(path: Path) -> Callable[[str], int]:
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
-        known = ", ".join(sorted(_VOCABULARIES))
-        raise ConfigurationError(f"counter={str(path)!r} is neither a tokenizer.json nor one of {known}")
-    try:
-        tokenizers = importlib.import_module("tokenizers")
-    except ImportError as error:
-        raise MissingDependencyError(f"counting with {file.name}", package="tokenizers", extra="classifier") from error
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare `Exception`
-        raise ConfigurationError(f"{file} is no tokenizer: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return functools.partial(_encoded, tokenizer)

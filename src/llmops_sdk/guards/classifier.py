@@ -229,6 +229,11 @@ class Classifier(SegmentGuard):
         """The guard at work on one stream; `None` where it judges whole texts."""
         return super().open_stream(context) if self._by == "sentence" else None
 
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. Of a model on disk its files count, wherever they lie."""
+        folder = self._loaded.folder
+        return super().configuration() | ({} if folder is None else {"model": [folder.weights, folder.tokenizer]})
+
     def close(self) -> None:
         """Give the model back, for this guard and all its copies. Closing twice is harmless."""
         self._loaded.close()
@@ -325,6 +330,11 @@ class _Model:
                 self._opened = _load(folder, self._settings)
                 weakref.finalize(self, self._opened.batches.close)
             return self._opened
+
+    @property
+    def folder(self) -> ModelFolder | None:
+        """Where the model lies, `None` for one of the hub."""
+        return self._folder
 
     def close(self) -> None:
         with self._lock:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, Unpack
 
 from llmops_sdk import environment, loops
+from llmops_sdk.costs import time_left
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded, GuardFailed, MissingDependencyError
 from llmops_sdk.guards._guard import GuardOptions
-from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before, time_left
+from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before
 from llmops_sdk.guards._nemo_thread import OwnLoop, in_fresh_thread
 from llmops_sdk.guards._segments import Segment, SegmentGuard
 from llmops_sdk.messages import Message, Request, Response
@@ -130,6 +131,11 @@ class NeMo(loops.Closing, SegmentGuard):
         self._timeout_s = timeout_s
         if by == "text":
             self.window = None
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. The files of the folder count, wherever they lie."""
+        given = super().configuration()
+        return given | ({"folder": Path(given["folder"])} if given.get("folder") is not None else {})
 
     def prepare(self) -> None:
         """Import NeMo Guardrails and make the rails; takes seconds the first time."""

@@ -11,6 +11,7 @@ import importlib
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from llmops_sdk.errors import ConfigurationError, MissingDependencyError
@@ -123,6 +124,12 @@ class Presidio(SegmentGuard):
         self.threshold = threshold
         self.action: Literal["rewrite", "block", "flag"] = action
         self._ignore = ignored(ignore)
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. Of a pipeline of spaCy in a folder its files count, wherever they lie."""
+        given = super().configuration()
+        folder = given.get("model")
+        return given | ({"model": Path(folder)} if folder is not None and Path(folder).is_dir() else {})
 
     def prepare(self) -> None:
         """Load the model, and see whether there is such a kind."""

@@ -1,8 +1,23 @@
 """Pipelines: the line of text to a model and back, composed with `|`, and run sync, async, as a stream or in bulk."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from llmops_sdk.pipelines._coverage import Coverage
-from llmops_sdk.pipelines._pipeline import Draft, Pipeline, join
+from llmops_sdk.pipelines._drafts import Draft, join
+from llmops_sdk.pipelines._pipeline import Pipeline
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import PipelineStream, SyncStream
 
-__all__ = ["Coverage", "Draft", "Pipeline", "PipelineStream", "Result", "SyncStream", "join"]
+if TYPE_CHECKING:
+    from llmops_sdk.pipelines._locking import Difference, Lock
+
+__all__ = ["Coverage", "Difference", "Draft", "Lock", "Pipeline", "PipelineStream", "Result", "SyncStream", "join"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Difference", "Lock"):  # most programs have no lock
+        return getattr(importlib.import_module("llmops_sdk.pipelines._locking"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,12 +32,20 @@ class Beside:
     """
 
     def __init__(
-        self, guards: Sequence[Stationed], behind: Sequence[Stationed], leg: Leg, request: Request, call: Call
+        self,
+        guards: Sequence[Stationed],
+        behind: Sequence[Stationed],
+        leg: Leg,
+        request: Request,
+        call: Call,
+        *,
+        again: bool = False,
     ) -> None:
         self._guards = guards
         self._behind = behind
         self._leg = leg
         self._call = call
+        self._again = again
         self.request = request
         self.verdicts: list[Verdict] = []
         self.blocked = False
@@ -45,10 +53,12 @@ class Beside:
     async def _read(self) -> bool:
         """Whether the engine has to be asked anew, or not at all."""
         before = self.request
-        self.request, self.verdicts, self.blocked = await guard_input(self._guards, before, self._call)
+        self.request, self.verdicts, self.blocked = await guard_input(
+            self._guards, before, self._call, again=self._again
+        )
         if self.request is before or self.blocked:
             return self.blocked
-        self.request, again, self.blocked = await guard_input(self._behind, self.request, self._call)
+        self.request, again, self.blocked = await guard_input(self._behind, self.request, self._call, again=self._again)
         self.verdicts += again
         return True
 

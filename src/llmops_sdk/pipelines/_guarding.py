@@ -324,8 +324,13 @@ def _blurred(origins: tuple[Origin, ...], text: str) -> tuple[Origin, ...]:
     return () if untrusted is None else (replace(untrusted, start=0, end=len(text)),)
 
 
-async def guard_input(guards: Sequence[Stationed], request: Request, call: Call) -> tuple[Request, list[Verdict], bool]:
-    """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked."""
+async def guard_input(
+    guards: Sequence[Stationed], request: Request, call: Call, *, again: bool = False
+) -> tuple[Request, list[Verdict], bool]:
+    """Let the input's guards read every message: the request that may be sent, the verdicts, whether it is blocked.
+
+    `again` tells them that the request is made of what they let pass before.
+    """
     places: list[_Place] = []
     before: list[str] = []
 
@@ -339,15 +344,21 @@ async def guard_input(guards: Sequence[Stationed], request: Request, call: Call)
     texts = Texts(as_it_is)
     for m, message in enumerate(request.messages):
         origin = message.role if message.role != "tool" else f"tool:{message.name or message.tool_call_id}"
-        context = GuardContext(call=call, stage="input", origin=origin, origins=message.origins, request=request)
+        context = GuardContext(
+            call=call, stage="input", origin=origin, origins=message.origins, request=request, again=again
+        )
         if isinstance(message.content, str):
             texts.add(message.content, context)
             places.append(_Place(m))
         else:
+            begins = 0
             for p, part in enumerate(message.content):
                 if isinstance(part, TextPart):
-                    texts.add(part.text, replace(context, origins=()) if message.origins else context)
+                    ends = begins + len(part.text)
+                    within = _within(message.origins, begins, ends)
+                    texts.add(part.text, replace(context, origins=within) if message.origins else context)
                     places.append(_Place(m, part=p))
+                    begins = ends
         for t, tool in enumerate(message.tool_calls):
             texts.add(tool.name, replace(context, origin="tool_name", origins=()))
             places.append(_Place(m, tool=t, field="name"))
@@ -377,8 +388,30 @@ def _rewritten(message: Message, place: _Place, text: str, origins: tuple[Origin
     if place.part is None:
         return replace(message, content=text, origins=origins)
     parts: list[TextPart | ImagePart] = list(message.content)  # type: ignore[arg-type]  # it has parts
+    begins, ends = (
+        sum(len(part.text) for part in parts[:end] if isinstance(part, TextPart))
+        for end in (place.part, place.part + 1)
+    )
     parts[place.part] = TextPart(text=text)
-    return replace(message, content=tuple(parts), origins=())
+    behind = begins + len(text)
+    all_origins = (
+        *_within(message.origins, 0, begins),
+        *(replace(one, start=one.start + begins, end=one.end + begins) for one in origins),
+        *(
+            replace(one, start=one.start + behind, end=one.end + behind)
+            for one in _within(message.origins, ends, len(message.text))
+        ),
+    )
+    return replace(message, content=tuple(parts), origins=all_origins)
+
+
+def _within(origins: Sequence[Origin], begins: int, ends: int) -> tuple[Origin, ...]:
+    """What of the origins lies in a stretch of a text, counted from its beginning; those of images have no length."""
+    return tuple(
+        replace(one, start=max(one.start, begins) - begins, end=min(one.end, ends) - begins)
+        for one in origins
+        if one.start < ends and begins < one.end and one.start < one.end
+    )
 
 
 class Guarded(NamedTuple):

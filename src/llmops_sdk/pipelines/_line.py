@@ -72,6 +72,9 @@ class Line:
         middle = [] if self.engine is None else [self.engine]
         return [*first, *self.before, *middle, *self.after]
 
+    def __str__(self) -> str:
+        return " | ".join(_short(station) for station in self.stations)
+
     def stationed(self) -> list[Stationed]:
         """The guards in their places, with names that are unique."""
         taken: dict[str, int] = {}
@@ -94,3 +97,8 @@ def _flat(stations: Iterable[Any]) -> Iterable[Any]:
             yield from _flat(station)
         else:
             yield station
+
+
+def _short(station: Any) -> str:
+    name = getattr(station, "name", None)
+    return str(name) if name and kind_of(station) != "prompt" else repr(station)

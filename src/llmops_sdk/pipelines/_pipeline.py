@@ -1,42 +1,49 @@
-"""The pipeline: composition, the one async flow, and its faces."""
+"""The pipeline: its faces, and the one async flow behind them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmops_sdk import loops
-from llmops_sdk.calls import Aside, AttemptEnded, Call, Ended, GuardChecked, Rendered, Started, made_of
+from llmops_sdk.calls import Call, Started
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ClosedError, ConfigurationError, DeadlineExceeded
-from llmops_sdk.messages import Chunk, ChunkJoiner, Request, Response
-from llmops_sdk.pipelines._arguments import asked, budget_of, hooks_of, merged, variables_of
-from llmops_sdk.pipelines._beside import Beside
+from llmops_sdk.messages import Chunk, ChunkJoiner
+from llmops_sdk.pipelines._arguments import budget_of, hooks_of, merged
 from llmops_sdk.pipelines._checkpoint import Checkpoint
 from llmops_sdk.pipelines._coverage import Coverage, check_coverage
+from llmops_sdk.pipelines._ending import end, end_failed, has_ended, show_only
 from llmops_sdk.pipelines._fingerprint import pipeline_fingerprint
 from llmops_sdk.pipelines._guarded_stream import GuardedChunks
-from llmops_sdk.pipelines._guarding import guard_input, guard_output, skip
-from llmops_sdk.pipelines._line import Line, kind_of
+from llmops_sdk.pipelines._guarding import guard_input
+from llmops_sdk.pipelines._line import Line
 from llmops_sdk.pipelines._mapping import Executor, OnError, RowSource, check_options, each, executor_of
 from llmops_sdk.pipelines._mapping_elsewhere import run_elsewhere
 from llmops_sdk.pipelines._progress import Progress
+from llmops_sdk.pipelines._rendering import Rendering
+from llmops_sdk.pipelines._repairing import answered, as_it_is, instructed, revived
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.pipelines._streams import _GRACE_S, PipelineStream, SyncStream, deadline_error, within_deadline
-from llmops_sdk.pipelines._validating import validate_output
-from llmops_sdk.prompts import Prompt
+from llmops_sdk.pipelines._turns import Turns
+from llmops_sdk.prompts import repairs_of
 from llmops_sdk.protocols import Hook
-from llmops_sdk.routers import Leg
 from llmops_sdk.stations import Station
 from llmops_sdk.verdicts import Verdict
 
-__all__ = ["Draft", "Pipeline", "join"]
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from llmops_sdk.pipelines._locking.lock import Lock
+
+__all__ = ["Pipeline"]
 
 log = logging.getLogger("llmops_sdk")
 _OPTIONS = frozenset({"deadline_s", "budget_usd", "tags", "hooks"})
@@ -53,6 +60,8 @@ class Pipeline(loops.Closing, Station):
         name: Shown in traces; by default the name of the prompt.
         hooks: Called with every event of every run.
         refusal: The text of a blocked run.
+        repairs: How often an answer that does not fit the prompt's `output` is asked for again, for each choice,
+            `0 <= repairs <= 10`; by default what the prompt says, or else 1.
         prices: Prices for the cost of runs; by default those of its router, or the table that comes with the library.
 
     Raises:
@@ -72,6 +81,7 @@ class Pipeline(loops.Closing, Station):
         hooks: Sequence[Hook] = (),
         refusal: str = REFUSAL,
         prices: PriceTable | None = None,
+        repairs: int | None = None,
     ) -> None:
         line = Line(stations)
         if line.engine is None:
@@ -80,25 +90,18 @@ class Pipeline(loops.Closing, Station):
                 "or in tests `... | Scripted('Hello')`"
             )
         self._line = line
-        self._leg = Leg(line.engine)
         self._guards = line.stationed()
-        inputs = [guard for guard in self._guards if guard.stage == "input"]
-        self._inputs = [guard for guard in inputs if not guard.overlap]
-        self._beside = [guard for guard in inputs if guard.overlap]
-        # They read again what a guard beside the engine has rewritten.
-        first_beside = inputs.index(self._beside[0]) if self._beside else len(inputs)
-        self._behind = [guard for guard in inputs[first_beside:] if not guard.overlap]
-        self._outputs = [guard for guard in self._guards if guard.stage == "output"]
-        self._restoring = [guard for guard in inputs if callable(getattr(guard.guard, "open_restorer", None))]
+        self._turns = Turns(line.engine, self._guards)
         self._coverage = check_coverage(self._guards)
         if self._guards and log.isEnabledFor(logging.INFO):
             log.info("the guards of the pipeline and what they read:\n%s", self._coverage)
         self._refusal = refusal
         self._prices = prices
+        self._repairs = repairs_of(repairs)
+        self._rendering = Rendering(line.prompt)
         self._hooks = hooks_of(hooks)
         self._closed = False
-        self._own_prompt = isinstance(line.prompt, Prompt)  # its requests are made anew each time
-        self._template = line.prompt.sections if isinstance(line.prompt, Prompt) else ()
+        self._lock: str | None = None
         prompt_name = getattr(line.prompt, "name", None)
         self.name = name or (prompt_name if prompt_name not in (None, "inline") else "pipeline")
         clash = _OPTIONS & set(getattr(line.prompt, "variables", ()))
@@ -128,7 +131,41 @@ class Pipeline(loops.Closing, Station):
 
     def with_hooks(self, *hooks: Hook) -> Pipeline:
         """The same pipeline with further hooks."""
-        return self._like(self.stations, hooks=(*self._hooks, *hooks))
+        return self._like(self.stations, hooks=(*self._hooks, *hooks))._by_lock(self._lock)
+
+    @classmethod
+    def from_lock(cls, name: str, /, lock: Lock | str | os.PathLike[str] | Traversable | None = None) -> Pipeline:
+        """Build a pipeline as a lock says, and check that all of it is what the lock says.
+
+        Its module is imported, and if the lock names a function, that is called. Prompts that are loaded meanwhile are
+        those that the lock pins, wherever their labels point by now. Runs carry the lock's hash.
+
+        Args:
+            name: The pipeline's name in the lock.
+            lock: The lock, its file, or the folder that holds it, `importlib.resources.files("app")`; by default the
+                nearest `llmops.lock` in this folder or above it.
+
+        Raises:
+            LockError: The lock is broken or has no such pipeline, or something differs: `differences` lists all of it.
+            ConfigurationError: The import path leads to no pipeline.
+            Exception: Whatever the building raises.
+        """
+        # By name: most programs have no lock, and it imports this module.
+        kind: type[Lock] = importlib.import_module("llmops_sdk.pipelines._locking.lock").Lock
+        read = lock if isinstance(lock, kind) else kind.read(lock)  # type: ignore[arg-type]  # it is no Lock
+        return read.pipeline(name)
+
+    @property
+    def lock(self) -> str | None:
+        """Hash of the lock by which it was built, `None` without one."""
+        return self._lock
+
+    def _by_lock(self, lock: str | None) -> Pipeline:
+        if lock == self._lock:
+            return self
+        locked = self._like(self.stations)
+        locked._lock = lock
+        return locked
 
     def _like(self, stations: Iterable[Any], *, hooks: Sequence[Hook] | None = None) -> Pipeline:
         return Pipeline(
@@ -137,6 +174,7 @@ class Pipeline(loops.Closing, Station):
             hooks=self._hooks if hooks is None else hooks,
             refusal=self._refusal,
             prices=self._prices,
+            repairs=self._repairs,
         )
 
     # Faces. The four options are the same everywhere.
@@ -385,6 +423,7 @@ class Pipeline(loops.Closing, Station):
         """Run once for each row, and hand out each result as soon as it is there. See `imap` and `map`."""
         limit = check_options(concurrency, on_error, self.engine)
         source, elsewhere = RowSource(rows), executor_of(executor)
+        output_for = self._rendering.output_for
         self._call(deadline_s, budget_usd, tags, hooks)  # what makes no sense is refused before a row is read
 
         async def one(index: int, row: Any) -> Result:
@@ -417,6 +456,8 @@ class Pipeline(loops.Closing, Station):
                     if result.error is not None and on_error == "raise":
                         raise result.error
                     shown.add(result)
+                    if output_for is not None and (result.resumed or elsewhere is not None):
+                        result = await revived(result, output_for)  # noqa: PLW2901  (the same result, typed)
                     yield result
 
     # Closing.
@@ -468,58 +509,57 @@ class Pipeline(loops.Closing, Station):
         )
 
     async def _answer(self, call: Call, given: Any) -> Result:
-        call.record(Started(call.started, self.name, False))
+        call.record(Started(call.started, self.name, False, self._lock))
         try:
-            request = self._render(call, given)
-            verdicts: list[Verdict] = []
-            if self._inputs:
-                request, verdicts, blocked = await guard_input(self._inputs, request, call)
-                if blocked:
-                    return self._blocked(call, verdicts)
-            if self._beside:
-                beside = Beside(self._beside, self._behind, self._leg, request, call)
-                answered = await beside.generate()
-                request, verdicts = beside.request, self._in_order(verdicts + beside.verdicts)
-                if answered is None:
-                    return self._blocked(call, verdicts)
-                response = answered
+            asking = self._rendering
+            request = await asking.request_in_time(call, given) if asking.waits else asking.request(call, given)
+            output = None if asking.output_for is None else asking.output_for(request.prompt)
+            if output is not None:
+                turn, outputs, wrong = await answered(request, output, call, self._turns, repairs=self._repairs)
             else:
-                response = await self._leg.generate(request, call, None)
-            unrestored = None
-            if self._outputs or self._restoring:
-                guarded = await guard_output(self._outputs, self._restoring, request, response, call)
-                response, unrestored = guarded.response, guarded.unrestored
-                verdicts += guarded.verdicts
-                if guarded.blocked:
-                    return self._blocked(call, verdicts)
-            if request.response_schema is not None:
-                await validate_output(request, response, call)
-            self._end(call, "ok", response=response, unrestored=unrestored)
-            return Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+                turn, outputs, wrong = await self._turns.ask(request, call), (), None
+                if turn.response is not None and request.response_schema is not None:
+                    outputs, wrong = await as_it_is(None, turn.request, turn.response, call)
+            if turn.response is None:
+                return self._blocked(call, turn.verdicts)
+            end(call, "ok", response=turn.response, unrestored=turn.unrestored)
+            return Result(
+                blocked=False,
+                verdicts=tuple(turn.verdicts),
+                response=turn.response,
+                call=call,
+                outputs=outputs,
+                output_error=wrong,
+            )
         except BaseException as exc:
             self._fail(call, exc)
             raise
 
     async def _stream(self, call: Call, given: Any, stream: PipelineStream) -> AsyncGenerator[Chunk, None]:
-        call.record(Started(call.started, self.name, True))
+        call.record(Started(call.started, self.name, True, self._lock))
         joiner = ChunkJoiner()
         guarded: GuardedChunks | None = None
         try:
-            request = self._render(call, given)
+            asking = self._rendering
+            request = await asking.request_in_time(call, given) if asking.waits else asking.request(call, given)
+            output = None if asking.output_for is None else asking.output_for(request.prompt)
+            turns = self._turns
+            if output is not None and not turns.constrained:
+                request = instructed(request, output.schema)
             verdicts: list[Verdict] = []
-            if self._inputs:
-                request, verdicts, blocked = await guard_input(self._inputs, request, call)
+            if turns.inputs:
+                request, verdicts, blocked = await guard_input(turns.inputs, request, call)
                 if blocked:
                     stream.result = self._blocked(call, verdicts)
                     return
-            beside = Beside(self._beside, self._behind, self._leg, request, call) if self._beside else None
-            chunks = self._leg.stream(request, call, None) if beside is None else beside.stream()
-            if self._outputs or self._restoring:
+            beside = turns.asking_beside(request, call) if turns.beside else None
+            chunks = turns.leg.stream(request, call, None) if beside is None else beside.stream()
+            if turns.outputs or turns.restoring:
                 # Guards beside the engine may still change the request, but not after the first chunk.
                 guarded = GuardedChunks(
                     chunks,
-                    self._outputs,
-                    self._restoring,
+                    turns.outputs,
+                    turns.restoring,
                     lambda: request if beside is None else beside.request,
                     call,
                     joiner.text,
@@ -530,7 +570,7 @@ class Pipeline(loops.Closing, Station):
                     joiner.add(chunk)
                     yield chunk
             if beside is not None:
-                verdicts = self._in_order(verdicts + beside.verdicts)
+                verdicts = turns.in_order(verdicts + beside.verdicts)
                 if beside.blocked:
                     stream.result = self._blocked(call, verdicts)
                     return
@@ -539,101 +579,43 @@ class Pipeline(loops.Closing, Station):
                 if guarded.blocked_by is not None:
                     stream.result = self._blocked(call, verdicts, joiner.text())
                     return
-            response = joiner.response(self._leg.name)
-            if request.response_schema is not None:
-                await validate_output(request, response, call)
+            response = joiner.response(turns.leg.name)
+            outputs, wrong = await as_it_is(output, request, response, call)
             unrestored = None if guarded is None else guarded.unrestored(response, joiner)
-            self._end(call, "ok", response=response, unrestored=unrestored)
-            stream.result = Result(blocked=False, verdicts=tuple(verdicts), response=response, call=call)
+            end(call, "ok", response=response, unrestored=unrestored)
+            stream.result = Result(
+                blocked=False,
+                verdicts=tuple(verdicts),
+                response=response,
+                call=call,
+                outputs=outputs,
+                output_error=wrong,
+            )
         except BaseException as exc:
             if guarded is not None:
                 guarded.note_found()
             self._fail(call, exc, joiner.text())
             raise
 
-    def _render(self, call: Call, given: Any) -> Request:
-        started = call.clock()
-        if self.prompt is None:
-            return asked(given).bound_to(call)
-        variables = variables_of(given, self.prompt)
-        request: Request = self.prompt.render(**variables)
-        if self._own_prompt:
-            request.bind(call)
-        else:
-            request = request.bound_to(call)
-        call.record(Rendered(started, call.clock(), request.prompt, request, variables, self._template))
-        return request
-
-    def _in_order(self, verdicts: list[Verdict]) -> list[Verdict]:
-        """One verdict for each guard, in the order of the line; of those that have read twice the later one."""
-        latest = {verdict.guard: verdict for verdict in verdicts}
-        return [latest[guard.name] for guard in self._guards if guard.name in latest]
-
     def _blocked(self, call: Call, verdicts: list[Verdict], partial_text: str = "") -> Result:
-        by = next(verdict.guard for verdict in verdicts if verdict.blocked)
-        done = {verdict.guard for verdict in verdicts}
-        every = {verdict.guard: verdict for verdict in verdicts}
-        for guard in self._guards:
-            if guard.name not in done:
-                every[guard.name] = skip(guard, f"the run was blocked by {by!r} before it")
-        ordered = tuple(every[guard.name] for guard in self._guards)
-        self._end(call, "blocked")
+        ordered = self._turns.with_skipped(verdicts)
+        end(call, "blocked")
         return Result(
             blocked=True, verdicts=ordered, response=None, call=call, refusal=self._refusal, partial_text=partial_text
         )
 
-    def _end(
-        self,
-        call: Call,
-        outcome: str,
-        error: BaseException | None = None,
-        response: Response | None = None,
-        unrestored: Response | None = None,
-    ) -> None:
-        if call.overdue and _has_ended(call):  # this work would not be stopped, and nobody waits for it any more
-            return
-        call.record(Ended(call.clock(), outcome, error, response, unrestored))
-        call.state.clear()  # vaults are wiped with the run
-        for event in call.events:
-            if isinstance(event, (Rendered, AttemptEnded)):
-                event.request.unbind()
-            elif isinstance(event, Aside):
-                event.attempt.request.unbind()
-
     def _end_overdue(self, call: Call, exc: DeadlineExceeded) -> None:
         """Whoever waited has given up; what ignores its cancellation has not said so itself."""
-        if not _has_ended(call):
+        if not has_ended(call):
             call.overdue = True
-            self._note_unread(call)
-            self._end(call, "DeadlineExceeded", exc)
+            self._turns.note_unread(call)
+            end(call, "DeadlineExceeded", exc)
 
     def _fail(self, call: Call, exc: BaseException, emitted: str = "") -> None:
-        self._note_unread(call)
-        if isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
-            # A loop's timer may be a hair early, so that the clock alone does not tell.
-            late = call.overdue or (call.deadline is not None and call.clock() >= call.deadline)
-            self._end(call, "DeadlineExceeded" if late else "cancelled", deadline_error(call) if late else exc)
-        else:
-            call.hide_in_error(exc)
-            self._guard_partial_text(exc, emitted)
-            exc.add_note(f"in the run {call.id} of the pipeline {self.name!r}")
-            self._end(call, type(exc).__name__, exc)
-
-    def _note_unread(self, call: Call) -> None:
-        """Record which guards beside the engine have not come to a verdict on what it was sent."""
-        if self._beside and call.attempts:
-            read = {event.guard for event in call.events if isinstance(event, GuardChecked)}
-            for guard in self._beside:
-                if guard.name not in read:
-                    now = call.clock()
-                    unread = skip(guard, "the run ended before it had read")
-                    call.record(GuardChecked(now, now, guard.name, guard.stage, unread, 0.0))
-
-    def _guard_partial_text(self, exc: BaseException, emitted: str) -> None:
-        """Let an error hold no text of an answer that the guards had not let pass."""
-        for one in made_of(exc) if self._outputs else ():
-            if getattr(one, "partial_text", ""):
-                one.partial_text = emitted  # type: ignore[attr-defined]
+        self._turns.note_unread(call)
+        if self._turns.outputs:
+            show_only(emitted, exc)
+        end_failed(call, exc, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {
@@ -641,58 +623,14 @@ class Pipeline(loops.Closing, Station):
             "hooks": self._hooks,
             "refusal": self._refusal,
             "prices": self._prices,
+            "repairs": self._repairs,
         }
-        return _pipeline_again, (self.stations, options)
+        return _pipeline_again, (self.stations, options, self._lock)
 
     def __repr__(self) -> str:
-        return f"<Pipeline {' | '.join(_short(station) for station in self.stations)}>"
+        lock = "" if self._lock is None else f" lock {self._lock[:8]}"
+        return f"<Pipeline {self._line}{lock}>"
 
 
-class Draft(Station):
-    """A line that has no engine yet: `prompt | guard`. Join an engine to it."""
-
-    def __init__(self, stations: Iterable[Any]) -> None:
-        self._line = Line(stations)
-
-    @property
-    def stations(self) -> tuple[Any, ...]:
-        """The stations so far, in order."""
-        return tuple(self._line.stations)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_") or not hasattr(Pipeline, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise ConfigurationError(
-            f"this line has no engine yet, so it has no `{name}`; join one: `... | Engine.open('embedded:')`"
-        )
-
-    def __repr__(self) -> str:
-        return f"<Draft {' | '.join(_short(station) for station in self.stations)} | ...>"
-
-
-def join(left: Any, right: Any) -> Pipeline | Draft:
-    """What `left | right` is: a pipeline once there is an engine.
-
-    Raises:
-        ConfigurationError: The two do not fit together.
-    """
-    for one in (left, right):
-        if isinstance(one, Pipeline):
-            return one._like([left, right])
-    if isinstance(left, str) and isinstance(right, str):
-        raise ConfigurationError("two strings make no line; write one prompt")
-    line = Line([left, right])
-    return Draft([left, right]) if line.engine is None else Pipeline(left, right)
-
-
-def _short(station: Any) -> str:
-    name = getattr(station, "name", None)
-    return str(name) if name and kind_of(station) != "prompt" else repr(station)
-
-
-def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any]) -> Pipeline:
-    return Pipeline(*stations, **options)
-
-
-def _has_ended(call: Call) -> bool:
-    return any(isinstance(event, Ended) for event in call.events)
+def _pipeline_again(stations: tuple[Any, ...], options: dict[str, Any], lock: str | None) -> Pipeline:
+    return Pipeline(*stations, **options)._by_lock(lock)

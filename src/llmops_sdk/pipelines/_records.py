@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Started
+from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import LlmopsError
-from llmops_sdk.messages import Choice, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
+from llmops_sdk.messages import Choice, PromptRef, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._guarding import unquoting
 from llmops_sdk.pipelines._result import Result
 from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["record_of", "result_of"]
 
-_RECORDS = (Choice, Finding, RateLimit, Response, TokenLogprob, ToolCall, Usage, Verdict)
+_RECORDS = (Choice, Finding, PromptRef, RateLimit, Response, TokenLogprob, ToolCall, Usage, Verdict)
 
 
 def record_of(result: Result) -> dict[str, Any]:
@@ -50,8 +51,12 @@ def record_of(result: Result) -> dict[str, Any]:
         record["refusal"] = result.refusal
     if result.response is not None:
         record["response"] = _plain(result.response)
-    if attempts and attempts[-1].request.response_schema is not None:
-        record["structured"] = True
+    if result.outputs:
+        record["structured"] = [output is not None for output in result.outputs]
+    if result.output_error is not None:
+        record["output_error"] = result.output_error
+    if call.prompt is not None:
+        record["prompt"] = _plain(call.prompt)
     if result.error is not None:
         record["error"] = {"class": type(result.error).__name__, "message": str(result.error)}
     return record
@@ -79,10 +84,12 @@ def result_of(
     if error is None and said is not None:
         error = LlmopsError(f"{said['class']}: {said['message']}")
     call.record(Started(call.started, record["pipeline"], False))
-    schema: dict[str, Any] | None = {} if record.get("structured") else None
+    if "prompt" in record:
+        prompt = PromptRef(**record["prompt"])
+        call.record(Rendered(call.started, call.started, prompt, Request(messages=(), prompt=prompt)))
     for one in record["attempts"]:
         call.attempts += 1
-        call.record(_attempt_ended(one, call, Request(messages=(), response_schema=schema), number=call.attempts))
+        call.record(_attempt_ended(one, call, Request(messages=()), number=call.attempts))
     for one in record.get("asides", ()):
         aside = _attempt_ended(one, call, Request(messages=()), number=1)
         call.record(Aside(aside.at, one["asker"], aside, one["operation"]))
@@ -92,12 +99,14 @@ def result_of(
         if verdict.stage is not None and verdict.skipped is None:
             call.record(GuardChecked(end, end, verdict.guard, verdict.stage, verdict, 0.0))
     call.record(Ended(end, record["outcome"], error))
-    response = record.get("response")
+    response = None if record.get("response") is None else _response(record["response"])
     return Result(
         blocked=bool(record.get("blocked", False)),
         verdicts=verdicts,
-        response=None if response is None else _response(response),
+        response=response,
         call=call,
+        outputs=() if response is None else _outputs(response, record.get("structured")),
+        output_error=record.get("output_error"),
         refusal=record.get("refusal", ""),
         error=error,
         index=index,
@@ -174,6 +183,18 @@ def _response(plain: Mapping[str, Any]) -> Response:
             "rate_limit": None if limit is None else RateLimit(**limit),
         }
     )
+
+
+def _outputs(response: Response, fitting: object) -> tuple[Any, ...]:
+    """The JSON in the choices that were found to be right; what a prompt's `output` makes of it, its pipeline knows."""
+    right = fitting if isinstance(fitting, list) else [bool(fitting)] * len(response.choices) if fitting else []
+    outputs = []
+    for choice, fits in zip(response.choices, right, strict=False):
+        try:
+            outputs.append(json.loads(choice.text) if fits else None)
+        except (ValueError, RecursionError):  # there is text around it
+            outputs.append(None)
+    return tuple(outputs)
 
 
 def _choice(plain: Mapping[str, Any]) -> Choice:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self, get_args
 
-from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, Rendered, feedback_score
+from llmops_sdk.calls import Aside, Assessor, AttemptEnded, CacheAnswered, Call, Evaluated, feedback_score
 from llmops_sdk.errors import ConfigurationError, GuardBlocked
 from llmops_sdk.messages import Response, Usage
 from llmops_sdk.tracing import Explanation, explain
@@ -28,6 +27,10 @@ class Result:
         verdicts: One verdict of every guard, in the order of the pipeline.
         response: The answer after the guards; `None` when there is none to show.
         call: The run: its record, tags and deadline.
+        outputs: What each choice of the answer holds, where the prompt has an `output` (or asks for a schema): an
+            instance of its type, or the JSON as Python values; `None` for one that does not fit, or calls tools.
+        output_error: What is wrong with the answer (with the first choice that is wrong), and where; it quotes nothing
+            of it. `None` where nothing is, and where nothing was asked for.
         partial_text: What a stream had emitted when it was blocked.
         error: In results of `map`: why this row failed.
         index: In results of `map`: which row it was, from 0.
@@ -39,6 +42,8 @@ class Result:
     response: Response | None
     call: Call
     refusal: str = ""
+    outputs: tuple[Any, ...] = ()
+    output_error: str | None = None
     partial_text: str = ""
     error: Exception | None = None
     index: int | None = None
@@ -59,15 +64,11 @@ class Result:
 
     @property
     def output(self) -> Any:
-        """The answer as JSON, when the prompt asked for a schema; `None` otherwise, or when it is no JSON."""
-        asked = (AttemptEnded, Rendered)  # a cache around a router answers without any attempt
-        request = next((e.request for e in reversed(self.call.events) if isinstance(e, asked)), None)
-        if request is None or request.response_schema is None or self.blocked or self.response is None:
-            return None
-        try:
-            return json.loads(self.response.text)
-        except ValueError:
-            return None
+        """What the answer holds: an instance of the type that the prompt has as its `output`, or the parsed JSON.
+
+        `None` where the prompt asks for no form, and where the answer does not have it: `output_error` says why then.
+        """
+        return self.outputs[0] if self.outputs else None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.prompts._tools import tools_of
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["parameter_of"]
+__all__ = ["misplaced_parameter", "parameter_of"]
 
 
 def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Callable[[object], object]:
@@ -38,12 +39,6 @@ def _texts(value: object) -> object:
     return tuple(texts)
 
 
-def _mappings(value: object) -> object:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, Mapping) for one in value):
-        raise ValueError
-    return tuple(value)
-
-
 def _mapping(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError
@@ -67,13 +62,28 @@ _PARAMETERS: dict[str, tuple[Callable[[object], object], str]] = {
     "stop": (_texts, "a text, or a list of texts, none of them empty"),
     "seed": (_integer(), "an integer"),
     "n": (_integer(1), "an integer >= 1"),
-    "tools": (_mappings, "a list of tool definitions (mappings in the OpenAI form)"),
+    "tools": (tools_of, "a list of tool definitions"),
     "tool_choice": (_tool_choice, '"auto", "none", "required" or a mapping that names one tool'),
     "response_schema": (_mapping, "a JSON schema (a mapping)"),
     "logprobs": (_integer(0, 20), "an integer >= 0 and <= 20"),
     "adapter": (_text, "the name of an adapter"),
     "extra": (_mapping, "a mapping of an engine's own parameters"),
 }
+
+
+_NO_MODEL = " A prompt names no model: the engine behind it is the model."
+
+
+def misplaced_parameter(key: str, /) -> str:
+    """What to tell who wrote a parameter where it does not belong, beside `parameters`; nothing for other keys.
+
+    Example:
+        >>> misplaced_parameter("temperature")
+        ' It is a parameter: write `parameters: {temperature: ...}`.'
+    """
+    if key == "model":
+        return _NO_MODEL
+    return f" It is a parameter: write `parameters: {{{key}: ...}}`." if key in _PARAMETERS else ""
 
 
 def parameter_of(name: object, value: object) -> object:
@@ -89,11 +99,13 @@ def parameter_of(name: object, value: object) -> object:
     if not isinstance(name, str) or name not in _PARAMETERS:
         raise ConfigurationError(
             f"a prompt has no parameter {name!r}; there are {', '.join(_PARAMETERS)}."
-            + did_you_mean(str(name), _PARAMETERS)
+            + (_NO_MODEL if name == "model" else did_you_mean(str(name), _PARAMETERS))
             + " Values for variables go to `render(...)`, an engine's own parameters into `extra={...}`."
         )
     check, meaning = _PARAMETERS[name]
     try:
         return check(value)
+    except ConfigurationError:  # it says more than `meaning` does
+        raise
     except ValueError:
         raise ConfigurationError(f"the parameter `{name}` has to be {meaning}, not {value!r}") from None

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import logging
-import os
-import re
+import asyncio
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, parse_prompt
+from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
+from llmops_sdk.prompts._files import Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
+from llmops_sdk.prompts._repository import (
+    WORKTREE,
+    Branches,
+    LabelMove,
+    Labels,
+    PromptLine,
+    PromptVersion,
+    Version,
+    VersionedFiles,
+    listed,
+    name_and_version,
+)
+from llmops_sdk.prompts._stand_in import source_in_force
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts.git import GitRepository
 
-__all__ = ["LabelMove", "PromptRepository", "PromptVersion", "repository_here"]
+__all__ = ["LabelMove", "PromptLine", "PromptRepository", "PromptVersion", "repository_here"]
 
-log = logging.getLogger("llmops_sdk")
-
-_LABELS = "refs/llmops/labels/"
-_WORKTREE = "worktree"
-_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
-_LABEL = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 _MOST_CACHED = 1_000
-_MOST_LISTED = 20
-
-
-class PromptVersion(NamedTuple):
-    """A commit that changed a prompt."""
-
-    commit: str
-    when: dt.datetime
-    who: str
-    subject: str
-    hash: str | None
-    """`Prompt.hash` at this commit; `None` where its file was broken."""
-
-
-class LabelMove(NamedTuple):
-    """A label was moved: an audit line."""
-
-    label: str
-    old: str | None
-    new: str
-    version: str
-    """What `new` was called when the label was moved to it."""
-    when: dt.datetime
-    who: str
-    why: str | None
 
 
 class PromptRepository:
@@ -75,12 +54,11 @@ class PromptRepository:
             folder: Folder of the prompts, relative to the top of the repository.
         """
         start = Path(path).resolve()
-        self._git = GitRepository.find(start)
+        git = GitRepository.find(start)
         self.folder = folder.strip("/")
-        self.root = _folder_above(start, self.folder) if self._git is None else self._git.root
+        self.root = _folder_above(start, self.folder) if git is None else git.root
         self._committed: dict[tuple[str, str, str], Prompt] = {}
-        self._working: dict[str, tuple[tuple[int, int, int], Prompt]] = {}
-        self._warned: dict[str, tuple[int, int, int]] = {}
+        self._files = VersionedFiles(git, self.root, self.folder)
 
     def get(self, spec: str, /) -> Prompt:
         """The prompt `"folder/name"` or `"folder/name@version"`.
@@ -88,32 +66,68 @@ class PromptRepository:
         Raises:
             PromptError: There is no such prompt or version, or its file is broken.
         """
-        name, at, version = spec.partition("@")
-        if not _NAME.fullmatch(name) or (at and not version):
-            raise PromptError(f"{spec!r} names no prompt: write `folder/name` or `folder/name@version`", prompt=name)
-        if not version or version == _WORKTREE:
-            return self._from_worktree(name)
-        commit = self._resolve(version, name)
+        return source_in_force(spec, self) or self._read(spec)
+
+    def _read(self, spec: str) -> Prompt:
+        name, version = name_and_version(spec)
+        if version == WORKTREE:
+            lying = self._files.tree(name).get(name)
+            if lying is None:
+                raise self._files.no_prompt(name, None)
+            return lying
+        commit = self._files.commit(version, name)
         cached = self._committed.get((name, version, commit))
         if cached is not None:
             return cached
-        prompt = self._from_commit(name, version, commit)
+        found = self._files.at_commit(name, version, commit)
+        prompt = parse_prompt(found.data, name=name, where=found.where, version=version, commit=commit, read=found.read)
         if len(self._committed) >= _MOST_CACHED:
             self._committed.clear()
         self._committed[name, version, commit] = prompt
         return prompt
 
+    async def aget(self, spec: str, /) -> Prompt:
+        """`get` for the event loop.
+
+        A prompt of a full commit id that was read before comes at once; anything else is read in a thread, since a
+        disk may take its time (a network file system, a container that has just started).
+
+        Raises:
+            PromptError: As `get` does.
+        """
+        locked = source_in_force(spec, self)
+        if locked is not None:
+            return locked
+        name, version = name_and_version(spec)
+        git = self._files.git
+        if git is not None and (commit := git.known(version)):
+            cached = self._committed.get((name, version, commit))
+            if cached is not None:
+                return cached
+        return await asyncio.to_thread(self._read, spec)
+
+    def source(self, spec: str, /) -> tuple[str, Reader]:
+        """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
+
+        A path for the reader is relative to the folder of the prompts (`"shared/tone.md"`); it gives `None` where
+        there is no such file, and for a path that leads out of the folder.
+
+        Raises:
+            PromptError: There is no such prompt or version, or its file is no text.
+        """
+        name, version = name_and_version(spec)
+        found = self._files.find(name, version)
+        return decode_prompt(found.data, name=name, where=found.where), found.read
+
     def names(self, version: str | None = None, /) -> tuple[str, ...]:
         """Names of all prompts at a version; without one, of those in the working tree."""
-        if version is None or version == _WORKTREE:
-            top = self.root / self.folder
-            paths = [path.relative_to(top).as_posix() for path in sorted(top.rglob(f"*{SUFFIX}"))]
-        else:
-            paths = self._need_git(version).files(self._resolve(version), self.folder, SUFFIX)
-        return tuple(path.removesuffix(SUFFIX) for path in paths)
+        return self._files.names(version)
 
     def log(self, name: str, /, *, version: str = "HEAD", limit: int = 20) -> tuple[PromptVersion, ...]:
-        """The newest `limit` commits that changed a prompt, newest first.
+        """The newest `limit` commits that changed a prompt's file or a file that it includes, newest first.
+
+        A prompt is its name: what was there under another name before a rename is not followed. The files that it
+        includes are those that it includes at `version`.
 
         Args:
             name: `"folder/name"`.
@@ -123,19 +137,109 @@ class PromptRepository:
         Raises:
             PromptError: No commit up to there holds such a prompt.
         """
-        git = self._need_git(version)
-        commit = self._resolve(version, name)
-        changes = git.history(commit, self._path(name), limit)
+        git = self._files.need_git(version)
+        commit = self._files.commit(version, name)
+        changes = git.history(commit, self._files.path(name), limit, beside=self._files.included(name, commit))
         if not changes:
-            raise self._no_prompt(name, version)
+            raise self._files.no_prompt(name, version)
         return tuple(
-            PromptVersion(one.commit, one.when, one.who, one.subject, self._hash_of(name, one.commit, one.data))
-            for one in changes
+            PromptVersion(one.commit, one.when, one.who, one.subject, self._files.hash_of(name, one.commit, data))
+            for one, data in changes
         )
+
+    def blame(self, name: str, /, *, version: str = "HEAD") -> tuple[PromptLine, ...]:
+        """Each line of a prompt's file, with the commit that brought it, as `git blame` finds it.
+
+        It walks back to the commit that brought the oldest line; a rename ends it, as it does for `log`.
+
+        Args:
+            name: `"folder/name"`.
+            version: The version whose lines are asked for.
+
+        Raises:
+            PromptError: There is no such prompt or version.
+        """
+        git = self._files.need_git(version)
+        commit = self._files.commit(version, name)
+        if git.read(commit, self._files.path(name)) is None:
+            raise self._files.no_prompt(name, version)
+        return tuple(
+            PromptLine(number, text, *change)
+            for number, (text, change) in enumerate(git.blame(commit, self._files.path(name)), 1)
+        )
+
+    def diff(self, name: str, old: str, new: str = WORKTREE, /, *, waive: Collection[str] = ()) -> PromptDiff:
+        """What changed between two versions of a prompt, and whether that breaks the code around it.
+
+        Args:
+            name: `"folder/name"`.
+            old: The version that is in use.
+            new: The version that shall be; `"worktree"` is the file as it lies there.
+            waive: Codes of changes that are accepted.
+
+        Raises:
+            PromptError: There is no such prompt or version, or its file is broken.
+            ConfigurationError: There is no such code.
+        """
+        return diff(self._read(f"{name}@{old}"), self._read(f"{name}@{new}"), waive=waive)
+
+    def merge(
+        self,
+        name: str,
+        ours: str,
+        theirs: str,
+        /,
+        *,
+        base: str | None = None,
+        into: str | None = None,
+        message: str | None = None,
+        who: str | None = None,
+    ) -> MergeResult:
+        """Merge two versions of a prompt by its sections and by the keys of its front matter.
+
+        Args:
+            name: `"folder/name"`.
+            ours: The version that is merged into.
+            theirs: The version whose changes are brought in.
+            base: What both come from; what git calls their merge base by default.
+            into: A branch to which a merge without conflicts is committed. It has to hold our version of the prompt,
+                and to be checked out nowhere. The commit has their commit as a parent, too, if their branch changed
+                nothing but this prompt.
+            message: The message of the commit.
+            who: Who makes it, `"Ada Lovelace <ada@example.org>"`; the user of git's configuration by default.
+
+        Raises:
+            PromptError: A version is missing or broken, there is no base, or the branch cannot be moved.
+        """
+        branches = self._need_branches()
+        mine, its = self._version(name, ours), self._version(name, theirs)
+        result = branches.merge(name, mine, its, None if base is None else self._version(name, base))
+        if into is None or not result.clean:
+            return result
+        return branches.commit_merge(name, result, mine, its, branch=into, message=message, who=who)
+
+    def commit(self, name: str, text: str, /, *, branch: str, message: str, who: str | None = None) -> str:
+        """Commit the text of a prompt's file to a branch; gives the commit. Working tree and index stay as they are.
+
+        The branch moves only if it is where it was when this began. A text that the branch holds already makes no
+        commit; the answer is the branch's own then.
+
+        Args:
+            name: `"folder/name"`.
+            text: The whole file.
+            branch: A branch that is checked out nowhere.
+            message: Why.
+            who: Who makes it, `"Ada Lovelace <ada@example.org>"`; the user of git's configuration by default.
+
+        Raises:
+            PromptError: The text is no prompt, the branch is not there or checked out, or somebody else moved it.
+        """
+        name_and_version(name)
+        return self._need_branches().commit(name, text.encode(), branch=branch, message=message, who=who)
 
     def labels(self) -> dict[str, str]:
         """The commit of each label."""
-        return self._need_git("labels").refs(_LABELS)
+        return self._need_labels().at()
 
     def label(
         self,
@@ -150,7 +254,9 @@ class PromptRepository:
         """Move a label to a version, or create it.
 
         The move is one atomic step: it happens only if the label still points where it did before, so of two
-        processes that move it at once one is told that it lost. An audit line is kept, see `moves`.
+        processes that move it at once one is told that it lost. Each move leaves an entry in the audit, see `moves`;
+        a process that is killed meanwhile leaves a label that is where it was or where it should go, and an entry
+        that says so.
 
         Args:
             label: Its name, `"prod"`.
@@ -163,153 +269,60 @@ class PromptRepository:
         Raises:
             PromptError: There is no such version, the name is none for a label, or somebody else moved the label.
         """
-        reserved = label in ("HEAD", _WORKTREE) or re.fullmatch(r"[0-9a-f]{7,64}", label)
-        if reserved or not _LABEL.fullmatch(label) or not GitRepository.allows(_LABELS + label):
-            raise PromptError(
-                f"{label!r} cannot be a label: write letters, digits, `-`, `_`, `.` or `/`, such as `prod`; "
-                "not HEAD, not worktree, and nothing that looks like a commit id"
-            )
-        git = self._need_git(version)
-        new = self._resolve(version)
-        old = git.refs(_LABELS).get(label) if expected is None else self._resolve(expected)
-        if not git.swap(_LABELS + label, old, new):
-            was, now = (one[:12] if one else "no commit" for one in (old, git.refs(_LABELS).get(label)))
-            raise PromptError(
-                f"the label {label!r} was not moved to {new[:12]}: it was expected at {was} and is at {now}, since "
-                "somebody else moved it; look at it and decide again"
-            )
-        when = dt.datetime.now(dt.UTC)
-        move = LabelMove(label, old, new, version, when, who or git.identity(), why)
-        self._write_move(move)
-        return move
+        labels = self._need_labels()
+        labels.check(label)
+        new = self._files.commit(version)
+        old = labels.commit(label) if expected is None else self._files.commit(expected)
+        return labels.move(label, new, old=old, version=version, who=who, why=why)
+
+    def rollback(
+        self, label: str, /, *, who: str | None = None, why: str | None = None, expected: str | None = None
+    ) -> LabelMove:
+        """Move a label back to what it pointed at before it was moved last; the answer says where that is.
+
+        A rollback undoes the last move that is not undone yet: the second one goes back by one move more. To undo a
+        rollback, `label` it where it was, the answer's `old`.
+
+        Args:
+            label: Its name.
+            who: Who does it; the user of git's configuration by default.
+            why: The reason, for the audit.
+            expected: The version that the label is believed to point at; what it points at now by default.
+
+        Raises:
+            PromptError: There is no such label, it was nowhere before, or somebody else moved it meanwhile.
+        """
+        labels = self._need_labels()
+        now = labels.commit(label) if expected is None else self._files.commit(expected)
+        if now is None:
+            known = list(labels.at())
+            raise PromptError(f"there is no label {label!r}: there are {listed(known)}.{did_you_mean(label, known)}")
+        return labels.rollback(label, now=now, who=who, why=why)
 
     def moves(self, label: str | None = None, /, *, limit: int = 20) -> tuple[LabelMove, ...]:
-        """The audit: the newest `limit` moves of a label, or of all labels, newest first. It stays in this clone."""
-        try:
-            lines = self._audit_file().read_text("utf-8").splitlines()
-        except FileNotFoundError:
-            return ()
-        found = []
-        for line in reversed(lines):
-            record = _audit_record(line)
-            if record is not None and (label is None or record.label == label):
-                found.append(record)
-                if len(found) == limit:
-                    break
-        return tuple(found)
+        """The audit: the newest `limit` moves of a label, or of all labels, newest first."""
+        return self._need_labels().moves(label, limit)
 
-    def _path(self, name: str) -> str:
-        return f"{self.folder}/{name}{SUFFIX}" if self.folder else f"{name}{SUFFIX}"
+    def _version(self, name: str, version: str) -> Version:
+        name_and_version(name)
+        if version == WORKTREE:
+            return Version(version, None, self._files.tree(name).read)
+        commit = self._files.commit(version, name)
+        return Version(version, commit, self._files.reader(commit))
 
-    def _need_git(self, version: str) -> GitRepository:
-        if self._git is None:
-            raise PromptError(
-                f"{self.root} is not in a git repository, so there is no version {version!r}: leave the version out to "
-                "read the file itself, or bring `.git` along"
-            )
-        return self._git
+    def _need_labels(self) -> Labels:
+        return Labels(self._files.need_git("labels"))
 
-    def _resolve(self, version: str, name: str | None = None) -> str:
-        git = self._need_git(version)
-        commit = git.resolve(version) if version != _WORKTREE else None
-        if commit is not None:
-            return commit
-        known = git.versions()
-        problem = f"{git.root} has no version {version!r}: it has {_listed(known)}.{did_you_mean(version, known)}"
-        if version == _WORKTREE:
-            problem = "the working tree is no version that a label can point at: commit it first"
-        elif version == "HEAD":
-            problem = f"{git.root} has no commit yet"
-        elif not git.refs(_LABELS):
-            problem += " Labels do not come with a clone: run `git fetch origin 'refs/llmops/*:refs/llmops/*'`."
-        raise PromptError(problem + git.shallow_hint(), prompt=name)
-
-    def _from_commit(self, name: str, version: str, commit: str) -> Prompt:
-        path = self._path(name)
-        data = self._need_git(version).read(commit, path)
-        if data is None:
-            raise self._no_prompt(name, version)
-        return parse_prompt(data, name=name, where=f"{path}@{commit[:12]}", version=version, commit=commit)
-
-    def _from_worktree(self, name: str) -> Prompt:
-        if self._git is not None and self._git.bare:
-            raise PromptError(f"{self.root} is bare, it has no working tree: write `{name}@branch`", prompt=name)
-        file = self.root / self._path(name)
-        try:
-            found = file.stat()
-            key = (found.st_mtime_ns, found.st_size, found.st_ino)
-            last = self._working.get(name)
-            if last is not None and last[0] == key:
-                return last[1]
-            with file.open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise self._no_prompt(name, None) from None
-        except OSError as exc:
-            raise PromptError(f"{file} cannot be read: {exc}", prompt=name) from exc
-        try:
-            prompt = parse_prompt(
-                data, name=name, where=self._path(name), version=None if self._git is None else _WORKTREE
-            )
-        except PromptError as exc:
-            if last is None:
-                raise
-            if self._warned.get(name) != key:
-                self._warned[name] = key
-                log.warning("%s; the last good version of %r stays in use", exc, name)
-            return last[1]
-        self._working[name] = (key, prompt)
-        return prompt
-
-    def _no_prompt(self, name: str, version: str | None) -> PromptError:
-        known = self.names(version)
-        place = f"at {version!r}" if version else "in the working tree"
-        return PromptError(
-            f"there is no {self._path(name)} {place} of {self.root}; there are {_listed(known)}."
-            + did_you_mean(name, known),
-            prompt=name,
-        )
-
-    def _hash_of(self, name: str, commit: str, data: bytes) -> str | None:
-        try:
-            return parse_prompt(data, name=name, where=f"{self._path(name)}@{commit[:12]}").hash
-        except PromptError:
-            return None
-
-    def _audit_file(self) -> Path:
-        return self._need_git("labels").shared / "llmops" / "labels.jsonl"
-
-    def _write_move(self, move: LabelMove) -> None:
-        file = self._audit_file()
-        file.parent.mkdir(exist_ok=True)
-        line = json.dumps({**move._asdict(), "when": move.when.isoformat()}, ensure_ascii=False) + "\n"
-        # One write to a file opened for appending: lines of several processes do not mix.
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line.encode("utf-8", "replace"))
-        finally:
-            os.close(handle)
+    def _need_branches(self) -> Branches:
+        return Branches(self._files.need_git("HEAD"), self._files.path, self._files.reader)
 
     def __repr__(self) -> str:
         return f"<PromptRepository {str(self.root)!r} folder {self.folder!r}>"
 
 
-def _audit_record(line: str) -> LabelMove | None:
-    try:
-        record = json.loads(line)
-        return LabelMove(**{**record, "when": dt.datetime.fromisoformat(record["when"])})
-    except (ValueError, TypeError, KeyError):  # a process was killed while it wrote this line
-        return None
-
-
 def _folder_above(start: Path, folder: str) -> Path:
     """The nearest folder, from `start` upwards, that holds the folder of prompts; `start` where none does."""
     return next((one for one in (start, *start.parents) if (one / folder).is_dir()), start)
-
-
-def _listed(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return (", ".join(names[:_MOST_LISTED]) or "none") + more
 
 
 _opened: dict[Path, PromptRepository] = {}

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
+_NOT_ANSWERED_BY = frozenset({"limit_store", "limit_wait_s", "name", "prices"})
+
 
 class Router(Engine):
     """An engine made of engines: asks one, and the next one when it fails.
@@ -157,6 +159,12 @@ class Router(Engine):
     def capabilities(self) -> Capabilities:
         """What one of the engines can, for routers of routers."""
         return together(self.legs)
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Of its engines it holds what it was told of them."""
+        _, given = self._made_with
+        told = {leg.name: leg.options() for leg in self.legs}
+        return {name: one for name, one in given.items() if name not in _NOT_ANSWERED_BY} | {"engines": told}
 
     def route(self, request: str | Message | Sequence[Message] | Request, /) -> Route:
         """The order in which the engines would be tried for `request`, and why.

@@ -95,6 +95,7 @@ def _started(event: Started, since: _Since) -> _Fields:
         "at": since(event.at),
         "pipeline": valid(event.pipeline),
         "streamed": event.streamed,
+        **({} if event.lock is None else {"lock": event.lock}),
     }
 
 
@@ -105,6 +106,7 @@ def _rendered(event: Rendered, since: _Since) -> _Fields:
         "at": since(event.at),
         "prompt": prompt(event.prompt),
         "messages": len(event.request.messages),
+        **({"cuts": [{**cut._asdict(), "section": valid(cut.section)} for cut in event.cuts]} if event.cuts else {}),
     }
 
 
@@ -257,12 +259,13 @@ def _stream_resumed(event: StreamResumed, since: _Since) -> _Fields:
 
 
 def _output_validated(event: OutputValidated, since: _Since) -> _Fields:
-    return {
+    fields: _Fields = {
         "event": "output_validated",
         "started": since(event.started),
         "at": since(event.at),
         "error": text(event.error),
     }
+    return fields if event.repair is None else {**fields, "repair": text(event.repair)}
 
 
 def _ended(event: Ended, since: _Since) -> _Fields:

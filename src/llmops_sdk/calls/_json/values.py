@@ -87,7 +87,8 @@ def prompt(value: PromptRef | None) -> dict[str, Any] | None:
     """Which prompt it was."""
     if value is None:
         return None
-    return {"name": valid(value.name), "version": text(value.version), "commit": value.commit, "hash": value.hash}
+    said = {"name": valid(value.name), "version": text(value.version), "commit": value.commit, "hash": value.hash}
+    return said if value.arm is None else {**said, "arm": text(value.arm), "split": text(value.split)}
 
 
 def usage(value: Usage | None) -> dict[str, Any] | None:

@@ -77,6 +77,10 @@ class Cached(Engine):
     transparent: ClassVar[bool] = True
     holds_budget: ClassVar[bool] = True  # what it has costs nothing, and nobody else knows whether it has it
 
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Where answers are kept is no part of it."""
+        return {name: value for name, value in super().configuration().items() if name not in ("engine", "store")}
+
     def __init__(
         self,
         engine: Any,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from llmops_sdk.engines._engine import Engine
+from llmops_sdk.engines._engine import HOW, Engine
 from llmops_sdk.messages import Request
 
 __all__ = ["Identity", "key_of"]
@@ -26,12 +26,6 @@ _FORMAT = 1
 
 _UNSEEN = {"Request": ("prompt", "call", "traceparent"), "Message": ("origins",)}
 """What is for the application alone: where a text came from, and which run asks."""
-
-_HOW = frozenset({
-    "api_key", "batch_size", "chunk_delay_s", "client", "connect_timeout_s", "delay_s", "max_body", "max_connections",
-    "max_waiting", "name", "progress", "read_timeout_s", "restarts", "ssl_context",
-})  # fmt: skip
-"""Arguments of engines that say how to reach one, not what it answers."""
 
 _NO_OPTIONS: dict[str, Any] = {}
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
@@ -131,7 +125,7 @@ class Identity:
         if not isinstance(engine, Engine):
             return [kind, self._own]
         args, kwargs = engine._made_with
-        made = {name: value for name, value in kwargs.items() if name not in _HOW}
+        made = {name: value for name, value in kwargs.items() if name not in HOW}
         return [kind, engine.provider, engine.model, self._value(args, tags), self._value(made, tags)]
 
     def _strategy(self, strategy: Any, tags: set[str]) -> Any:

@@ -32,6 +32,7 @@ __all__ = ["IsolatedGuard", "isolated", "verdict_of"]
 
 _DEATHS_WITHIN_S = 60.0
 _STDERR = 8_192
+_WHERE = frozenset({"path", "pip_options", "python", "show"})
 _OUTSTANDING = 32
 """Most checks that are sent and not yet answered; more wait here, where they can be withdrawn for nothing."""
 
@@ -478,6 +479,11 @@ class IsolatedGuard(Closing, Guard):
     async def aclose(self) -> None:
         """End the worker. Closing twice is harmless; a check after that raises `ClosedError`."""
         await in_thread(self._worker.close)
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. Where the interpreter and its packages lie is no part of it."""
+        settings = {name: value for name, value in vars(self._settings).items() if name not in _WHERE}
+        return super().configuration() | {"settings": settings}
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_worker", "_keeper")}

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Self, Unpack
 
 from llmops_sdk.calls import ASKER
-from llmops_sdk.costs import recorded_aside
+from llmops_sdk.costs import recorded_aside, time_left
 from llmops_sdk.errors import ConfigurationError, InvalidResponseError
 from llmops_sdk.guards._guard import GuardOptions
-from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before, time_left
+from llmops_sdk.guards._judge.engine import ask, read_by_guards, require_engine, said_before
 from llmops_sdk.guards._judge.formats import (
     LLAMA_GUARD_CATEGORIES,
     QWEN3_GUARD_CATEGORIES,

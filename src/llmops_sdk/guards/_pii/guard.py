@@ -122,9 +122,10 @@ class PII(Guard):
     def _open(self, context: GuardContext | None) -> PIIStream:
         vault = self._vault_of(context) if self.action == "rewrite" else None
         origin = "" if context is None else context.origin
+        hide = _hide_again if context is not None and context.again else _hide
         return PIIStream(
             self._scanner,
-            Cover(self.action, functools.partial(_hide, vault), origin=origin),
+            Cover(self.action, functools.partial(hide, vault), origin=origin),
             passes=self.action == "flag",
             recognize=self._recognize if self._finders else None,
             cutter=Cutter(_SEGMENT, 1, 0) if self._finders else None,
@@ -153,6 +154,11 @@ class PII(Guard):
                     found.append(found_at(start, end, 2, finding.kind, finding.score))
         return found
 
+    def configuration(self) -> dict[str, Any]:
+        """See `Guard.configuration`. Of the key and the vault it only says whether they are given."""
+        given = super().configuration()
+        return given | {name: True for name in ("pseudonym_key", "vault") if name in given}
+
     def prepare(self) -> None:
         """See `Guard.prepare`; the restorer's patterns, too."""
         if self.restore:
@@ -169,6 +175,11 @@ def _hide(vault: Vault | None, found: Found, text: str, extends: bool) -> str | 
     if found.kind == PLACEHOLDER.kind:
         return vault.hide("literal", text) if extends or vault.reserve(text) else None
     return vault.hide(found.kind, text)
+
+
+def _hide_again(vault: Vault | None, found: Found, text: str, extends: bool) -> str | None:
+    """`_hide`, in a text where a placeholder is no one else's: it stands for a value already, and stays."""
+    return None if found.kind == PLACEHOLDER.kind and not extends else _hide(vault, found, text, extends)
 
 
 def _finder(recognizer: Recognizes) -> Callable[[str], Iterable[Finding]]:

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from llmops_sdk import guards
+from llmops_sdk.given import named_like_a_key
 from llmops_sdk.routers._declaring.problems import Path, Problems
 
-__all__ = ["named_like_a_key", "refuse_keys"]
-
-_NAMED_LIKE_A_KEY = re.compile(
-    r"(?i)(?:.*[_-])?(?:(?:access|api|auth|private|secret)[_-]?key|authorization|cookie|credentials?|password|secret|token)"
-)
-
-
-def named_like_a_key(name: str) -> bool:
-    """Whether what stands under `name` is a key.
-
-    Example:
-        >>> [name for name in ("api_key", "x-api-key", "api_key_env", "max_tokens") if named_like_a_key(name)]
-        ['api_key', 'x-api-key']
-    """
-    return _NAMED_LIKE_A_KEY.fullmatch(name) is not None
+__all__ = ["refuse_keys"]
 
 
 def refuse_keys(data: Any, problems: Problems) -> None:

@@ -6,6 +6,7 @@ import math
 import operator
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from llmops_sdk.calls import CLOCK
 from llmops_sdk.errors import ConfigurationError
@@ -77,6 +78,7 @@ class Latency:
     def __init__(self, *, seed: int | None = None) -> None:
         if seed is not None and not isinstance(seed, int):
             raise ConfigurationError(f"`seed` is a whole number, or None, not {seed!r}")
+        self._seed = seed
         self._random = random.Random(seed)
         self._turn = -1
         self._reviewed_at = -math.inf
@@ -99,6 +101,10 @@ class Latency:
         for leg in sorted(some if len(some) == len(legs) else legs, key=_cost):
             if leg is not first:
                 yield leg
+
+    def configuration(self) -> dict[str, Any]:
+        """What it was made with; a lock pins it by a hash of this."""
+        return {"seed": self._seed}
 
     def _review(self, legs: Sequence[Leg], now: float) -> None:
         """Let what was learnt fade, once in a while: to do it at each pick would cost more than the pick."""

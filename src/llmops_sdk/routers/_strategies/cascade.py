@@ -82,6 +82,12 @@ class Cascade:
         if is_engine:
             self.legs = (judge if isinstance(judge, Leg) else Leg(judge),)
 
+    def configuration(self) -> dict[str, Any]:
+        """What it was made with; a lock pins it by a hash of this."""
+        judges = [leg.engine for leg in self.legs] or self._function
+        options = {"min_logprob": self._min_logprob, "escalate_on": self._escalate_on, "by": self._ordering}
+        return {"judge": judges, "question": self._question, **options}
+
     def order(self, legs: Sequence[Leg], request: Request, /) -> Iterable[Leg]:
         """See `Strategy.order`."""
         return self._ordering.order(legs, request)

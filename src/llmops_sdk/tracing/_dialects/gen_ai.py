@@ -17,7 +17,7 @@ from llmops_sdk.calls import (
     ToolExecuted,
 )
 from llmops_sdk.errors import EngineError
-from llmops_sdk.messages import Request
+from llmops_sdk.messages import PromptRef, Request
 from llmops_sdk.tracing._dialects import names, texts
 from llmops_sdk.tracing._dialects.run import Attributes, Run
 from llmops_sdk.tracing._dialects.usage import usage_attributes
@@ -64,6 +64,8 @@ def started(event: Started, call: Call) -> Attributes:
     }
     if event.streamed:
         attributes[names.CALL_STREAMED] = True
+    if event.lock is not None:
+        attributes[names.LOCK_HASH] = event.lock
     if call.tags:
         attributes.update(tags(call.shown_tags))
     return attributes
@@ -116,11 +118,13 @@ def prompt(event: Rendered, _run: Run, /) -> Attributes:
     attributes: Attributes = {names.OPERATION_NAME: names.RENDER_PROMPT}
     ref = event.prompt
     if ref is not None:
-        _add_prompt(attributes, ref.name, ref.version)
+        _add_prompt(attributes, ref)
         if ref.commit is not None:
             attributes[names.PROMPT_COMMIT] = ref.commit
         if ref.hash is not None:
             attributes[names.PROMPT_HASH] = ref.hash
+    if event.cuts:
+        attributes[names.PROMPT_CUT_TOKENS] = sum(cut.before - cut.after for cut in event.cuts)
     return attributes
 
 
@@ -248,10 +252,14 @@ def routed(event: Routed) -> Attributes:
     return attributes
 
 
-def _add_prompt(attributes: Attributes, name: str, version: str | None) -> None:
-    attributes[names.PROMPT_NAME] = name_of(name)
-    if version is not None:
-        attributes[names.PROMPT_VERSION] = name_of(version)
+def _add_prompt(attributes: Attributes, ref: PromptRef) -> None:
+    attributes[names.PROMPT_NAME] = name_of(ref.name)
+    if ref.version is not None:
+        attributes[names.PROMPT_VERSION] = name_of(ref.version)
+    if ref.arm is not None:
+        attributes[names.PROMPT_ARM] = name_of(ref.arm)
+    if ref.split is not None:
+        attributes[names.PROMPT_SPLIT] = name_of(ref.split)
 
 
 def _add_parameters(attributes: Attributes, event: AttemptEnded) -> None:
@@ -281,7 +289,7 @@ def _add_asked(attributes: Attributes, request: Request) -> None:
     if request.adapter is not None:
         attributes[names.ADAPTER] = name_of(request.adapter)
     if request.prompt is not None:
-        _add_prompt(attributes, request.prompt.name, request.prompt.version)
+        _add_prompt(attributes, request.prompt)
     if request.extra:
         _add_extra(attributes, request.extra)
 

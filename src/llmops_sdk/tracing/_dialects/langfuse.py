@@ -60,7 +60,7 @@ _CLASSES: Final = {
 def workflow(run: Run, /) -> Attributes:
     """Of the root, when the run has ended."""
     attributes: Attributes = {TYPE: "chain", **_everywhere(run)}
-    for key, value in texts.tags(run).items():
+    for key, value in {**texts.release(run), **texts.tags(run)}.items():
         attributes[f"langfuse.trace.metadata.{key}"] = value
     if run.content is not None:
         answer = texts.answer_json(run) or run.content.answer
@@ -78,6 +78,8 @@ def prompt(event: Rendered, run: Run, /) -> Attributes:
     attributes: Attributes = {TYPE: "span", **_everywhere(run)}
     if event.prompt is not None:
         _add_reference(attributes, event.prompt)
+    for key, value in texts.rollout(event).items():
+        attributes[f"{METADATA}{key}"] = value
     if run.content is not None:
         _add(attributes, "metadata.template", texts.template(event, run))
         _add(attributes, "input", run.content.variables)

@@ -43,9 +43,9 @@ _PROVIDERS: Final = {
 def workflow(run: Run, /) -> Attributes:
     """Of the root, when the run has ended."""
     attributes: Attributes = {KIND: "CHAIN", **texts.of_whom(run)}
-    given = texts.tags(run)
+    given = {**texts.release(run), **texts.tags(run)}
     if given:
-        attributes["metadata"] = run.once("tags as JSON", lambda: texts.as_json(given))
+        attributes["metadata"] = run.once("metadata as JSON", lambda: texts.as_json(given))
     if run.content is not None:
         _text(attributes, INPUT, run.content.question)
         _text(attributes, OUTPUT, run.content.answer)
@@ -57,6 +57,8 @@ def prompt(event: Rendered, run: Run, /) -> Attributes:
     """Of the rendering of the prompt."""
     attributes: Attributes = {KIND: "PROMPT", "mlflow.spanType": "PROMPT", **texts.of_whom(run)}
     _add_template(attributes, event, run)
+    if rollout := texts.rollout(event):
+        attributes["metadata"] = texts.as_json(rollout)
     if run.content is not None:
         _json(attributes, INPUT, run.content.variables)
         _text(attributes, OUTPUT, texts.sent(run))

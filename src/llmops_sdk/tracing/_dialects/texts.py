@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from llmops_sdk.calls import AttemptEnded, Evaluated, GuardChecked, Rendered
+from llmops_sdk.calls import AttemptEnded, Evaluated, GuardChecked, Rendered, Started
 from llmops_sdk.tracing._dialects.run import Attributes, Run
 from llmops_sdk.tracing._text import MOST_CHARACTERS, name_of, shortened, valid
 from llmops_sdk.usage import EXACT
@@ -75,6 +75,32 @@ def _of_whom(given: Mapping[str, Any]) -> Attributes:
 def tags(run: Run) -> dict[str, str | bool | int | float]:
     """The other tags, as far as they are texts, numbers and truth values."""
     return run.once("tags", lambda: _tags(run.tags))
+
+
+def rollout(event: Rendered) -> dict[str, str | int]:
+    """Which arm of a split a prompt is, and how many tokens were cut of it, for dialects without names for that."""
+    said: dict[str, str | int] = {}
+    ref = event.prompt
+    if ref is not None and ref.arm is not None:
+        said["prompt_arm"] = name_of(ref.arm)
+        said["prompt_split"] = name_of(ref.split or "")
+    if event.cuts:
+        said["prompt_cut_tokens"] = sum(cut.before - cut.after for cut in event.cuts)
+    return said
+
+
+def release(run: Run) -> dict[str, str | int]:
+    """`rollout`, of the run's prompt, with the lock by which the pipeline was built."""
+    return run.once("release", lambda: _release(run))
+
+
+def _release(run: Run) -> dict[str, str | int]:
+    rendering = rendered(run)
+    said = {} if rendering is None else rollout(rendering)
+    started = run.call.events[0] if run.call.events else None
+    if isinstance(started, Started) and started.lock is not None:
+        said["lock_hash"] = started.lock
+    return said
 
 
 def _tags(given: Mapping[str, Any]) -> dict[str, str | bool | int | float]:

@@ -237,6 +237,9 @@ class _Reader:
             yield f"deadline {self._call.deadline_s:g} s"
         if self._call.budget_usd is not None:
             yield f"budget {self._call.budget_usd} USD"
+        lock = next((event.lock for event in self._events if isinstance(event, Started)), None)
+        if lock is not None:
+            yield f"lock {printable(lock[:8])}"
         yield f"call {self._call.id[:8]}"
 
 

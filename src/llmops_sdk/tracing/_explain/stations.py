@@ -44,6 +44,12 @@ def _prompt(event: Rendered, ms: Milliseconds) -> Step:
         name = f"prompt {printable(event.prompt.name, 60)}{version}"
         if event.prompt.commit is not None:
             notes = (f"commit {printable(event.prompt.commit, 12)}",)
+        if event.prompt.arm is not None:
+            notes += (f"arm {printable(event.prompt.arm, 60)} of its split",)
+    notes += tuple(
+        f"{printable(cut.section, 40)}: {cut.before:,} to {cut.after:,} tokens, {printable(cut.how, 60)}"
+        for cut in event.cuts[:_MOST]
+    )
     messages = len(event.request.messages)
     step = Step(name=name, result=f"{messages} message{'s' * (messages != 1)}", notes=notes)
     return timed(step, ms, event.started, event.at)

@@ -1,0 +1,71 @@
+"""`llmops import`: prompts of other tools become prompt files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_sdk.cli._arguments import Commands
+from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.prompts import FORMATS, Left, import_prompts
+
+__all__ = ["add_import"]
+
+
+def add_import(rooms: Commands) -> None:
+    """Add `llmops import`."""
+    command = rooms.add_parser(
+        "import",
+        description="Make prompt files of other tools' prompts: dotprompt files, LangChain's and Langfuse's exports; "
+        "and list what does not carry over. Exit code 0: all of it did, 1: something did not, 2: error.",
+    )
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".prompt, .json or .yaml")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the prompts")
+    command.add_argument("--from", dest="form", choices=FORMATS, help="the format, where it is not found out")
+    command.add_argument("--force", action="store_true", help="write over files that are there")
+    command.add_argument("--format", choices=("table", "json"), default="table")
+    command.set_defaults(run=_import)
+
+
+def _import(given: argparse.Namespace) -> int:
+    files, left = import_prompts(given.files, form=given.form)
+    there = [one.path for one in files if (given.output / one.path).exists()]
+    if there and not given.force:
+        raise ConfigurationError(f"{given.output / there[0]} is there already: give `--force` to write over it")
+    for one in files:
+        path = given.output / one.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(one.text, encoding="utf-8", newline="\n")
+        except (OSError, UnicodeEncodeError) as exc:
+            raise PromptError(f"{path} cannot be written: {exc}") from exc
+    if given.format == "json":
+        made: dict[str, Any] = {
+            "files": [{"path": str(given.output / one.path), "source": one.source} for one in files],
+            "left": [one._asdict() for one in left],
+        }
+        print(json.dumps(made, indent=2, ensure_ascii=False))
+    else:
+        _show([(str(given.output / one.path), one.source) for one in files], left)
+    return 1 if left else 0
+
+
+def _show(files: Sequence[tuple[str, str]], left: Sequence[Left]) -> None:
+    from rich import box  # noqa: PLC0415  (third-party: only where something is shown)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    for path, source in files:
+        console.print(Text(f"{path}  from {source}"))
+    if not left:
+        return
+    table = Table("source", "does not carry over", "why, or what to do", box=box.SIMPLE_HEAD)
+    for one in left:
+        table.add_row(*(Text(field) for field in one))
+    console.print(table)
