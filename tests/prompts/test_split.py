@@ -189,6 +189,8 @@ def test_labels_of_a_repository_are_arms_and_count_at_once_when_they_move(reposi
     found.label("candidate", first)
     shares = {"prod": 0.5, "candidate": 0.5}
     one = Prompt.split(shares, of="support/answer", key="k", repository=found)
+    same = found.get("support/answer@prod").split(shares, key="k", repository=found)
+    assert (same.name, same.arms, same.hash) == (one.name, one.arms, one.hash)
     whole = Prompt.split(
         {f"support/answer@{label}": share for label, share in shares.items()}, key="k", repository=found
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from llmops_sdk.prompts._inline import parts_from_strings
 from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._rendering import CompiledSection, compile_sections, fill, with_images
 from llmops_sdk.prompts._sections import Section, with_place_for_examples
+from llmops_sdk.prompts._split_of import SplitOf
 from llmops_sdk.prompts._stand_in import source_in_force
 from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete
@@ -24,7 +25,6 @@ from llmops_sdk.stations import Station
 if TYPE_CHECKING:
     from llmops_sdk.prompts._fitting import CachePrefix, FittedPrompt
     from llmops_sdk.prompts._rendering.reading import Use
-    from llmops_sdk.prompts._split import Split
     from llmops_sdk.prompts.repository import PromptRepository
     from llmops_sdk.protocols import EngineLike
     from llmops_sdk.tokens import TokenCounter
@@ -210,34 +210,7 @@ class Prompt(Station):
             repository = await asyncio.to_thread(_repository_here)
         return await repository.aget(spec)
 
-    @classmethod
-    def split(
-        cls,
-        arms: Mapping[str, float] | Iterable[tuple[Any, ...]],
-        /,
-        *,
-        key: str,
-        of: str | None = None,
-        salt: str | None = None,
-        repository: PromptRepository | None = None,
-    ) -> Split:
-        """Several versions of a prompt, each for a share of the callers, who keep the version that they got.
-
-        Args:
-            arms: A share, `0 <= share <= 1`, for each `"folder/name@version"`; or a list of pairs of a prompt (or such
-                a name) and its share, with a name for the arm behind. The shares sum to 1.
-            key: The variable, or the tag of the run, by which callers are told apart.
-            of: Name of a prompt: the arms are versions of it then, `{"prod": 0.9, "candidate": 0.1}`.
-            salt: What makes the split independent of others by the same key; by default the name of the prompt.
-            repository: Where to read, in place of the git repository around the current folder.
-
-        Raises:
-            ConfigurationError: The shares or names make no sense.
-            PromptError: An arm cannot be read, or two take the same variable as different types.
-        """
-        splitting = importlib.import_module("llmops_sdk.prompts._split")  # by name: most prompts need none of it
-        split: Split = splitting.Split(splitting.arms_of(arms, of), key=key, salt=salt, repository=repository)
-        return split
+    split = SplitOf()
 
     @property
     def name(self) -> str:
