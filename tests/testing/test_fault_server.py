@@ -258,11 +258,11 @@ def test_a_reset_is_an_error_and_no_orderly_end(connect):
 
 
 def test_a_slow_drip_sends_byte_by_byte(connect):
-    with FaultServer(Reply(drip_s=0.0)) as server:
+    with FaultServer(Reply(drip_s=0.002)) as server:
         assert post(server).json()["choices"][0]["message"]["content"] == "Hello"
         client = connect(server)
         client.ask(headers=b"Connection: close\r\n")
-        assert len(client.socket.recv(65536)) < 100
+        assert not client.socket.recv(65536).endswith(b"}")  # how much of it has come depends on the machine
     with FaultServer(Reply(drip_s=0.0)) as server:
         assert [text for _, text in deltas(post(server, STREAMED).content)] == ["Hello"]
 
