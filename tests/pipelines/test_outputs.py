@@ -223,7 +223,10 @@ def test_guards_read_the_words_the_repair_and_the_mended_answer(run):
 
     prompt = Prompt.from_string("Is it?", output=Answer)
     run(Pipeline(prompt, reader, Scripted(BAD, GOOD, capabilities=CANNOT), reader))
-    assert [text[:6] for text in read] == ["Is it?", BAD[:6], "Is it?", BAD[:6], "This a", GOOD[:6]]
+    begins = [text[:6] for text in read]
+    assert begins[:2] == ["Is it?", BAD[:6]]
+    assert sorted(begins[2:5]) == sorted(["Is it?", BAD[:6], "This a"])  # messages are read at the same time
+    assert begins[5:] == [GOOD[:6]]
     assert "Answer with one JSON value" in read[0]
 
 
