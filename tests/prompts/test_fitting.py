@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import unicodedata
 from collections.abc import Sequence
 
@@ -383,9 +384,26 @@ class TestInPipelines:
         request = fitted.render(**values(sources=SENTENCE * 20))
         assert request == ANSWER.fit(110, counter=words, marker="(cut)").render(**values(sources=SENTENCE * 20))
 
-    def test_long_texts_are_cut_beside_the_loop(self) -> None:
-        result = (ANSWER.fit(110, counter=words) | Scripted("Here.")).run(**values(sources=SENTENCE * 2_000))
+    @pytest.mark.parametrize(
+        ("given", "beside"),
+        [
+            ({"sources": SENTENCE * 2_000}, True),
+            ({"sources": [Document(id=str(number), text=SENTENCE * 100) for number in range(9)]}, True),
+            ({"history": [Message.user(SENTENCE * 500), Message.assistant("Well.")]}, True),
+            ({"sources": SENTENCE * 20}, False),
+        ],
+        ids=["text", "documents", "history", "short"],
+    )
+    async def test_long_texts_are_counted_beside_the_loop(self, given: dict[str, object], beside: bool) -> None:
+        threads: set[int] = set()
+
+        def counter(text: str) -> int:
+            threads.add(threading.get_ident())
+            return words(text)
+
+        result = await (ANSWER.fit(110, counter=counter) | Scripted("Here.")).arun(**values(**given))
         assert result.text == "Here."
+        assert (threading.get_ident() not in threads) == beside
 
 
 SUMMED = parsed("[system]\nRules.\n\n[user name=sources priority=1 shrink=summarise]\n{{ sources }}\n\n[+]\nWhy?\n")
