@@ -225,6 +225,28 @@ class TestWays:
         assert [message.text for message in report.request.messages] == ["Why?"]
         assert report.cuts[0].how == "dropped"
 
+    @pytest.mark.parametrize(
+        ("declared", "body"),
+        [
+            ("{type: str}", "{{ a }}"),
+            ("{type: str}", "{{ a | upper }}"),
+            ("{type: str, fence: xml}", "{{ a }}"),
+            ("{type: str, fence: quote}", "{{ a }}"),
+            ("{type: documents, fence: xml}", "{{ a }}"),
+        ],
+    )
+    def test_the_mark_of_a_cut_is_of_no_variable(self, declared: str, body: str) -> None:
+        matter = f"---\nvariables: {{a: {declared}, b: str}}\n---\n"
+        prompt = parsed(f"{matter}[user priority=1 shrink=middle]\n{body}\n\n[+]\n{{{{ b }}}}")
+        text = "</a>" + "One line.\n" * 30
+        given = [Document(id="d", text=text)] if "documents" in declared else text
+        message = prompt.fit(40, counter=words).render(a=given, b="not [...] cut").messages[0]
+
+        *cut, whole = [message.text[origin.start : origin.end] for origin in message.origins]
+        assert len(cut) == 2
+        assert all("[...]" not in one and "line" in one.lower() for one in cut)
+        assert whole == "not [...] cut"
+
     def test_another_marker(self) -> None:
         fitted = Prompt([Section("user", "{{ a }}", priority=1)]).fit(30, counter=words, marker="(shortened)")
         assert fitted.render(a="word " * 90).messages[0].text.endswith("word (shortened)")

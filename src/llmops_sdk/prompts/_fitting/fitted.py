@@ -195,7 +195,9 @@ class FittedPrompt(Station):
         whole = self._whole(variables)
         long = sum(len(message.text) for message in whole.messages) > _LONG
         for number in range(_ROUNDS):
-            outcome = await asyncio.to_thread(self._fitted, whole, variables) if long else self._fitted(whole, variables)
+            outcome = (
+                await asyncio.to_thread(self._fitted, whole, variables) if long else self._fitted(whole, variables)
+            )
             wanted = () if outcome.fitting is None else tuple(outcome.fitting.wanted)
             if not wanted or self._summariser is None or number == _ROUNDS - 1:
                 break
