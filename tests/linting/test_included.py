@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_examples_are_held_against_the_output(answer: str, says: str | None) -> 
     found = linted(text)
     assert places(found) == ([] if says is None else [("a.prompt.md", 4, "P401")])
     assert says is None or says in found[0].message
+
+
+def test_without_jsonschema_all_other_rules_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    examples = "- {q: a, answer: {uncommon_name: 1}}\n- {q: b, answer: {uncommon_name: x}}"
+    matter = f"variables: {{q: str}}\noutput: {{uncommon_name: int}}\nexamples:\n{examples}"
+    text = f"---\n{matter}\n---\n[examples]\n\n[user]\n{{{{ q }}}} "
+    found = linted(text)
+    assert places(found) == [("a.prompt.md", 5, "P401"), ("a.prompt.md", 11, "P202")]
+    assert "llmops-sdk[json-schema]" in found[0].message
+    assert [problem.code for problem in lint_text(text, ignore=["P401"])] == ["P202"]
 
 
 def test_a_wrong_example_has_its_line_in_its_file() -> None:

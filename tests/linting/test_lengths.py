@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from llmops_sdk.linting import lint_text
@@ -113,3 +115,21 @@ def test_a_contradiction_names_the_other_line() -> None:
     (problem,) = lint_text("exactly three items\n\nexactly 4 items")
     assert (problem.code, problem.line, problem.column) == ("P203", 3, 1)
     assert "'exactly 4 items' contradicts 'exactly three items' in line 1" in problem.message
+
+
+def test_a_contradiction_with_a_partial_names_the_other_file() -> None:
+    files = {"s/short.md": b"Answer in at most 50 words."}
+    text = "Write at least 60 words.\n{% include 's/short.md' %}"
+    (problem,) = lint_text(text, path="prompts/a.prompt.md", read=files.get, select=["P203"])
+    assert (problem.path, problem.line) == ("prompts/s/short.md", 1)
+    assert "contradicts 'at least 60 words' in line 1 of prompts/a.prompt.md: keep one" in problem.message
+
+
+def test_a_number_that_no_answer_has_is_no_limit() -> None:
+    assert said(f"At least {'9' * 5_000} words. At most 10 words.") == []
+
+
+def test_a_long_line_takes_no_long_time() -> None:
+    started = time.perf_counter()
+    assert len(said("at most 5 words and " * 5_000 + "at least 7 words")) <= 1
+    assert time.perf_counter() - started < 30  # it takes less than a second; with the square of its length, minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import unicodedata
 from collections.abc import Sequence
 
@@ -224,6 +225,28 @@ class TestWays:
         assert [message.text for message in report.request.messages] == ["Why?"]
         assert report.cuts[0].how == "dropped"
 
+    @pytest.mark.parametrize(
+        ("declared", "body"),
+        [
+            ("{type: str}", "{{ a }}"),
+            ("{type: str}", "{{ a | upper }}"),
+            ("{type: str, fence: xml}", "{{ a }}"),
+            ("{type: str, fence: quote}", "{{ a }}"),
+            ("{type: documents, fence: xml}", "{{ a }}"),
+        ],
+    )
+    def test_the_mark_of_a_cut_is_of_no_variable(self, declared: str, body: str) -> None:
+        matter = f"---\nvariables: {{a: {declared}, b: str}}\n---\n"
+        prompt = parsed(f"{matter}[user priority=1 shrink=middle]\n{body}\n\n[+]\n{{{{ b }}}}")
+        text = "</a>" + "One line.\n" * 30
+        given = [Document(id="d", text=text)] if "documents" in declared else text
+        message = prompt.fit(40, counter=words).render(a=given, b="not [...] cut").messages[0]
+
+        *cut, whole = [message.text[origin.start : origin.end] for origin in message.origins]
+        assert len(cut) == 2
+        assert all("[...]" not in one and "line" in one.lower() for one in cut)
+        assert whole == "not [...] cut"
+
     def test_another_marker(self) -> None:
         fitted = Prompt([Section("user", "{{ a }}", priority=1)]).fit(30, counter=words, marker="(shortened)")
         assert fitted.render(a="word " * 90).messages[0].text.endswith("word (shortened)")
@@ -383,9 +406,26 @@ class TestInPipelines:
         request = fitted.render(**values(sources=SENTENCE * 20))
         assert request == ANSWER.fit(110, counter=words, marker="(cut)").render(**values(sources=SENTENCE * 20))
 
-    def test_long_texts_are_cut_beside_the_loop(self) -> None:
-        result = (ANSWER.fit(110, counter=words) | Scripted("Here.")).run(**values(sources=SENTENCE * 2_000))
+    @pytest.mark.parametrize(
+        ("given", "beside"),
+        [
+            ({"sources": SENTENCE * 2_000}, True),
+            ({"sources": [Document(id=str(number), text=SENTENCE * 100) for number in range(9)]}, True),
+            ({"history": [Message.user(SENTENCE * 500), Message.assistant("Well.")]}, True),
+            ({"sources": SENTENCE * 20}, False),
+        ],
+        ids=["text", "documents", "history", "short"],
+    )
+    async def test_long_texts_are_counted_beside_the_loop(self, given: dict[str, object], beside: bool) -> None:
+        threads: set[int] = set()
+
+        def counter(text: str) -> int:
+            threads.add(threading.get_ident())
+            return words(text)
+
+        result = await (ANSWER.fit(110, counter=counter) | Scripted("Here.")).arun(**values(**given))
         assert result.text == "Here."
+        assert (threading.get_ident() not in threads) == beside
 
 
 SUMMED = parsed("[system]\nRules.\n\n[user name=sources priority=1 shrink=summarise]\n{{ sources }}\n\n[+]\nWhy?\n")

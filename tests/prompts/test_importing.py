@@ -416,6 +416,25 @@ def test_what_dotprompt_has_and_we_have_not_is_listed(imported, text, what):
     assert what in [one for one, _ in left]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "what"),
+    [
+        ("{{#if a}}1{{#if ?}}2{{/if}}3{{/if}}", "1{{#if ?}}2{{/if}}3", ["`{{#if ?}}`", "`{{/if}}`"]),
+        ("{{#each a}}[{{#each}}x{{/each}}]{{/each}}", "[{{#each}}x{{/each}}]", ["`{{#each}}`", "`{{/each}}`"]),
+        (
+            "{{#ifEquals a ?}}x{{/ifEquals}}{{a}}",
+            "{{#ifEquals a ?}}x{{/ifEquals}}1",
+            ["`{{#ifEquals a ?}}`", "`{{/ifEquals}}`"],
+        ),
+        ("{{json a indent}}{{a}}", "{{json a indent}}1", ["`{{json a indent}}`"]),
+    ],
+)
+def test_what_cannot_be_said_stays_as_it_is_and_so_does_its_end(imported, text, shown, what):
+    prompts, left = imported(text, "a.prompt")
+    assert texts(prompts["a"], a="1") == [("user", shown)]
+    assert [one for one, _ in left] == what
+
+
 def test_a_partial_of_dotprompt_becomes_a_file_that_templates_include(tmp_path):
     (tmp_path / "_tone.prompt").write_text("Be {{tone}}.\n")
     files, left = import_prompts([tmp_path / "_tone.prompt"])

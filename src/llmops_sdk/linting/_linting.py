@@ -89,7 +89,7 @@ def lint(
     Raises:
         ConfigurationError: A path does not exist, or an option is wrong.
         PromptError: There is no such prompt or version in the repository.
-        MissingDependencyError: The counter needs a library that is not installed, or P401 needs jsonschema.
+        MissingDependencyError: The counter needs a library that is not installed.
     """
     asked = _asked(**options)
     if repository is None and version is not None:

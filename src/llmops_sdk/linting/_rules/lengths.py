@@ -7,6 +7,7 @@ around it. Two limits are compared where they are about the same thing, of the s
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,7 +29,7 @@ _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
     "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "fifty": 50, "a hundred": 100, "one hundred": 100,
 }  # fmt: skip
-_NUMBER = r"(\d{1,3}(?:[,_]\d{3})+|\d+|" + "|".join(sorted(_WORDS, key=len, reverse=True)) + ")"
+_NUMBER = r"(\d{1,3}(?:[,_]\d{3}){1,4}|\d{1,12}|" + "|".join(sorted(_WORDS, key=len, reverse=True)) + ")"
 _UNIT = (
     r"[\s-]+(?:(?:short|full|complete|clear|concise|bullet|key|brief)\s+)?("
     + "|".join(_UNITS)
@@ -62,9 +63,7 @@ _IF = re.compile(
     re.IGNORECASE,
 )
 _EACH_BEFORE = re.compile(r"\b(?:each|every|per|any)\b|\w+s (?:of|with|that have)\s+(?:each\s+)?$", re.IGNORECASE)
-_EACH_AFTER = re.compile(
-    r"^\W{0,2}(?:each|per|apiece|(?:in|for|to|of) (?:each|every)|every|long each)\b", re.IGNORECASE
-)
+_EACH_AFTER = re.compile(r"\W{0,2}(?:each|per|apiece|(?:in|for|to|of) (?:each|every)|every|long each)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$|\{%)|%\}")
 _SAID_OF = re.compile(r"\W*(?:is|are|was|were|will|would|gets?|counts?)\b", re.IGNORECASE)
 """Behind a limit: the sentence says something of it, and asks for nothing."""
@@ -83,6 +82,11 @@ _THING = re.compile(
 _WHOLE = ("answer", "reply", "response", "output", "length", "format", "style", "rules", "important", "note", "limit")
 _BLOCK = re.compile(r"\{%[-+]?\s*(if|elif|else|endif|for|endfor|macro|endmacro|call|endcall)\b")
 
+_MOST_COMPARED = 500
+"""Limits of a prompt, and of a line: each is held against all before it."""
+_LONGEST_SENTENCE = 500
+"""Characters before a limit that are read for what it is about: a file may be one line of a million."""
+
 
 class _Limit(NamedTuple):
     line: Line
@@ -99,11 +103,11 @@ class _Limit(NamedTuple):
 
 def contradictory_lengths(subject: Subject) -> Iterator[Found]:
     """Limits of length of which no answer keeps both."""
-    limits = list(_limits(subject.spoken_lines))
+    limits = list(itertools.islice(_limits(subject.spoken_lines), _MOST_COMPARED))
     for at, later in enumerate(limits):
         earlier = next((one for one in limits[:at] if _contradict(one, later)), None)
         if earlier is not None:
-            where = f" of {earlier.line.path}" if earlier.line.path != later.line.path and earlier.line.path else ""
+            where = "" if earlier.line.path == later.line.path else f" of {earlier.line.path or subject.path}"
             yield _found(later, f"contradicts {earlier.words!r} in line {earlier.line.number}{where}: keep one of them")
     most_tokens = subject.prompt.parameters.get("max_tokens")
     for limit in limits:
@@ -134,7 +138,7 @@ def _limits(lines: list[Line]) -> Iterator[_Limit]:
         if line.path != path:
             blocks, path = [], line.path
         events: list[tuple[int, str | _Limit]] = [(one.start(), one[1]) for one in _BLOCK.finditer(line.text)]
-        events += [(one.column - 1, one) for one in _limits_in(line)]
+        events += [(one.column - 1, one) for one in itertools.islice(_limits_in(line), _MOST_COMPARED)]
         for _, event in sorted(events, key=lambda one: one[0]):
             if isinstance(event, _Limit):
                 yield event._replace(blocks=tuple(blocks))
@@ -157,7 +161,7 @@ def _limits_in(line: Line) -> Iterator[_Limit]:
             sentence = _before(text, begin)
             words = text[begin : match.end()].strip()
             bounds = _bounds(pattern, match, negated=_NO.search(sentence) is not None)
-            if bounds is None or _IF.search(sentence) or _SAID_OF.match(text[match.end() :]):
+            if bounds is None or _IF.search(sentence) or _SAID_OF.match(text, match.end()):
                 continue
             taken.append((begin, match.end()))
             unit = match[match.lastindex or 0].lower()
@@ -167,7 +171,8 @@ def _limits_in(line: Line) -> Iterator[_Limit]:
 
 def _before(text: str, at: int) -> str:
     """What stands before a place, in its sentence."""
-    begin = max((match.end() for match in _SENTENCE_END.finditer(text, 0, at)), default=0)
+    low = max(at - _LONGEST_SENTENCE, 0)
+    begin = max((match.end() for match in _SENTENCE_END.finditer(text, low, at)), default=low)
     return text[begin:at]
 
 
@@ -201,10 +206,10 @@ def _number(text: str) -> int:
 
 def _about(text: str, sentence: str, end: int) -> str | None:
     """What a limit is about."""
-    if _EACH_BEFORE.search(sentence) or _EACH_AFTER.match(text[end:]):
+    if _EACH_BEFORE.search(sentence) or _EACH_AFTER.match(text, end):
         return None
     label = _LABEL.match(text)
-    if label is not None and label.end() <= len(text) - len(text[end:]) and label[1].lower().strip() not in _WHOLE:
+    if label is not None and label.end() <= end and label[1].lower().strip() not in _WHOLE:
         return str(label[1]).lower().strip()
     subjects: list[str] = [one.lower() for one in _SUBJECT.findall(sentence)]
     if subjects and subjects[-1] not in _WHOLE:

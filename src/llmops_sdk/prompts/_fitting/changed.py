@@ -11,6 +11,7 @@ from llmops_sdk.prompts._fitting.texts import Kept
 from llmops_sdk.prompts._history import History
 from llmops_sdk.prompts._rendering import CompiledSection
 from llmops_sdk.prompts._templates import Filled, Template
+from llmops_sdk.prompts._templates.values import documents_in
 
 __all__ = ["Change", "changed_sections"]
 
@@ -95,18 +96,27 @@ class _Changed:
         text, origins, images = self._template.render({**values, **self._change.values})
         if self._change.text is not None:
             return self._change.text.text, origins, images
-        kept = [one for one in self._change.kept.values() if one.mark]
-        return (text, tuple(_without_marks(text, origins, kept)), images) if kept else (text, origins, images)
+        return text, tuple(_without_marks(text, origins, self._change)) if self._change.kept else origins, images
 
 
-def _without_marks(text: str, origins: Sequence[Origin], kept: Sequence[Kept]) -> Iterator[Origin]:
+def _without_marks(text: str, origins: Sequence[Origin], change: Change) -> Iterator[Origin]:
     """The origins, without the marks of cuts: those are the application's own words."""
     for origin in origins:
-        cut = next((one for one in kept if text[origin.start : origin.end] == one.text), None)
-        if cut is None:
+        cut = next((one for name, one in change.kept.items() if _is_of(origin, name, change.values[name])), None)
+        mark = None if cut is None else cut.mark_in(text[origin.start : origin.end])
+        if mark is None:
             yield origin
             continue
-        if cut.head:
-            yield replace(origin, end=origin.start + len(cut.head))
-        if cut.tail:
-            yield replace(origin, start=origin.end - len(cut.tail))
+        end, start = origin.start + mark[0], origin.start + mark[1]
+        if end > origin.start:
+            yield replace(origin, end=end)
+        if start < origin.end:
+            yield replace(origin, start=start)
+
+
+def _is_of(origin: Origin, name: str, value: object) -> bool:
+    """Whether a text came from this variable."""
+    kind, _, said = origin.source.partition(":")
+    if kind == "document":
+        return any(document.id == said for document in documents_in(value) or ())
+    return name in said.split(",")

@@ -192,9 +192,12 @@ class FittedPrompt(Station):
         return outcome.request, tuple(outcome.cuts)
 
     async def _afit(self, variables: Mapping[str, object], call: Call | None) -> _Outcome:
-        long = sum(len(value) for value in variables.values() if isinstance(value, str | list | tuple)) > _LONG
+        whole = self._whole(variables)
+        long = sum(len(message.text) for message in whole.messages) > _LONG
         for number in range(_ROUNDS):
-            outcome = await asyncio.to_thread(self._fit, variables) if long else self._fit(variables)
+            outcome = (
+                await asyncio.to_thread(self._fitted, whole, variables) if long else self._fitted(whole, variables)
+            )
             wanted = () if outcome.fitting is None else tuple(outcome.fitting.wanted)
             if not wanted or self._summariser is None or number == _ROUNDS - 1:
                 break
@@ -207,8 +210,15 @@ class FittedPrompt(Station):
         return outcome
 
     def _fit(self, variables: Mapping[str, object]) -> _Outcome:
+        return self._fitted(self._whole(variables), variables)
+
+    def _whole(self, variables: Mapping[str, object]) -> Request:
+        """The request with nothing cut."""
         parts = self._source.parts
-        request = parts.render(parts.sections, variables)
+        return parts.render(parts.sections, variables)
+
+    def _fitted(self, request: Request, variables: Mapping[str, object]) -> _Outcome:
+        """What becomes of the request of all of the variables."""
         counted = self._counter.request(request)
         if counted.tokens <= self.budget:
             return _Outcome(request, counted, None)

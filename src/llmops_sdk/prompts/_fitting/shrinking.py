@@ -11,7 +11,7 @@ from llmops_sdk.prompts._fitting.changed import Change, changed_sections
 from llmops_sdk.prompts._fitting.histories import exchanges_from, newest
 from llmops_sdk.prompts._fitting.reports import does_not_fit, labels_of
 from llmops_sdk.prompts._fitting.summaries import Summaries, summarised_history, summarised_value, transcript, words_of
-from llmops_sdk.prompts._fitting.texts import Side, keep, nothing_of
+from llmops_sdk.prompts._fitting.texts import Kept, Side, keep, nothing_of
 from llmops_sdk.prompts._fitting.values import emptied, shortened, size_of
 from llmops_sdk.prompts._rendering import CompiledSection
 from llmops_sdk.prompts._sections import way_of
@@ -201,11 +201,11 @@ class Fitting:
         """Shorten one variable of a section; whether a summary stands in its place."""
         value = self._values[name]
 
-        def put(left: object, kept: object = None) -> None:
+        def put(left: object, kept: Kept | None = None) -> None:
             change.values[name] = left
             change.kept.pop(name, None)
             if kept is not None:
-                change.kept[name] = kept  # type: ignore[assignment]
+                change.kept[name] = kept
 
         room = self._room(lambda: put(*emptied(value, side, self._marker)))
         words = words_of(value) if summarise and room > 0 else None

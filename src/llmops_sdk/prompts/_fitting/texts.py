@@ -29,6 +29,17 @@ class Kept(NamedTuple):
         """All of it."""
         return self.head + self.mark + self.tail
 
+    def mark_in(self, text: str) -> tuple[int, int] | None:
+        """Begin and end of the mark in `text`, which is all of this, or what a fence or a filter has made of it.
+
+        `None` where it is not clear: the filter has changed the mark, or it stands there several times.
+        """
+        if text == self.text:
+            return len(self.head), len(self.head) + len(self.mark)
+        mark = self.mark.strip()
+        begin = text.find(mark) if mark and text.count(mark) == 1 else -1
+        return None if begin < 0 else (begin, begin + len(mark))
+
 
 def nothing_of(marker: str) -> Kept:
     """A text of which nothing is left."""

@@ -14,6 +14,7 @@ __all__ = ["Handlebars"]
 
 _PATH = re.compile(r"(?:this\.|\./)?[A-Za-z_][\w-]*(?:\.[A-Za-z_]\w*)*|this|\.")
 _PARAMETER = re.compile(r"\|\s*([A-Za-z_]\w*)\s*\|")
+_INDENT = re.compile(r"(?:indent=([0-9]+))?")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|true|false")
 _CONSTANTS = ("true", "false", "null", "undefined")
 _LOOP = {"@index": "loop.index0", "@first": "loop.first", "@last": "loop.last"}
@@ -99,10 +100,10 @@ class Handlebars:
     def _value(self, tag: Tag, word: str, rest: list[str]) -> str:
         opened, closed = ("{{-" if tag.left else "{{"), ("-}}" if tag.right else "}}")
         if word == "json" and rest:
-            options = [one.split("=", 1) for one in rest[1:]]
-            if any(name != "indent" for name, *_ in options):
-                raise _UnknownError("`json` takes `indent`, and nothing else")
-            indent = f"(indent={options[0][1]})" if options else ""
+            option = _INDENT.fullmatch(" ".join(rest[1:]))
+            if option is None:
+                raise _UnknownError("`json` takes `indent=` and a number, and nothing else")
+            indent = f"(indent={option[1]})" if option[1] else ""
             return f"{opened} {self._expression(rest[0])} | tojson{indent} {closed}"
         if word == "media":
             return self._media(dict(one.split("=", 1) for one in rest if "=" in one))
@@ -132,34 +133,39 @@ class Handlebars:
         return statement(f'include "{path}"', tag._replace(alone=False))
 
     def _begin(self, tag: Tag) -> str:
+        try:
+            made, block = self._opened(tag)
+        except _UnknownError:
+            self._open.append(_Block(tag.words[0], "", self._this, shown=False))  # its end stays as it is, too
+            raise
+        self._open.append(block)
+        return made
+
+    def _opened(self, tag: Tag) -> tuple[str, _Block]:
         word, *rest = tag.words
         if word not in _BLOCKS:
-            self._open.append(_Block(word, "", self._this, shown=False))
             raise _UnknownError("there is no such block here")
         if word in ("ifEquals", "unlessEquals"):
             if len(rest) != 2:
                 raise _UnknownError(f"`{word}` compares two things")
             sign = "==" if word == "ifEquals" else "!="
-            self._open.append(_Block(word, "endif", self._this))
-            return statement(f"if {self._expression(rest[0])} {sign} {self._expression(rest[1])}", tag)
+            made = statement(f"if {self._expression(rest[0])} {sign} {self._expression(rest[1])}", tag)
+            return made, _Block(word, "endif", self._this)
         if not rest:
             raise _UnknownError(f"`{word}` of what?")
         named = _PARAMETER.fullmatch(" ".join(rest[2:])) if rest[1:2] == ["as"] and word in ("each", "with") else None
         if len(rest) > 1 and named is None:
-            self._open.append(_Block(word, "", self._this, shown=False))
             raise _UnknownError(f"`{word}` takes one thing here, and gives it one name")
         value = self._expression(rest[0], optional=True)
         if word == "each":
             if self.draft.is_mapping(value):
-                self._open.append(_Block(word, "", self._this, shown=False))
                 raise _UnknownError("a loop goes over a list here, and this is an object")
             self._loops += 1
             item = named[1] if named else _item(self._loops)
-            self._open.append(_Block(word, "endfor", item, named and named[1]))
-            return statement(f"for {item} in {value}", tag)
+            return statement(f"for {item} in {value}", tag), _Block(word, "endfor", item, named and named[1])
         this = value if word == "with" else self._this
-        self._open.append(_Block(word, "endif", this, named and named[1]))
-        return statement(f"if not {value}" if word == "unless" else f"if {value}", tag)
+        made = statement(f"if not {value}" if word == "unless" else f"if {value}", tag)
+        return made, _Block(word, "endif", this, named and named[1])
 
     def _else(self, tag: Tag, rest: list[str]) -> str:
         if not self._open or not self._open[-1].shown:
