@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmops_sdk import prompts
 from llmops_sdk.cli._arguments import Commands, add_place
+from llmops_sdk.cli._terminal import console
 
 __all__ = ["add_comparing"]
 
@@ -56,9 +57,7 @@ def _diff(given: argparse.Namespace) -> int:
     elif given.format == "markdown":
         print(found.to_markdown(), end="")
     else:
-        from rich.console import Console  # noqa: PLC0415  (the other formats need none)
-
-        Console(soft_wrap=True).print(found)
+        console().print(found, soft_wrap=True)
     return int(given.exit_code and not found.compatible)
 
 

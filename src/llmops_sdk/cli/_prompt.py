@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_sdk import prompts
 from llmops_sdk.cli._arguments import Commands, add_place
 from llmops_sdk.cli._comparing import add_comparing
+from llmops_sdk.cli._terminal import plain, print_table, short
 from llmops_sdk.errors import PromptError
 
 if TYPE_CHECKING:
@@ -103,8 +102,8 @@ def _show(repository: PromptRepository, given: argparse.Namespace) -> int:
         print(json.dumps({**facts, "text": text}, ensure_ascii=True))
         return 0
     facts["variables"] = ", ".join(prompt.variables)
-    _table((), ((name, str(fact)) for name, fact in facts.items() if fact))
-    print(f"\n{_plain(text, keep=chr(10) + chr(9))}")
+    print_table(("", ""), ((name, str(fact)) for name, fact in facts.items() if fact))
+    print(f"\n{plain(text, keep=chr(10) + chr(9))}")
     return 0
 
 
@@ -159,7 +158,6 @@ def _rollback(repository: PromptRepository, given: argparse.Namespace) -> int:
     return _print(given, _MOVE, [_row(move)])
 
 
-_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MOVE = ("label", "from", "to", "version", "when", "who", "why", "kind")
 
 
@@ -176,30 +174,11 @@ def _print(given: argparse.Namespace, columns: Sequence[str], rows: Iterable[Seq
             cells = (cell.isoformat() if isinstance(cell, dt.datetime) else cell for cell in row)
             print(json.dumps(dict(zip(columns, cells, strict=True)), ensure_ascii=True))
     else:
-        _table(columns, ([_shown(cell) for cell in row] for row in rows))
+        print_table(columns, ([_shown(cell) for cell in row] for row in rows))
     return 0
 
 
 def _shown(cell: object) -> str:
     if isinstance(cell, dt.datetime):
         return cell.strftime("%Y-%m-%d %H:%M")
-    text = "" if cell is None else str(cell)
-    return text[:12] if _ID.fullmatch(text) else text
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (third-party, and only for this format)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, show_header=bool(columns))
-    for column in columns or ("", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_plain(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _plain(text: str, keep: str = "") -> str:
-    """Without what a terminal would obey: reasons and names come from whoever can push."""
-    return "".join(one if one.isprintable() or one in keep else " " for one in text)
+    return "" if cell is None else short(str(cell))
