@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from llmops_sdk import prompts
-from llmops_sdk.cli._arguments import Commands, add_place
+from llmops_sdk.cli._arguments import Commands, add_on_repository
 from llmops_sdk.cli._comparing import add_comparing
 from llmops_sdk.cli._terminal import plain, print_table, short
 from llmops_sdk.errors import PromptError
@@ -25,48 +24,35 @@ def add_prompt(rooms: Commands) -> None:
     room = rooms.add_parser("prompt", description="Read prompts of a git repository, and move their labels.")
     commands = room.add_subparsers(required=True, metavar="COMMAND")
 
-    command = _command(commands, "list", _list, "name the prompts")
+    command = add_on_repository(commands, "list", _list, "name the prompts")
     command.add_argument("version", nargs="?", help="a label, tag, branch or commit; without one, the working tree")
 
-    command = _command(commands, "show", _show, "show a prompt")
+    command = add_on_repository(commands, "show", _show, "show a prompt")
     command.add_argument("spec", metavar="NAME[@VERSION]", help="without a version, the file as it lies there")
 
-    command = _command(commands, "log", _log, "list the commits that changed a prompt")
+    command = add_on_repository(commands, "log", _log, "list the commits that changed a prompt")
     command.add_argument("name")
     command.add_argument("--version", default="HEAD", help="where to begin (default: HEAD)")
     command.add_argument("--limit", type=_number, default=20, help="most commits (default: 20)")
 
-    command = _command(commands, "blame", _blame, "name the commit that brought each line of a prompt")
+    command = add_on_repository(commands, "blame", _blame, "name the commit that brought each line of a prompt")
     command.add_argument("name")
     command.add_argument("--version", default="HEAD", help="the version whose lines are asked for (default: HEAD)")
 
-    command = _command(commands, "labels", _labels, "list the labels, or the moves of one")
+    command = add_on_repository(commands, "labels", _labels, "list the labels, or the moves of one")
     command.add_argument("label", nargs="?", help="list the moves of this label: its audit")
     command.add_argument("--limit", type=_number, default=20, help="most moves (default: 20)")
 
-    command = _command(commands, "label", _label, "point a label at a version")
+    command = add_on_repository(commands, "label", _label, "point a label at a version")
     command.add_argument("label")
     command.add_argument("version", help="a label, tag, branch, HEAD or commit")
     _why(command)
 
-    command = _command(commands, "rollback", _rollback, "point a label at what it pointed at before")
+    command = add_on_repository(commands, "rollback", _rollback, "point a label at what it pointed at before")
     command.add_argument("label")
     _why(command)
 
     add_comparing(commands)
-
-
-def _command(
-    commands: Commands,
-    name: str,
-    run: Callable[[PromptRepository, argparse.Namespace], int],
-    about: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    add_place(command)
-    command.add_argument("--format", choices=("table", "json"), default="table")
-    command.set_defaults(run=lambda given: run(prompts.PromptRepository(given.repository, folder=given.folder), given))
-    return command
 
 
 def _why(command: argparse.ArgumentParser) -> None:
@@ -126,20 +112,20 @@ def _blame(repository: PromptRepository, given: argparse.Namespace) -> int:
 
 
 def _labels(repository: PromptRepository, given: argparse.Namespace) -> int:
+    labels = repository.labels()
     if given.label is not None:
         moves = repository.moves(given.label, limit=given.limit)
-        labels = repository.labels()
         if not moves and given.label not in labels:
             raise PromptError(
                 f"there is no label {given.label!r}: there are {', '.join(labels) or 'none'}; "
                 f"`llmops prompt label {given.label} HEAD` makes it"
             )
         return _print(given, _MOVE, map(_row, moves))
-    last = {label: next(iter(repository.moves(label, limit=1)), None) for label in repository.labels()}
+    last = {label: next(iter(repository.moves(label, limit=1)), None) for label in labels}
     return _print(
         given,
         ("label", "commit", "version", "when", "who", "why"),
-        ((label, commit, *_said(last[label], commit)) for label, commit in repository.labels().items()),
+        ((label, commit, *_said(last[label], commit)) for label, commit in labels.items()),
     )
 
 
