@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk.cli._arguments import Commands, add_on_repository
 from llmops_sdk.cli._terminal import console
+from llmops_sdk.cli._texts import write
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import PromptRepository
@@ -68,7 +69,7 @@ def _merge(repository: PromptRepository, given: argparse.Namespace) -> int:
         given.name, given.ours, given.theirs, base=given.base, into=given.into, message=given.message, who=given.who
     )
     if given.output is not None:
-        given.output.write_bytes(result.text.encode())
+        write(given.output, result.text)
     if given.format == "json":
         print(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     elif given.output is not None or given.into is not None:

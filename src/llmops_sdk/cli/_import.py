@@ -10,7 +10,8 @@ from typing import Any
 
 from llmops_sdk.cli._arguments import Commands
 from llmops_sdk.cli._terminal import print_lines, print_table
-from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.cli._texts import write
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts import FORMATS, Left, import_prompts
 
 __all__ = ["add_import"]
@@ -37,12 +38,7 @@ def _import(given: argparse.Namespace) -> int:
     if there and not given.force:
         raise ConfigurationError(f"{given.output / there[0]} is there already: give `--force` to write over it")
     for one in files:
-        path = given.output / one.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(one.text, encoding="utf-8", newline="\n")
-        except (OSError, UnicodeEncodeError) as exc:
-            raise PromptError(f"{path} cannot be written: {exc}") from exc
+        write(given.output / one.path, one.text, folders=True)
     if given.format == "json":
         made: dict[str, Any] = {
             "files": [{"path": str(given.output / one.path), "source": one.source} for one in files],
