@@ -375,6 +375,7 @@ def test_while_it_is_in_force_prompts_are_what_it_pins_and_others_are_refused(ap
     app.release("rude")
     with lock.in_force():
         assert Prompt.load("support/answer@prod").render(question="?").messages[0].text == "Be kind."
+        assert Prompt.load("support/answer@prod") is Prompt.load("support/answer@prod")  # read once
         assert PromptRepository(".").get("support/answer@prod").version == "prod"
         with pytest.raises(LockError, match=r"prompts\.support/answer@main: the lock says nothing"):
             Prompt.load("support/answer@main")

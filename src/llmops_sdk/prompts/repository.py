@@ -22,7 +22,7 @@ from llmops_sdk.prompts._repository import (
     listed,
     name_and_version,
 )
-from llmops_sdk.prompts._stand_in import source_in_force
+from llmops_sdk.prompts._stand_in import source_in_force, source_is_in_force
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts.git import GitRepository
 
@@ -95,16 +95,14 @@ class PromptRepository:
         Raises:
             PromptError: As `get` does.
         """
-        locked = source_in_force(spec, self)
-        if locked is not None:
-            return locked
-        name, version = name_and_version(spec)
-        git = self._files.git
-        if git is not None and (commit := git.known(version)):
-            cached = self._committed.get((name, version, commit))
-            if cached is not None:
-                return cached
-        return await asyncio.to_thread(self._read, spec)
+        if not source_is_in_force():
+            name, version = name_and_version(spec)
+            git = self._files.git
+            if git is not None and (commit := git.known(version)):
+                cached = self._committed.get((name, version, commit))
+                if cached is not None:
+                    return cached
+        return await asyncio.to_thread(self.get, spec)
 
     def source(self, spec: str, /) -> tuple[str, Reader]:
         """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
