@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError, LockError, PromptError
 from llmops_sdk.pipelines._locking.comparing import Difference
-from llmops_sdk.prompts import SUFFIX, Prompt, Reader, parse_prompt
+from llmops_sdk.prompts import SUFFIX, Prompt, Reader, is_inside, parse_prompt
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import PromptRepository
@@ -188,10 +188,9 @@ def _parsed(data: bytes, spec: str, pin: Mapping[str, Any], where: str, read: Re
 
 def _reader(folder: Traversable) -> Reader:
     def read(path: str) -> bytes | None:
-        steps = path.split("/")
-        if any(step in ("", ".", "..") for step in steps) or "\\" in path:
+        if not is_inside(path):
             return None
-        file = folder.joinpath(*steps)
+        file = folder.joinpath(*path.split("/"))
         return file.read_bytes() if file.is_file() else None
 
     return read
