@@ -344,6 +344,8 @@ def test_a_pipeline_that_the_lock_does_not_have_is_refused_with_the_nearest_name
         ("format = 1\nsdk = '1'\n[pipelines.a]\nline = []\n", r"`\[pipelines.a\]` lacks source"),
         ("format = 1\nsdk = '1'\nprompts = 3\n", r"`\[prompts.*\]` lacks hash, path"),
         ("format = 1\nsdk = '1'\n[prompts]\n'a@b' = 3\n", "lacks hash, path"),
+        ("format = 1\nsdk = '1'\n[prompts.a]\nhash = 3\npath = 'a'\n", r"`\[prompts.a\]` lacks hash;"),
+        ("format = 1\nsdk = '1'\n[prompts.a]\nhash = 'h'\npath = 'a'\ncommit = 3\n", r"`commit` in `\[prompts.a\]`"),
     ],
 )
 def test_a_broken_lock_is_refused_with_its_path(tmp_path, text, said):
