@@ -103,6 +103,7 @@ def test_labels_are_moved_and_rolled_back(llmops, commits) -> None:
         (["rollback", "prod"], "there is no label 'prod'"),
         (["label", "prod", "nowhere"], "no version 'nowhere'"),
         (["log", "other"], "there is no prompts/other.prompt.md"),
+        (["merge", "support/answer", "main", "main", "-o", "no/such/file.md"], "'no/such/file.md' cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_exit_code_2(llmops, arguments: list[str], said: str) -> None:

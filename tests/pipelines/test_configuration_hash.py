@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -232,10 +232,23 @@ def test_other_objects_count_by_their_configuration_or_their_fields(kind):
     assert configuration_hash(kind(["a"])) != configuration_hash(kind(["b"]))
 
 
+class Bag:
+    """A collection of a kind that nobody else has."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __contains__(self, one: object) -> bool:
+        return False
+
+
 @pytest.mark.parametrize(
     "value",
-    [Plain(["a"]), guards.Tokens(most=1, counter=Plain("x").check), guards.Regex(one for one in ["a"])],
-    ids=["object", "method of one", "generator"],
+    [Plain(["a"]), guards.Tokens(most=1, counter=Plain("x").check), guards.Regex(one for one in ["a"]), Bag()],
+    ids=["object", "method of one", "generator", "collection of its own"],
 )
 def test_what_has_no_form_is_refused_and_says_what_to_write(value):
     with pytest.raises(ConfigurationError, match="give it a method `configuration\\(\\)`"):

@@ -344,6 +344,8 @@ def test_a_pipeline_that_the_lock_does_not_have_is_refused_with_the_nearest_name
         ("format = 1\nsdk = '1'\n[pipelines.a]\nline = []\n", r"`\[pipelines.a\]` lacks source"),
         ("format = 1\nsdk = '1'\nprompts = 3\n", r"`\[prompts.*\]` lacks hash, path"),
         ("format = 1\nsdk = '1'\n[prompts]\n'a@b' = 3\n", "lacks hash, path"),
+        ("format = 1\nsdk = '1'\n[prompts.a]\nhash = 3\npath = 'a'\n", r"`\[prompts.a\]` lacks hash;"),
+        ("format = 1\nsdk = '1'\n[prompts.a]\nhash = 'h'\npath = 'a'\ncommit = 3\n", r"`commit` in `\[prompts.a\]`"),
     ],
 )
 def test_a_broken_lock_is_refused_with_its_path(tmp_path, text, said):
@@ -375,6 +377,7 @@ def test_while_it_is_in_force_prompts_are_what_it_pins_and_others_are_refused(ap
     app.release("rude")
     with lock.in_force():
         assert Prompt.load("support/answer@prod").render(question="?").messages[0].text == "Be kind."
+        assert Prompt.load("support/answer@prod") is Prompt.load("support/answer@prod")  # read once
         assert PromptRepository(".").get("support/answer@prod").version == "prod"
         with pytest.raises(LockError, match=r"prompts\.support/answer@main: the lock says nothing"):
             Prompt.load("support/answer@main")

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from llmops_sdk.errors import PromptError
+from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.prompts import PromptRepository
 from llmops_sdk.prompts.git import GitRepository
 
@@ -85,6 +85,17 @@ def test_a_shallow_clone_has_the_history_that_it_holds(repository, clone) -> Non
     assert [one.subject for one, _ in changes] == ["Version 3", "Version 2"]
     assert git.resolve(first) is None
     assert "git fetch --unshallow" in git.missing_hint()
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_history_of_no_entries_is_refused(repository, limit: int) -> None:
+    repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+
+    with pytest.raises(ConfigurationError, match=f"`limit` is 1 or more, not {limit}"):
+        prompts.log("support/answer", limit=limit)
+    with pytest.raises(ConfigurationError, match=f"`limit` is 1 or more, not {limit}"):
+        prompts.moves("prod", limit=limit)
 
 
 def test_the_log_lists_versions_with_their_hashes(repository) -> None:

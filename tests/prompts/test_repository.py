@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts import Prompt, PromptRepository
+from llmops_sdk.prompts import Prompt, PromptRepository, prompts_from
 
 
 def system(prompt: Prompt) -> str:
@@ -307,6 +307,26 @@ def test_a_cold_load_opens_as_many_files_however_long_the_history_is(make_reposi
         opened.append([Path(path).name for path in paths if str(repository.root) in path])
 
     assert len(opened[1]) == len(opened[2]) < 40
+
+
+def test_what_stands_in_for_a_repository_is_asked_in_a_thread_too(repository) -> None:
+    repository.commit_version("1")
+    prompts = PromptRepository(repository.root)
+    asked: list[int] = []
+
+    class Lock:
+        def get(self, spec: str, repository: PromptRepository | None, /) -> Prompt:
+            asked.append(threading.get_ident())
+            return prompts.get(spec)
+
+    async def load() -> None:
+        with prompts_from(Lock()):
+            assert system(await prompts.aget("support/answer")) == "Version 1"
+            assert system(await Prompt.aload("support/answer")) == "Version 1"
+
+    asyncio.run(load())
+    assert len(asked) == 2
+    assert threading.get_ident() not in asked
 
 
 def test_a_load_for_the_event_loop_reads_in_a_thread_unless_it_knows_the_prompt(repository) -> None:

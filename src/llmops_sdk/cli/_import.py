@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from llmops_sdk.cli._arguments import Commands
-from llmops_sdk.errors import ConfigurationError, PromptError
+from llmops_sdk.cli._terminal import print_lines, print_table
+from llmops_sdk.cli._texts import write
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts import FORMATS, Left, import_prompts
 
 __all__ = ["add_import"]
@@ -37,12 +38,7 @@ def _import(given: argparse.Namespace) -> int:
     if there and not given.force:
         raise ConfigurationError(f"{given.output / there[0]} is there already: give `--force` to write over it")
     for one in files:
-        path = given.output / one.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(one.text, encoding="utf-8", newline="\n")
-        except (OSError, UnicodeEncodeError) as exc:
-            raise PromptError(f"{path} cannot be written: {exc}") from exc
+        write(given.output / one.path, one.text, folders=True)
     if given.format == "json":
         made: dict[str, Any] = {
             "files": [{"path": str(given.output / one.path), "source": one.source} for one in files],
@@ -55,17 +51,7 @@ def _import(given: argparse.Namespace) -> int:
 
 
 def _show(files: Sequence[tuple[str, str]], left: Sequence[Left]) -> None:
-    from rich import box  # noqa: PLC0415  (third-party: only where something is shown)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
-    for path, source in files:
-        console.print(Text(f"{path}  from {source}"))
-    if not left:
-        return
-    table = Table("source", "does not carry over", "why, or what to do", box=box.SIMPLE_HEAD)
-    for one in left:
-        table.add_row(*(Text(field) for field in one))
-    console.print(table)
+    print_lines([f"{path}  from {source}"] for path, source in files)
+    if left:
+        print()
+        print_table(("source", "does not carry over", "why, or what to do"), left)

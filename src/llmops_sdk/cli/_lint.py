@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from llmops_sdk import prompts
 from llmops_sdk.cli._annotations import annotation
 from llmops_sdk.cli._arguments import Commands, words
+from llmops_sdk.cli._terminal import print_lines, print_table
 from llmops_sdk.linting import PROVIDERS, RULES, Problem, lint, lint_settings, sarif
 
 __all__ = ["add_lint"]
@@ -52,30 +52,23 @@ def _lint(given: argparse.Namespace) -> int:
 
 
 def _list_rules() -> int:
-    from rich.console import Console  # noqa: PLC0415  (third-party: only where something is shown)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table("code", "rule", "severity", "what it finds", box=None)
-    for rule in RULES.values():
-        table.add_row(rule.code, rule.name, Text(rule.severity, _COLOURS[rule.severity]), rule.title)
-    Console().print(table)
+    print_table(
+        ("code", "rule", "severity", "what it finds"),
+        ((one.code, one.name, (one.severity, _COLOURS[one.severity]), one.title) for one in RULES.values()),
+    )
     return 0
 
 
 def _as_text(problems: Sequence[Problem]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (third-party: only where something is shown)
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(soft_wrap=True, highlight=False, no_color=None if sys.stdout.isatty() else True)
-    for one in problems:
-        place = f"{one.path}:{one.line}:{one.column}: "
-        console.print(Text.assemble(place, (one.code, _COLOURS[one.severity]), f" {one.message}"))
+    print_lines(
+        (f"{one.path}:{one.line}:{one.column}: ", (one.code, _COLOURS[one.severity]), f" {one.message}")
+        for one in problems
+    )
     errors = sum(one.severity == "error" for one in problems)
     if problems:
-        console.print(f"{_counted(errors, 'error')}, {_counted(len(problems) - errors, 'warning')}")
+        print(f"{_counted(errors, 'error')}, {_counted(len(problems) - errors, 'warning')}")
     else:
-        console.print("All prompts are clean.")
+        print("All prompts are clean.")
 
 
 def _counted(number: int, what: str) -> str:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from llmops_sdk.cli._arguments import Commands
+from llmops_sdk.cli._terminal import print_table, short
 from llmops_sdk.errors import LlmopsError, LockError
 from llmops_sdk.pipelines import Lock
 
 __all__ = ["add_lock"]
-
-_WIDTH = 200
-"""Of the table where there is no terminal, so that nothing is cut in the log of a CI."""
-
-_HASH = re.compile(r"[0-9a-f]{40,64}")
 
 
 def add_lock(rooms: Commands) -> None:
@@ -115,14 +110,9 @@ def _verify(given: argparse.Namespace) -> int:
         return int(failed)
     if found:
         print(f"{given.lock}: {len(found)} differ{'s' * (len(found) == 1)}")
-        from rich.console import Console  # noqa: PLC0415  (third-party, and only where something differs)
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
-
-        table = Table("what", "lock", "found")
-        for one in found:
-            table.add_row(*map(Text, (one.what, _short(one.locked), _short(one.found))))
-        Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
+        print_table(
+            ("what", "lock", "found"), ((one.what, short(one.locked or "-"), short(one.found or "-")) for one in found)
+        )
         print("If that is meant, write the lock anew with `llmops lock`.", file=sys.stderr)
     else:
         print(f"{given.lock}: {', '.join(lock.pipelines)} as locked; {lock.hash[:12]}")
@@ -130,12 +120,6 @@ def _verify(given: argparse.Namespace) -> int:
     for spec, commit in moved.items():
         print(f"note: {spec} leads to {commit[:12]} by now; the lock keeps its own", file=sys.stderr)
     return int(failed)
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "-"
-    return value[:12] if _HASH.fullmatch(value) else value
 
 
 def _tell_unpinned(lock: Lock) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from llmops_sdk import prompts
-from llmops_sdk.cli._arguments import Commands, add_place
+from llmops_sdk.cli._arguments import Commands, add_on_repository
 from llmops_sdk.cli._comparing import add_comparing
+from llmops_sdk.cli._terminal import plain, print_table, short
 from llmops_sdk.errors import PromptError
 
 if TYPE_CHECKING:
@@ -26,48 +24,35 @@ def add_prompt(rooms: Commands) -> None:
     room = rooms.add_parser("prompt", description="Read prompts of a git repository, and move their labels.")
     commands = room.add_subparsers(required=True, metavar="COMMAND")
 
-    command = _command(commands, "list", _list, "name the prompts")
+    command = add_on_repository(commands, "list", _list, "name the prompts")
     command.add_argument("version", nargs="?", help="a label, tag, branch or commit; without one, the working tree")
 
-    command = _command(commands, "show", _show, "show a prompt")
+    command = add_on_repository(commands, "show", _show, "show a prompt")
     command.add_argument("spec", metavar="NAME[@VERSION]", help="without a version, the file as it lies there")
 
-    command = _command(commands, "log", _log, "list the commits that changed a prompt")
+    command = add_on_repository(commands, "log", _log, "list the commits that changed a prompt")
     command.add_argument("name")
     command.add_argument("--version", default="HEAD", help="where to begin (default: HEAD)")
     command.add_argument("--limit", type=_number, default=20, help="most commits (default: 20)")
 
-    command = _command(commands, "blame", _blame, "name the commit that brought each line of a prompt")
+    command = add_on_repository(commands, "blame", _blame, "name the commit that brought each line of a prompt")
     command.add_argument("name")
     command.add_argument("--version", default="HEAD", help="the version whose lines are asked for (default: HEAD)")
 
-    command = _command(commands, "labels", _labels, "list the labels, or the moves of one")
+    command = add_on_repository(commands, "labels", _labels, "list the labels, or the moves of one")
     command.add_argument("label", nargs="?", help="list the moves of this label: its audit")
     command.add_argument("--limit", type=_number, default=20, help="most moves (default: 20)")
 
-    command = _command(commands, "label", _label, "point a label at a version")
+    command = add_on_repository(commands, "label", _label, "point a label at a version")
     command.add_argument("label")
     command.add_argument("version", help="a label, tag, branch, HEAD or commit")
     _why(command)
 
-    command = _command(commands, "rollback", _rollback, "point a label at what it pointed at before")
+    command = add_on_repository(commands, "rollback", _rollback, "point a label at what it pointed at before")
     command.add_argument("label")
     _why(command)
 
     add_comparing(commands)
-
-
-def _command(
-    commands: Commands,
-    name: str,
-    run: Callable[[PromptRepository, argparse.Namespace], int],
-    about: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    add_place(command)
-    command.add_argument("--format", choices=("table", "json"), default="table")
-    command.set_defaults(run=lambda given: run(prompts.PromptRepository(given.repository, folder=given.folder), given))
-    return command
 
 
 def _why(command: argparse.ArgumentParser) -> None:
@@ -103,8 +88,8 @@ def _show(repository: PromptRepository, given: argparse.Namespace) -> int:
         print(json.dumps({**facts, "text": text}, ensure_ascii=True))
         return 0
     facts["variables"] = ", ".join(prompt.variables)
-    _table((), ((name, str(fact)) for name, fact in facts.items() if fact))
-    print(f"\n{_plain(text, keep=chr(10) + chr(9))}")
+    print_table(("", ""), ((name, str(fact)) for name, fact in facts.items() if fact))
+    print(f"\n{plain(text, keep=chr(10) + chr(9))}")
     return 0
 
 
@@ -127,20 +112,20 @@ def _blame(repository: PromptRepository, given: argparse.Namespace) -> int:
 
 
 def _labels(repository: PromptRepository, given: argparse.Namespace) -> int:
+    labels = repository.labels()
     if given.label is not None:
         moves = repository.moves(given.label, limit=given.limit)
-        labels = repository.labels()
         if not moves and given.label not in labels:
             raise PromptError(
                 f"there is no label {given.label!r}: there are {', '.join(labels) or 'none'}; "
                 f"`llmops prompt label {given.label} HEAD` makes it"
             )
         return _print(given, _MOVE, map(_row, moves))
-    last = {label: next(iter(repository.moves(label, limit=1)), None) for label in repository.labels()}
+    last = {label: next(iter(repository.moves(label, limit=1)), None) for label in labels}
     return _print(
         given,
         ("label", "commit", "version", "when", "who", "why"),
-        ((label, commit, *_said(last[label], commit)) for label, commit in repository.labels().items()),
+        ((label, commit, *_said(last[label], commit)) for label, commit in labels.items()),
     )
 
 
@@ -159,7 +144,6 @@ def _rollback(repository: PromptRepository, given: argparse.Namespace) -> int:
     return _print(given, _MOVE, [_row(move)])
 
 
-_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MOVE = ("label", "from", "to", "version", "when", "who", "why", "kind")
 
 
@@ -176,30 +160,11 @@ def _print(given: argparse.Namespace, columns: Sequence[str], rows: Iterable[Seq
             cells = (cell.isoformat() if isinstance(cell, dt.datetime) else cell for cell in row)
             print(json.dumps(dict(zip(columns, cells, strict=True)), ensure_ascii=True))
     else:
-        _table(columns, ([_shown(cell) for cell in row] for row in rows))
+        print_table(columns, ([_shown(cell) for cell in row] for row in rows))
     return 0
 
 
 def _shown(cell: object) -> str:
     if isinstance(cell, dt.datetime):
         return cell.strftime("%Y-%m-%d %H:%M")
-    text = "" if cell is None else str(cell)
-    return text[:12] if _ID.fullmatch(text) else text
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (third-party, and only for this format)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, show_header=bool(columns))
-    for column in columns or ("", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_plain(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _plain(text: str, keep: str = "") -> str:
-    """Without what a terminal would obey: reasons and names come from whoever can push."""
-    return "".join(one if one.isprintable() or one in keep else " " for one in text)
+    return "" if cell is None else short(str(cell))

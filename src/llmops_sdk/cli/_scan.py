@@ -12,6 +12,7 @@ from typing import Any
 
 from llmops_sdk.cli._annotations import annotation
 from llmops_sdk.cli._named_guards import make_guards
+from llmops_sdk.cli._terminal import plain, print_table
 from llmops_sdk.cli._texts import Text, Unread, find_files, read
 from llmops_sdk.errors import GuardFailed
 from llmops_sdk.guards import PII, Guard, Secrets
@@ -140,28 +141,23 @@ class _Lines:
             at_now = stop
             end = max(end, min(last, stop + _AROUND))
         parts.append(self._text[at_now:end] if at_now < end else "")
-        shown = "".join(one if one.isprintable() else " " for one in "".join(parts)).strip()
+        shown = plain("".join(parts)).strip()
         return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 
 
 def _as_table(hits: Sequence[Hit], texts: int, unread: Sequence[Unread]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (third-party, and only for this format)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text as Styled  # noqa: PLC0415
-
-    console = Console(width=None if sys.stdout.isatty() else 200)
     if hits:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("place", "verdict", "guard", "kind", "rule", "text"):
-            table.add_column(heading, overflow="fold")
-        for hit in hits:
-            cells = (f"{hit.file}:{hit.line}:{hit.column}", hit.action, hit.guard, hit.kind, hit.rule, hit.excerpt)
-            table.add_row(*map(Styled, cells))  # never read as markup
-        console.print(table)
-        console.print()
+        print_table(
+            ("place", "verdict", "guard", "kind", "rule", "text"),
+            (
+                (f"{hit.file}:{hit.line}:{hit.column}", hit.action, hit.guard, hit.kind, hit.rule, hit.excerpt)
+                for hit in hits
+            ),
+        )
+        print()
     found = f"{len(hits):,} finding{'s' if len(hits) != 1 else ''}" if hits else "nothing found"
     skipped = f", {len(unread):,} not read" if unread else ""
-    console.print(f"{found} in {texts:,} text{'s' if texts != 1 else ''}{skipped}", highlight=False)
+    print(f"{found} in {texts:,} text{'s' if texts != 1 else ''}{skipped}")
 
 
 def _as_json(hits: Sequence[Hit], texts: int, unread: Sequence[Unread]) -> None:

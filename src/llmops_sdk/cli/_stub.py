@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from llmops_sdk.cli._arguments import Commands, words
+from llmops_sdk.cli._texts import write
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts import PromptRepository, type_stub
 
@@ -51,18 +52,18 @@ def _write(given: argparse.Namespace) -> int:
     if output is None:
         sys.stdout.write(text)
         return 0
-    try:
-        if check:
-            return _compare(output, text)
-        output.write_text(text, "utf-8")
-    except OSError as exc:
-        raise ConfigurationError(f"{str(output)!r} cannot be {'read' if check else 'written'}: {exc}") from exc
+    if check:
+        return _compare(output, text)
+    write(output, text)
     print(f"{output}: {len(names)} prompt{'s' * (len(names) != 1)}")
     return 0
 
 
 def _compare(output: Path, text: str) -> int:
-    there = output.read_bytes().decode("utf-8", "replace") if output.exists() else ""
+    try:
+        there = output.read_bytes().decode("utf-8", "replace") if output.exists() else ""
+    except OSError as exc:
+        raise ConfigurationError(f"{str(output)!r} cannot be read: {exc}") from exc
     if there.replace("\r\n", "\n") == text:
         return 0
     print(f"{output} is out of date: run `llmops types` again", file=sys.stderr)

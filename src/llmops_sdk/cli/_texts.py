@@ -1,4 +1,4 @@
-"""Texts from files, directories and standard input."""
+"""Texts from files, directories and standard input, and texts into files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Text", "Unread", "find_files", "read"]
+from llmops_sdk.errors import ConfigurationError
+
+__all__ = ["Text", "Unread", "find_files", "read", "write"]
 
 _SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _LARGEST = 20_000_000
@@ -80,3 +82,17 @@ def read(path: str, *, asked: bool) -> Text | Unread:
         return Text(name, content.decode("utf-8"))
     except UnicodeDecodeError:
         return Text(name, content.decode("latin-1"))
+
+
+def write(path: Path, text: str, *, folders: bool = False) -> None:
+    """Write a text as UTF-8 and with line feeds, over what is there; with `folders` those above it are made, too.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    try:
+        if folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    except (OSError, UnicodeEncodeError) as exc:
+        raise ConfigurationError(f"{str(path)!r} cannot be written: {exc}") from exc

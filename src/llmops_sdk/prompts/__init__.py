@@ -20,7 +20,7 @@ from llmops_sdk.prompts._variables import Variable
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts._comparing import MergeConflict, MergeResult, PromptChange, PromptDiff, diff
-    from llmops_sdk.prompts._files import SUFFIX, Reader, no_siblings, parse_prompt
+    from llmops_sdk.prompts._files import SUFFIX, Reader, is_inside, no_siblings, parse_prompt
     from llmops_sdk.prompts._fitting import CachePrefix, EarlyVariable, FitReport, FittedPrompt
     from llmops_sdk.prompts._importing import FORMATS, Imported, Left, import_prompts
     from llmops_sdk.prompts._rendering.reading import Use
@@ -61,6 +61,7 @@ __all__ = [
     "Variable",
     "diff",
     "import_prompts",
+    "is_inside",
     "no_siblings",
     "parse_prompt",
     "prompts_from",
@@ -71,7 +72,7 @@ __all__ = [
 _LATER = {
     "llmops_sdk.prompts._comparing": ("MergeConflict", "MergeResult", "PromptChange", "PromptDiff", "diff"),
     "llmops_sdk.prompts._fitting": ("CachePrefix", "EarlyVariable", "FitReport", "FittedPrompt"),
-    "llmops_sdk.prompts._files": ("SUFFIX", "Reader", "no_siblings", "parse_prompt"),
+    "llmops_sdk.prompts._files": ("SUFFIX", "Reader", "is_inside", "no_siblings", "parse_prompt"),
     "llmops_sdk.prompts._importing": ("FORMATS", "Imported", "Left", "import_prompts"),
     "llmops_sdk.prompts._split": ("Arm", "Split"),
     "llmops_sdk.prompts._rendering.reading": ("Use",),

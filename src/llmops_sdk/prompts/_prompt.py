@@ -17,7 +17,7 @@ from llmops_sdk.prompts._outputs import Output, output_of
 from llmops_sdk.prompts._rendering import CompiledSection, compile_sections, fill, with_images
 from llmops_sdk.prompts._sections import Section, with_place_for_examples
 from llmops_sdk.prompts._split_of import SplitOf
-from llmops_sdk.prompts._stand_in import source_in_force
+from llmops_sdk.prompts._stand_in import source_in_force, source_is_in_force
 from llmops_sdk.prompts._templates import PartialReader, reader_of
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, complete
 from llmops_sdk.stations import Station
@@ -204,9 +204,8 @@ class Prompt(Station):
         import asyncio  # noqa: PLC0415  (half of what the import of this module would take)
 
         if repository is None:
-            found = source_in_force(spec, None)
-            if found is not None:
-                return found
+            if source_is_in_force():
+                return await asyncio.to_thread(cls.load, spec)
             repository = await asyncio.to_thread(_repository_here)
         return await repository.aget(spec)
 

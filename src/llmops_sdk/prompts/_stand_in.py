@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llmops_sdk.prompts._prompt import Prompt
     from llmops_sdk.prompts.repository import PromptRepository
 
-__all__ = ["PromptSource", "prompts_from", "source_in_force"]
+__all__ = ["PromptSource", "prompts_from", "source_in_force", "source_is_in_force"]
 
 
 class PromptSource(Protocol):
@@ -36,6 +36,11 @@ def prompts_from(source: PromptSource | None) -> Iterator[None]:
         yield
     finally:
         _in_force.reset(token)
+
+
+def source_is_in_force() -> bool:
+    """Whether something stands in for repositories. It may read files: the event loop asks it in a thread."""
+    return _in_force.get() is not None
 
 
 def source_in_force(spec: str, repository: PromptRepository | None) -> Prompt | None:

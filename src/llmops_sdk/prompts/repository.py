@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
-from llmops_sdk.errors import PromptError
+from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.prompts._comparing import MergeResult, PromptDiff, diff
 from llmops_sdk.prompts._files import Reader, decode_prompt, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
@@ -22,7 +22,7 @@ from llmops_sdk.prompts._repository import (
     listed,
     name_and_version,
 )
-from llmops_sdk.prompts._stand_in import source_in_force
+from llmops_sdk.prompts._stand_in import source_in_force, source_is_in_force
 from llmops_sdk.prompts._variables import did_you_mean
 from llmops_sdk.prompts.git import GitRepository
 
@@ -95,16 +95,14 @@ class PromptRepository:
         Raises:
             PromptError: As `get` does.
         """
-        locked = source_in_force(spec, self)
-        if locked is not None:
-            return locked
-        name, version = name_and_version(spec)
-        git = self._files.git
-        if git is not None and (commit := git.known(version)):
-            cached = self._committed.get((name, version, commit))
-            if cached is not None:
-                return cached
-        return await asyncio.to_thread(self._read, spec)
+        if not source_is_in_force():
+            name, version = name_and_version(spec)
+            git = self._files.git
+            if git is not None and (commit := git.known(version)):
+                cached = self._committed.get((name, version, commit))
+                if cached is not None:
+                    return cached
+        return await asyncio.to_thread(self.get, spec)
 
     def source(self, spec: str, /) -> tuple[str, Reader]:
         """The text of the file behind `get(spec)`, and what reads the files beside it at the same version.
@@ -132,11 +130,13 @@ class PromptRepository:
         Args:
             name: `"folder/name"`.
             version: Where to begin.
-            limit: Most commits to return.
+            limit: Most commits to return, 1 or more.
 
         Raises:
             PromptError: No commit up to there holds such a prompt.
+            ConfigurationError: `limit` is below 1.
         """
+        _check_limit(limit)
         git = self._files.need_git(version)
         commit = self._files.commit(version, name)
         changes = git.history(commit, self._files.path(name), limit, beside=self._files.included(name, commit))
@@ -300,7 +300,12 @@ class PromptRepository:
         return labels.rollback(label, now=now, who=who, why=why)
 
     def moves(self, label: str | None = None, /, *, limit: int = 20) -> tuple[LabelMove, ...]:
-        """The audit: the newest `limit` moves of a label, or of all labels, newest first."""
+        """The audit: the newest `limit` moves of a label, or of all labels, newest first.
+
+        Raises:
+            ConfigurationError: `limit` is below 1.
+        """
+        _check_limit(limit)
         return self._need_labels().moves(label, limit)
 
     def _version(self, name: str, version: str) -> Version:
@@ -318,6 +323,11 @@ class PromptRepository:
 
     def __repr__(self) -> str:
         return f"<PromptRepository {str(self.root)!r} folder {self.folder!r}>"
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise ConfigurationError(f"`limit` is 1 or more, not {limit}: nothing would be read")
 
 
 def _folder_above(start: Path, folder: str) -> Path:

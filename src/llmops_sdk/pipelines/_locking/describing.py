@@ -8,7 +8,8 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,6 +20,9 @@ from llmops_sdk.pipelines._locking.code import class_form, function_form, name_o
 from llmops_sdk.pipelines._locking.files import hash_of_files
 
 __all__ = ["configuration_hash"]
+
+_PLAIN = (Mapping, Sequence, AbstractSet, enum.Enum)
+"""What `plain` takes apart by itself."""
 
 
 def configuration_hash(value: Any, *, without: Collection[str] = ()) -> str:
@@ -88,15 +92,15 @@ def _object(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
         return [_class(kind), _described(_without_keys(fields, ()))]
-    if isinstance(value, Collection | enum.Enum) or hasattr(value, "model_dump") or hasattr(value, "tolist"):
-        return plain(value, lambda one: NotImplemented if one is value else _special(one))
-    if kind.__module__ in ("datetime", "decimal", "uuid"):
+    if isinstance(value, _PLAIN) or kind.__module__ in ("datetime", "decimal", "uuid"):
+        return NotImplemented
+    if hasattr(value, "model_dump") or hasattr(value, "tolist"):
         return NotImplemented
     if any("__reduce__" in vars(base) for base in kind.__mro__[:-1]):
         made = value.__reduce__()
         if isinstance(made, tuple):
             return [_class(kind), _described(made[:2])]
-    if kind.__module__ != "builtins" and not _parameters(kind):
+    if kind.__module__ != "builtins" and not isinstance(value, Collection) and not _parameters(kind):
         return _class(kind)
     raise ConfigurationError(
         f"{name_of(kind)} has no form that another process could compare: give it a method `configuration()` that "

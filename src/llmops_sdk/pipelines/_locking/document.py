@@ -18,7 +18,7 @@ FORMAT = 1
 
 _HEAD = "# What a release runs: written by `llmops lock`, checked by `llmops verify`. Do not edit it.\n"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SHAPE = {"prompts": ("hash", "path"), "pipelines": ("source", "line")}
+_SHAPE: dict[str, dict[str, type]] = {"prompts": {"hash": str, "path": str}, "pipelines": {"source": str, "line": list}}
 """What each entry of a table has to say at least."""
 
 
@@ -90,7 +90,10 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     for table, needed in _SHAPE.items():
         entries = data.setdefault(table, {})
         for name, entry in entries.items() if isinstance(entries, dict) else [("", None)]:
-            missing = [one for one in needed if not isinstance(entry, dict) or one not in entry]
+            said = entry if isinstance(entry, dict) else {}
+            missing = [one for one, kind in needed.items() if not isinstance(said.get(one), kind)]
             if missing:
                 fail(f"`[{table}.{_key(name)}]` lacks {', '.join(missing)}; write the lock anew with `llmops lock`")
+            if not isinstance(said.get("commit", ""), str):
+                fail(f"`commit` in `[{table}.{_key(name)}]` is no commit; write the lock anew with `llmops lock`")
     return data

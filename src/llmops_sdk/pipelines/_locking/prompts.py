@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError, LockError, PromptError
 from llmops_sdk.pipelines._locking.comparing import Difference
-from llmops_sdk.prompts import SUFFIX, Prompt, Reader, parse_prompt
+from llmops_sdk.prompts import SUFFIX, Prompt, Reader, is_inside, parse_prompt
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts import PromptRepository
@@ -115,6 +115,7 @@ class LockedPrompts:
         self._where = where
         self._bundle = bundle
         self._note = note
+        self._kept: dict[str, Prompt] = {}
 
     def get(self, spec: str, repository: PromptRepository | None, /) -> Prompt:
         """See `PromptSource.get`.
@@ -122,6 +123,8 @@ class LockedPrompts:
         Raises:
             LockError: What the lock pins is not there, neither in its bundle nor in git.
         """
+        if spec in self._kept:
+            return self._kept[spec]
         pin = self._pins.get(spec)
         if pin is None:
             self._note(Difference(f"prompts.{spec}", None, "loaded"))
@@ -130,6 +133,8 @@ class LockedPrompts:
         self.found[spec] = {**pin, "hash": prompt.hash}
         if prompt.hash != pin["hash"]:
             self._note(Difference(f"prompts.{spec}.hash", pin["hash"], prompt.hash))
+        elif self._bundle is not None or "commit" in pin:  # the file in the working tree may change
+            self._kept[spec] = prompt
         return prompt
 
     def _from_bundle(self, spec: str, pin: Mapping[str, Any]) -> Prompt:
@@ -183,10 +188,9 @@ def _parsed(data: bytes, spec: str, pin: Mapping[str, Any], where: str, read: Re
 
 def _reader(folder: Traversable) -> Reader:
     def read(path: str) -> bytes | None:
-        steps = path.split("/")
-        if any(step in ("", ".", "..") for step in steps) or "\\" in path:
+        if not is_inside(path):
             return None
-        file = folder.joinpath(*steps)
+        file = folder.joinpath(*path.split("/"))
         return file.read_bytes() if file.is_file() else None
 
     return read

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn, TypeAlias
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 
-__all__ = ["MAX_BYTES", "SUFFIX", "Place", "Reader", "decoded", "no_siblings"]
+__all__ = ["MAX_BYTES", "SUFFIX", "Place", "Reader", "decoded", "is_inside", "no_siblings"]
 
 SUFFIX = ".prompt.md"
 MAX_BYTES = 1_000_000
@@ -24,6 +24,16 @@ What a prompt includes (partials, examples) is read by it, so that a commit hold
 def no_siblings(_path: str) -> bytes | None:
     """A `Reader` for a file that stands alone."""
     return None
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path stays in the folder that it is relative to; every `Reader` asks this.
+
+    Example:
+        >>> [path for path in ("shared/tone.md", "../secret", "/etc/passwd", "a//b") if is_inside(path)]
+        ['shared/tone.md']
+    """
+    return not any(step in ("", ".", "..") for step in path.split("/")) and "\\" not in path and "\0" not in path
 
 
 class Place(NamedTuple):
@@ -48,7 +58,7 @@ class Place(NamedTuple):
         Raises:
             PromptError: There is no such file, it is no text, or holds a conflict of a merge.
         """
-        if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        if not is_inside(path):
             self.fail(line, f"{path!r} is no path in the folder of the prompts, such as `examples/answers.jsonl`")
         data = self.read(path)
         if data is None:

@@ -9,7 +9,7 @@ from llmops_sdk.prompts._repository.branches import Branches, Version
 from llmops_sdk.prompts._repository.files import WORKTREE, VersionedFiles, name_and_version
 from llmops_sdk.prompts._repository.labels import AUDIT, LABELS, LabelMove, Labels
 from llmops_sdk.prompts._repository.versions import PromptLine, PromptVersion, listed
-from llmops_sdk.prompts._repository.worktree import WorkingTree, is_inside
+from llmops_sdk.prompts._repository.worktree import WorkingTree
 
 __all__ = [
     "AUDIT",
@@ -23,7 +23,6 @@ __all__ = [
     "Version",
     "VersionedFiles",
     "WorkingTree",
-    "is_inside",
     "listed",
     "name_and_version",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._comparing import MergeResult, Side, merge_texts
 from llmops_sdk.prompts._files import SUFFIX, Reader, parse_prompt
+from llmops_sdk.prompts._repository.authors import is_author
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts.git import GitRepository
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Branches", "Version"]
 
 _HEADS = "refs/heads/"
-_PERSON = re.compile(r"[^<>\n\0]+ <[^<>\n\0]*>")
 _MOST_BASES = 8
 
 
@@ -33,6 +32,21 @@ class Version(NamedTuple):
         """It as a side of a merge; `None` where it does not hold the prompt."""
         data = self.read(name + SUFFIX)
         return None if data is None else Side(self.called, data, self.read)
+
+    def needed_side(self, name: str) -> Side:
+        """`side`, where the prompt has to be there.
+
+        Raises:
+            PromptError: It is not.
+        """
+        side = self.side(name)
+        if side is None:
+            raise PromptError(
+                f"{self.called} does not hold the prompt {name!r}, so there is nothing to merge; if it was deleted "
+                "there on purpose, delete it in the other branch, too",
+                prompt=name,
+            )
+        return side
 
 
 class Branches:
@@ -55,17 +69,7 @@ class Branches:
         Raises:
             PromptError: One does not hold the prompt, or there is no base that could be found.
         """
-        sides = [version.side(name) for version in (ours, theirs)]
-        for version, side in zip((ours, theirs), sides, strict=True):
-            if side is None:
-                raise PromptError(
-                    f"{version.called} does not hold the prompt {name!r}, so there is nothing to merge; if it was "
-                    "deleted there on purpose, delete it in the other branch, too",
-                    prompt=name,
-                )
-        mine, its = sides
-        assert mine is not None
-        assert its is not None
+        mine, its = ours.needed_side(name), theirs.needed_side(name)
         start = base.side(name) if base is not None else self._base(name, ours, theirs)
         return merge_texts(start, mine, its, name=name)
 
@@ -163,7 +167,7 @@ class Branches:
         start = tip or self._tip(branch)
         parse_prompt(data, name=name, where=self._path(name), read=self._reader(start))
         author = who or git.identity()
-        if not _PERSON.fullmatch(author):
+        if not is_author(author):
             raise PromptError(f"{author!r} names nobody as git does: write `Ada Lovelace <ada@example.org>`")
         if not message.strip():
             raise PromptError("a commit says why: give it a `message`")

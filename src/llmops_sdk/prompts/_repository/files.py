@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._files import SUFFIX, Reader, parse_prompt
+from llmops_sdk.prompts._files import SUFFIX, Reader, is_inside, parse_prompt
 from llmops_sdk.prompts._repository.labels import FETCH, LABELS
 from llmops_sdk.prompts._repository.versions import listed
-from llmops_sdk.prompts._repository.worktree import WorkingTree, is_inside
+from llmops_sdk.prompts._repository.worktree import WorkingTree
 from llmops_sdk.prompts._variables import did_you_mean
 
 if TYPE_CHECKING:

@@ -47,6 +47,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_sdk.errors import PromptError
+from llmops_sdk.prompts._repository.authors import as_author
 
 if TYPE_CHECKING:
     from llmops_sdk.prompts.git import GitRepository
@@ -59,7 +60,6 @@ FETCH = f"run `git fetch --atomic origin '{AUDIT}*:{AUDIT}*' '+{LABELS}*:{LABELS
 """The audit without `+`: git then refuses one that would lose entries of this clone."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
-_PERSON = re.compile(r"[^<>\n\0]+ <[^<>\n\0]*>")
 
 
 class LabelMove(NamedTuple):
@@ -141,7 +141,7 @@ class Labels:
             previous = self._git.ref(audit)
             parents = dict.fromkeys(one for one in (previous, new, old) if one is not None)
             entry = self._git.write_commit(
-                new, list(parents), who=_person(move.who), when=when, message=_message(move, previous)
+                new, list(parents), who=as_author(move.who), when=when, message=_message(move, previous)
             )
             self._git.locks.write({audit: entry, name: new})
         return move._replace(entry=entry)
@@ -225,13 +225,6 @@ def _steps(chain: Iterator[LabelMove], now: str) -> Iterator[tuple[str | None, b
             if move.old != move.new:
                 yield move.old, move.rollback
             at = move.old
-
-
-def _person(who: str) -> str:
-    """The name as git wants it: `Name <email>`."""
-    if _PERSON.fullmatch(who):
-        return who
-    return (re.sub(r"[<>\n\0]", " ", who).strip() or "unknown") + " <>"
 
 
 def _message(move: LabelMove, previous: str | None) -> str:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, parse_prompt
+from llmops_sdk.prompts._files import MAX_BYTES, SUFFIX, is_inside, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
 
-__all__ = ["WorkingTree", "is_inside"]
+__all__ = ["WorkingTree"]
 
 log = logging.getLogger("llmops_sdk")
 
@@ -172,11 +172,6 @@ class WorkingTree:
             if state == self._state(path):
                 break
         return seen
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path stays in the folder that it is relative to."""
-    return not any(step in ("", ".", "..") for step in path.split("/")) and "\\" not in path and "\0" not in path
 
 
 def _data(seen: _Seen) -> bytes | None:

@@ -15,9 +15,9 @@ from dulwich.repo import Repo
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts.git.objects import checked
 
-__all__ = ["HEADS", "checked_out_in", "merge_bases", "only_changed", "tree_with"]
+__all__ = ["checked_out_in", "merge_bases", "only_changed", "tree_with"]
 
-HEADS = "refs/heads/"
+_HEADS = "refs/heads/"
 _PLAIN_FILE = 0o100644
 
 
@@ -68,7 +68,7 @@ def checked_out_in(shared: Path, branch: str) -> Path | None:
     """
     for head in (shared / "HEAD", *sorted(shared.glob("worktrees/*/HEAD"))):
         with contextlib.suppress(OSError):
-            if head.read_text("utf-8", "replace").strip() != f"ref: {HEADS}{branch}":
+            if head.read_text("utf-8", "replace").strip() != f"ref: {_HEADS}{branch}":
                 continue
             if head.parent == shared:
                 return shared.parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -64,13 +65,12 @@ class Walk:
 
         Merges are taken as in `git log -- path beside`.
         """
-        found: list[tuple[Change, bytes]] = []
-        for commit, entry in self._changing(ObjectID(start.encode())):
-            if entry is not None and len(found) < limit:
-                found.append((change_of(commit), content(self._repo, entry, self._path)))
-            if len(found) == limit:
-                break
-        return found
+        changed = (
+            (change_of(commit), content(self._repo, entry, self._path))
+            for commit, entry in self._changing(ObjectID(start.encode()))
+            if entry is not None
+        )
+        return list(itertools.islice(changed, limit))
 
     def _changing(self, start: ObjectID) -> Iterator[tuple[Commit, Entry | None]]:
         seen = {start}

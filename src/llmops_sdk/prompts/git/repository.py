@@ -174,11 +174,12 @@ class GitRepository:
     def first_parents(self, start: str) -> Generator[tuple[str, str], None, None]:
         """`start`, its first parent, that one's first parent, ...: id and message of each. Close it after use."""
         with self._open("the audit") as repo:
+            shallow = repo.get_shallow()
             waiting = [ObjectID(start.encode())]
             while waiting:
                 commit = checked(repo, waiting[0], Commit)
                 yield commit.id.decode(), commit.message.decode("utf-8", "replace")
-                waiting = [] if commit.id in repo.get_shallow() else commit.parents[:1]
+                waiting = [] if commit.id in shallow else commit.parents[:1]
 
     def ref(self, name: str) -> str | None:
         """What a ref points at now; `None` where there is no such ref."""
