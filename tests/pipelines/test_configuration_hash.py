@@ -24,6 +24,7 @@ from pydantic import BaseModel
 import llmops_sdk
 from llmops_sdk import Engine, Guard, Prompt, Router, Scripted, Verdict, guard, guards
 from llmops_sdk.costs import PriceTable
+from llmops_sdk.engines.litellm import LiteLLM
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Rule
 from llmops_sdk.pipelines._locking.describing import configuration_hash
@@ -361,6 +362,17 @@ def test_what_only_says_how_to_reach_an_engine_does_not_count():
 
     assert hashed("ada", "one") == hashed("bob", "two")
     assert hashed("ada", "one") != hashed("ada", "one", dimensions=3)
+
+
+def test_what_only_says_how_to_reach_a_service_through_litellm_does_not_count():
+    def hashed(user: str, key: str, place: str = "eu", model: str = "m"):
+        headers = {"Authorization": f"Bearer {key}"}
+        reached = {"api_key": key, "timeout_s": len(user), "aws_secret_access_key": key, "extra_headers": headers}
+        base = f"https://{user}:pass@{place}.example/v1"
+        return configuration_hash(LiteLLM(f"openai/{model}", api_base=base, name=user, **reached))
+
+    assert hashed("ada", "one") == hashed("robert", "two")
+    assert len({hashed("ada", "one"), hashed("ada", "one", "us"), hashed("ada", "one", model="n")}) == 3
 
 
 def test_prices_count():

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import re
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from llmops_sdk import loops
@@ -34,9 +34,11 @@ _SCHEMES = {
 
 HOW = frozenset({
     "api_key", "batch_size", "chunk_delay_s", "client", "connect_timeout_s", "delay_s", "max_body", "max_connections",
-    "max_waiting", "name", "progress", "read_timeout_s", "restarts", "ssl_context",
+    "max_waiting", "name", "progress", "read_timeout_s", "restarts", "ssl_context", "timeout_s",
 })  # fmt: skip
 """Arguments of engines that say how to reach one, not what it answers."""
+
+_HEADERS = ("headers", "extra_headers")
 
 _UNKNOWN = Capabilities()
 
@@ -121,11 +123,15 @@ class Engine(loops.Closing, Station):
         return None
 
     def configuration(self) -> dict[str, Any]:
-        """What it was made with, except what only says how to reach it: keys, headers, timeouts, its name.
+        """What it was made with, except what only says how to reach it: keys, timeouts, its name.
 
-        A lock pins it by a hash of this, so it holds nothing secret.
+        Of headers it has the names only: any of them may be a key. A lock pins it by a hash of this.
         """
-        return {name: value for name, value in arguments_of(type(self), *self._made_with).items() if _counts(name)}
+        given = arguments_of(type(self), *self._made_with)
+        for name in _HEADERS:
+            if isinstance(given.get(name), Mapping):
+                given[name] = sorted(map(str.lower, given[name]))
+        return {name: value for name, value in given.items() if _counts(name)}
 
     @staticmethod
     def open(

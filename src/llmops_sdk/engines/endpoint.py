@@ -235,9 +235,8 @@ class Endpoint(Engine):
             reply.close()
 
     def configuration(self) -> dict[str, Any]:
-        """See `Engine.configuration`. Of headers it has the names only: any of them may be a key."""
-        given = super().configuration() | {"base_url": self.url}
-        return given | ({"headers": sorted(map(str.lower, given["headers"]))} if given.get("headers") else {})
+        """See `Engine.configuration`. Of the base URL it has what may be seen."""
+        return super().configuration() | {"base_url": self.url}
 
     async def aclose(self) -> None:
         """Close every connection; idempotent."""

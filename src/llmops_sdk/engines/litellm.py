@@ -24,6 +24,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from llmops_sdk import environment, loops
+from llmops_sdk.engines._base_url import shown_url
 from llmops_sdk.engines._chat_form import chat_messages
 from llmops_sdk.engines._continuing import check_continues, continues_not
 from llmops_sdk.engines._engine import Engine, chunks_of
@@ -87,6 +88,8 @@ _OURS = {
     "stream_options": "the engine's business",
     "timeout": "called `timeout_s` here",
 }
+
+_URLS = ("api_base", "base_url")
 
 _SENT_IF_GIVEN = ("temperature", "max_tokens", "top_p", "seed")
 
@@ -177,6 +180,11 @@ class LiteLLM(Engine):
     def key_id(self) -> str | None:
         """See `Engine.key_id`; a key that LiteLLM finds by itself is not known here."""
         return None if self._api_key is None else fingerprint(f"{self._prefix} {self._api_key}")
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Engine.configuration`. Of a base URL it has what may be seen."""
+        given = super().configuration()
+        return given | {name: shown_url(given[name]) for name in _URLS if given.get(name)}
 
     async def agenerate(self, request: Request, /) -> Response:
         """See `Engine.agenerate`."""

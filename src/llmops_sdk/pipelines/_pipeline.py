@@ -167,15 +167,17 @@ class Pipeline(loops.Closing, Station):
         locked._lock = lock
         return locked
 
-    def _like(self, stations: Iterable[Any], *, hooks: Sequence[Hook] | None = None) -> Pipeline:
-        return Pipeline(
-            *stations,
-            name=self.name,
-            hooks=self._hooks if hooks is None else hooks,
-            refusal=self._refusal,
-            prices=self._prices,
-            repairs=self._repairs,
-        )
+    def _like(self, stations: Iterable[Any], **changed: Any) -> Pipeline:
+        return Pipeline(*stations, **self._options() | changed)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "hooks": self._hooks,
+            "refusal": self._refusal,
+            "prices": self._prices,
+            "repairs": self._repairs,
+        }
 
     # Faces. The four options are the same everywhere.
 
@@ -618,14 +620,7 @@ class Pipeline(loops.Closing, Station):
         end_failed(call, exc, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {
-            "name": self.name,
-            "hooks": self._hooks,
-            "refusal": self._refusal,
-            "prices": self._prices,
-            "repairs": self._repairs,
-        }
-        return _pipeline_again, (self.stations, options, self._lock)
+        return _pipeline_again, (self.stations, self._options(), self._lock)
 
     def __repr__(self) -> str:
         lock = "" if self._lock is None else f" lock {self._lock[:8]}"

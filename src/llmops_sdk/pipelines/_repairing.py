@@ -61,8 +61,7 @@ def instructed(request: Request, schema: Mapping[str, Any]) -> Request:
         messages[place] = replace(message, content=f"{message.content}\n\n{text}")
     else:
         messages[place] = replace(message, content=(*message.content, TextPart(text=f"\n\n{text}")))
-    words = replace(request, messages=tuple(messages), response_schema=None)
-    return words if request.call is None else words.bound_to(request.call)
+    return replace(request, messages=tuple(messages), response_schema=None)
 
 
 async def answered(
@@ -84,23 +83,22 @@ async def answered(
     """
     turn = await _first(request, output, call, turns)
     failure = ""
-    most = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
-    verdicts = list(turn.verdicts)
-    while True:
-        if turn.response is None:
-            return Answered(turn._replace(verdicts=verdicts), (), None)
-        found = await _recorded(output, turn.response, call, most, failure)
+    left = next(one for one in (repairs, output.repairs, DEFAULT_REPAIRS) if one is not None)
+    while turn.response is not None:
+        started = call.clock()
+        found = await checked(output, turn.response)
         if found is None:
-            return Answered(turn._replace(verdicts=verdicts), (), None)
-        wrong = _mendable(found, turn.response) if most and not failure else []
+            break
+        wrong, why = _decided(found, turn.response, left, failure)
+        call.record(OutputValidated(started, call.clock(), found.error, why))
         if not wrong:
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
+            return Answered(turn, found.outputs, _told(found.error, failure))
         before = turn.response
         turn, failure = await _mended(turn, found, output, wrong, call, turns)
-        verdicts = _latest_of(verdicts, turn.verdicts)
         if failure and turn.response is before:
-            return Answered(turn._replace(verdicts=verdicts), found.outputs, _told(found.error, failure))
-        most -= 1
+            return Answered(turn, found.outputs, _told(found.error, failure))
+        left -= 1
+    return Answered(turn, (), None)
 
 
 def _told(error: str | None, failure: str) -> str | None:
@@ -152,34 +150,20 @@ async def _first(request: Request, output: Output, call: Call, turns: Turns) -> 
         return await turns.ask(instructed(request, output.schema), call)
 
 
-async def _recorded(output: Output, response: Response, call: Call, left: int, failure: str) -> Checked | None:
-    started = call.clock()
-    found = await checked(output, response)
-    if found is not None:
-        repair = None if found.error is None else _decision(found, response, left, failure)
-        call.record(OutputValidated(started, call.clock(), found.error, repair))
-    return found
-
-
-def _mendable(found: Checked, response: Response) -> list[int]:
-    """The choices that are wrong; what was cut off would be cut off again."""
-    return [
-        index
-        for index, (error, choice) in enumerate(zip(found.errors, response.choices, strict=True))
-        if error is not None and choice.finish_reason != "length" and len(choice.text) <= _MOST_SHOWN
-    ]
-
-
-def _decision(found: Checked, response: Response, left: int, failure: str) -> str:
-    """Whether a wrong answer is asked for again, and if not, why."""
+def _decided(found: Checked, response: Response, left: int, failure: str) -> tuple[list[int], str | None]:
+    """The choices that are asked for again, and what is recorded of that; nothing where no choice is wrong."""
+    wrong = [index for index, error in enumerate(found.errors) if error is not None]
+    if not wrong:
+        return [], None
     if failure:
-        return f"no: {failure}"
+        return [], f"no: {failure}"
     if not left:
-        return _NONE_LEFT
-    if _mendable(found, response):
-        return _ASKED
-    wrong = [choice for error, choice in zip(found.errors, response.choices, strict=True) if error is not None]
-    return _CUT_OFF if any(choice.finish_reason == "length" for choice in wrong) else _TOO_LONG
+        return [], _NONE_LEFT
+    whole = [index for index in wrong if response.choices[index].finish_reason != "length"]
+    again = [index for index in whole if len(response.choices[index].text) <= _MOST_SHOWN]
+    if again:
+        return again, _ASKED
+    return [], _TOO_LONG if whole == wrong else _CUT_OFF  # what was cut off would be cut off again
 
 
 async def _mended(
@@ -193,7 +177,7 @@ async def _mended(
     assert response is not None
     shown = turn.unrestored or response  # true values that were put back do not go out again
     hidden = found if shown is response else await checked(output, shown)
-    verdicts: list[Verdict] = []
+    verdicts = turn.verdicts
     failure = ""
     for index in wrong:
         reading = None if hidden is None else hidden.readings[index]
@@ -206,7 +190,7 @@ async def _mended(
         except (EngineError, AllEnginesFailed, BudgetExceeded, LimitExceeded) as exc:
             failure = type(exc).__name__
             break
-        verdicts = _latest_of(verdicts, again.verdicts)
+        verdicts = _worst_of(verdicts, again.verdicts)
         if again.response is None:
             return again._replace(verdicts=verdicts), ""
         unrestored = again.unrestored or again.response
@@ -220,8 +204,7 @@ async def _mended(
 def _repair_request(request: Request, answer: str, problem: str | None) -> Request:
     said = (Message.assistant(answer),) if answer.strip() else ()  # providers refuse messages without text
     asked = Message.user(_REPAIR.format(demands=problem))
-    again = replace(request, messages=(*request.messages, *said, asked), n=1, continues=False)
-    return again if request.call is None else again.bound_to(request.call)
+    return replace(request, messages=(*request.messages, *said, asked), n=1, continues=False)
 
 
 def _with_choice(response: Response, index: int, other: Response) -> Response:
@@ -229,7 +212,7 @@ def _with_choice(response: Response, index: int, other: Response) -> Response:
     return replace(response, choices=choices)
 
 
-def _latest_of(before: list[Verdict], later: list[Verdict]) -> list[Verdict]:
+def _worst_of(before: list[Verdict], later: list[Verdict]) -> list[Verdict]:
     """One verdict for each guard that has read several times: the worst, of equal ones the later."""
     merged = {verdict.guard: verdict for verdict in before}
     for verdict in later:

@@ -24,7 +24,7 @@ _MOST_SCHEMAS = 64
 _HELD_NAMES = ("properties", "$defs", "definitions")
 
 _validators: dict[Any, JSONSchema] = {}
-"""By the type, or by the schema as text with whether the JSON is looked for in a text."""
+"""By the type, or by the schema as text, and by whether a text has to be JSON and nothing else."""
 
 
 class Checked(NamedTuple):
@@ -57,7 +57,7 @@ async def checked(output: Output, response: Response, *, whole: bool = False) ->
     texts = [_answer(choice) for choice in response.choices]
     if all(text is None for text in texts):
         return None
-    validator = None if output.type is not None else _known(_key(output, whole))
+    validator = None if output.type is not None else _validators.get(_key(output, whole))
     if validator is not None and all(text is None or len(text) <= _LONG for text in texts):
         readings = _read(validator, texts)
     else:
@@ -87,16 +87,13 @@ def _reading(validator: JSONSchema, text: str) -> JSONReading:
     return validator.read(text) if len(text) <= _LONGEST else JSONReading(None, 0, len(text), "too_long")
 
 
-def _key(output: Output, whole: bool) -> Any:
-    return json.dumps(output.schema, sort_keys=True, default=repr), whole
-
-
-def _known(key: Any) -> JSONSchema | None:
-    return _validators.get(key)
+def _key(output: Output, whole: bool) -> tuple[Any, bool]:
+    form = json.dumps(output.schema, sort_keys=True, default=repr) if output.type is None else output.type
+    return form, whole
 
 
 def _validator(output: Output, *, whole: bool) -> JSONSchema:
-    key = (output.type, whole) if output.type is not None else _key(output, whole)
+    key = _key(output, whole)
     try:
         found = _validators.get(key)
     except TypeError:  # a type that cannot be a key, such as an `Annotated` with a list in it
@@ -116,14 +113,14 @@ def _made(output: Output, whole: bool) -> JSONSchema:
         return JSONSchema(dict(output.schema), strict=False, repair=not whole)
     except (ConfigurationError, MissingDependencyError) as exc:
         log.warning("answers are held to be JSON, and no more, since their schema cannot be checked: %s", exc)
-        return _AnyJSON(repair=not whole)
+        return _AnyJSON(True, strict=False, repair=not whole)
 
 
 class _AnyJSON(JSONSchema):
     """Takes any JSON; needs no library."""
 
-    def __init__(self, *, repair: bool) -> None:
-        super().__init__(object, strict=False, repair=repair)
+    def _make_validator(self) -> None:
+        return None
 
     def _judge(self, text: str) -> Any:
         return self._parsed(text)
