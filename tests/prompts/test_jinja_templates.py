@@ -221,6 +221,8 @@ def test_images_stand_where_they_are_written_and_are_lost_nowhere() -> None:
         ("{% for x in nil %}{% endfor %}", "a loop goes through a list, and this is None", "nil"),
         ("{{ nil ~ 'x' }}\n{% if nil %}{% endif %}", "is None; give it a value", "nil"),
         ("{{ q / 2 }}", "`/` is for numbers", "q"),
+        ("{{ q.nam + 1 }}", "the value has no key 'nam'", "q"),
+        ("{% if 1 + q.nam %}x{% endif %}", "the value has no key 'nam'", "q"),
         ("x\n{% include 'broken.md' %}", "broken.md:2: the value has no key 'nam'", "q"),
         ("x\n{% include 'syntax.md' %}", "syntax.md:3: ", None),
         ("x\n{% include 'text.md' %}", "text.md:2: `{{#each x}}` is not part of the syntax", None),
