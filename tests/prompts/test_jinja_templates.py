@@ -72,11 +72,19 @@ def marked(text: str, **values: object) -> list[tuple[str, str, bool]]:
             "{{ l | max }}{{ l | min }}{{ l | last }}{{ l | count }}{{ [a, a] | unique | list | length }}{{ [a, 2] | sum }}",
             "qpq213",
         ),
-        ("{{ a | abs }} {{ b | wordcount }} {{ b | capitalize }} {{ b | replace('e', 'i') }} {{ b | center(6) }}|",
-         "1 1 Text tixt  text |"),
-        ("{% for k, v in d | dictsort %}{{ k }}{{ v }}{% endfor %}{{ '2' | int }}{{ a | float }}{{ '%d' if a }}", "kv21.0%d"),
+        (
+            "{{ a | abs }} {{ b | wordcount }} {{ b | capitalize }} {{ b | replace('e', 'i') }} {{ b | center(6) }}|",
+            "1 1 Text tixt  text |",
+        ),
+        (
+            "{% for k, v in d | dictsort %}{{ k }}{{ v }}{% endfor %}{{ '2' | int }}{{ a | float }}{{ '%d' if a }}",
+            "kv21.0%d",
+        ),
         ("{% for g in l | batch(1) %}{{ g | first }};{% endfor %}{{ l | select('eq', 'p') | list | length }}", "p;q;1"),
-        ("{% for k, g in [c] | groupby('name') %}{{ k }}{{ g | length }}{% endfor %}{{ b | truncate(2, true, '', 0) }}", "Ada1te"),
+        (
+            "{% for k, g in [c] | groupby('name') %}{{ k }}{{ g | length }}{% endfor %}{{ b | truncate(2, true, '', 0) }}",
+            "Ada1te",
+        ),
         ("\r\n{{ b | upper }}", "\nTEXT"),
     ],
 )
