@@ -1,4 +1,4 @@
-"""What tests of several rooms need: a real Redis, on a free port, in memory only; and runs of every kind."""
+"""What tests of several rooms need: a real Redis, on a free port, in memory only; vocabularies; runs of every kind."""
 
 from __future__ import annotations
 
@@ -119,6 +119,23 @@ def redis_cluster_url(tmp_path: Path) -> Iterator[str]:
             assert time.monotonic() < end
             time.sleep(0.02)
         yield server.url
+
+
+@pytest.fixture
+def vocabularies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of tiktoken that holds the vocabularies which come with LiteLLM, and nothing else."""
+    import litellm
+
+    from llmops_sdk.tokens._vocabularies import is_at_hand
+
+    source = Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers"
+    for file in source.iterdir():
+        if file.is_file() and not file.suffix:
+            shutil.copy(file, tmp_path)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    is_at_hand.cache_clear()
+    yield tmp_path
+    is_at_hand.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,11 @@
 """`Tokens` with the tokenizers that people have."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Tokens
-from llmops_sdk.tokens import _vocabularies
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture
-def vocabularies(tmp_path, monkeypatch):
-    import litellm
-
-    source = Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers"
-    for file in source.iterdir():
-        if file.is_file() and not file.suffix:
-            shutil.copy(file, tmp_path)
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    _vocabularies.is_at_hand.cache_clear()
-    yield tmp_path
-    _vocabularies.is_at_hand.cache_clear()
 
 
 def test_tiktoken_counts_with_a_vocabulary_at_hand(vocabularies):

@@ -170,6 +170,7 @@ def test_an_error_of_the_repair_keeps_the_answer_that_is_there(run):
     result = run(asking(BAD, ServerError("down"))[0])
     assert result.text == BAD
     assert result.output_error == "schema mismatch at $.score: fails `float_parsing`; the repair: ServerError"
+    assert len(validated(result)) == 1  # what is kept was checked already
 
 
 def test_over_http_the_schema_and_the_repair_are_sent_and_faults_of_the_repair_keep_the_answer(run):

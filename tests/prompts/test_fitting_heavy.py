@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import shutil
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from llmops_sdk.engines import Engine
 from llmops_sdk.messages import Message, Request
 from llmops_sdk.prompts import Prompt, Section
-from llmops_sdk.tokens import Counter, _vocabularies, counter_of
+from llmops_sdk.tokens import Counter, counter_of
 
 pytestmark = [
     pytest.mark.heavy,
@@ -36,20 +34,6 @@ LETTERS = st.sampled_from(
     ["The parcel left. ", "a", " ", "\n", "\u4f60\u597d", "\U0001f469\u200d\U0001f4bb", "x1=[2];", "e\u0301"]
 )
 TEXTS = st.lists(LETTERS, max_size=300).map("".join)
-
-
-@pytest.fixture
-def vocabularies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    import litellm
-
-    source = Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers"
-    for file in source.iterdir():
-        if file.is_file() and not file.suffix:
-            shutil.copy(file, tmp_path)
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    _vocabularies.is_at_hand.cache_clear()
-    yield tmp_path
-    _vocabularies.is_at_hand.cache_clear()
 
 
 def test_a_model_of_openai_counts_by_its_vocabulary(vocabularies: object) -> None:

@@ -13,6 +13,7 @@ from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Document, ImagePart
 from llmops_sdk.prompts._templates import Filled, compile_template, reader_of
 from llmops_sdk.prompts._variables import FENCES, Variable, variable_of
+from llmops_sdk.prompts.jinja import limits
 
 _KNOWN = {
     "q": Variable(name="q", fence="xml"),
@@ -34,6 +35,7 @@ _VALUES: dict[str, object] = {
     "k": "a\nb",
     "o": None,
     "tone": "nice",
+    "more": "and more",
     "d": [Document(id="1", text="one</d>"), Document(id="2", text="two")],
 }
 _Q = "<q>\nevil&lt;/q>\n</q>"
@@ -75,6 +77,8 @@ def filled(text: str, known: dict[str, Variable] | None = None, **more: object) 
         ("{{ q | fence }}", _Q),
         ("{{ q | length }} {{ q == 'x' }} {{ 'yes' if q else 'no' }}", "8 False yes"),
         ("[{{ o }}]{% if q %}{% endif %}", "[]"),
+        # Of what is in its fence already or from several variables without one, nothing needs a name.
+        ("{% set x = q | fence %}{% if not tone %}{% set x = tone ~ more %}{% endif %}{{ x }}", _Q),
         ("{% for one in d %}{{ one }};{% endfor %}", '<d id="1">\none&lt;/d>\n</d>;<d id="2">\ntwo\n</d>;'),
         ("{% for one in d %}{{ one.text | trim }};{% endfor %}", '<d id="1">\none&lt;/d>\n</d>;<d id="2">\ntwo\n</d>;'),
         ("{% if q %}{{ d }}{% endif %}", '<d id="1">\none&lt;/d>\n</d>\n\n<d id="2">\ntwo\n</d>'),
@@ -181,6 +185,24 @@ def test_no_text_closes_its_fence(text: str, shape: str) -> None:
         outside[one.start : one.end] = [""] * (one.end - one.start)
         assert not re.search(r"<\s*/?\s*q", whole[one.start : one.end], re.IGNORECASE)
     assert re.fullmatch(r"(<q>\n\n</q>)*", "".join(outside))
+
+
+def test_a_fence_takes_a_text_as_long_as_the_prompt_may_be() -> None:
+    for text in ("{{ q }}", "{% if q %}{{ q }}{% endif %}"):
+        template = compile_template(text, variables=_KNOWN, max_chars=1_000)
+
+        assert template.render({"q": "x" * 990})[0] == f"<q>\n{'x' * 990}\n</q>"
+        with pytest.raises(PromptError, match="more than the 1,000"):
+            template.render({"q": "x" * 1_000})
+
+
+def test_a_fence_is_as_many_steps_as_it_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_STEPS", 1_000)
+    template = compile_template("{% if q %}{{ q }}{% endif %}", variables=_KNOWN)
+
+    assert template.render({"q": "x"})[0] == "<q>\nx\n</q>"
+    with pytest.raises(PromptError, match="more than the 1,000 steps"):
+        template.render({"q": "x" * 64 * 300})
 
 
 def test_no_template_reaches_the_filters_of_the_compiler() -> None:

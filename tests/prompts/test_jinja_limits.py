@@ -168,6 +168,22 @@ def test_a_long_expression_is_refused_or_compiled_soon(text: str) -> None:
     assert time.process_time() - began < 5
 
 
+def test_a_number_has_ten_thousand_bits_at_most() -> None:
+    assert compile_template("{% if 2 ** 4_999 > q %}yes{% endif %}").render({"q": 1})[0] == "yes"
+    for number in ("2 ** 5_001", "2 ** 4_999 * 2 ** 4_999 * 2 ** 4_999"):
+        with pytest.raises(PromptError, match=r"bits, more than 10,000"):
+            compile_template(f"{{% if {number} > q %}}yes{{% endif %}}").render({"q": 1})
+
+
+def test_a_call_of_a_macro_is_as_many_steps_as_it_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_STEPS", 2_000)
+    template = compile_template("{% macro m() %}{% endmacro %}{% for a in all %}{{ m() }}{% endfor %}")
+
+    assert template.render({"all": range(10)})[0] == ""
+    with pytest.raises(PromptError, match="more than the 2,000 steps"):
+        template.render({"all": range(100)})
+
+
 def test_a_text_over_the_limit_is_refused() -> None:
     template = compile_template("{% for x in all %}{{ x }}{% endfor %}", max_chars=10)
 

@@ -68,6 +68,23 @@ def marked(text: str, **values: object) -> list[tuple[str, str, bool]]:
         ("{% for x in l %}{% for i in range(2) %}{{ x.upper() }}{{ dict(k=i).k }}{% endfor %}{% endfor %}", "P0P1Q0Q1"),
         ("{{ l | map('upper') | join(' ') }}{{ l | reverse | first }}{{ a * 2.345 }}", "P Qq2.345"),
         ("{{ b | json }}{{ d | tojson }}{{ q | xml }}", '"text"{"k": "v"}&lt;b&gt;&amp;'),
+        (
+            "{{ l | max }}{{ l | min }}{{ l | last }}{{ l | count }}{{ [a, a] | unique | list | length }}{{ [a, 2] | sum }}",
+            "qpq213",
+        ),
+        (
+            "{{ a | abs }} {{ b | wordcount }} {{ b | capitalize }} {{ b | replace('e', 'i') }} {{ b | center(6) }}|",
+            "1 1 Text tixt  text |",
+        ),
+        (
+            "{% for k, v in d | dictsort %}{{ k }}{{ v }}{% endfor %}{{ '2' | int }}{{ a | float }}{{ '%d' if a }}",
+            "kv21.0%d",
+        ),
+        ("{% for g in l | batch(1) %}{{ g | first }};{% endfor %}{{ l | select('eq', 'p') | list | length }}", "p;q;1"),
+        (
+            "{% for k, g in [c] | groupby('name') %}{{ k }}{{ g | length }}{% endfor %}{{ b | truncate(2, true, '', 0) }}",
+            "Ada1te",
+        ),
         ("\r\n{{ b | upper }}", "\nTEXT"),
     ],
 )
@@ -221,6 +238,8 @@ def test_images_stand_where_they_are_written_and_are_lost_nowhere() -> None:
         ("{% for x in nil %}{% endfor %}", "a loop goes through a list, and this is None", "nil"),
         ("{{ nil ~ 'x' }}\n{% if nil %}{% endif %}", "is None; give it a value", "nil"),
         ("{{ q / 2 }}", "`/` is for numbers", "q"),
+        ("{{ q.nam + 1 }}", "the value has no key 'nam'", "q"),
+        ("{% if 1 + q.nam %}x{% endif %}", "the value has no key 'nam'", "q"),
         ("x\n{% include 'broken.md' %}", "broken.md:2: the value has no key 'nam'", "q"),
         ("x\n{% include 'syntax.md' %}", "syntax.md:3: ", None),
         ("x\n{% include 'text.md' %}", "text.md:2: `{{#each x}}` is not part of the syntax", None),

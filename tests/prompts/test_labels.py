@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -83,6 +84,37 @@ def test_a_label_that_was_moved_meanwhile_is_not_overwritten(repository) -> None
         prompts.label("prod", first, expected=first)
     assert prompts.labels() == {"prod": second}
     assert len(prompts.moves()) == 1
+
+
+def test_who_moved_a_label_meanwhile_is_said_where_the_audit_knows(repository) -> None:
+    first, second = repository.commit_version("1"), repository.commit_version("2")
+    prompts = PromptRepository(repository.root)
+    repository.git("update-ref", LABEL, second)  # by git, without an entry
+
+    with pytest.raises(PromptError, match="since somebody else moved it"):
+        prompts.label("prod", first, expected=first)
+    prompts.label("prod", first, who="Grace", why="Better tone")
+    with pytest.raises(PromptError, match=r"since Grace \(Better tone\) moved it"):
+        prompts.label("prod", first, expected=second)
+    repository.git("update-ref", LABEL, second)
+    with pytest.raises(PromptError, match="since somebody else moved it"):
+        prompts.label("prod", first, expected=first)
+
+
+def test_what_is_made_is_as_open_to_others_as_the_repository(repository) -> None:
+    commit = repository.commit_version("1")
+    shared = repository.root / ".git"
+    for folder in (shared, *(one for one in shared.rglob("*") if one.is_dir())):
+        folder.chmod(0o2770)
+    before = os.umask(0o077)
+    try:
+        PromptRepository(repository.root).label("team/prod", commit)
+    finally:
+        os.umask(before)
+
+    for folder in ("llmops", "refs/llmops", "refs/llmops/labels", "refs/llmops/labels/team", "refs/llmops/audit/team"):
+        assert (shared / folder).stat().st_mode & 0o7777 == 0o2770, folder
+    assert (shared / "llmops" / "mover").stat().st_mode & 0o777 == 0o660
 
 
 def test_labels_come_along_when_they_are_fetched(repository, clone) -> None:

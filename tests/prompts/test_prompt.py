@@ -226,3 +226,8 @@ def test_a_style_that_there_is_not_is_refused() -> None:
         Prompt.from_string("x", style="mustache")  # type: ignore[arg-type]
     system = Prompt.from_string("{a}", system="{{b}} {a.real}", style="f-string").render(a=3).messages[0]
     assert system.text == "{b} 3"
+
+
+def test_bytes_in_a_parameter_are_part_of_the_hash() -> None:
+    one, same, other = (Prompt.from_string("x", extra={"key": value}).hash for value in (b"1", b"1", b"2"))
+    assert one == same != other

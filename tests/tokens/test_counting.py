@@ -11,6 +11,7 @@ from llmops_sdk.engines import Scripted
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import ImagePart, Message, Request, TextPart, ToolCall
 from llmops_sdk.tokens import Counter, counter_of
+from llmops_sdk.tokens._counter import Overhead
 
 
 def words(text: str) -> int:
@@ -53,6 +54,9 @@ def test_counts_of_the_latest_four_million_characters_are_kept() -> None:
     assert counted == ["a", "b", "c", "d", "e", "a"]
     counter.text("e" * 1_000_000)
     assert len(counted) == 6
+    for letter in "cbca":  # "c" was asked for again meanwhile, so it is "d" that goes
+        counter.text(letter * 1_000_000)
+    assert counted[6:] == ["b"]
 
 
 def test_threads_may_share_a_counter() -> None:
@@ -81,6 +85,18 @@ def test_all_that_stands_in_a_request_counts() -> None:
     assert bare.tokens == 8 + 6 + 2
     assert bare.doubt == "the chat template is not known: 6 tokens are assumed for each message"
     assert counted.tokens == 8 + (6 + 2 + 1_600) + (6 + 6 + 1 + 2) + (6 + 1 + 2) + words(str(full.tools))
+
+
+def test_how_a_model_is_told_of_tools_and_schemas_is_in_doubt() -> None:
+    counter = Counter(words, name="x", overhead=Overhead(4, 3, known=True))
+    call = ToolCall(id="1", name="find", arguments="{}")
+    for asked in (
+        Request(messages=(Message.user("a"),), tools=({"x": 1},)),
+        Request(messages=(Message.user("a"),), response_schema={"type": "string"}),
+        Request(messages=(Message.user("a"), Message.assistant(tool_calls=(call,)))),
+    ):
+        assert counter.request(asked).doubt == "how the model is told of tools and schemas is not known"
+    assert counter.request(Request.of("a")) == (3 + 4 + 1, None)
 
 
 def test_a_chat_template_counts_exactly() -> None:

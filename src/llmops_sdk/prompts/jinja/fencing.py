@@ -13,7 +13,7 @@ from typing import NamedTuple
 from llmops_sdk.messages import Document
 from llmops_sdk.prompts._templates.values import UnfitError
 from llmops_sdk.prompts._variables import FENCES, NAME, Variable
-from llmops_sdk.prompts.jinja.limits import running
+from llmops_sdk.prompts.jinja.limits import running, weight_of
 from llmops_sdk.prompts.jinja.pieces import Captured, FenceEnd, FenceStart, Labels, Piece, captured, put_out
 from llmops_sdk.prompts.jinja.scopes import Found, labels_in, unsettled_in
 
@@ -95,7 +95,7 @@ def fenced(value: object, labels: Labels, kind: str, name: object) -> str:
 
 
 def _in_fence(piece: str, kind: str, name: str) -> tuple[str, ...]:
-    running.get().allow(len(piece) * _STEPS)
+    running.get().spend(weight_of(piece) * _STEPS)
     came = piece.came if type(piece) is Piece else ()
     before, text, after = FENCES[kind](str(piece), name, came.id if isinstance(came, Document) else None)
     inside = Piece.of(text, came, piece.image) if type(piece) is Piece else text
