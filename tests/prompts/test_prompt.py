@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError, PromptError
@@ -203,10 +203,13 @@ def test_a_text_in_place_of_sections_is_told_the_other_way() -> None:
         Prompt("Say hello")
 
 
-_PIECES = st.text("{}%#\"'a1 \n|~(-")
+_SIGNS = ("{{", "}}", '"', "'", '{{"', '"a"', "'a'", " ", "a", "1", "~ a", "| a", "(", "-", "\n", "\\ab", ": 1")
+_PIECES = st.text("{}%#\"'a1 \n|~(-") | st.lists(st.sampled_from(_SIGNS)).map("".join)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), _PIECES, max_size=3), st.lists(_PIECES))
+@example({}, ['{{"Dear " ~ name}}'])
+@example({"a": "x"}, ["{{'b", "' if b}}"])
 def test_an_f_string_says_what_python_makes_of_it(values: dict[str, str], texts: list[str]) -> None:
     parts = [text.replace("{", "{{").replace("}", "}}") for text in texts]
     text = "x" + "".join(part + "".join(f"{{{name}}}" for name in values) for part in parts)
