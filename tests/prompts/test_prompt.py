@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from types import MappingProxyType
 
 import pytest
 from hypothesis import example, given
@@ -130,6 +131,16 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
     assert Prompt.from_string("Hi {{ a }}", temperature=0).hash == (
         "9598504cef58fd102058b4a0af51795f501c70653d22dd9b6902563b874f7417"
     )
+
+
+def test_the_hash_knows_mappings_of_any_kind_and_keys_of_several() -> None:
+    def hashed(given: object) -> str:
+        return Prompt.from_string("x", extra={"bias": given}).hash
+
+    assert hashed(MappingProxyType({"a": 1})) == hashed({"a": 1}) != hashed(MappingProxyType({"a": 2}))
+    assert hashed({1: "a", "b": [{None: 2}]}) == hashed({"b": [{None: 2}], 1: "a"})
+    differ = ({1: "a", "b": 2}, {1: "a", "b": 3}, {"1": "a", "b": 2}, {(1, 2): "a", "b": 2}, {1: "a", "1": "b"})
+    assert len({hashed(one) for one in differ}) == len(differ)
 
 
 def test_an_engines_own_objects_do_not_make_the_hash_random() -> None:
