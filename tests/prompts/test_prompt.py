@@ -113,6 +113,21 @@ def test_a_broken_template_is_refused_when_the_prompt_is_built() -> None:
         Prompt.from_string("{{ a | uper }}", name="ask")
 
 
+def test_a_message_of_many_sections_knows_where_each_value_stands() -> None:
+    more = [Section("system", "{{ word }}, {{ photo }}{{ end }}", kind="more") for _ in range(3)]
+    prompt = Prompt([Section("user", "{{ word }}"), *more], variables={"photo": Variable(name="photo", type="image")})
+
+    message = prompt.render(word="a word", end="é", photo="https://example.org/x.png").messages[0]
+
+    assert (message.role, message.text) == ("user", "a word" + "\n\na word, é" * 3)
+    said = [(one.source, message.text[one.start : one.end]) for one in message.origins]
+    each = [("variable:word", "a word"), ("variable:photo", ""), ("variable:end", "é")]
+    assert said == each[:1] + each * 3
+    assert [getattr(part, "text", None) for part in message.content] == [
+        *("a word\n\na word, ", None, "é\n\na word, ", None, "é\n\na word, ", None, "é"),
+    ]
+
+
 def test_the_hash_is_that_of_what_renders() -> None:
     def build(
         *, text: str = "x {{ a }}", name: str = "p", commit: str = "c", trusted: bool = False, t: float = 0
