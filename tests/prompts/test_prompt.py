@@ -3,9 +3,10 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError, PromptError
@@ -112,6 +113,21 @@ def test_a_broken_template_is_refused_when_the_prompt_is_built() -> None:
         Prompt.from_string("{{ a | uper }}", name="ask")
 
 
+def test_a_message_of_many_sections_knows_where_each_value_stands() -> None:
+    more = [Section("system", "{{ word }}, {{ photo }}{{ end }}", kind="more") for _ in range(3)]
+    prompt = Prompt([Section("user", "{{ word }}"), *more], variables={"photo": Variable(name="photo", type="image")})
+
+    message = prompt.render(word="a word", end="é", photo="https://example.org/x.png").messages[0]
+
+    assert (message.role, message.text) == ("user", "a word" + "\n\na word, é" * 3)
+    said = [(one.source, message.text[one.start : one.end]) for one in message.origins]
+    each = [("variable:word", "a word"), ("variable:photo", ""), ("variable:end", "é")]
+    assert said == each[:1] + each * 3
+    assert [getattr(part, "text", None) for part in message.content] == [
+        *("a word\n\na word, ", None, "é\n\na word, ", None, "é\n\na word, ", None, "é"),
+    ]
+
+
 def test_the_hash_is_that_of_what_renders() -> None:
     def build(
         *, text: str = "x {{ a }}", name: str = "p", commit: str = "c", trusted: bool = False, t: float = 0
@@ -130,6 +146,16 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
     assert Prompt.from_string("Hi {{ a }}", temperature=0).hash == (
         "9598504cef58fd102058b4a0af51795f501c70653d22dd9b6902563b874f7417"
     )
+
+
+def test_the_hash_knows_mappings_of_any_kind_and_keys_of_several() -> None:
+    def hashed(given: object) -> str:
+        return Prompt.from_string("x", extra={"bias": given}).hash
+
+    assert hashed(MappingProxyType({"a": 1})) == hashed({"a": 1}) != hashed(MappingProxyType({"a": 2}))
+    assert hashed({1: "a", "b": [{None: 2}]}) == hashed({"b": [{None: 2}], 1: "a"})
+    differ = ({1: "a", "b": 2}, {1: "a", "b": 3}, {"1": "a", "b": 2}, {(1, 2): "a", "b": 2}, {1: "a", "1": "b"})
+    assert len({hashed(one) for one in differ}) == len(differ)
 
 
 def test_an_engines_own_objects_do_not_make_the_hash_random() -> None:
@@ -203,10 +229,13 @@ def test_a_text_in_place_of_sections_is_told_the_other_way() -> None:
         Prompt("Say hello")
 
 
-_PIECES = st.text("{}%#\"'a1 \n|~(-")
+_SIGNS = ("{{", "}}", '"', "'", '{{"', '"a"', "'a'", " ", "a", "1", "~ a", "| a", "(", "-", "\n", "\\ab", ": 1")
+_PIECES = st.text("{}%#\"'a1 \n|~(-") | st.lists(st.sampled_from(_SIGNS)).map("".join)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), _PIECES, max_size=3), st.lists(_PIECES))
+@example({}, ['{{"Dear " ~ name}}'])
+@example({"a": "x"}, ["{{'b", "' if b}}"])
 def test_an_f_string_says_what_python_makes_of_it(values: dict[str, str], texts: list[str]) -> None:
     parts = [text.replace("{", "{{").replace("}", "}}") for text in texts]
     text = "x" + "".join(part + "".join(f"{{{name}}}" for name in values) for part in parts)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import PromptError
-from llmops_sdk.messages import Document, Origin
+from llmops_sdk.messages import Document, ImagePart, Origin
 from llmops_sdk.prompts._templates import compile_template
 from llmops_sdk.prompts._variables import Variable
 
@@ -246,3 +246,45 @@ def test_documents_stand_with_the_names_that_their_store_gives_them() -> None:
         ("x", "document:c", False),
         ("?", "variable:q", False),
     ]
+
+
+_DOCUMENT = Document(id="a", text="T")
+_IMAGE = ImagePart(url="https://example.org/x.png")
+
+
+@pytest.mark.parametrize("fence", [None, "xml"])
+@pytest.mark.parametrize(
+    ("path", "value", "text", "source"),
+    [
+        ("x.text", _DOCUMENT, "T", "document:a"),
+        ("x.one", {"one": _DOCUMENT}, "T", "document:a"),
+        ("x.one.text", {"one": _DOCUMENT}, "T", "document:a"),
+        ("x.all", {"all": [_DOCUMENT, _DOCUMENT]}, "T\n\nT", "document:a"),
+        ("x.all", {"all": []}, "[]", "variable:x.all"),
+        ("x.photo", {"photo": _IMAGE}, "", "variable:x.photo"),
+    ],
+)
+def test_documents_and_images_within_a_value_stand_as_they_do_alone(
+    path: str, value: object, text: str, source: str, fence: str | None
+) -> None:
+    known = {"x": Variable(name="x", trusted=True, fence=fence)}
+    plain = compile_template(f"[{{{{ {path} }}}}]", variables=known).render({"x": value})
+    jinja = compile_template(f"[{{{{ {path} }}}}]{{% if x %}}{{% endif %}}", variables=known).render({"x": value})
+
+    assert plain == jinja
+    assert plain[1][0].source == source
+    assert plain[1][0].trusted is (source != "document:a")
+    assert len(plain[2]) == (value == {"photo": _IMAGE})
+    if fence is None:
+        assert plain[0] == f"[{text}]"
+
+
+def test_documents_in_the_attribute_of_an_object_are_refused() -> None:
+    hit = types.SimpleNamespace(document=_DOCUMENT, all=[_DOCUMENT], id="a")
+
+    assert rendered("{{ hit.id }}", hit=hit) == "a"
+    for path in ("hit.document", "hit.document.text", "hit.all"):
+        with pytest.raises(PromptError, match="holds documents: pass them as a variable of their own"):
+            rendered(f"{{{{ {path} }}}}", hit=hit)
+    with pytest.raises(PromptError, match=r"'x.text'.*has no attribute 'text'"):
+        rendered("{{ x.text.text }}", x=_DOCUMENT)

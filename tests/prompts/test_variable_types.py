@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import pickle
 import subprocess
 import sys
 import types
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -23,6 +25,11 @@ from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.messages import ImagePart
 from llmops_sdk.prompts._files import parse_prompt
 from llmops_sdk.prompts._variables import Variable, check_types, checks_of, variable_of
+
+
+class Tone(enum.StrEnum):
+    WARM = "warm"
+    COOL = "cool"
 
 
 class Address(BaseModel):
@@ -112,6 +119,9 @@ def misfit(declared: object, value: object) -> str | None:
         (Sequence[Literal["a", "b"]], "list", {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}}),
         (Literal["a", "b"], "str", {"type": "string", "enum": ["a", "b"]}),
         (int | str, "any", {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        (typing.List, "list", None),  # noqa: UP006  (code that is older than `list[int]` has it)
+        (typing.Dict, "mapping", None),  # noqa: UP006
+        (list[typing.Dict], "list", {"type": "array", "items": {"type": "object"}}),  # noqa: UP006
     ],
 )
 def test_a_type_may_be_written_in_words_as_json_schema_or_in_python(written: object, kind: str, schema: object) -> None:
@@ -124,6 +134,19 @@ def test_a_type_may_be_written_in_words_as_json_schema_or_in_python(written: obj
 )
 def test_null_among_the_types_makes_a_variable_optional(written: object) -> None:
     assert variable_of("a", written) == Variable(name="a", type="str", optional=True)
+
+
+def test_types_that_no_word_names_are_checked_by_pydantic() -> None:
+    member = Prompt.from_string("{{ tone }}", variables={"tone": Literal[Tone.WARM]})
+    assert member.render(tone=Tone.WARM).messages[0].text == str(Tone.WARM)
+    with pytest.raises(PromptError, match="does not take this 'tone'"):
+        member.render(tone=Tone.COOL)
+
+    for listed in (typing.Sequence, Sequence[Annotated[str, {"no": "hash"}]]):
+        prompt = Prompt.from_string("{{ names }}", variables={"names": listed})
+        assert prompt.render(names=["a"]).messages[0].text == "['a']"
+        with pytest.raises(PromptError, match="does not take this 'names'"):
+            prompt.render(names=1)
 
 
 def test_an_optional_type_keeps_its_keywords() -> None:
@@ -159,6 +182,7 @@ def test_an_optional_type_keeps_its_keywords() -> None:
         ({"type": "object", "required": "a"}, "a list of names"),
         ({"enum": []}, "list of values"),
         ({"enum": [["a"]]}, "texts, numbers"),
+        ({"enum": [Tone.WARM]}, "texts, numbers"),
         ({"enum": ["a"], "maxLength": 3}, "cannot stand beside it"),
         ({"type": "int", "enum": ["a"]}, "not of `type: integer`"),
         ({"anyOf": ["str"], "maxLength": 1}, "`anyOf` stands alone"),
@@ -181,13 +205,16 @@ def test_what_cannot_be_checked_is_refused_when_it_is_declared(declared: object,
     assert "the variable 'a'" in str(caught.value)
 
 
-def test_a_schema_that_is_nested_without_end_is_refused() -> None:
-    schema: object = "str"
+@pytest.mark.parametrize("around", [{"type": "array", "items": None}, {"not": None}, {"else": None}])
+def test_a_schema_that_is_nested_without_end_is_refused(around: dict[str, Any]) -> None:
+    schema: object = {"a": "str"}
     for _ in range(2000):
-        schema = {"type": "array", "items": schema}
+        schema = {key: schema if value is None else value for key, value in around.items()}
 
     with pytest.raises(ConfigurationError, match="nested more than"):
         variable_of("a", schema)
+    with pytest.raises(ConfigurationError, match="nested more than"):
+        Prompt.from_string("a", output=schema)
     with pytest.raises(ConfigurationError, match="nested more than"):
         variable_of("a", "list[" * 100 + "str" + "]" * 100)
 

@@ -65,7 +65,18 @@ class PromptContent:
 
 def canonical(value: object) -> str:
     """The text of which hashes are made: the same for all that is the same, in whatever order its keys are."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    try:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except TypeError:  # the keys of a mapping are of several kinds, or of one that JSON does not have
+        return canonical(_in_pairs(value))
+
+
+def _in_pairs(value: object) -> object:
+    """The same without mappings: each is a list of its keys, with their kinds, and its values."""
+    if isinstance(value, Mapping):
+        pairs = [[type(key).__name__, canonical(key), _in_pairs(one)] for key, one in value.items()]
+        return sorted(pairs, key=lambda pair: pair[:2])
+    return [_in_pairs(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _used(fields: Mapping[str, object]) -> dict[str, object]:
@@ -82,8 +93,10 @@ _LEFT_OUT = ("name", "description", "line", "annotation")
 """What a variable says to people only, or is said already: `schema` says what `annotation` does."""
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> object:
     """What stands for a value that is no JSON."""
+    if isinstance(value, Mapping):  # other than a `dict`
+        return dict(value)
     if isinstance(value, dt.date):  # the default of a variable; a time is a date, too
         return value.isoformat()
     if isinstance(value, bytes):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._importing.imported import Draft, Imported, Left, file_name
 from llmops_sdk.prompts._importing.tags import Tag, pieces_of, statement
+from llmops_sdk.prompts._templates.f_strings import with_fields
 from llmops_sdk.prompts._templates.literals import literal
 
 __all__ = ["from_langchain", "is_langchain"]
@@ -129,26 +130,18 @@ def _converted(draft: Draft, text: str, kind: str) -> str:
 
 
 def _from_f_string(draft: Draft, text: str) -> str:
-    made: list[str] = []
-    plain = ""
+    def variable_of(name: str, written: str) -> str | None:
+        if name != written or not name.isidentifier():
+            draft.leave(
+                f"`{{{written}}}`", "values are put in as they are: give them in the form that they are to have"
+            )
+        return draft.variable(name) if name.isidentifier() else None
+
     try:
-        pieces = list(string.Formatter().parse(text))
-    except ValueError as exc:
-        draft.leave("the template", f"it is no f-string ({exc}), so it is kept as it is")
+        return with_fields(text, variable_of)
+    except ConfigurationError as exc:
+        draft.leave("the template", f"it is kept as it is: {exc}")
         return literal(text)
-    for before, name, form, conversion in pieces:
-        plain += before
-        if name is None:
-            continue
-        if form or conversion or not name.isidentifier():
-            said = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-            draft.leave(f"`{{{said}}}`", "values are put in as they are: give them in the form that they are to have")
-        if not name.isidentifier():
-            plain += f"{{{name}}}"
-            continue
-        made += [literal(plain), f"{{{{ {draft.variable(name)} }}}}"]
-        plain = ""
-    return "".join([*made, literal(plain)])
 
 
 def _from_mustache(draft: Draft, text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts._hints import did_you_mean
-from llmops_sdk.prompts._types.keywords import JSON_TYPES, OF_MANY, OF_NAMES, OF_ONE
+from llmops_sdk.prompts._types.keywords import JSON_TYPES, OF_MANY, OF_NAMES, OF_ONE, with_parts
 from llmops_sdk.prompts._types.spelling import fail_at
 
 __all__ = ["check_schema", "schema_of_type"]
@@ -74,18 +74,9 @@ def schema_of_type(kind: Any) -> Mapping[str, Any]:
 
 
 def _closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
-        word: {name: _closed(one) for name, one in value.items()}
-        if word in OF_NAMES and isinstance(value, dict)
-        else _closed(value)
-        if word in OF_ONE or word in OF_MANY
-        else value
-        for word, value in schema.items()
-    }
+    made = with_parts(schema, _closed)
     if isinstance(made.get("properties"), dict):
         made["required"] = list(made["properties"])
         made.setdefault("additionalProperties", False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from llmops_sdk.messages import ImagePart, Message, Origin, Part, TextPart
+from llmops_sdk.messages import ImagePart, Message, Part, TextPart
 from llmops_sdk.prompts._examples import ShownExamples
 from llmops_sdk.prompts._history import History
 from llmops_sdk.prompts._sections import Section
@@ -43,7 +43,7 @@ class CompiledSection(NamedTuple):
 def fill(sections: Sequence[CompiledSection], values: Mapping[str, object]) -> list[Message]:
     """The messages that the sections make of the values of all their variables."""
     messages: list[Message] = []
-    begun: list[Filled] = []  # sections of a message that has several
+    begun: Filled = ("", (), ())  # so far, of a message that has several sections
     for section, template, fixed, alone, placed in sections:
         if fixed is not None:
             messages.append(fixed)
@@ -52,11 +52,11 @@ def fill(sections: Sequence[CompiledSection], values: Mapping[str, object]) -> l
         elif alone:
             messages.append(message_of(section, template.render(values)))
         elif section.kind == "message":
-            begun = [template.render(values)]
-            messages.append(message_of(section, begun[0]))
+            begun = template.render(values)
+            messages.append(message_of(section, begun))
         else:
-            begun.append(template.render(values))
-            messages[-1] = replace(message_of(section, joined(begun)), role=messages[-1].role)
+            begun = _joined(begun, template.render(values))
+            messages[-1] = replace(message_of(section, begun), role=messages[-1].role)
     return messages
 
 
@@ -77,15 +77,12 @@ def _parts(text: str, images: Sequence[tuple[int, ImagePart]]) -> Iterator[Part]
         yield TextPart(text=text[position:])
 
 
-def joined(parts: Sequence[Filled]) -> Filled:
+def _joined(begun: Filled, more: Filled) -> Filled:
     """The texts as one, with a blank line between."""
-    position = 0
-    texts: list[str] = []
-    origins: list[Origin] = []
-    images: list[tuple[int, ImagePart]] = []
-    for text, of_text, in_text in parts:
-        texts.append(text)
-        origins += [replace(one, start=one.start + position, end=one.end + position) for one in of_text]
-        images += [(at + position, image) for at, image in in_text]
-        position += len(text) + len(_BETWEEN_SECTIONS)
-    return _BETWEEN_SECTIONS.join(texts), tuple(origins), tuple(images)
+    text, origins, images = more
+    by = len(begun[0]) + len(_BETWEEN_SECTIONS)
+    return (
+        f"{begun[0]}{_BETWEEN_SECTIONS}{text}",
+        (*begun[1], *(replace(one, start=one.start + by, end=one.end + by) for one in origins)),
+        (*begun[2], *((at + by, image) for at, image in images)),
+    )

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 
+from llmops_sdk.prompts._templates.openings import TEXT
+
 __all__ = ["literal"]
 
-_OPENS = re.compile(r"\{\{(?=[-+]?[ \t]*[^\W\d]|[#/^>!&]|[-+]?[ \t]+[\"'\d(\[])|\{[%#]")
+# What `openings` takes for template wherever it ends: a variable may stand in the text in quotes, and its end behind.
+_OPENS = re.compile(
+    rf"\{{\{{(?=[-+]?[ \t]*[^\W\d]|[#/^>!&]|[-+]?[ \t]*(?!{TEXT}[ \t]*[:,])[\"']|[-+]?[ \t]+[\d(\[])|\{{[%#]"
+)
 
 
 def literal(text: str) -> str:

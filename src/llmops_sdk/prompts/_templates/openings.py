@@ -24,15 +24,16 @@ from typing import NamedTuple
 
 from llmops_sdk.prompts._variables import NAME, did_you_mean
 
-__all__ = ["BadTextError", "Opening", "openings_of"]
+__all__ = ["TEXT", "BadTextError", "Opening", "openings_of"]
 
 VARIABLE = re.compile(rf"\{{\{{[ \t]*({NAME}(?:\.{NAME})*)[ \t]*\}}\}}")
 """What the plain template has, and nothing else."""
 
-_TEXT = r"""(?:'[^'\n]*'|"[^"\n]*")"""
+TEXT = r"""(?:'[^'\n]*'|"[^"\n]*")"""
+"""A text in quotes, on one line."""
 _CANDIDATE = re.compile(
     r"\{\{(?=[-+]?[ \t]*[^\W\d]|[#/^>!&]"
-    rf"|[-+]?[ \t]*{_TEXT}[ \t]*[^\s:,{{}}][^\n{{}}]*+\}}\}}|[-+]?[ \t]+{_TEXT}[ \t]*\}}\}}"
+    rf"|[-+]?[ \t]*{TEXT}[ \t]*[^\s:,{{}}][^\n{{}}]*+\}}\}}|[-+]?[ \t]+{TEXT}[ \t]*\}}\}}"
     r"|[-+]?[ \t]+[\d(\[][^\n{}|~]*+[|~][^\n{}]*+\}\})"
     r"|\{%|\{#|\\[A-Za-z]{2,}(?=\{)"
 )

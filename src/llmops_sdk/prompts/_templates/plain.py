@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from llmops_sdk.errors import PromptError
 from llmops_sdk.messages import Document, ImagePart, Origin
@@ -21,6 +21,7 @@ from llmops_sdk.prompts._templates.values import (
     documents_in,
     holds_doubtful,
     near_attributes,
+    refuse_hidden_documents,
     text_of,
 )
 from llmops_sdk.prompts._variables import FENCES, Fence, Variable, needs_own_lines
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from llmops_sdk.prompts._templates.compiling import Filled
 
 __all__ = ["PlainTemplate"]
+
+
+_Shown: TypeAlias = "str | ImagePart | tuple[Document, ...] | None"
 
 
 class _Unfrozen:
@@ -104,19 +108,17 @@ class PlainTemplate:
             value = values[name]
             if type(value) is str and not path:
                 text = value
-            elif not path and (documents := documents_in(value, variable)) is not None:
-                text = _add_documents(documents, fence, name, position, origins)
-                pieces.append(text)
-                pieces.append(after)
-                position += len(text) + len(after)
-                continue
-            elif isinstance(value, ImagePart) and not path:
-                text = ""
             else:
                 if trusted and holds_doubtful(value):
                     trusted = False  # noqa: PLW2901  (nobody vouches for what is in it)
-                value = self._text(value, variable, path)
-                text = value or ""
+                value = self._shown(value, variable, path)
+                if isinstance(value, tuple):
+                    text = _add_documents(value, fence, source[len("variable:") :], position, origins)
+                    pieces.append(text)
+                    pieces.append(after)
+                    position += len(text) + len(after)
+                    continue
+                text = value if isinstance(value, str) else ""
             if fence is not None and value is not None:
                 before, text, behind = fence(text, source[len("variable:") :], None)
                 pieces.append(before)
@@ -143,10 +145,10 @@ class PlainTemplate:
             )
         return "".join(pieces), tuple(origins), images
 
-    def _text(self, value: object, variable: Variable, path: tuple[str, ...]) -> str | None:
+    def _shown(self, value: object, variable: Variable, path: tuple[str, ...]) -> _Shown:
         cause: Exception | None = None
         try:
-            return _as_text(value, variable, path)
+            return _shown(value, variable, path)
         except UnfitError as exc:
             problem = str(exc)
         except Exception as exc:  # noqa: BLE001  (the application's `__str__` or property: say which variable it was)
@@ -190,16 +192,25 @@ def _add_documents(
     return BETWEEN_DOCUMENTS.join(pieces)
 
 
-def _as_text(value: object, variable: Variable, path: tuple[str, ...]) -> str | None:
-    """The text of what stands at `path`; `None` where that was left out."""
+def _shown(value: object, variable: Variable, path: tuple[str, ...]) -> _Shown:
+    """What stands in the text for what is at `path`; `None` where that was left out."""
     name = variable.name
-    for step in path:
+    for number, step in enumerate(path):
         if value is None:
             break
+        if isinstance(value, Document) and path[number:] == ("text",):
+            return (value,)
         found = attribute_of(value, step, repr(name))
         if found is MISSING:
             raise UnfitError(near_attributes(value, step, repr(name)))
+        if not isinstance(value, Mapping):
+            refuse_hidden_documents(found, step)
         value = found
         name = f"{name}.{step}"
+    documents = documents_in(value, None if path else variable)
+    if documents is not None:
+        return documents
+    if isinstance(value, ImagePart):
+        return value
     text = text_of(value, repr(name), variable=variable.name, optional=variable.optional)
     return None if value is None else text

@@ -17,6 +17,7 @@ __all__ = [
     "documents_in",
     "holds_doubtful",
     "near_attributes",
+    "refuse_hidden_documents",
     "text_of",
 ]
 
@@ -78,6 +79,19 @@ def near_attributes(value: object, step: str, name: str) -> str:
         return f"{name} has no key {step!r}.{did_you_mean(step, map(str, value))}"
     known = [one for one in dir(value) if not one.startswith("_")]
     return f"{name} ({type(value).__name__}) has no attribute {step!r}.{did_you_mean(step, known)}"
+
+
+def refuse_hidden_documents(found: object, attribute: str) -> None:
+    """Refuse documents that are the attribute of an object.
+
+    Nobody looks for them there when he asks whether a variable can be trusted, as `holds_doubtful` does.
+
+    Raises:
+        UnfitError: There is one that nobody vouches for.
+    """
+    inside = found if isinstance(found, list | tuple) else (found,)
+    if any(isinstance(one, Document) and not one.trusted for one in inside):
+        raise UnfitError(f"{attribute!r} holds documents: pass them as a variable of their own")
 
 
 def text_of(value: object, name: str, *, variable: str, optional: bool = False) -> str:

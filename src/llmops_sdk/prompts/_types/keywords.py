@@ -15,6 +15,7 @@ __all__ = [
     "OF_NAMES",
     "OF_ONE",
     "WORDS_FOR_PEOPLE",
+    "with_parts",
     "without_words",
 ]
 
@@ -91,16 +92,21 @@ KEYWORDS = (*_OF_ANY, *_SPECIFIC)
 """Every keyword that can be checked of a value here."""
 
 
+def with_parts(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """A schema, with every schema directly within it changed. Names of properties are kept, whatever they are."""
+
+    def changed(word: str, value: Any) -> Any:
+        if word in OF_NAMES and isinstance(value, Mapping):
+            return {name: change(one) for name, one in value.items()}
+        if word in OF_MANY and isinstance(value, list | tuple):
+            return [change(one) for one in value]
+        return change(value) if word in OF_ONE else value
+
+    return {word: changed(word, value) for word, value in schema.items()}
+
+
 def without_words(schema: Any) -> Any:
-    """A schema without what only people read. Names of properties are kept, whatever they are."""
-    if isinstance(schema, list):
-        return [without_words(one) for one in schema]
+    """A schema without what only people read."""
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: {name: without_words(one) for name, one in value.items()}
-        if key in OF_NAMES and isinstance(value, dict)
-        else without_words(value)
-        for key, value in schema.items()
-        if key not in WORDS_FOR_PEOPLE
-    }
+    return with_parts({word: value for word, value in schema.items() if word not in WORDS_FOR_PEOPLE}, without_words)

@@ -80,12 +80,23 @@ def is_schema(given: Mapping[Any, Any]) -> bool:
     """Whether a mapping is a JSON Schema, and not the fields of an object.
 
     It is one if it holds a word of JSON Schema with a value that a field could not have, or has it with a type beside
-    it to which that word belongs.
+    it to which that word belongs; or if a mapping under a word such as `not` is one.
 
     Example:
         >>> is_schema({"type": "str", "maxLength": 3}), is_schema({"type": "str", "items": "list[str]"})
         (True, False)
     """
+    waiting = [given]
+    while waiting:
+        one = waiting.pop()
+        if _says_schema(one):
+            return True
+        waiting += [one[word] for word in OF_ONE[2:] if isinstance(one.get(word), Mapping)]
+    return False
+
+
+def _says_schema(given: Mapping[Any, Any]) -> bool:
+    """The same by what it says itself, and not the mappings in it."""
     kind = given.get("type")
     if not given or kind in JSON_TYPES or isinstance(kind, list) or isinstance(given.get("properties"), Mapping):
         return True  # without any word: any JSON
@@ -96,8 +107,6 @@ def is_schema(given: Mapping[Any, Any]) -> bool:
     if isinstance(given.get("enum"), list) and given.keys() <= {"enum", "type", "description"}:
         return True
     if any(isinstance(given.get(word), bool) for word in OF_ONE) or given.get("format") in FORMATS:
-        return True
-    if any(word in given and isinstance(given[word], Mapping) and is_schema(given[word]) for word in OF_ONE[2:]):
         return True
     if isinstance(kind, str) and _means(kind) is not None and _is_typed(given, kind):
         return True

@@ -77,8 +77,10 @@ def plain_value(annotation: Any, value: object) -> Any:
 
 
 def _word(annotation: Any) -> str | None:
+    if not get_args(annotation):
+        annotation = get_origin(annotation) or annotation  # `typing.List` is `list`
     if isinstance(annotation, type) or annotation is Any or get_origin(annotation) in (list, Sequence):
-        return _WORD.get(annotation)
+        return next((word for kind, word in _WORD.items() if kind == annotation), None)  # not all types can be hashed
     return None
 
 
@@ -87,15 +89,15 @@ def _in_words(annotation: Any) -> Schema | None:
     if (word := _word(annotation)) is not None:
         return None if word in OWN_KINDS else dict(WORDS[word])
     origin, within = get_origin(annotation), get_args(annotation)
-    if origin is Literal and all(isinstance(one, str | int | bool) for one in within):
+    if origin is Literal and all(type(one) in (str, int, bool) for one in within):  # a member of an enum is more
         return {"enum": list(within)}
     if origin in (Union, types.UnionType):
         alternatives = [{"type": "null"} if one is type(None) else _in_words(one) for one in within]
         return None if None in alternatives else {"anyOf": alternatives}
-    if origin in (list, Sequence):
+    if origin in (list, Sequence) and within:
         items = _in_words(within[0])
         return None if items is None else {"type": "array", "items": items}
-    if origin in (dict, Mapping) and within[0] is str:
+    if origin in (dict, Mapping) and within[:1] == (str,):
         values = _in_words(within[1])
         return None if values is None else {"type": "object", "additionalProperties": values}
     return None

@@ -170,7 +170,7 @@ def _enumeration(schema: Schema, at: tuple[str, ...]) -> Schema:
         fail_at(at, f"`enum` says all, so `{unfit[0]}` cannot stand beside it")
     if not isinstance(values, list | tuple) or not values:
         fail_at(at, "`enum` is a list of values")
-    if any(not isinstance(one, str | int | float | None) for one in values):
+    if any(type(one) not in (str, int, float, bool, type(None)) for one in values):
         fail_at(at, "`enum` lists texts, numbers, `true`, `false` and `null` only (put quotes around dates)")
     types = {type(one) for one in values if one is not None}
     meant = {str: "string", bool: "boolean", int: "integer", float: "number"}

@@ -13,7 +13,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from llmops_sdk.messages import Document
-from llmops_sdk.prompts._templates.values import MISSING, UnfitError, attribute_of, near_attributes
+from llmops_sdk.prompts._templates.values import (
+    MISSING,
+    UnfitError,
+    attribute_of,
+    near_attributes,
+    refuse_hidden_documents,
+)
 from llmops_sdk.prompts.jinja.filters import FILTERS, OWN, TESTS
 from llmops_sdk.prompts.jinja.limits import MAX_DEPTH, MAX_RANGE, LimitError, running, weight_of
 from llmops_sdk.prompts.jinja.pieces import DocumentText, Method, captured
@@ -142,7 +148,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if not isinstance(obj, Mapping) and not self.is_safe_attribute(obj, attribute, found):
             _refused(attribute)
         if not isinstance(obj, Mapping | Namespace):
-            _refuse_hidden_documents(found, attribute)
+            refuse_hidden_documents(found, attribute)
         return found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -237,13 +243,6 @@ def _named(value: object) -> str:
 
 def _refused(attribute: str) -> None:
     raise UnfitError(f"a template does not read {attribute!r} of that")
-
-
-def _refuse_hidden_documents(found: object, attribute: str) -> None:
-    """Nobody looks for documents in the attributes of objects when he asks whether a variable can be trusted."""
-    inside = found if isinstance(found, list | tuple) else (found,)
-    if any(isinstance(one, Document) and not one.trusted for one in inside):
-        raise UnfitError(f"{attribute!r} holds documents: pass them as a variable of their own")
 
 
 def _range(*numbers: int) -> range:
