@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from llmops_sdk.prompts._comparing._schemas import gaps, properties_of
+from llmops_sdk.prompts._comparing._schemas import CannotTellError, Gap, gaps, properties_of
 from llmops_sdk.prompts._comparing.accepting import type_gaps
 from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
 from llmops_sdk.prompts._variables import Variable
@@ -91,9 +91,13 @@ def output_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
         return
     if not differ(old, new):
         return
-    found = list(_property_changes(old, new))
-    explained = {change.where for change in found}
-    for gap in gaps(new, old):
+    between = gaps(new, old)
+    try:
+        found = list(_property_changes(old, new, between))
+    except CannotTellError as exc:
+        found = [changed("output-unclear", "output", f"the answer cannot be compared: {exc}", shown(old), shown(new))]
+    explained = {change.where for change in found} - {"output"}
+    for gap in between:
         where = f"output.{gap.path}" if gap.path else "output"
         if where not in explained:
             code = "output-widened" if gap.certain else "output-unclear"
@@ -104,11 +108,11 @@ def output_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
         yield changed("output-narrowed", "output", "all new answers are as before", shown(old), shown(new))
 
 
-def _property_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PromptChange]:
+def _property_changes(old: Mapping[str, Any], new: Mapping[str, Any], between: Sequence[Gap]) -> Iterator[PromptChange]:
     before, after = properties_of(old), properties_of(new)
     for path in _outermost(before, after):
         yield changed("output-property-removed", f"output.{path}", f"{path!r} is gone", shown(before[path].schema))
-    refused = {gap.path for gap in gaps(new, old)}
+    refused = {gap.path for gap in between}
     for path in _outermost(after, before):
         schema = after[path].schema
         holder = path.rpartition(".")[0]

@@ -6,7 +6,7 @@ holds for all that the schema allows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmops_sdk.prompts._comparing._schemas.values import (
@@ -96,13 +96,18 @@ def types_in(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return types
 
 
-def cases_of(schema: Schema, root: Schema) -> Iterator[Case]:
+def cases_of(schema: Schema, root: Schema, spend: Callable[[], None]) -> Iterator[Case]:
     """The cases of `schema`, which stands in `root`.
+
+    Args:
+        schema: What is taken apart.
+        root: What its `$ref`s point into.
+        spend: Is called for each schema that is read: a few that name each other twice make millions.
 
     Raises:
         CannotTellError: They are too many, or it is no schema.
     """
-    for facts, loose in _composed(schema, root, frozenset()):
+    for facts, loose in _composed(schema, root, frozenset(), spend):
         types = types_in(facts)
         if "enum" not in facts:
             for one in types:
@@ -115,14 +120,17 @@ def cases_of(schema: Schema, root: Schema) -> Iterator[Case]:
                 yield Case({**rest, **_spelled_out(value)}, loose)
 
 
-def _composed(schema: Schema, root: Schema, seen: frozenset[str]) -> list[tuple[dict[str, Any], bool]]:
+def _composed(
+    schema: Schema, root: Schema, seen: frozenset[str], spend: Callable[[], None]
+) -> list[tuple[dict[str, Any], bool]]:
+    spend()
     if isinstance(checked(schema), bool):
         return [({}, False)] if schema else []
     assert isinstance(schema, Mapping)
     found = [(own_keywords(schema), False)]
-    parts = [_composed(one, root, seen) for one in listed(schema, "allOf")]
+    parts = [_composed(one, root, seen, spend) for one in listed(schema, "allOf")]
     parts += [
-        [case for one in listed(schema, key) for case in _composed(one, root, seen)]
+        [case for one in listed(schema, key) for case in _composed(one, root, seen, spend)]
         for key in ("anyOf", "oneOf")
         if key in schema
     ]
@@ -130,7 +138,7 @@ def _composed(schema: Schema, root: Schema, seen: frozenset[str]) -> list[tuple[
         ref = str(schema["$ref"])
         if ref in seen:
             raise CannotTellError(f"`$ref: {ref}` points at itself")
-        parts.append(_composed(resolved(ref, root), root, seen | {ref}))
+        parts.append(_composed(resolved(ref, root), root, seen | {ref}, spend))
     for part in parts:
         if len(found) * len(part) > _MOST_CASES:
             raise CannotTellError("it has too many alternatives")
