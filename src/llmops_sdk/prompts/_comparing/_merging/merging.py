@@ -167,7 +167,7 @@ def _wrong_together(text: str, ours: _Version, theirs: _Version, name: str, read
 
 def _misplaced(merged: Prompt, ours: Prompt, theirs: Prompt) -> list[MergeConflict]:
     """Sections that somebody else says now: a `[+]` whose beginning the other side deleted or moved."""
-    known = [(one.kind, one.text, one.role) for prompt in (ours, theirs) for one in prompt.sections]
+    known = {(one.kind, one.text, one.role) for prompt in (ours, theirs) for one in prompt.sections}
     texts = {one[:2] for one in known}
     return [
         MergeConflict("sections", f"`[+]` would continue a message of `{one.role}`, which it did not", None, one.text)

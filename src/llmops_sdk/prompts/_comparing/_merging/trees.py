@@ -170,8 +170,9 @@ def _runs(version: Mapping[str, Node], order: Sequence[str], texts: Mapping[str,
     """The keys that a side added, by the key of the common order that they stand after."""
     runs: dict[str | None, list[str]] = {}
     anchor = None
+    common = set(order)
     for key in version:
-        if key in order:
+        if key in common:
             anchor = key
         elif key in texts:
             runs.setdefault(anchor, []).append(key)
