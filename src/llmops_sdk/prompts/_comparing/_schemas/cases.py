@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmops_sdk.prompts._comparing._schemas.values import (
-    TYPES,
     CannotTellError,
     Schema,
     listed,
@@ -19,13 +18,14 @@ from llmops_sdk.prompts._comparing._schemas.values import (
     same,
     type_of,
 )
+from llmops_sdk.prompts._types.keywords import JSON_TYPES, WORDS_FOR_PEOPLE
 
-__all__ = ["GROUPS", "Case", "cases_of", "checked", "own_keywords", "types_in"]
+__all__ = ["Case", "cases_of", "checked", "own_keywords", "types_in"]
 
 _MOST_CASES = 2_000
-_ALL_TYPES = tuple(one for one in TYPES if one != "integer")
+_ALL_TYPES = tuple(one for one in reversed(JSON_TYPES) if one != "integer")  # null first
 
-GROUPS = {
+_GROUPS = {
     "contains": ("contains", "minContains", "maxContains"),
     "if": ("if", "then", "else"),
 }
@@ -34,9 +34,9 @@ GROUPS = {
 _COMPOSED = ("$ref", "allOf", "anyOf", "oneOf")
 _WORDS = frozenset(
     {
-        *("$comment", "$defs", "$id", "$schema", "contentEncoding", "contentMediaType", "contentSchema"),
-        *("default", "definitions", "deprecated", "description", "discriminator", "example", "examples"),
-        *("readOnly", "title", "writeOnly"),
+        *WORDS_FOR_PEOPLE,
+        *("$defs", "definitions", "contentEncoding", "contentMediaType", "contentSchema", "discriminator", "example"),
+        *("readOnly", "writeOnly"),
     }
 )
 """Keywords that refuse no value."""
@@ -49,7 +49,7 @@ class Case(NamedTuple):
     """One case of what a schema allows.
 
     Attributes:
-        facts: Its keywords, those of `GROUPS` as one; `type` is one type, `const` is the value where it is one value.
+        facts: Its keywords, those of `_GROUPS` as one; `type` is one type, `const` is the value where it is one value.
         loose: Whether the schema allows less than this.
     """
 
@@ -71,7 +71,7 @@ def checked(schema: object) -> Schema:
 
 def own_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a schema that refuse values, without those that are made of other schemas."""
-    members = [name for group in GROUPS.values() for name in group]
+    members = [name for group in _GROUPS.values() for name in group]
     own = {
         key: value for key, value in schema.items() if key not in _COMPOSED and key not in _WORDS and key not in members
     }
@@ -81,7 +81,7 @@ def own_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "const" in own:
         value = own.pop("const")
         own["enum"] = [one for one in listed(own, "enum") if same(one, value)] if "enum" in own else [value]
-    for head, group in GROUPS.items():
+    for head, group in _GROUPS.items():
         if head in schema:
             own[head] = {name: schema[name] for name in group if name in schema}
     return own
@@ -91,7 +91,7 @@ def types_in(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """The types that a schema's own `type` allows."""
     said = schema.get("type", _ALL_TYPES)
     types = (said,) if isinstance(said, str) else tuple(listed(schema, "type") if "type" in schema else said)
-    if unknown := [one for one in types if one not in TYPES]:
+    if unknown := [one for one in types if one not in JSON_TYPES]:
         raise CannotTellError(f"its `type` {unknown[0]!r} is unknown")
     return types
 
