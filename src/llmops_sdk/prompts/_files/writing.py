@@ -62,9 +62,11 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
 
 def _matter(content: PromptContent, description: str, repairs: int | None) -> dict[str, object]:
     parameters = dict(content.parameters)
+    tools = parameters.pop("tools", None)
     matter: dict[str, object] = {
         "description": description or None,
-        "tools": parameters.pop("tools", None),
+        "parameters": parameters or None,
+        "tools": tools,
         "variables": {name: _declaration(one) for name, one in content.variables.items()} or None,
         "examples": content.examples,
         "output": content.output,
@@ -76,8 +78,7 @@ def _matter(content: PromptContent, description: str, repairs: int | None) -> di
         matter["output"] = declaration_of(matter["output"], repairs)
     if isinstance(matter["examples"], Examples):
         matter["examples"] = _examples(matter["examples"])
-    ordered = {"description": matter.pop("description"), "parameters": parameters or None, **matter}
-    return {key: _plain(value, key) for key, value in ordered.items() if value is not None}
+    return {key: _plain(value, key) for key, value in matter.items() if value is not None}
 
 
 def _declaration(variable: Variable) -> object:
