@@ -13,7 +13,7 @@ from typing import Any
 from llmops_sdk.prompts._comparing._schemas import CannotTellError, Gap, gaps, properties_of
 from llmops_sdk.prompts._comparing.accepting import type_gaps
 from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._variables import Variable, said_of
 
 __all__ = ["output_changes", "parameter_changes", "variable_changes"]
 
@@ -35,19 +35,13 @@ def variable_changes(old: Mapping[str, Variable], new: Mapping[str, Variable]) -
             yield changed(code, f"variables.{name}", f"{name!r} is new and {kind}", None, _declaration(variable))
 
 
-def _said(variable: Variable) -> dict[str, Any]:
-    return {one.name: getattr(variable, one.name) for one in fields(variable) if one.compare}
-
-
 def _declaration(variable: Variable) -> str | None:
-    plain = _said(Variable(name=variable.name))
-    said = {key: value for key, value in _said(variable).items() if key == "type" or value != plain[key]}
-    return shown({key: value for key, value in said.items() if key != "name"})
+    return shown({"type": variable.type, **said_of(variable)})
 
 
 def _variable_changes(old: Variable, new: Variable) -> Iterator[PromptChange]:
     name, where = old.name, f"variables.{old.name}"
-    before, after = _said(old), _said(new)
+    before, after = ({one.name: getattr(each, one.name) for one in fields(each) if one.compare} for each in (old, new))
     for key in before:
         if key in ("type", "schema") or not differ(before[key], after[key]):
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -13,7 +12,7 @@ from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._files.escapes import lines_of
 from llmops_sdk.prompts._outputs import declaration_of
 from llmops_sdk.prompts._sections import Section, heading_line
-from llmops_sdk.prompts._variables import Variable, variable_of
+from llmops_sdk.prompts._variables import Variable, said_of, variable_of
 
 __all__ = ["write_prompt"]
 
@@ -82,9 +81,7 @@ def _matter(content: PromptContent, description: str, repairs: int | None) -> di
 
 
 def _declaration(variable: Variable) -> object:
-    plain = Variable(name=variable.name)
-    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.compare and one.name != "name"}
-    said = {key: value for key, value in said.items() if value != getattr(plain, key)}
+    said = said_of(variable)
     if variable.schema is not None:  # it says the type, too
         said = {**said.pop("schema"), **{key: value for key, value in said.items() if key != "type"}}
     if "default" in said:
