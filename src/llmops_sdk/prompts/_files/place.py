@@ -76,10 +76,10 @@ def decoded(data: bytes, place: Place) -> str:
 
 
 def resolved(data: bytes, place: Place) -> str:
-    """The same for a text that is used: no conflict of a merge stands in it.
+    """The text of a file that a prompt is made of, as `decoded` reads it.
 
     Raises:
-        PromptError: One does, or it is no text.
+        PromptError: It is no text, or a conflict of a merge stands in it.
     """
     text = decoded(data, place)
     conflict = first_conflict(text.split("\n"))
