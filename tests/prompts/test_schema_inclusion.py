@@ -128,6 +128,7 @@ def test_schemas_of_any_size_are_answered_in_bounded_time() -> None:
 
     assert not gaps(deep, deeper)[0].certain
     assert gaps({"enum": [*words, "x"]}, wide)
+    assert "a list of 100,000 items" in gaps({"const": list(range(100_000))}, {"type": "array"})[0].problem
 
 
 def doubled(made) -> dict:

@@ -23,6 +23,8 @@ from llmops_sdk.prompts._types.keywords import JSON_TYPES, WORDS_FOR_PEOPLE
 __all__ = ["Case", "cases_of", "checked", "own_keywords", "types_in"]
 
 _MOST_CASES = 2_000
+_MOST_ITEMS = 1_000
+"""Of a list that is a value: each is held against all others, to see whether one is there twice."""
 _ALL_TYPES = tuple(one for one in reversed(JSON_TYPES) if one != "integer")  # null first
 
 _GROUPS = {
@@ -209,6 +211,8 @@ def _spelled_out(value: object) -> dict[str, Any]:
             "maxProperties": len(value),
         }
     elif isinstance(value, list | tuple):
+        if len(value) > _MOST_ITEMS:
+            raise CannotTellError(f"a list of {len(value):,} items is one of its values")
         unique = not any(same(one, other) for at, one in enumerate(value) for other in value[:at])
         facts |= {
             "prefixItems": [{"const": one} for one in value],
