@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pydantic
@@ -15,7 +16,9 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.prompts._comparing import CODES, diff
 from llmops_sdk.prompts._comparing.texts import pieces
+from llmops_sdk.prompts._comparing.wording import section_changes
 from llmops_sdk.prompts._files import parse_prompt
+from llmops_sdk.prompts._sections import Section
 
 BODY = "[system]\nBe brief.\nBe kind.\n[user]\n{{ question }}\n"
 
@@ -112,6 +115,20 @@ CLOSED = "{type: object, properties: {a: {type: string}}, required: [a], additio
 )
 def test_a_change_of_the_answer_has_a_code(old, new, found) -> None:
     assert codes(output(old), output(new)) == found
+
+
+def test_an_answer_with_too_many_names_cannot_be_told() -> None:
+    chain = {}
+    for number in range(20):
+        following = {"$ref": f"#/$defs/d{number + 1}"}
+        chain[f"d{number}"] = {"properties": {"x": following, "y": following}}
+    schema = {"type": "object", "$ref": "#/$defs/d0", "$defs": {**chain, "d20": {"type": "string"}}}
+    old, new = (output(json.dumps({**schema, **more})) for more in ({}, {"minProperties": 1}))
+
+    found = diff(old, new)
+
+    assert found.verdict == "unclear"
+    assert "names too many properties" in found.changes[0].message
 
 
 def parameters(text: str) -> Prompt:
@@ -246,6 +263,18 @@ def test_the_sections_of_long_prompts_are_matched_by_what_they_say() -> None:
         ("section-removed", "sections.user#31"),
         ("section-added", "sections.user"),
     ]
+
+
+def test_prompts_of_many_sections_are_compared_in_bounded_memory() -> None:
+    old, new = ([Section("user", f"{text} {number}") for number in range(5_000)] for text in "ab")
+
+    tracemalloc.start()
+    found = list(section_changes(old, [*new[1:], *old[:1]]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert found
+    assert peak < 30_000_000
 
 
 def test_the_same_content_is_the_same() -> None:

@@ -264,6 +264,8 @@ def test_a_history_stands_where_it_is_written() -> None:
         ("[user prio=3]\nx", "1: `[user]` takes no 'prio'; there are name, priority, shrink. Did you mean 'priority'?"),
         ("[user priority=high]\nx", "1: `priority=high` is no whole number"),
         ("[user name=a-b]\nx", "1: `name=a-b` is no name"),
+        ("[user priority=1 priority=2]\nx", "1: `[user]` has `priority` twice"),
+        ("[history last=0]", "1: `last=0` is no number of messages"),
     ],
 )
 def test_a_wrong_heading_is_named_with_its_line(text: str, says: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_sdk.prompts._comparing._schemas import gaps
+from llmops_sdk.prompts._comparing._schemas import CannotTellError, gaps, properties_of
 
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "required": ["value"]}
 
@@ -128,6 +128,22 @@ def test_schemas_of_any_size_are_answered_in_bounded_time() -> None:
 
     assert not gaps(deep, deeper)[0].certain
     assert gaps({"enum": [*words, "x"]}, wide)
+    assert "a list of 100,000 items" in gaps({"const": list(range(100_000))}, {"type": "array"})[0].problem
+
+
+def doubled(made) -> dict:
+    """A schema of 40 lines in which each definition names the next one twice."""
+    chain = {f"d{number}": made({"$ref": f"#/$defs/d{number + 1}"}) for number in range(40)}
+    return {"$ref": "#/$defs/d0", "$defs": {**chain, "d40": {"type": "string"}}}
+
+
+def test_schemas_that_name_each_other_twice_are_answered_in_bounded_time() -> None:
+    found = gaps(doubled(lambda one: {"allOf": [one, one]}), {"type": "integer"})
+
+    assert [gap.problem for gap in found] == ["cannot be compared: the schemas are too large"]
+    for made in (lambda one: {"allOf": [one, one]}, lambda one: {"properties": {"x": one, "y": one}}):
+        with pytest.raises(CannotTellError, match="too many properties"):
+            properties_of(doubled(made))
 
 
 def _objects(parts: st.SearchStrategy) -> st.SearchStrategy:

@@ -6,12 +6,12 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._sections import Section
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._variables import Variable, said_of
 
 __all__ = ["PromptContent", "Reference", "canonical"]
 
@@ -84,13 +84,8 @@ def _used(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _declared(variable: Variable) -> dict[str, object]:
-    plain = Variable(name=variable.name)
-    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.name not in _LEFT_OUT}
-    return {name: value for name, value in said.items() if value != getattr(plain, name)}
-
-
-_LEFT_OUT = ("name", "description", "line", "annotation")
-"""What a variable says to people only, or is said already: `schema` says what `annotation` does."""
+    """What is said of a variable, and not to people only; `schema` says what its annotation does."""
+    return {key: value for key, value in said_of(variable).items() if key != "description"}
 
 
 def _plain(value: object) -> object:

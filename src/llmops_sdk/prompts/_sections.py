@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.messages import Role
@@ -40,10 +40,22 @@ ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 _HEADING = re.compile(r"\[([A-Za-z]+|\+)((?:[ \t]+[a-z_]+=[^\s\]=]+)*)[ \t]*\][ \t]*")
 _MORE, _HISTORY, _EXAMPLES = "+", "history", "examples"
-_WORDS = (*ROLES, _MORE, _HISTORY, _EXAMPLES)
+_WORDS: Mapping[str, tuple[Role | None, SectionKind]] = {
+    **{role: (role, "message") for role in ROLES},
+    _MORE: (None, "more"),
+    _HISTORY: ("user", "history"),
+    _EXAMPLES: ("user", "examples"),
+}
+"""Word of a heading -> whose section it begins, and of which kind."""
 _OPTIONS = ("name", "priority", "shrink")
 _OPTIONS_OF = {_HISTORY: (*_OPTIONS, "last")}
 """Those of the words that have more."""
+_FORMS = {
+    "name": (NAME, "is no name: write letters, digits and `_`, such as `name=sources`"),
+    "priority": (r"-?\d{1,9}", "is no whole number"),
+    "last": (r"[1-9]\d{0,8}", "is no number of messages, such as `last=10`"),
+}
+"""Regular expression of what an option may be, and what is wrong with all else."""
 _OF_HISTORIES: tuple[Shrink, ...] = ("oldest", "drop", "summarise")
 _OF_EXAMPLES: tuple[Shrink, ...] = ("end", "start", "drop")
 _OF_TEXTS: tuple[Shrink, ...] = ("end", "start", "middle", "drop", "summarise")
@@ -125,35 +137,27 @@ def heading_of(line: str) -> Heading:
             f"unknown role or section `[{word}]`; there are {there_are}.{did_you_mean(word.lower(), _WORDS)}"
             f" To have it as text, write `\\[{word}]`"
         )
-    options = dict(option.split("=", 1) for option in match[2].split())
+    options = _options(match[2], word)
+    role, kind = _WORDS[word]
+    name = options.get("name", _HISTORY if kind == "history" else None)
+    priority, last = (int(options[key]) if key in options else None for key in ("priority", "last"))
+    shrink = _shrink(options, {_HISTORY: _OF_HISTORIES, _EXAMPLES: _OF_EXAMPLES}.get(word, _OF_TEXTS))
+    return Heading(role, kind, name, priority, last, shrink)
+
+
+def _options(written: str, word: str) -> dict[str, str]:
     known = _OPTIONS_OF.get(word, _OPTIONS)
-    for option in options:
+    options: dict[str, str] = {}
+    for option, given in (one.split("=", 1) for one in written.split()):
         if option not in known:
             hint = did_you_mean(option, known)
             raise ConfigurationError(f"`[{word}]` takes no {option!r}; there are {', '.join(known)}.{hint}")
-    name, priority = _name(options), _priority(options)
-    shrink = _shrink(options, {_HISTORY: _OF_HISTORIES, _EXAMPLES: _OF_EXAMPLES}.get(word, _OF_TEXTS))
-    if word == _HISTORY:
-        return Heading("user", "history", name or _HISTORY, priority, _last(options), shrink)
-    if word == _EXAMPLES:
-        return Heading("user", "examples", name, priority, None, shrink)
-    if word == _MORE:
-        return Heading(None, "more", name, priority, None, shrink)
-    return Heading(next(role for role in get_args(Role) if role == word), "message", name, priority, None, shrink)
-
-
-def _name(options: Mapping[str, str]) -> str | None:
-    name = options.get("name")
-    if name is not None and not re.fullmatch(NAME, name):
-        raise ConfigurationError(f"`name={name}` is no name: write letters, digits and `_`, such as `name=sources`")
-    return name
-
-
-def _priority(options: Mapping[str, str]) -> int | None:
-    priority = options.get("priority")
-    if priority is not None and not re.fullmatch(r"-?\d{1,9}", priority):
-        raise ConfigurationError(f"`priority={priority}` is no whole number")
-    return None if priority is None else int(priority)
+        if option in options:
+            raise ConfigurationError(f"`[{word}]` has `{option}` twice: keep one of them")
+        if option in _FORMS and not re.fullmatch(_FORMS[option][0], given):
+            raise ConfigurationError(f"`{option}={given}` {_FORMS[option][1]}")
+        options[option] = given
+    return options
 
 
 def _shrink(options: Mapping[str, str], ways: tuple[Shrink, ...]) -> Shrink | None:
@@ -167,13 +171,6 @@ def _shrink(options: Mapping[str, str], ways: tuple[Shrink, ...]) -> Shrink | No
         hint = did_you_mean(given, ways)
         raise ConfigurationError(f"`shrink={given}` is no way to shorten this; there are {', '.join(ways)}.{hint}")
     return way
-
-
-def _last(options: Mapping[str, str]) -> int | None:
-    last = options.get("last")
-    if last is not None and not re.fullmatch(r"[1-9]\d{0,8}", last):
-        raise ConfigurationError(f"`last={last}` is no number of messages, such as `last=10`")
-    return None if last is None else int(last)
 
 
 def heading_line(section: Section, before: Section | None = None) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from llmops_sdk.prompts._comparing._schemas import Gap, gaps
+from llmops_sdk.prompts._types.formats import TEMPORAL
 from llmops_sdk.prompts._variables import Variable, value_schema
 
 __all__ = ["type_gaps"]
-
-_TEMPORAL = ("date", "date-time")
 
 
 def type_gaps(old: Variable, new: Variable) -> Iterator[Gap]:
@@ -41,7 +40,7 @@ def type_gaps(old: Variable, new: Variable) -> Iterator[Gap]:
 def _beyond_json(schema: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Places where a schema takes what is no value of its JSON type: a date of Python, a float that is whole."""
     if isinstance(schema, Mapping):
-        if schema.get("format") in _TEMPORAL:
+        if schema.get("format") in TEMPORAL:
             yield path, f"a {schema['format']} of Python"
         for key, value in schema.items():
             yield from _beyond_json(value, (*path, str(key)))

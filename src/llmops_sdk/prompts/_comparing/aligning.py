@@ -23,13 +23,13 @@ def aligned(old: Sequence[Section], new: Sequence[Section]) -> dict[int, int]:
     found = dict(_by_name(old, new))
     found |= _in_order(old, new, found)
     taken = set(found.values())
+    left: dict[tuple[str, str, str], list[int]] = {}
+    for other in reversed(range(len(new))):
+        if other not in taken and new[other].text:
+            left.setdefault(_what(new[other]), []).append(other)
     for number, section in enumerate(old):
-        if number not in found:
-            for other, candidate in enumerate(new):
-                if other not in taken and section.text and _what(section) == _what(candidate):
-                    found[number] = other
-                    taken.add(other)
-                    break
+        if number not in found and (there := left.get(_what(section))):
+            found[number] = there.pop()
     return found
 
 
@@ -60,7 +60,7 @@ def _what(section: Section) -> tuple[str, str, str]:
 def _in_order(old: Sequence[Section], new: Sequence[Section], found: dict[int, int]) -> dict[int, int]:
     """The pairs in order, without crossings, that have most in common together."""
     left = [number for number in range(len(old)) if number not in found]
-    right = [number for number in range(len(new)) if number not in found.values()]
+    right = sorted(set(range(len(new))) - set(found.values()))
     if len(left) * len(right) > _MOST_PAIRS:
         return {one: other for one, other in zip(left, right, strict=False) if _score(old[one], new[other])}
     best: list[list[tuple[float, dict[int, int]]]] = [[(0.0, {})] * (len(right) + 1)]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from llmops_sdk.prompts._comparing._schemas import gaps, properties_of
+from llmops_sdk.prompts._comparing._schemas import CannotTellError, Gap, gaps, properties_of
 from llmops_sdk.prompts._comparing.accepting import type_gaps
 from llmops_sdk.prompts._comparing.changes import PromptChange, changed, differ, shown
-from llmops_sdk.prompts._variables import Variable
+from llmops_sdk.prompts._variables import Variable, said_of
 
 __all__ = ["output_changes", "parameter_changes", "variable_changes"]
 
@@ -35,19 +35,13 @@ def variable_changes(old: Mapping[str, Variable], new: Mapping[str, Variable]) -
             yield changed(code, f"variables.{name}", f"{name!r} is new and {kind}", None, _declaration(variable))
 
 
-def _said(variable: Variable) -> dict[str, Any]:
-    return {one.name: getattr(variable, one.name) for one in fields(variable) if one.compare}
-
-
 def _declaration(variable: Variable) -> str | None:
-    plain = _said(Variable(name=variable.name))
-    said = {key: value for key, value in _said(variable).items() if key == "type" or value != plain[key]}
-    return shown({key: value for key, value in said.items() if key != "name"})
+    return shown({"type": variable.type, **said_of(variable)})
 
 
 def _variable_changes(old: Variable, new: Variable) -> Iterator[PromptChange]:
     name, where = old.name, f"variables.{old.name}"
-    before, after = _said(old), _said(new)
+    before, after = ({one.name: getattr(each, one.name) for one in fields(each) if one.compare} for each in (old, new))
     for key in before:
         if key in ("type", "schema") or not differ(before[key], after[key]):
             continue
@@ -91,9 +85,13 @@ def output_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
         return
     if not differ(old, new):
         return
-    found = list(_property_changes(old, new))
-    explained = {change.where for change in found}
-    for gap in gaps(new, old):
+    between = gaps(new, old)
+    try:
+        found = list(_property_changes(old, new, between))
+    except CannotTellError as exc:
+        found = [changed("output-unclear", "output", f"the answer cannot be compared: {exc}", shown(old), shown(new))]
+    explained = {change.where for change in found} - {"output"}
+    for gap in between:
         where = f"output.{gap.path}" if gap.path else "output"
         if where not in explained:
             code = "output-widened" if gap.certain else "output-unclear"
@@ -104,11 +102,11 @@ def output_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
         yield changed("output-narrowed", "output", "all new answers are as before", shown(old), shown(new))
 
 
-def _property_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PromptChange]:
+def _property_changes(old: Mapping[str, Any], new: Mapping[str, Any], between: Sequence[Gap]) -> Iterator[PromptChange]:
     before, after = properties_of(old), properties_of(new)
     for path in _outermost(before, after):
         yield changed("output-property-removed", f"output.{path}", f"{path!r} is gone", shown(before[path].schema))
-    refused = {gap.path for gap in gaps(new, old)}
+    refused = {gap.path for gap in between}
     for path in _outermost(after, before):
         schema = after[path].schema
         holder = path.rpartition(".")[0]

@@ -46,8 +46,9 @@ def section_changes(old: Sequence[Section], new: Sequence[Section]) -> Iterator[
             if other not in staying:
                 text = section.text
                 yield changed("section-moved", f"sections.{after[other]}", "the section stands elsewhere", text, text)
+    known = set(pairs.values())
     for number, section in enumerate(new):
-        if number not in pairs.values():
+        if number not in known:
             yield changed("section-added", f"sections.{after[number]}", "the section is new", None, section.text)
 
 
@@ -71,14 +72,18 @@ def _heading(section: Section) -> str:
 
 def _in_order(numbers: Sequence[int]) -> set[int]:
     """A longest rising run of the numbers, with others between: those that kept their order."""
-    ends: list[int] = []
-    runs: list[list[int]] = []
+    ends: list[int] = []  # the last number of the best run of each length
+    before: dict[int, int | None] = {}
     for number in numbers:
         at = bisect_left(ends, number)
-        run = [*(runs[at - 1] if at else []), number]
-        ends[at:] = [number, *ends[at + 1 :]]
-        runs[at:] = [run, *runs[at + 1 :]]
-    return set(runs[-1]) if runs else set()
+        before[number] = ends[at - 1] if at else None
+        ends[at : at + 1] = [number]
+    run: set[int] = set()
+    last = ends[-1] if ends else None
+    while last is not None:
+        run.add(last)
+        last = before[last]
+    return run
 
 
 def other_changes(old: PromptContent, new: PromptContent) -> Iterator[PromptChange]:

@@ -1,8 +1,9 @@
 r"""Text that looks like the syntax of a body: how it is written, and how it is read.
 
-A line that would be a heading, or the first marker of a conflict, is text with a `\` before it. Blank lines around a
-section's text are layout and not part of it; where its first or last line is to be blank, that line has a `\`. Reading
-takes one `\` away, so a line that begins with one and goes on like this has one more. Every other `\` is text.
+A line that would be a heading, or the first marker of a conflict, is text with a `\` before it. Blank lines before a
+section's text and empty lines after it are layout and not part of it; where its first or last line is to be blank,
+that line has a `\`. Reading takes one `\` away, so a line that begins with one and goes on like this has one more.
+Every other `\` is text.
 """
 
 from __future__ import annotations

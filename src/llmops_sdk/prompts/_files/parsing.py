@@ -24,13 +24,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 from llmops_sdk.prompts._content import Reference
 from llmops_sdk.prompts._files.body import sections_of
 from llmops_sdk.prompts._files.declarations import output_in, parameters_in, tools_in, variables_in
 from llmops_sdk.prompts._files.examples import examples_in
 from llmops_sdk.prompts._files.front_matter import Lines, front_matter, front_matter_end, line_of
-from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings
+from llmops_sdk.prompts._files.place import Place, Reader, decoded, no_siblings, resolved
 from llmops_sdk.prompts._parameters import misplaced_parameter
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
@@ -66,10 +65,7 @@ def parse_prompt(
         PromptError: The file is broken; the message begins with `path:line:`.
     """
     place = Place(name, where, read)
-    lines = decoded(data, place).split("\n")
-    conflict = first_conflict(lines)
-    if conflict is not None:
-        place.fail(conflict + 1, UNRESOLVED)
+    lines = resolved(data, place).split("\n")
     matter, at, body = _parts(lines, place)
     sections = list(body)
     if not sections:

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn, TypeAlias
 from llmops_sdk.errors import PromptError
 from llmops_sdk.prompts._conflicts import UNRESOLVED, first_conflict
 
-__all__ = ["MAX_BYTES", "SUFFIX", "Place", "Reader", "decoded", "is_inside", "no_siblings"]
+__all__ = ["MAX_BYTES", "SUFFIX", "Place", "Reader", "decoded", "is_inside", "no_siblings", "resolved"]
 
 SUFFIX = ".prompt.md"
 MAX_BYTES = 1_000_000
@@ -63,12 +63,7 @@ class Place(NamedTuple):
         data = self.read(path)
         if data is None:
             self.fail(line, f"there is no file {path!r} in the folder of the prompts, at this version")
-        beside = self.beside(path)
-        text = decoded(data, beside)
-        conflict = first_conflict(text.split("\n"))
-        if conflict is not None:
-            beside.fail(conflict + 1, UNRESOLVED)
-        return text
+        return resolved(data, self.beside(path))
 
 
 def decoded(data: bytes, place: Place) -> str:
@@ -87,4 +82,17 @@ def decoded(data: bytes, place: Place) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if (nul := text.find("\0")) >= 0:
         place.fail(text.count("\n", 0, nul) + 1, "a NUL character stands here; save the file as UTF-8 text")
+    return text
+
+
+def resolved(data: bytes, place: Place) -> str:
+    """The text of a file that a prompt is made of, as `decoded` reads it.
+
+    Raises:
+        PromptError: It is no text, or a conflict of a merge stands in it.
+    """
+    text = decoded(data, place)
+    conflict = first_conflict(text.split("\n"))
+    if conflict is not None:
+        place.fail(conflict + 1, UNRESOLVED)
     return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -13,7 +12,7 @@ from llmops_sdk.prompts._examples import Examples
 from llmops_sdk.prompts._files.escapes import lines_of
 from llmops_sdk.prompts._outputs import declaration_of
 from llmops_sdk.prompts._sections import Section, heading_line
-from llmops_sdk.prompts._variables import Variable, variable_of
+from llmops_sdk.prompts._variables import Variable, said_of, variable_of
 
 __all__ = ["write_prompt"]
 
@@ -62,9 +61,11 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
 
 def _matter(content: PromptContent, description: str, repairs: int | None) -> dict[str, object]:
     parameters = dict(content.parameters)
+    tools = parameters.pop("tools", None)
     matter: dict[str, object] = {
         "description": description or None,
-        "tools": parameters.pop("tools", None),
+        "parameters": parameters or None,
+        "tools": tools,
         "variables": {name: _declaration(one) for name, one in content.variables.items()} or None,
         "examples": content.examples,
         "output": content.output,
@@ -76,14 +77,11 @@ def _matter(content: PromptContent, description: str, repairs: int | None) -> di
         matter["output"] = declaration_of(matter["output"], repairs)
     if isinstance(matter["examples"], Examples):
         matter["examples"] = _examples(matter["examples"])
-    ordered = {"description": matter.pop("description"), "parameters": parameters or None, **matter}
-    return {key: _plain(value, key) for key, value in ordered.items() if value is not None}
+    return {key: _plain(value, key) for key, value in matter.items() if value is not None}
 
 
 def _declaration(variable: Variable) -> object:
-    plain = Variable(name=variable.name)
-    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.compare and one.name != "name"}
-    said = {key: value for key, value in said.items() if value != getattr(plain, key)}
+    said = said_of(variable)
     if variable.schema is not None:  # it says the type, too
         said = {**said.pop("schema"), **{key: value for key, value in said.items() if key != "type"}}
     if "default" in said:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmops_sdk.prompts._hints import did_you_mean
 from llmops_sdk.prompts._variables.checking import Check, check_types, checks_of, complete
-from llmops_sdk.prompts._variables.declared import NAME, Variable, value_schema, variable_of
+from llmops_sdk.prompts._variables.declared import NAME, Variable, said_of, value_schema, variable_of
 from llmops_sdk.prompts._variables.fences import FENCES, Fence, needs_own_lines
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "complete",
     "did_you_mean",
     "needs_own_lines",
+    "said_of",
     "value_schema",
     "variable_of",
 ]

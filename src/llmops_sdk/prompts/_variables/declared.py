@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
@@ -18,7 +18,7 @@ from llmops_sdk.prompts._variables.kinds import fits, kind_of
 from llmops_sdk.prompts._variables.python_types import is_type, plain_value, types_meant
 from llmops_sdk.prompts._variables.schemas import normal_schema
 
-__all__ = ["NAME", "Variable", "value_schema", "variable_of"]
+__all__ = ["NAME", "Variable", "said_of", "value_schema", "variable_of"]
 
 NAME = r"[^\W\d_]\w*"
 """Regular expression of a name in a template: a Python identifier without a leading underscore."""
@@ -54,6 +54,18 @@ class Variable:
     fence: str | None = None
     line: int | None = field(default=None, compare=False)
     annotation: Any = field(default=None, compare=False, repr=False)
+
+
+def said_of(variable: Variable) -> dict[str, Any]:
+    """What is said of a variable beside its name: all that is not as it is where nothing is declared.
+
+    Example:
+        >>> said_of(Variable(name="question", trusted=True))
+        {'trusted': True}
+    """
+    plain = Variable(name=variable.name)
+    said = {one.name: getattr(variable, one.name) for one in fields(variable) if one.compare}
+    return {key: value for key, value in said.items() if value != getattr(plain, key)}
 
 
 def value_schema(variable: Variable) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from llmops_sdk.prompts._comparing._merging.results import MergeConflict, MergeR
 from llmops_sdk.prompts._comparing._merging.trees import TreeMerge
 from llmops_sdk.prompts._comparing.aligning import aligned
 from llmops_sdk.prompts._comparing.wording import section_labels
-from llmops_sdk.prompts._files import Reader, front_matter_end, parse_prompt
+from llmops_sdk.prompts._files import Reader, decode_prompt, front_matter_end, parse_prompt
 from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 
@@ -66,12 +66,13 @@ class _Version:
     def __init__(self, side: Side, name: str) -> None:
         self.beside: dict[str, bytes | None] = {}
         self.called, self.read = side.called, side.read
-        self.prompt = parse_prompt(side.data, name=name, where=f"{name} of {side.called}", read=self._noting)
+        where = f"{name} of {side.called}"
+        self.prompt = parse_prompt(side.data, name=name, where=where, read=self._noting)
         raw = side.data.decode("utf-8")
         self.raw = raw
         self.marked = raw.startswith(_MARK)
         self.newline = "\r\n" if raw.count("\r\n") * 2 > raw.count("\n") else "\n"
-        text = raw.removeprefix(_MARK).replace("\r\n", "\n").replace("\r", "\n")
+        text = decode_prompt(side.data, name=name, where=where)
         self.ended = text.endswith("\n")
         lines = split_lines(text if self.ended else text + "\n")
         end = front_matter_end(lines)
@@ -167,7 +168,7 @@ def _wrong_together(text: str, ours: _Version, theirs: _Version, name: str, read
 
 def _misplaced(merged: Prompt, ours: Prompt, theirs: Prompt) -> list[MergeConflict]:
     """Sections that somebody else says now: a `[+]` whose beginning the other side deleted or moved."""
-    known = [(one.kind, one.text, one.role) for prompt in (ours, theirs) for one in prompt.sections]
+    known = {(one.kind, one.text, one.role) for prompt in (ours, theirs) for one in prompt.sections}
     texts = {one[:2] for one in known}
     return [
         MergeConflict("sections", f"`[+]` would continue a message of `{one.role}`, which it did not", None, one.text)

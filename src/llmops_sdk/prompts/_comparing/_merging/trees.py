@@ -33,10 +33,8 @@ class TreeMerge:
     def merge(self, base: Node | None, ours: Node | None, theirs: Node | None, where: str) -> Merged:
         """The merge of three versions of one stretch; `None`: it is not there."""
         mine, its, before = text_of(ours), text_of(theirs), text_of(base)
-        if its in (mine, before):
-            return Merged(mine)
-        if mine == before:
-            return Merged(its)
+        if alone := _unopposed(before, mine, its):
+            return alone
         if ours is None or theirs is None:
             return self._conflict(where, "one side deleted what the other changed", base, ours, theirs)
         lead = self._lead(base.lead if base else "", ours.lead, theirs.lead, where)
@@ -46,14 +44,12 @@ class TreeMerge:
 
     def _lead(self, base: str, ours: str, theirs: str, where: str) -> Merged:
         if not (base + ours + theirs).strip():  # blank lines only: the side that changed them, or the more of them
-            return Merged(ours if theirs in (base, ours) else theirs if ours == base else max(ours, theirs, key=len))
+            return _unopposed(base, ours, theirs) or Merged(max(ours, theirs, key=len))
         return self._text(base, ours, theirs, where)
 
     def _own(self, base: Node | None, ours: Node, theirs: Node, where: str) -> Merged:
-        if ours.text == theirs.text or (base is not None and theirs.text == base.text):
-            return Merged(ours.text)
-        if base is not None and ours.text == base.text:
-            return Merged(theirs.text)
+        if alone := _unopposed(text_of(base), ours.text, theirs.text):
+            return alone
         if _alike(base, ours, theirs):
             return self._parts(base or _emptied(ours), ours, theirs, where)
         return self._text(text_of(base) or "", ours.text, theirs.text, where)
@@ -145,6 +141,13 @@ class TreeMerge:
         return placed, tuple(conflicts), within
 
 
+def _unopposed(base: str | None, ours: str | None, theirs: str | None) -> Merged | None:
+    """What became of a text that one side alone changed, or both alike; `None` where each made something else of it."""
+    if theirs in (ours, base):
+        return Merged(ours)
+    return Merged(theirs) if ours == base else None
+
+
 def _alike(base: Node | None, ours: Node, theirs: Node) -> bool:
     """Whether the parts of the three are of one kind, so that they can stand together."""
     nodes = [one for one in (base, ours, theirs) if one is not None]
@@ -170,8 +173,9 @@ def _runs(version: Mapping[str, Node], order: Sequence[str], texts: Mapping[str,
     """The keys that a side added, by the key of the common order that they stand after."""
     runs: dict[str | None, list[str]] = {}
     anchor = None
+    common = set(order)
     for key in version:
-        if key in order:
+        if key in common:
             anchor = key
         elif key in texts:
             runs.setdefault(anchor, []).append(key)

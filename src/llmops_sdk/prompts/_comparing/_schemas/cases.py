@@ -6,11 +6,10 @@ holds for all that the schema allows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmops_sdk.prompts._comparing._schemas.values import (
-    TYPES,
     CannotTellError,
     Schema,
     listed,
@@ -19,13 +18,16 @@ from llmops_sdk.prompts._comparing._schemas.values import (
     same,
     type_of,
 )
+from llmops_sdk.prompts._types.keywords import JSON_TYPES, WORDS_FOR_PEOPLE
 
-__all__ = ["GROUPS", "Case", "cases_of", "checked", "own_keywords", "types_in"]
+__all__ = ["Case", "cases_of", "checked", "own_keywords", "types_in"]
 
 _MOST_CASES = 2_000
-_ALL_TYPES = tuple(one for one in TYPES if one != "integer")
+_MOST_ITEMS = 1_000
+"""Of a list that is a value: each is held against all others, to see whether one is there twice."""
+_ALL_TYPES = tuple(one for one in reversed(JSON_TYPES) if one != "integer")  # null first
 
-GROUPS = {
+_GROUPS = {
     "contains": ("contains", "minContains", "maxContains"),
     "if": ("if", "then", "else"),
 }
@@ -34,9 +36,9 @@ GROUPS = {
 _COMPOSED = ("$ref", "allOf", "anyOf", "oneOf")
 _WORDS = frozenset(
     {
-        *("$comment", "$defs", "$id", "$schema", "contentEncoding", "contentMediaType", "contentSchema"),
-        *("default", "definitions", "deprecated", "description", "discriminator", "example", "examples"),
-        *("readOnly", "title", "writeOnly"),
+        *WORDS_FOR_PEOPLE,
+        *("$defs", "definitions", "contentEncoding", "contentMediaType", "contentSchema", "discriminator", "example"),
+        *("readOnly", "writeOnly"),
     }
 )
 """Keywords that refuse no value."""
@@ -49,7 +51,7 @@ class Case(NamedTuple):
     """One case of what a schema allows.
 
     Attributes:
-        facts: Its keywords, those of `GROUPS` as one; `type` is one type, `const` is the value where it is one value.
+        facts: Its keywords, those of `_GROUPS` as one; `type` is one type, `const` is the value where it is one value.
         loose: Whether the schema allows less than this.
     """
 
@@ -71,7 +73,7 @@ def checked(schema: object) -> Schema:
 
 def own_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a schema that refuse values, without those that are made of other schemas."""
-    members = [name for group in GROUPS.values() for name in group]
+    members = [name for group in _GROUPS.values() for name in group]
     own = {
         key: value for key, value in schema.items() if key not in _COMPOSED and key not in _WORDS and key not in members
     }
@@ -81,7 +83,7 @@ def own_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "const" in own:
         value = own.pop("const")
         own["enum"] = [one for one in listed(own, "enum") if same(one, value)] if "enum" in own else [value]
-    for head, group in GROUPS.items():
+    for head, group in _GROUPS.items():
         if head in schema:
             own[head] = {name: schema[name] for name in group if name in schema}
     return own
@@ -91,18 +93,23 @@ def types_in(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """The types that a schema's own `type` allows."""
     said = schema.get("type", _ALL_TYPES)
     types = (said,) if isinstance(said, str) else tuple(listed(schema, "type") if "type" in schema else said)
-    if unknown := [one for one in types if one not in TYPES]:
+    if unknown := [one for one in types if one not in JSON_TYPES]:
         raise CannotTellError(f"its `type` {unknown[0]!r} is unknown")
     return types
 
 
-def cases_of(schema: Schema, root: Schema) -> Iterator[Case]:
+def cases_of(schema: Schema, root: Schema, spend: Callable[[], None]) -> Iterator[Case]:
     """The cases of `schema`, which stands in `root`.
+
+    Args:
+        schema: What is taken apart.
+        root: What its `$ref`s point into.
+        spend: Is called for each schema that is read: a few that name each other twice make millions.
 
     Raises:
         CannotTellError: They are too many, or it is no schema.
     """
-    for facts, loose in _composed(schema, root, frozenset()):
+    for facts, loose in _composed(schema, root, frozenset(), spend):
         types = types_in(facts)
         if "enum" not in facts:
             for one in types:
@@ -115,14 +122,17 @@ def cases_of(schema: Schema, root: Schema) -> Iterator[Case]:
                 yield Case({**rest, **_spelled_out(value)}, loose)
 
 
-def _composed(schema: Schema, root: Schema, seen: frozenset[str]) -> list[tuple[dict[str, Any], bool]]:
+def _composed(
+    schema: Schema, root: Schema, seen: frozenset[str], spend: Callable[[], None]
+) -> list[tuple[dict[str, Any], bool]]:
+    spend()
     if isinstance(checked(schema), bool):
         return [({}, False)] if schema else []
     assert isinstance(schema, Mapping)
     found = [(own_keywords(schema), False)]
-    parts = [_composed(one, root, seen) for one in listed(schema, "allOf")]
+    parts = [_composed(one, root, seen, spend) for one in listed(schema, "allOf")]
     parts += [
-        [case for one in listed(schema, key) for case in _composed(one, root, seen)]
+        [case for one in listed(schema, key) for case in _composed(one, root, seen, spend)]
         for key in ("anyOf", "oneOf")
         if key in schema
     ]
@@ -130,7 +140,7 @@ def _composed(schema: Schema, root: Schema, seen: frozenset[str]) -> list[tuple[
         ref = str(schema["$ref"])
         if ref in seen:
             raise CannotTellError(f"`$ref: {ref}` points at itself")
-        parts.append(_composed(resolved(ref, root), root, seen | {ref}))
+        parts.append(_composed(resolved(ref, root), root, seen | {ref}, spend))
     for part in parts:
         if len(found) * len(part) > _MOST_CASES:
             raise CannotTellError("it has too many alternatives")
@@ -201,6 +211,8 @@ def _spelled_out(value: object) -> dict[str, Any]:
             "maxProperties": len(value),
         }
     elif isinstance(value, list | tuple):
+        if len(value) > _MOST_ITEMS:
+            raise CannotTellError(f"a list of {len(value):,} items is one of its values")
         unique = not any(same(one, other) for at, one in enumerate(value) for other in value[:at])
         facts |= {
             "prefixItems": [{"const": one} for one in value],

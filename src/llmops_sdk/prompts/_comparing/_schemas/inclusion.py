@@ -33,7 +33,7 @@ from llmops_sdk.prompts._comparing._schemas.values import (
 __all__ = ["Gap", "gaps"]
 
 _MOST_WORK = 2_000_000
-"""Most constants that are compared in one comparison; a keyword counts as many."""
+"""Most constants that are compared in one comparison; a schema that is read counts as many."""
 _STEP = 100
 
 _DEEPEST = 50
@@ -125,7 +125,7 @@ class _Comparison:
         self._begun: dict[tuple[str, str], int] = {}
         self._one_root = dumped(narrow) == dumped(wide)
 
-    def _spend(self, work: int) -> None:
+    def _spend(self, work: int = _STEP) -> None:
         self._left -= work
         if self._left < 0:
             raise CannotTellError("the schemas are too large")
@@ -146,7 +146,7 @@ class _Comparison:
             return
         self._begun[key] = len(path)
         try:
-            for case in cases_of(narrow, self._narrow):
+            for case in cases_of(narrow, self._narrow, self._spend):
                 yield from self._against(case, wide, path, frozenset())
         except CannotTellError as exc:
             yield Gap(_text(path), f"cannot be compared: {exc}", certain=False)
@@ -159,7 +159,7 @@ class _Comparison:
 
     def _against(self, case: Case, wide: object, path: tuple[str, ...], refs: frozenset[str]) -> Iterator[Gap]:
         """The gaps between a case and a wide schema."""
-        self._spend(_STEP)
+        self._spend()
         wide = checked(wide)
         if isinstance(wide, bool):
             if not wide:
@@ -257,11 +257,11 @@ class _Comparison:
 
     def _disjoint(self, one: object, other: object, depth: int) -> bool:
         """Whether no value fits both of two schemas of the wide root, as far as types and constants tell."""
-        cases = [list(cases_of(checked(each), self._wide)) for each in (one, other)]
+        cases = [list(cases_of(checked(each), self._wide, self._spend)) for each in (one, other)]
         return all(self._apart(mine, its, depth) for mine in cases[0] for its in cases[1])
 
     def _apart(self, one: Case, other: Case, depth: int) -> bool:
-        self._spend(_STEP)
+        self._spend()
         if one.type != other.type and {one.type, other.type} != {"integer", "number"}:
             return True
         if "const" in one.facts and "const" in other.facts and not same(one.facts["const"], other.facts["const"]):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from llmops_sdk.prompts._comparing._schemas.values import CannotTellError, listed
+from llmops_sdk.prompts._types.keywords import JSON_TYPES
 
 __all__ = ["CHECKS", "INSIDE", "IRRELEVANT_TO"]
 
@@ -127,6 +128,6 @@ IRRELEVANT_TO = {
         *(() if kind in ("integer", "number") else _NUMBERS),
         *(() if kind in ("integer", "number", "string") else ("format",)),
     )
-    for kind in ("null", "boolean", "integer", "number", "string", "array", "object")
+    for kind in JSON_TYPES
 }
 """Keywords that refuse no value of a type."""

@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["TYPES", "CannotTellError", "Schema", "dumped", "listed", "mapped", "resolved", "same", "type_of", "walk"]
+__all__ = ["CannotTellError", "Schema", "dumped", "listed", "mapped", "resolved", "same", "type_of", "walk"]
 
 Schema: TypeAlias = "bool | Mapping[str, Any]"
-
-TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 
 class CannotTellError(Exception):
