@@ -74,7 +74,7 @@ def tests(session):
 def coverage(session):
     """Lines that the light tests reach.
 
-    Not on 3.11, where coverage traces each thread: two that start at the same moment make CPython 3.11.7 end one of them.
+    Not on 3.11: coverage traces each thread there, and when two start at once, CPython 3.11.7 ends one of them.
     """
     version = OTHER_PYTHONS[0]
     python = environment(session, f"light-{version}", version, locks=("light",))
