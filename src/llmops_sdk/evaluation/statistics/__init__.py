@@ -1,0 +1,26 @@
+"""Statistics of paired experiments: is the difference more than noise?
+
+`compare(base, new)` takes the scores of two pipelines on the same cases and says how much better the second is, with an
+interval, a p-value, and a verdict in words. `adjusted` corrects many p-values, `ConfidenceSequence` may be looked at
+after every case, `corrected_rate` takes a judge's known errors out of what it says. Needs the extra `evaluation`.
+"""
+
+from __future__ import annotations
+
+from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict, compare
+from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_rate
+from llmops_sdk.evaluation.statistics._many import adjusted
+from llmops_sdk.evaluation.statistics._paired import Paired, paired
+from llmops_sdk.evaluation.statistics._sequence import ConfidenceSequence
+
+__all__ = [
+    "Comparison",
+    "ConfidenceSequence",
+    "CorrectedRate",
+    "Paired",
+    "Verdict",
+    "adjusted",
+    "compare",
+    "corrected_rate",
+    "paired",
+]
