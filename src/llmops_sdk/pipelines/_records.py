@@ -65,7 +65,7 @@ def record_of(result: Result) -> dict[str, Any]:
 def result_of(
     record: Mapping[str, Any],
     *,
-    index: int,
+    index: int | None = None,
     tags: Mapping[str, Any] | None = None,
     error: Exception | None = None,
     resumed: bool = False,

@@ -86,7 +86,8 @@ class Comparison:
         return f"{self.verdict}{self._why()}"
 
     def _why(self) -> str:
-        said = f" {self.difference:+.4g} ({self.level:.0%} interval {self.low:+.4g} to {self.high:+.4g}, p = {self.p_value:.2g}"
+        said = f" {self.difference:+.4g} ({self.level:.0%} interval {self.low:+.4g} to {self.high:+.4g}"
+        said += f", p = {self.p_value:.2g}"
         said += f", {self.cases} cases" + (f" in {self.clusters} clusters" if self.clusters < self.cases else "") + ")"
         if self.verdict == "equivalent":
             said = f" within {self.margin:g}:{said}"
@@ -111,8 +112,8 @@ def compare(
 ) -> Comparison:
     """Compare two pipelines on the same cases.
 
-    The p-value is exact where the two do the same: at `level=0.95` at most one in twenty such comparisons is called better or
-    worse, whatever the shape of the scores. The verdict needs both the p-value and the interval to agree.
+    The p-value is exact where the two do the same: at `level=0.95` at most one in twenty such comparisons is called
+    better or worse, whatever the shape of the scores. The verdict needs both the p-value and the interval to agree.
 
     Args:
         base: Case -> score of the pipeline that is there; a list of scores where a case was run several times.
@@ -132,7 +133,7 @@ def compare(
         >>> print(compare(base, new))
         better by +0.75 (95% interval +0.6 to +0.875, p = 1.9e-09, 40 cases)
     """
-    if not 0.5 < level < 1 or not 0 < power < 1 or (margin is not None and not margin > 0):  # noqa: PLR2004
+    if not 0.5 < level < 1 or not 0 < power < 1 or (margin is not None and not margin > 0):
         raise ConfigurationError(f"{level=}, {power=}, {margin=}: write 0.5 < level < 1, 0 < power < 1, margin > 0")
     scores = paired(base, new, clusters=clusters)
     low, high = interval(scores, level)
@@ -195,4 +196,4 @@ def _needed(scores: Paired, level: float, power: float, margin: float | None) ->
         z = float(stats.norm.ppf(level) + stats.norm.ppf((1 + power) / 2))
         by_difference = min(by_difference, z / (margin - difference))
     needed = scores.cases * (error * by_difference) ** 2
-    return math.ceil(needed) if math.isfinite(needed) and needed < 1e12 else None  # noqa: PLR2004  (no number helps)
+    return math.ceil(needed) if math.isfinite(needed) and needed < 1e12 else None

@@ -1,8 +1,8 @@
 """Intervals of the mean difference: BCa bootstrap over clusters, and Student's t where that reaches further.
 
-The bootstrap follows the skew of the scores, but knows nothing of tails that were not drawn: with log-normal scores and 30
-to 100 cases it covers 90 % where 95 % are promised, and Student's interval 96 %; with one-sided scores it is the other
-way round. So each end is the further one of the two.
+The bootstrap follows the skew of the scores, but knows nothing of tails that were not drawn: with log-normal scores and
+30 to 100 cases it covers 90 % where 95 % are promised, and Student's interval 96 %; with one-sided scores it is the
+other way round. So each end is the further one of the two.
 
 Sources: Efron, Better bootstrap confidence intervals, JASA 82 (1987); Hesterberg, What teachers should know about the
 bootstrap, The American Statistician 69 (2015), section 4.2, for the widening: bootstrap intervals are too narrow by
@@ -39,7 +39,7 @@ def interval(scores: Paired, level: float) -> tuple[float, float]:
         Its ends; `-inf, inf` for a single cluster, from which nothing can be said of others.
     """
     n = scores.clusters
-    if n < 2:  # noqa: PLR2004  (a spread needs two)
+    if n < 2:
         return -math.inf, math.inf
     if scores.standard_error == 0:
         return scores.estimate, scores.estimate

@@ -61,12 +61,13 @@ class Paired:
     @property
     def influence(self) -> Floats:
         """What each cluster adds to the estimate's error: `(totals - sizes * estimate) / mean size`; they sum to 0."""
-        return (self.totals - self.sizes * self.estimate) / self.sizes.mean()
+        influence: Floats = (self.totals - self.sizes * self.estimate) / self.sizes.mean()
+        return influence
 
     @property
     def standard_error(self) -> float:
         """Standard error of the estimate, over clusters; `nan` for a single one."""
-        if self.clusters < 2:  # noqa: PLR2004  (a variance needs two)
+        if self.clusters < 2:
             return math.nan
         return float(np.sqrt((self.influence**2).sum() / (self.clusters - 1) / self.clusters))
 
@@ -104,7 +105,7 @@ def paired(base: Scores, new: Scores, *, clusters: Mapping[Hashable, Hashable] |
         base=means[:, 0],
         within=float(np.mean(known)) if known else math.nan,
         repeats=2 * len(both) / sum(1 / len(one) + 1 / len(other) for one, other in runs),
-        totals=np.bincount(index, differences),
+        totals=np.bincount(index, differences).astype(float),
         sizes=np.bincount(index).astype(float),
         binary=once and bool(np.isin(means, (0.0, 1.0)).all()),
         unpaired=len(base.keys() ^ new.keys()),

@@ -1,9 +1,9 @@
 """Intervals that hold at every moment, so that a run may stop when the answer is clear.
 
 For scores within bounds by betting: Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting,
-JRSS B 86 (2024), section 4.3 (hedged capital, predictable plug-in bets). For scores without bounds by Robbins' mixture of
-the self-normalised process of de la Pena, Annals of Probability 27 (1999): exact for differences that are symmetric about
-their mean, as they are where the two pipelines do the same.
+JRSS B 86 (2024), section 4.3 (hedged capital, predictable plug-in bets). For scores without bounds by Robbins' mixture
+of the self-normalised process of de la Pena, Annals of Probability 27 (1999): exact for differences that are symmetric
+about their mean, as they are where the two pipelines do the same.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ConfidenceSequence:
         low: Smallest value that an observation can have; `-inf` where there is none.
         high: Largest value; both are finite, or neither is.
 
-    Observations come in random order, one for each independent unit: the difference of a case, or the mean difference of a
-    cluster.
+    Observations come in random order, one for each independent unit: the difference of a case, or the mean difference
+    of a cluster.
 
     Attributes:
         count: Observations so far.
@@ -147,7 +147,7 @@ class _Mixture:
 
     def _end(self, side: int, spread: float) -> float:
         centre = self._weighted / self._weights
-        # Far away the wealth of n observations tends to (n - log n) / 2 or so: with too few of them nothing is excluded.
+        # Far away the wealth of n observations tends to (n - log n) / 2 or so: too few of them exclude nothing.
         inside, outside = centre, centre + side * spread
         while self._wealth(outside) < self._limit:
             inside, outside = outside, centre + (outside - centre) * 2

@@ -3,8 +3,9 @@
 Under the hypothesis that the two pipelines do the same, the sign of each cluster's difference is a coin's, whatever the
 shape of the scores: so the sign-flip test is exact there. For pass and fail, case by case, it is McNemar's exact test.
 
-Sources: Fisher, The Design of Experiments (1935), section 21; McNemar, Psychometrika 12 (1947); for flips by Monte Carlo,
-Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010): p = (1 + hits) / (1 + flips).
+Sources: Fisher, The Design of Experiments (1935), section 21; McNemar, Psychometrika 12 (1947); for flips by Monte
+Carlo, Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010): p = (1 + hits) / (1 +
+flips).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def _of_some(totals: Floats) -> float:
 
 
 def _as_large(flipped: Floats, totals: Floats) -> np.ndarray:
-    return flipped >= abs(totals.sum()) * (1 - 1e-12)  # sums in another order differ in the last bit
+    reached: np.ndarray = flipped >= abs(totals.sum()) * (1 - 1e-12)  # sums in another order differ in the last bit
+    return reached
 
 
 def _of_the_limit(totals: Floats) -> float:

@@ -1,0 +1,8 @@
+"""Experiments: what was found, compared and in words."""
+
+from __future__ import annotations
+
+from llmops_sdk.evaluation._experiment.contrasts import Contrast
+from llmops_sdk.evaluation._experiment.experiment import Experiment
+
+__all__ = ["Contrast", "Experiment"]
