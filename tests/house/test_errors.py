@@ -25,6 +25,7 @@ VALUES = {
     "attempts": (errors.Attempt("one", errors.ServerError("down", status_code=503), 0.2),),
     "body": b"<html>",
     "path": "run.jsonl",
+    "row": 3,
     "differences": (Difference("sdk", "0.1.0", None),),
     "command": "pip install --no-deps one",
     "tokens": 9000,
