@@ -62,11 +62,13 @@ def _plain(value: Any, where: str) -> Any:
     kind = type(value)
     if kind is str:
         return valid(value)
+    if kind is dt.datetime or kind is dt.time:  # the offset of a zone is kept, not its name
+        return kind.fromisoformat(value.isoformat())
     if value is None or kind is bool or kind is int or kind in _TEXTUAL:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise DatasetError(f"`{where}` is {value!r}; write `None` where a value is missing")
+            raise DatasetError(f"`{where}` is {float(value)}; write `None` where a value is missing")
         return float(value)
     if isinstance(value, Mapping):
         return {_key(name, where): _plain(one, f"{where}.{name}") for name, one in value.items()}

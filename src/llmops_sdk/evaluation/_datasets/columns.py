@@ -51,6 +51,7 @@ class Columns:
     expected_type: Any = None
 
     def __post_init__(self) -> None:
+        self._types()  # what makes no sense is refused before a row is read
         for name in ("input", *_OWN):
             given = getattr(self, name)
             several = isinstance(given, Sequence) and name not in ("id", "cluster")
@@ -74,7 +75,7 @@ class Columns:
         Raises:
             DatasetError: A row cannot be used, or a column that an option names is in no row.
         """
-        typed = Typed(self.input_type, "input"), Typed(self.expected_type, "expected")
+        typed = self._types()
         unseen = {column for name in _OWN for column in _named(getattr(self, name))}
         seen: Any = ()
         number = 0
@@ -93,6 +94,9 @@ class Columns:
             raise located(
                 DatasetError(f"like all others has no column {names}; it has {', '.join(seen)}"), path, number
             )
+
+    def _types(self) -> tuple[Typed, Typed]:
+        return Typed(self.input_type, "input"), Typed(self.expected_type, "expected")
 
     def _case(self, row: Mapping[str, Any], typed: tuple[Typed, Typed], blank_is_missing: bool) -> Case:
         taken = {column for name in ("input", *_OWN) for column in _named(getattr(self, name))}

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from llmops_sdk.errors import DatasetError
 from llmops_sdk.evaluation._datasets.json_lists import elements
-from llmops_sdk.evaluation._datasets.libraries import parquet
+from llmops_sdk.evaluation._datasets.libraries import arrow, parquet
 
 __all__ = ["TABLES", "RowFile", "suffix_of"]
 
@@ -28,6 +28,7 @@ TABLES = (".csv", ".parquet", ".tsv")
 _LARGEST_CELL = 1 << 26
 """Characters. A quotation mark that is never closed must not swallow a file of many gigabytes."""
 _BATCH = 256
+_NEEDING = "a .parquet file"
 
 
 def suffix_of(path: Path) -> str:
@@ -181,7 +182,7 @@ def _separated(file: RowFile) -> Iterator[Row]:
 
 
 def _parquet(file: RowFile) -> Iterator[Row]:
-    library = parquet("a .parquet file")
+    library, broken = parquet(_NEEDING), arrow(_NEEDING).ArrowException
     row = 0
     with file.bytes() as raw:
         try:
@@ -189,7 +190,7 @@ def _parquet(file: RowFile) -> Iterator[Row]:
                 for one in batch.to_pylist():
                     row += 1
                     yield row, one
-        except library.lib.ArrowException as exc:
+        except broken as exc:
             raise DatasetError(f"cannot be read: {exc}", row=row + 1) from exc
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, DatasetError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._datasets.columns import Columns
+from llmops_sdk.evaluation._datasets.columns import Columns, located
 from llmops_sdk.evaluation._datasets.files import RowFile
 from llmops_sdk.evaluation._values import read
 
@@ -68,7 +68,11 @@ class FileCases:
 
 def _from_json(file: RowFile) -> Iterator[tuple[int, Any]]:
     for number, row in file:
-        yield number, read(row, "row") if isinstance(row, dict) else row
+        try:
+            values = {name: read(one, name) for name, one in row.items()} if isinstance(row, dict) else row
+        except DatasetError as exc:
+            raise located(exc, str(file.path), number) from exc
+        yield number, values
 
 
 def _from_tables(file: RowFile) -> Iterator[tuple[int, Any]]:
