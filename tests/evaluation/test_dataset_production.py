@@ -135,7 +135,7 @@ def test_a_blocked_run_without_a_text_that_may_be_shown_is_left_out():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"id": "1", "question": "?"}, r"row 1 of .* is no case of a monitor: `monitor\.export_cases\(path\)` writes"),
+        (
             {"id": "1", "question": "?"},
             r"row 1 of '.*' is no case of a monitor: `monitor\.export_cases\(path\)` writes",
         ),

@@ -44,7 +44,7 @@ class Dataset:
     Example:
         >>> data = Dataset([Case(input={"question": "1 + 1?"}, expected="2")])
         >>> print(data)
-        data
+        data: 1 cases
         id                question  expected
         3e93ed19746e65d3  1 + 1?    2
     """
