@@ -25,11 +25,12 @@ def ratio(difference: float, base: float, *, reach: float, t: float, base_varian
         The end; infinite where the base may be 0.
     """
     side = math.copysign(1.0, reach)
-    sign = math.copysign(1.0, base)
-    base, covariance = abs(base), covariance * sign
-    square = base**2 - t**2 * base_variance
-    if not square > 0 or not math.isfinite(reach):
+    if base == 0 or not math.isfinite(reach):
         return side * math.inf
-    half = difference * base - t**2 * covariance
+    square = 1 - t**2 * base_variance / base**2
+    if not square > 0:
+        return side * math.inf
+    difference, reach = difference / abs(base), reach / abs(base)
+    half = difference - t**2 * covariance / (base * abs(base))
     # The roots of square * r**2 - 2 * half * r + (difference**2 - reach**2) = 0.
     return (half + side * math.sqrt(max(half**2 - square * (difference**2 - reach**2), 0.0))) / square

@@ -21,7 +21,7 @@ from llmops_sdk.evaluation.statistics._paired import Floats, Paired
 
 __all__ = ["p_value"]
 
-_ENUMERATED = 14
+_ENUMERATED = 15
 """Clusters up to which all flips are tried."""
 _FLIPS = 9_999
 _SAMPLED = 400
