@@ -20,7 +20,6 @@ import functools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from llmops_sdk.evaluation.statistics._paired import Floats, Paired
@@ -100,9 +99,9 @@ def _upwards(
         low, high = (estimate + spread * (end + skew * (end**2 - 1)) for end in ends)
         return low, high
     order = np.lexsort((sizes, totals))  # that of the cases has no part in what is drawn
-    chosen = _draws(n)
-    drawn = totals[order][chosen].sum(axis=1)
-    resampled = np.sort(drawn / (n * sizes[0] if (sizes == sizes[0]).all() else sizes[order][chosen].sum(axis=1)))
+    often = _draws(n)
+    equal = bool((sizes == sizes[0]).all())
+    resampled = np.sort((often @ totals[order]) / (n * sizes[0] if equal else often @ sizes[order]))
     near = 1e-12 * max(abs(estimate), float(np.abs(totals).max()))
     below = float((resampled < estimate - near).mean() + (np.abs(resampled - estimate) <= near).mean() / 2)
     bias = float(stats.norm.ppf(np.clip(below, 0.5 / _RESAMPLES, 1 - 0.5 / _RESAMPLES)))
@@ -116,7 +115,9 @@ def _moved(z: float, bias: float, skew: float) -> float:
     return bias + (bias + z) / max(1 - skew * (bias + z), 0.1)
 
 
-@functools.lru_cache(maxsize=2)
-def _draws(clusters: int) -> NDArray[np.int16]:
-    """Shape `(resamples, clusters)`; 8 MB at most. The scores of an experiment share them."""
-    return np.random.default_rng(_SEED).integers(0, clusters, (_RESAMPLES, clusters), dtype=np.int16)
+@functools.lru_cache(maxsize=1)
+def _draws(clusters: int) -> Floats:
+    """How often a resample has each cluster, shape `(resamples, clusters)`; 32 MB at most. Scores share them."""
+    drawn = np.random.default_rng(_SEED).integers(0, clusters, (_RESAMPLES, clusters))
+    drawn += np.arange(0, _RESAMPLES * clusters, clusters)[:, None]
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
