@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation import metrics, statistics
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
-    from llmops_sdk.evaluation._experiment import Contrast, Experiment
+    from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
+    "Analysis",
     "Case",
     "Contrast",
     "Dataset",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Analysis": "_experiment",
     "Case": "_cases",
     "Contrast": "_experiment",
     "Dataset": "_datasets",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._experiment.contrasts import Contrast
 from llmops_sdk.evaluation._experiment.experiment import Experiment
 
-__all__ = ["Contrast", "Experiment"]
+__all__ = ["Analysis", "Contrast", "Experiment"]
