@@ -51,7 +51,7 @@ async def score(
         case: What was asked.
         results: The answer, or the base's and the other one.
         keep: Is told of each outcome as soon as it is there.
-        deadline_s: Seconds for each metric.
+        deadline_s: Seconds for each metric; those that block share the sum of theirs.
     """
     waiting: list[Awaitable[None]] = []
     blocking: list[Asked] = []
@@ -92,41 +92,29 @@ async def _in_thread(
     blocking: list[Asked], case: Case, results: Sequence[Result], keep: Keep, deadline_s: float | None
 ) -> None:
     while blocking:
-        said: list[tuple[Any, str | None]] = []
-        hop = _Hop(blocking, case, results, said)
+        hop = _Hop(blocking, case, results)
         with contextlib.suppress(TimeoutError):
-            await _within(hop, said, deadline_s)
-        hop.left = True
+            async with asyncio.timeout(None if deadline_s is None else deadline_s * len(blocking)):
+                await loops.in_thread(hop)
+        said, hop.left = list(hop.said), True
         for one, (value, error) in zip(blocking, said, strict=False):
             if error is None and inspect.isawaitable(value):
                 await _awaited(one, value, keep, deadline_s)
             else:
                 keep(_outcome(one, value, error))
-        if len(said) < len(blocking):  # the thread cannot be stopped; what comes behind has another one
+        if len(said) < len(blocking):  # the thread cannot be stopped; what comes behind gets another one
             keep(_outcome(blocking[len(said)], None, _late(deadline_s)))
         blocking = blocking[len(said) + 1 :]
-
-
-async def _within(hop: _Hop, said: list[Any], deadline_s: float | None) -> None:
-    """Wait until the thread is done, or until one metric has had its time."""
-    if deadline_s is None:
-        await loops.in_thread(hop)
-        return
-    async with asyncio.timeout(deadline_s) as clock:
-        hop.next = lambda: clock.reschedule(asyncio.get_running_loop().time() + deadline_s)
-        await loops.in_thread(hop)
 
 
 class _Hop:
     """Calls one metric after the other, until whoever waits has left."""
 
-    def __init__(
-        self, asked: Sequence[Asked], case: Case, results: Sequence[Result], said: list[tuple[Any, str | None]]
-    ) -> None:
+    def __init__(self, asked: Sequence[Asked], case: Case, results: Sequence[Result]) -> None:
         self._asked = asked
         self._case = case
         self._results = results
-        self._said = said
+        self.said: list[tuple[Any, str | None]] = []
         self.left = False
 
     def __call__(self) -> None:
@@ -134,13 +122,13 @@ class _Hop:
             found = _called(one.metric, self._case, self._results)
             if self.left:
                 return
-            self._said.append(found)
+            self.said.append(found)
 
 
 def _called(one: Metric, case: Case, results: Sequence[Result]) -> tuple[Any, str | None]:
     try:
         return one(case, *results), None
-    except (Exception, SystemExit) as exc:  # noqa: BLE001  (the cell is marked)
+    except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  (the cell is marked)
         return None, _traceback(exc)
 
 
