@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from llmops_sdk.errors import ConfigurationError
@@ -59,7 +58,7 @@ class Analysis:
             raise ConfigurationError(f'`correction` is "holm", "benjamini-hochberg" or None, not {self.correction!r}')
         if isinstance(self.primary, str):
             raise ConfigurationError(f"`primary` is a tuple of names: write ({self.primary!r},)")
-        object.__setattr__(self, "margins", MappingProxyType(dict(self.margins)))
+        object.__setattr__(self, "margins", dict(self.margins))
         object.__setattr__(self, "primary", tuple(self.primary))
 
     def margin(self, score: str, metric: str | None = None) -> float | None:
