@@ -469,9 +469,7 @@ class Pipeline(loops.Closing, Station):
         self._call(deadline_s, budget_usd, tags, hooks)  # what makes no sense is refused before a row is read
 
         async def one(index: int, row: Any) -> Result:
-            result = await self.aresult(
-                row, deadline_s=deadline_s, budget_usd=budget_usd, tags=tags, hooks=hooks
-            )
+            result = await self.aresult(row, deadline_s=deadline_s, budget_usd=budget_usd, tags=tags, hooks=hooks)
             if result.error is not None and on_error == "raise":
                 raise result.error
             return replace(result, index=index)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from llmops_sdk.evaluation._running.plan import Arm, Plan, pair_key, run_key
 from llmops_sdk.evaluation._running.scoring import Asked
 from llmops_sdk.evaluation._running.store import CellRow, KeptCase, KeptRun, Store
 from llmops_sdk.pipelines import Result
 
-__all__ = ["Cell", "Group", "Planner"]
+__all__ = ["Cell", "Group", "Pair", "Planner"]
 
 _Scored = Mapping[bytes, "dict[str, float | None] | None"]
 
@@ -44,9 +45,30 @@ class Cell:
         return self.row[4]
 
     @property
+    def given_up(self) -> bool:
+        """Whether it has failed and is not tried again."""
+        return self.kept is not None and self.kept.failed
+
+    @property
     def done(self) -> bool:
         """Whether nothing is to be done for it."""
         return self.kept is not None and not self.asked and not self.read
+
+
+class Pair(NamedTuple):
+    """A run that is to be compared with the base's.
+
+    Attributes:
+        label: Of its pipeline.
+        key: Of the two.
+        asked: Metrics that have to compare them.
+        again: Keys of those among them that had failed.
+    """
+
+    label: str
+    key: bytes
+    asked: list[Asked]
+    again: set[bytes]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -56,8 +78,7 @@ class Group:
     Attributes:
         case: The case, with its place.
         cells: All of them, in the order of the pipelines.
-        pairs: Label of each pipeline but the base -> pairwise metrics that have to compare it with the base.
-        again: Keys of those among them that had failed, by label.
+        pairs: Those of them that are to be compared.
         scores: Label -> name -> value, as far as they are known.
         results: Label -> what pairwise metrics wait for.
         left: Cells that are still to be done.
@@ -65,8 +86,7 @@ class Group:
 
     case: KeptCase
     cells: tuple[Cell, ...]
-    pairs: dict[str, list[Asked]] = field(default_factory=dict)
-    again: dict[str, set[bytes]] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
     left: int = 0
@@ -86,9 +106,10 @@ class Planner:
     def __init__(
         self, plan: Plan, arms: Sequence[Arm], asked: Sequence[Asked], store: Store, *, retry_failed: bool
     ) -> None:
+        self.arms = arms
+        self.base = plan.base
         self._id = plan.id
         self._plan = plan
-        self._arms = arms
         self._single = [one for one in asked if not one.metric.pairwise]
         self._pairwise = [one for one in asked if one.metric.pairwise]
         self._store = store
@@ -98,67 +119,50 @@ class Planner:
         """All of them, some at a time, in the order in which they are to be done."""
         for cases in self._store.cases(self._plan.dataset, shuffled=self._plan.sequential):
             places = [(case, repeat) for case in cases for repeat in range(self._plan.repeats)]
-            keys = [self._keys(case, repeat) for case, repeat in places]
-            runs = self._store.runs([key for of_group in keys for key, _ in of_group])
-            scored = self._store.scored([key for of_group in keys for both in of_group for key in both if key])
+            keys = [
+                {arm.label: run_key(arm, case.case, case.hash, repeat) for arm in self.arms} for case, repeat in places
+            ]
+            pairs = [self._pairs(of_group) for of_group in keys]
+            runs = self._store.runs([key for of_group in keys for key in of_group.values()])
+            scored = self._store.scored([key for of_group in (*keys, *pairs) for key in of_group.values()])
             yield [
-                self._group(case, repeat, of_group, runs, scored)
-                for (case, repeat), of_group in zip(places, keys, strict=True)
+                self._group(place, of_group, of_pairs, runs, scored)
+                for place, of_group, of_pairs in zip(places, keys, pairs, strict=True)
             ]
 
-    def _keys(self, case: KeptCase, repeat: int) -> list[tuple[bytes, bytes | None]]:
-        """Key of the run of each pipeline, and of it and the base's run; `None` for the base."""
-        keys = {arm.label: run_key(arm, case.case, case.hash, repeat) for arm in self._arms}
-        base = keys[self._plan.base]
-        pairwise = bool(self._pairwise)
-        return [
-            (key, pair_key(base, key) if pairwise and label != self._plan.base else None) for label, key in keys.items()
-        ]
+    def _pairs(self, keys: Mapping[str, bytes]) -> dict[str, bytes]:
+        if not self._pairwise:
+            return {}
+        return {label: pair_key(keys[self.base], key) for label, key in keys.items() if label != self.base}
 
     def _group(
         self,
-        case: KeptCase,
-        repeat: int,
-        keys: list[tuple[bytes, bytes | None]],
+        place: tuple[KeptCase, int],
+        keys: Mapping[str, bytes],
+        pairs: Mapping[str, bytes],
         runs: Mapping[bytes, KeptRun],
         scored: Mapping[bytes, _Scored],
     ) -> Group:
-        cells = tuple(
-            self._cell((self._id, case.position, repeat, arm.label, *both), arm, runs, scored)
-            for arm, both in zip(self._arms, keys, strict=True)
-        )
-        group = Group(case=case, cells=cells)
-        for cell in cells:
-            label, pair = cell.arm.label, cell.row[5]
-            found = [scored.get(cell.key, {})]
-            if pair is not None:
-                known = scored.get(pair, {})
-                found.append(known)
-                missing = self._missing(self._pairwise, known)
-                if missing and not self._given_up(group, cell):
-                    group.pairs[label] = missing
-                    group.again[label] = {one.key for one in missing if one.key in known}
-            group.scores[label] = {
-                name: value
-                for of_run in found
-                for scores in of_run.values()
-                for name, value in (scores or {}).items()
-                if value is not None
-            }
-        if group.pairs:
-            for cell in cells:
-                cell.read = cell.arm.label in group.pairs or cell.arm.label == self._plan.base
-        group.left = sum(not cell.done for cell in cells)
+        case, repeat = place
+        cells = {
+            arm.label: self._cell((self._id, case.position, repeat, arm.label, keys[arm.label]), arm, runs, scored)
+            for arm in self.arms
+        }
+        group = Group(case=case, cells=tuple(cells.values()))
+        for label, cell in cells.items():
+            group.scores[label] = _values(scored.get(cell.key, {}))
+        base = cells[self.base]
+        for label, key in pairs.items():
+            known, cell = scored.get(key, {}), cells[label]
+            group.scores[label] |= _values(known)
+            missing = self._missing(self._pairwise, known)
+            if missing and not base.given_up and not cell.given_up:
+                group.pairs.append(Pair(label, key, missing, {one.key for one in missing if one.key in known}))
+                base.read = cell.read = True
+        group.left = sum(not cell.done for cell in group.cells)
         return group
 
-    def _given_up(self, group: Group, cell: Cell) -> bool:
-        """Whether one of the two has no answer, and will not be asked for one."""
-        base = next(one for one in group.cells if one.arm.label == self._plan.base)
-        return any(one.kept is not None and one.kept.failed for one in (base, cell))
-
-    def _cell(
-        self, row: CellRow, arm: Arm, runs: Mapping[bytes, KeptRun], scored: Mapping[bytes, _Scored]
-    ) -> Cell:
+    def _cell(self, row: CellRow, arm: Arm, runs: Mapping[bytes, KeptRun], scored: Mapping[bytes, _Scored]) -> Cell:
         kept, known = runs.get(row[4]), scored.get(row[4], {})
         if kept is None or (kept.failed and self._retry_failed):
             before = Decimal(0) if kept is None else kept.cost_usd
@@ -168,6 +172,9 @@ class Planner:
 
     def _missing(self, asked: list[Asked], known: _Scored) -> list[Asked]:
         """Those that have not scored, and of those that failed the ones that are tried again."""
-        return [
-            one for one in asked if (known.get(one.key) is None if self._retry_failed else one.key not in known)
-        ]
+        return [one for one in asked if (known.get(one.key) is None if self._retry_failed else one.key not in known)]
+
+
+def _values(scored: _Scored) -> dict[str, float]:
+    """The scores that are numbers, by name."""
+    return {name: value for scores in scored.values() for name, value in (scores or {}).items() if value is not None}

@@ -1,4 +1,4 @@
-"""The file of experiments: cases, runs and scores (SQLite). What is written together is there together, or not at all."""
+"""The file of experiments: cases, runs and scores (SQLite). What is written together is there together, or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
 
-__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "KeptScore", "RunRow", "ScoreRow", "Spent", "Store"]
+__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "KeptScore", "RunRow", "ScoreRow", "Store"]
 
 _SCHEMA = """
 CREATE TABLE cases (
@@ -31,12 +31,10 @@ CREATE TABLE cases (
 ) WITHOUT ROWID;
 CREATE INDEX cases_by_place ON cases (dataset, place);
 CREATE TABLE datasets (hash TEXT PRIMARY KEY, name TEXT NOT NULL, cases INTEGER NOT NULL);
-CREATE TABLE experiments (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, ending TEXT, last_place BLOB
-);
+CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, ending TEXT);
 CREATE TABLE cells (
     experiment TEXT NOT NULL, position INTEGER NOT NULL, repeat INTEGER NOT NULL, arm TEXT NOT NULL, run BLOB NOT NULL,
-    pair BLOB, PRIMARY KEY (experiment, position, repeat, arm)
+    PRIMARY KEY (experiment, position, repeat, arm)
 ) WITHOUT ROWID;
 CREATE TABLE runs (
     key BLOB PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL, error TEXT, seconds REAL, cost_usd TEXT
@@ -55,8 +53,8 @@ _MARKS = 1_000
 _CASES = 256
 """Cases that are read at once."""
 
-CellRow = tuple[str, int, int, str, bytes, bytes | None]
-"""Experiment, position, repeat, arm, run, and the key of it and the base's run, under which pairwise scores are."""
+CellRow = tuple[str, int, int, str, bytes]
+"""As in the table `cells`."""
 RunRow = tuple[bytes, float, str, str | None, float, str | None]
 """As in the table `runs`."""
 ScoreRow = tuple[bytes, bytes, str, float | None, str | None, str | None, str | None, str | None, str | None]
@@ -83,26 +81,12 @@ class Ending(NamedTuple):
     """How an experiment has ended.
 
     Attributes:
-        reason: `"complete"`, `"budget"` or `"decided"`.
-        observed: In a sequential one: the cases that the decision rests on.
+        reason: `"complete"`; `"decided"`: a sequential one was clear; `"budget"`: the money was spent before.
+        observed: Of a sequential one the cases that take part; `None`: all do.
     """
 
     reason: str
     observed: int | None = None
-
-
-class Spent(NamedTuple):
-    """US dollars of an experiment's runs and judges, as far as they are known.
-
-    Attributes:
-        runs: For asking the pipelines.
-        judging: For metrics.
-        unpriced: Runs and scores of which nobody knows the price; they are not among the sums.
-    """
-
-    runs: Decimal
-    judging: Decimal
-    unpriced: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,16 +179,24 @@ class Store:
         """Keep what the experiment is; one that was there goes on."""
         with self._open() as db:
             db.execute(
-                "INSERT INTO experiments VALUES (?, ?, ?, ?, NULL, NULL)"
+                "INSERT INTO experiments VALUES (?, ?, ?, ?, NULL)"
                 " ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, ending = NULL",
                 (plan.id, name, time.time(), plan.to_text()),
             )
 
-    def end(self, experiment: str, ending: Ending, last_place: bytes | None) -> None:
-        """Keep how the experiment has ended; `last_place` is that of the last case that counts, `None`: all do."""
-        with self._open() as db:
-            row = (json.dumps(ending), last_place, experiment)
-            db.execute("UPDATE experiments SET ending = ?, last_place = ? WHERE id = ?", row)
+    def end(self, plan: Plan, ending: Ending) -> None:
+        """Keep how the experiment has ended. Cells of cases that were not observed are no longer part of it.
+
+        Their runs stay: an experiment that needs them does not ask for them again.
+        """
+        with self._open() as db, transaction(db):
+            db.execute("UPDATE experiments SET ending = ? WHERE id = ?", (json.dumps(ending), plan.id))
+            if ending.observed is not None:
+                db.execute(
+                    "DELETE FROM cells WHERE experiment = ? AND position IN"
+                    " (SELECT position FROM cases WHERE dataset = ? ORDER BY place LIMIT -1 OFFSET ?)",
+                    (plan.id, plan.dataset, ending.observed),
+                )
 
     def ending(self, experiment: str) -> Ending | None:
         """How the experiment has ended; `None` while it runs, and where it was interrupted."""
@@ -278,42 +270,22 @@ class Store:
         """
         with self._open() as db, transaction(db):
             db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", runs)
-            db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?)", cells)
+            db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", cells)
             db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", anew)
             db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)
 
-    def spent(self, experiment: str, metrics: Sequence[MetricPlan]) -> Spent:
-        """What the experiment's runs have cost, and judging them; a run that it shares with another counts in both."""
-        marks = ", ".join("?" * len(metrics))
-        with self._open() as db:
-            asked = db.execute(
-                "SELECT runs.cost_usd FROM cells JOIN runs ON runs.key = cells.run WHERE experiment = ?", (experiment,)
-            ).fetchall()
-            judged = db.execute(
-                "SELECT scores.cost_usd FROM cells JOIN scores ON scores.run IN (cells.run, cells.pair)"  # noqa: S608
-                f" WHERE experiment = ? AND scores.metric IN ({marks})",
-                (experiment, *(one.key for one in metrics)),
-            ).fetchall()
-        runs, judging = ([_dollars(cost) for (cost,) in rows] for rows in (asked, judged))
-        return Spent(
-            runs=sum((one for one in runs if one is not None), Decimal(0)),
-            judging=sum((one for one in judging if one is not None), Decimal(0)),
-            unpriced=runs.count(None) + judging.count(None),
-        )
-
     def scores(self, experiment: str, metrics: Sequence[MetricPlan]) -> Iterator[KeptScore]:
-        """The scores of an experiment, pairwise ones under the arm that is not the base; by position, repeat and arm."""
+        """The scores of an experiment by metrics that look at one answer; by position, repeat and arm."""
         marks = ", ".join("?" * len(metrics))
         with self._open() as db:
             rows = db.execute(
                 "SELECT cases.id, cells.arm, cells.repeat, scores.name, scores.value, scores.label, scores.explanation,"  # noqa: S608
                 " scores.details, scores.cost_usd, scores.error"
-                " FROM cells JOIN scores ON scores.run IN (cells.run, cells.pair)"
+                " FROM cells JOIN scores ON scores.run = cells.run"
                 " JOIN experiments ON experiments.id = cells.experiment"
                 " JOIN cases ON cases.dataset = json_extract(experiments.plan, '$.dataset')"
                 "  AND cases.position = cells.position"
                 f" WHERE cells.experiment = ? AND scores.metric IN ({marks})"
-                "  AND (experiments.last_place IS NULL OR cases.place <= experiments.last_place)"
                 " ORDER BY cells.position, cells.repeat, cells.arm",
                 (experiment, *(one.key for one in metrics)),
             ).fetchall()
