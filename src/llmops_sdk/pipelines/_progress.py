@@ -7,8 +7,9 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
+from llmops_sdk.bars import Bar
 from llmops_sdk.messages import Usage
 from llmops_sdk.pipelines._result import Result
 
@@ -25,7 +26,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def __init__(self, total: int | None, *, show: bool) -> None:
         self._show = show
-        self._bar = _Bar(total) if show and sys.stderr.isatty() else None
+        self._bar = Bar("rows", total, show=show)
         self._started = time.perf_counter()
         self._ok = self._blocked = self._resumed = 0
         self._failed: collections.Counter[str] = collections.Counter()
@@ -48,8 +49,7 @@ class Progress(AbstractContextManager["Progress"]):
         cost = result.cost_usd
         self._cost += cost or 0
         self._unpriced = self._unpriced or (cost is None and result.usage.total_tokens > 0)
-        if self._bar is not None:
-            self._bar.advance()
+        self._bar.advance()
 
     def summary(self) -> str:
         """The line."""
@@ -69,32 +69,10 @@ class Progress(AbstractContextManager["Progress"]):
         )
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__()
         if self._show:
             sys.stderr.write(("stopped after " if kind is not None else "") + self.summary() + "\n")
-
-
-class _Bar:
-    def __init__(self, total: int | None) -> None:
-        from rich.console import Console  # noqa: PLC0415  (third-party, and only for people who watch)
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
-        self._progress: Any = Progress(
-            "rows", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-        )
-        self._task = self._progress.add_task("rows", total=total)
-
-    def start(self) -> None:
-        self._progress.start()
-
-    def advance(self) -> None:
-        self._progress.advance(self._task)
-
-    def stop(self) -> None:
-        self._progress.stop()

@@ -10,11 +10,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_sdk.bars import Bar
 from llmops_sdk.calls import Call
 from llmops_sdk.errors import ConfigurationError, GuardFailed
 from llmops_sdk.guards._quality import page as _scores_html
@@ -230,8 +230,8 @@ async def rate_rows(
             rated[index] = Rated(row, score, caught, time.perf_counter() - started)
             advance()
 
-    with _bar(len(rows)) if shown else nullcontext(lambda: None) as advance:
-        tasks = [asyncio.ensure_future(worker(advance)) for _ in range(min(concurrency, len(rows)))]
+    with Bar("texts", len(rows), show=shown) as bar:
+        tasks = [asyncio.ensure_future(worker(bar.advance)) for _ in range(min(concurrency, len(rows)))]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -317,23 +317,3 @@ def _bars(scores: Sequence[float]) -> tuple[int, ...]:
     """How many of `scores` (ascending) lie in each of 25 equal parts of 0..1; 1 itself belongs to the last."""
     edges = [bisect.bisect_left(scores, number / _BARS) for number in range(_BARS)] + [len(scores)]
     return tuple(end - start for start, end in itertools.pairwise(edges))
-
-
-class _bar(AbstractContextManager[Callable[[], None]]):  # noqa: N801  (used as `nullcontext` is)
-    """A progress bar on standard error; entering gives the function that moves it on."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console  # noqa: PLC0415  (third-party, and only for people who watch)
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
-        self._progress: Any = Progress(
-            "texts", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-        )
-        self._task = self._progress.add_task("texts", total=total)
-
-    def __enter__(self) -> Callable[[], None]:
-        self._progress.start()
-        return lambda: self._progress.advance(self._task)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from llmops_sdk.bars import Bar
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, DeadlineExceeded, LlmopsError
 from llmops_sdk.messages import Message, Request
@@ -22,7 +23,6 @@ from llmops_sdk.routers._simulation.arrival import Arrival
 from llmops_sdk.routers._simulation.engine import Run, Simulated, SimulatedEngine
 from llmops_sdk.routers._simulation.model import EngineModel
 from llmops_sdk.routers._simulation.policy import Policy, models_by_name, named, router_of
-from llmops_sdk.routers._simulation.progress import Progress
 from llmops_sdk.routers._simulation.result import Outcome, Simulation, outcome
 from llmops_sdk.routers._simulation.tally import Tally
 from llmops_sdk.routers._simulation.traffic import Traffic
@@ -89,7 +89,7 @@ def simulate(
     models, wanted = models_by_name(engines), named(policies)
     most = requests or traffic.requests or (None if duration_s else 10_000)
     outcomes: list[Outcome] = []
-    with Progress(None if most is None else most * len(wanted), show=progress) as bar:
+    with Bar("requests", None if most is None else most * len(wanted), show=progress) as bar:
         for name, policy in wanted.items():
             driver = functools.partial(
                 _Drive, models, policy, traffic, most, duration_s, seed, stream=stream, deadline_s=deadline_s, bar=bar
@@ -158,7 +158,7 @@ class _Drive:
         *,
         stream: bool,
         deadline_s: float | None,
-        bar: Progress,
+        bar: Bar,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.tally = Tally()
