@@ -11,9 +11,7 @@ __all__ = ["Feed"]
 
 
 class Feed:
-    """Cases that are done sooner than those before them wait: a rule that saw the fast ones first would see others
-    than it was made for.
-    """
+    """What is done sooner than a case before it waits: a rule that saw the fast ones first would see a biased part."""
 
     def __init__(self, rule: Stopping) -> None:
         self._rule = rule

@@ -20,7 +20,7 @@ _WAIT_S = 1.0
 
 @contextlib.asynccontextmanager
 async def locked(store: Path, experiment: str) -> AsyncIterator[None]:
-    """Holds the lock of an experiment: a file beside the store, which goes with the lock, or the next time after a kill.
+    """Holds the lock of an experiment: a file beside the store, which goes with it, or the next time after a kill.
 
     Raises:
         EvaluationError: Another process, or another call in this one, runs the experiment.

@@ -165,7 +165,10 @@ class Store:
             if not rows:
                 return
             last = rows[-1][1 if shuffled else 0]
-            yield [KeptCase(*row[:3], Case.from_json(json.loads(row[3]))) for row in rows]
+            yield [
+                KeptCase(position, place, content, Case.from_json(json.loads(said)))
+                for position, place, content, said in rows
+            ]
 
     def case(self, dataset: str, position: int) -> Case:
         """One case."""

@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.errors import BudgetExceeded, LimitExceeded
-from llmops_sdk.evaluation._running.budget import Budget
+from llmops_sdk.evaluation._running.budget import Budget, paid_for
 from llmops_sdk.evaluation._running.cells import Cell, Group, Planner
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.scoring import Outcome, score
 from llmops_sdk.evaluation._running.store import Ending, Store
-from llmops_sdk.evaluation._running.writing import Writer, cost_of, score_rows
+from llmops_sdk.evaluation._running.writing import Writer, score_rows
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, concurrency_of, result_of
 from llmops_sdk.protocols import Hook
@@ -127,7 +127,7 @@ class Work:
                 self._writer.add_cell(cell.row)
                 self.reused[cell.arm.label] = self.reused.get(cell.arm.label, 0) + 1
                 if cell.done:
-                    self._progress.add_kept(failed=cell.kept.failed)
+                    self._progress.kept()
         if self._feed is not None:
             self._feed.expect(group)
             self._feed.advance()
@@ -144,7 +144,7 @@ class Work:
 
     async def _do(self, group: Group, cell: Cell) -> None:
         result = await self._result(group, cell)
-        if result is None:  # the money is spent
+        if result is None:
             return
         label = cell.arm.label
         if result.error is None:
@@ -153,7 +153,10 @@ class Work:
                 await self._score(group, cell.key, cell.asked, cell.again, (result,), scores)
             if cell.read:
                 group.results[label] = result
-        self._progress.add(result, cost_of(result))
+        if cell.kept is None:
+            self._progress.cell(result)
+        else:
+            self._progress.kept()
         group.left -= 1
         if group.left:
             return
@@ -167,41 +170,43 @@ class Work:
             self._feed.advance()
 
     async def _result(self, group: Group, cell: Cell) -> Result | None:
+        """The answer; `None` where it was not asked for, since the experiment is over."""
         if cell.kept is not None:
             record = self._store.record(cell.key)
             return await cell.arm.pipeline.arevived(result_of(record, tags=self._options.tags, resumed=True))
         async with self._limits[id(cell.arm.pipeline.engine)]:
-            if self._over:
-                return None
-            result = await self._asked(group, cell)
-        if result is not None:
-            self._writer.add_run(cell.row, result, before=cell.before)
-        return result
+            while not self._over:
+                result = await self._asked(group, cell)
+                if result is not None:
+                    return result
+        return None
 
     async def _asked(self, group: Group, cell: Cell) -> Result | None:
-        while True:
-            try:
-                reserved = await self._budget.reserve()
-            except BudgetExceeded:
-                self._exhausted = True
-                return None
-            result = await cell.arm.pipeline.aresult(
-                group.case.case.input,
-                deadline_s=self._options.deadline_s,
-                budget_usd=reserved,
-                tags=self._options.tags,
-                hooks=self._options.hooks,
-            )
-            cost = cost_of(result)
-            self._budget.settle(reserved, cost, result.call.estimated_usd)
-            error = result.error
-            if isinstance(error, LimitExceeded) and error.retry_after_s is not None and cost == 0:
-                await asyncio.sleep(error.retry_after_s)  # the run's deadline was too near, not ours
-                continue
-            if isinstance(error, BudgetExceeded) and reserved is not None and cost == 0:
-                self._exhausted = True
-                return None
-            return result
+        """The answer, kept; `None` where it was refused before anybody was asked, and is to be asked for again."""
+        label = cell.arm.label
+        try:
+            reserved = await self._budget.reserve(label)
+        except BudgetExceeded:
+            self._exhausted = True
+            return None
+        result = await cell.arm.pipeline.aresult(
+            group.case.case.input,
+            deadline_s=self._options.deadline_s,
+            budget_usd=reserved,
+            tags=self._options.tags,
+            hooks=self._options.hooks,
+        )
+        error, (cost, estimated) = result.error, paid_for(result)
+        free = cost == 0 and not estimated
+        refused = reserved is not None and isinstance(error, BudgetExceeded)
+        wait_s = error.retry_after_s if isinstance(error, LimitExceeded) and free else None
+        again = wait_s is not None or (refused and free)
+        if not again:
+            self._writer.add_run(cell.row, result, before=cell.before)
+        self._budget.settle(reserved, cost, estimated, kind=label, refused=refused)
+        if wait_s is not None:  # the limit has no room before the run's deadline, and the experiment has time
+            await asyncio.sleep(wait_s)
+        return None if again else result
 
     async def _score(
         self,
@@ -226,8 +231,10 @@ class Work:
                     values[name] = said.value
                 cost = said.cost_usd
                 if cost is None or cost:
-                    self._budget.settle(Decimal(0), cost, None)
-            self._progress.add_scores(scores, failed=error is not None)
+                    self._progress.judged(cost)
+                    self._budget.settle(Decimal(0), cost, kind=one.metric.name)
+            if error is not None:
+                self._progress.unscored(one.metric.name)
 
         await score(asked, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
 

@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal
 
-from llmops_sdk.calls import Aside, AttemptEnded
+from llmops_sdk.evaluation._running.budget import paid_for
 from llmops_sdk.evaluation._running.store import CellRow, RunRow, ScoreRow, Store
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, record_of
+from llmops_sdk.usage import EXACT
 
-__all__ = ["Writer", "cost_of", "score_rows"]
+__all__ = ["Writer", "score_rows"]
 
 _MOST_CHARACTERS = 20_000
 """Of an error's text."""
@@ -37,9 +38,9 @@ class Writer:
 
     def add_run(self, cell: CellRow, result: Result, *, before: Decimal | None) -> None:
         """A run, and that it is part of an experiment; `before` is what earlier tries that failed have cost."""
-        record, cost = record_of(result), cost_of(result)
+        record, (cost, estimated) = record_of(result), paid_for(result)
         error = None if result.error is None else _bounded(f"{type(result.error).__name__}: {result.error}")
-        paid = None if cost is None or before is None else str(cost + before)
+        paid = None if cost is None or estimated or before is None else str(EXACT.add(cost, before))
         self._runs.append((cell[4], time.time(), json.dumps(record), error, record["seconds"], paid))
         self.add_cell(cell)
 
@@ -84,14 +85,6 @@ class Writer:
             self._error = self._error or exc
         for rows in (self._cells, self._runs, self._scores, self._anew):
             rows.clear()
-
-
-def cost_of(result: Result) -> Decimal | None:
-    """US dollars of a run, 0 where nothing was asked; `None` where nobody knows."""
-    cost = result.cost_usd
-    if cost is None and not any(isinstance(event, AttemptEnded | Aside) for event in result.call.events):
-        return Decimal(0)
-    return cost
 
 
 def score_rows(run: bytes, metric: bytes, scores: Mapping[str, Score], error: str | None = None) -> list[ScoreRow]:
