@@ -6,6 +6,7 @@ import contextlib
 from decimal import Decimal
 from typing import Any, Literal
 
+from llmops_sdk.evaluation._running.budget import paid_for
 from llmops_sdk.evaluation._running.cells import Planner
 from llmops_sdk.evaluation._running.store import CellRow
 from llmops_sdk.evaluation._running.working import RunOptions
@@ -46,6 +47,7 @@ async def run_elsewhere(
             async for result in results:
                 assert result.index is not None
                 row, before = rows[result.index]
-                writer.add_run(row, result, before=before)
+                cost, estimated = paid_for(result)
+                writer.add_run(row, result, None if estimated else cost, before=before)
                 writer.check()
     writer.flush()

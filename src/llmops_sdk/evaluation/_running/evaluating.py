@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from os import PathLike
@@ -193,8 +192,7 @@ async def aevaluate(
         unpinned={one.label: one.unpinned for one in arms if one.unpinned},
     )
     feed = Feed(Stopping(plan, analysis)) if sequential else None
-    folder = tempfile.TemporaryDirectory(prefix="llmops-") if store is None else None
-    kept = Store(Path(folder.name, "experiment.db") if folder is not None else Path(store or ""))
+    kept = Store.temporary() if store is None else Store(Path(store))
     options = RunOptions(
         deadline_s=deadline_s, tags=tags, hooks=hooks, metric_deadline_s=metric_deadline_s, concurrency=concurrency
     )
@@ -219,7 +217,7 @@ async def aevaluate(
             writer.flush()
             kept.end(plan, ending)
     _tell(arms, work.reused, ending, store)
-    return Experiment(kept, plan, name=name, folder=folder, analysis=analysis)
+    return Experiment(kept, plan, name=name, analysis=analysis)
 
 
 def _budget(given: Decimal | float | str | None) -> Decimal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,16 +93,23 @@ class Plan:
         return _digest(arms, *(one.key.hex() for one in self.metrics)).hex()
 
     def to_text(self) -> str:
-        """As JSON; `from_text` reads it."""
-        return json.dumps(dataclasses.asdict(self))
+        """As JSON, which has no infinity: a bound that is none is `null`. `from_text` reads it."""
+        said = dataclasses.asdict(self)
+        for one in said["metrics"]:
+            one["bounds"] = [bound if math.isfinite(bound) else None for bound in one["bounds"]]
+        return json.dumps(said, allow_nan=False)
 
     @classmethod
     def from_text(cls, text: str, /) -> Plan:
         """The plan that `to_text` wrote."""
         said = json.loads(text)
-        metrics = tuple(MetricPlan(**{**one, "bounds": tuple(one["bounds"])}) for one in said["metrics"])
+        metrics = tuple(MetricPlan(**{**one, "bounds": _bounds(*one["bounds"])}) for one in said["metrics"])
         unpinned = {label: tuple(reasons) for label, reasons in said["unpinned"].items()}
         return cls(**{**said, "metrics": metrics, "unpinned": unpinned})
+
+
+def _bounds(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def run_key(arm: Arm, case: Case, content: str, repeat: int) -> bytes:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,6 +118,15 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self._file = SQLiteFile(path, _KIND, timeout_s=_TIMEOUT_S)
         self.path = self._file.path
+        weakref.finalize(self, self._file.close)  # experiments that are read leave it open
+
+    @classmethod
+    def temporary(cls) -> Store:
+        """One that is deleted with this object."""
+        folder = tempfile.mkdtemp(prefix="llmops-")
+        store = cls(Path(folder, "experiment.db"))
+        weakref.finalize(store, _delete, folder, os.getpid())
+        return store
 
     def close(self) -> None:
         """Let go of the file; it is opened again if it is used again."""
@@ -301,6 +314,11 @@ class Store:
                 cost_usd=None if cost is None else Decimal(cost),
             )
             yield KeptScore(case=case, arm=arm, repeat=repeat, name=name, score=score, error=error)
+
+
+def _delete(folder: str, process: int) -> None:
+    if os.getpid() == process:  # a forked child has the object, too
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dollars(kept: str | None) -> Decimal | None:

@@ -202,7 +202,8 @@ class Work:
         wait_s = error.retry_after_s if isinstance(error, LimitExceeded) and free else None
         again = wait_s is not None or (refused and free)
         if not again:
-            self._writer.add_run(cell.row, result, before=cell.before)
+            paid = None if estimated else cost
+            self._writer.add_run(cell.row, result, paid, before=cell.before)
         self._budget.settle(reserved, cost, estimated, kind=label, refused=refused)
         if wait_s is not None:  # the limit has no room before the run's deadline, and the experiment has time
             await asyncio.sleep(wait_s)

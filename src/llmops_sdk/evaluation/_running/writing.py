@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal
 
-from llmops_sdk.evaluation._running.budget import paid_for
 from llmops_sdk.evaluation._running.store import CellRow, RunRow, ScoreRow, Store
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, record_of
@@ -36,11 +35,11 @@ class Writer:
         self._due: asyncio.Handle | None = None
         self._error: Exception | None = None
 
-    def add_run(self, cell: CellRow, result: Result, *, before: Decimal | None) -> None:
+    def add_run(self, cell: CellRow, result: Result, cost_usd: Decimal | None, *, before: Decimal | None) -> None:
         """A run, and that it is part of an experiment; `before` is what earlier tries that failed have cost."""
-        record, (cost, estimated) = record_of(result), paid_for(result)
+        record = record_of(result)
         error = None if result.error is None else _bounded(f"{type(result.error).__name__}: {result.error}")
-        paid = None if cost is None or estimated or before is None else str(EXACT.add(cost, before))
+        paid = None if cost_usd is None or before is None else str(EXACT.add(cost_usd, before))
         self._runs.append((cell[4], time.time(), json.dumps(record), error, record["seconds"], paid))
         self.add_cell(cell)
 
