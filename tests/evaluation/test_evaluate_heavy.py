@@ -1,0 +1,90 @@
+"""Evaluations as people run them: the model in this process, killed and gone on with; and Ray."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from llmops_sdk import Scripted
+from llmops_sdk.evaluation import Case, evaluate, metric, metrics
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("default"),  # vLLM and Ray warn of their own parts
+]
+
+TWO_PROMPTS = r"""
+import sys
+from llmops_sdk import Engine, Prompt
+from llmops_sdk.evaluation import Case, evaluate, metric
+
+@metric(version="1", higher_is_better=False, unit="characters", blocks=False)
+def length(case, result):
+    return len(result.text)
+
+def names(case, result):
+    return case.expected.lower() in result.text.lower()
+
+animals = ["dog", "cat", "horse", "cow", "sheep", "goat", "duck", "goose", "fox", "wolf", "bear", "mouse"]
+data = [Case(input={"animal": one}, expected=one) for one in animals]
+with Engine.open("embedded:", max_model_len=512) as engine:
+    base = Prompt.from_string("Tell me about the {{ animal }}.", temperature=0.0, max_tokens=48)
+    short = Prompt.from_string("Say in three words what a {{ animal }} is.", temperature=0.0, max_tokens=8)
+    found = evaluate({"base": base | engine, "short": short | engine}, data, [length, names], store=sys.argv[1])
+print(found)
+"""
+
+
+def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with(tmp_path):
+    def go(**more):
+        return subprocess.Popen(
+            [sys.executable, "-c", TWO_PROMPTS, str(tmp_path / "e.db")],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **more,
+        )
+
+    broken = go(start_new_session=True)
+    while not (list(tmp_path.glob("e.db-*.lock")) or broken.poll() is not None):
+        pass
+    os.killpg(broken.pid, 9)
+    broken.communicate()
+    told, errors = go().communicate(timeout=240)
+    assert "short against base, length: better by -" in told, errors
+    again, errors = go().communicate(timeout=240)
+    assert again == told
+    assert "24 from the store" in errors
+
+
+def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_path):
+    pytest.importorskip("ray")
+    data = [Case(input={"n": n}, expected=str(n)) for n in range(12)]
+    asked = tmp_path / "asked"
+
+    def answer(request):
+        with asked.open("a") as file:
+            file.write(".")
+        text = request.messages[-1].text
+        if text == "7":
+            raise ValueError("not seven")
+        return text
+
+    @metric(version="1")
+    def length(case, result):
+        return len(result.text)
+
+    pipelines = {"a": "{{ n }}" | Scripted(answer), "b": "n = {{ n }}" | Scripted(answer)}
+
+    def found(**options):
+        one = evaluate(pipelines, data, [metrics.Exact(), length], progress=False, **options)
+        return [(s.case, s.arm, s.name, s.score) for s in one._store.scores(one.id, one._plan.metrics)]
+
+    here = found()
+    asked.write_text("")
+    assert found(executor="ray", store=tmp_path / "e.db") == here
+    assert len(asked.read_text()) == 24
+    assert found(executor="ray", store=tmp_path / "e.db", retry_failed=False) == here
+    assert len(asked.read_text()) == 24
