@@ -1,8 +1,10 @@
 """Evaluations as people run them: the model in this process, killed and gone on with; and Ray."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,6 +26,7 @@ from llmops_sdk.evaluation import Case, evaluate, metric
 def length(case, result):
     return len(result.text)
 
+@metric(version="1")
 def names(case, result):
     return case.expected.lower() in result.text.lower()
 
@@ -37,6 +40,19 @@ print(found)
 """
 
 
+def kept(path):
+    """Number of runs that the file has."""
+    if not path.exists():
+        return 0
+    db = sqlite3.connect(path, timeout=5)
+    try:
+        return db.execute("SELECT count(*) FROM runs").fetchone()[0]
+    except sqlite3.OperationalError:  # it is being made
+        return 0
+    finally:
+        db.close()
+
+
 def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with(tmp_path):
     def go(**more):
         return subprocess.Popen(
@@ -48,8 +64,9 @@ def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with
         )
 
     broken = go(start_new_session=True)
-    while not (list(tmp_path.glob("e.db-*.lock")) or broken.poll() is not None):
-        pass
+    while kept(tmp_path / "e.db") < 3 and broken.poll() is None:
+        time.sleep(0.02)
+    assert broken.poll() is None, broken.communicate()
     os.killpg(broken.pid, 9)
     broken.communicate()
     told, errors = go().communicate(timeout=240)
