@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.pipelines._coverage import Coverage
 from llmops_sdk.pipelines._drafts import Draft, join
+from llmops_sdk.pipelines._mapping import Executor, concurrency_of
 from llmops_sdk.pipelines._pipeline import Pipeline
 from llmops_sdk.pipelines._records import record_of, result_of
 from llmops_sdk.pipelines._result import Result
@@ -19,11 +20,13 @@ __all__ = [
     "Coverage",
     "Difference",
     "Draft",
+    "Executor",
     "Lock",
     "Pipeline",
     "PipelineStream",
     "Result",
     "SyncStream",
+    "concurrency_of",
     "configuration_hash",
     "join",
     "pins_of",

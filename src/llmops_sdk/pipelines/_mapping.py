@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.pipelines._result import Result
 
-__all__ = ["Executor", "OnError", "RowSource", "check_options", "each", "executor_of"]
+__all__ = ["Executor", "OnError", "RowSource", "check_options", "concurrency_of", "each", "executor_of"]
 
 OnError: TypeAlias = Literal["return", "raise"]
 
@@ -47,6 +47,19 @@ def check_options(concurrency: int | None, on_error: str, engine: Any) -> int:
     """
     if on_error not in ("return", "raise"):
         raise ConfigurationError(f"`on_error` is 'return' or 'raise', not {on_error!r}")
+    return concurrency_of(concurrency, engine)
+
+
+def concurrency_of(concurrency: int | None, engine: Any) -> int:
+    """How many runs to have under way at once.
+
+    Args:
+        concurrency: What was asked for; `None` leaves it to the engine.
+        engine: Its `concurrency` says how many requests it is well asked at once; 64 where it does not say.
+
+    Raises:
+        ConfigurationError: It is no number of runs.
+    """
     if concurrency is None:
         return max(int(getattr(engine, "concurrency", None) or _CONCURRENCY), 1)
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:

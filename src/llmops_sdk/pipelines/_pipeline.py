@@ -230,6 +230,47 @@ class Pipeline(loops.Closing, Station):
         """Run once. See `run`."""
         return await self._bounded(self._call(deadline_s, budget_usd, tags, hooks), merged(variables, more))
 
+    async def aresult(
+        self,
+        variables: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Result:
+        """Run once, as a row of `amap` is run: what goes wrong is the `error` of the result, with what was spent.
+
+        For programs that make runs by themselves and have to go on when one fails. See `run`.
+
+        Raises:
+            ClosedError: The pipeline was closed.
+            ConfigurationError: An option makes no sense.
+        """
+        call = self._call(deadline_s, budget_usd, tags, hooks)
+        try:
+            return await self._bounded(call, variables)
+        except Exception as exc:  # noqa: BLE001  (the result keeps it, and its `text` raises it)
+            return Result(blocked=False, verdicts=(), response=None, call=call, error=exc)
+
+    async def arevived(self, result: Result) -> Result:
+        """A result that `result_of` read, with what its answer holds as an instance of the prompt's `output`.
+
+        Args:
+            result: One of this pipeline's.
+        """
+        output_for = self._rendering.output_for
+        return result if output_for is None else await revived(result, output_for)
+
+    def pinned(self) -> Pipeline:
+        """The same pipeline with the prompts of its split as they are now, wherever their labels point later."""
+        pinned = getattr(self.prompt, "pinned", None)
+        if pinned is None:
+            return self
+        stations = [pinned() if one is self.prompt else one for one in self.stations]
+        return self._like(stations)._by_lock(self._lock)
+
     def astream(
         self,
         variables: Any = None,
@@ -425,17 +466,13 @@ class Pipeline(loops.Closing, Station):
         """Run once for each row, and hand out each result as soon as it is there. See `imap` and `map`."""
         limit = check_options(concurrency, on_error, self.engine)
         source, elsewhere = RowSource(rows), executor_of(executor)
-        output_for = self._rendering.output_for
         self._call(deadline_s, budget_usd, tags, hooks)  # what makes no sense is refused before a row is read
 
         async def one(index: int, row: Any) -> Result:
-            call = self._call(deadline_s, budget_usd, tags, hooks)
-            try:
-                return replace(await self._bounded(call, row), index=index)
-            except Exception as exc:  # the row's result keeps it, and its `text` raises it
-                if on_error == "raise":
-                    raise
-                return Result(blocked=False, verdicts=(), response=None, call=call, error=exc, index=index)
+            result = await self.aresult(row, deadline_s=deadline_s, budget_usd=budget_usd, tags=tags, hooks=hooks)
+            if result.error is not None and on_error == "raise":
+                raise result.error
+            return replace(result, index=index)
 
         async with contextlib.AsyncExitStack() as stack:
             kept = None
@@ -458,8 +495,8 @@ class Pipeline(loops.Closing, Station):
                     if result.error is not None and on_error == "raise":
                         raise result.error
                     shown.add(result)
-                    if output_for is not None and (result.resumed or elsewhere is not None):
-                        result = await revived(result, output_for)  # noqa: PLW2901  (the same result, typed)
+                    if result.resumed or elsewhere is not None:
+                        result = await self.arevived(result)  # noqa: PLW2901  (the same result, typed)
                     yield result
 
     # Closing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -117,14 +118,17 @@ def result_of(
 def _plain(value: Any) -> Any:
     """A record as JSON, without the fields that have their default values."""
     if isinstance(value, _RECORDS):
-        return {
-            one.name: _plain(held)
-            for one in dataclasses.fields(value)
-            if (held := getattr(value, one.name)) != one.default
-        }
+        kind: Any = type(value)  # mypy takes a class for no key
+        return {name: _plain(held) for name, usual in _fields(kind) if (held := getattr(value, name)) != usual}
     if isinstance(value, Decimal):
         return str(value)
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Names and default values of the fields of a record."""
+    return tuple((one.name, one.default) for one in dataclasses.fields(kind))
 
 
 def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:

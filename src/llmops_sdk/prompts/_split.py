@@ -126,6 +126,11 @@ class Split(Station):
         arm = next((one for one in self.arms if ref is not None and one.name == ref.arm), None)
         return None if arm is None else self._prompt(arm).output_for(ref)
 
+    def pinned(self) -> Split:
+        """The same split of its prompts as they are now, wherever their labels point later."""
+        arms = [arm._replace(spec=None, prompt=self._prompt(arm)) for arm in self.arms]
+        return Split(arms, key=self.key, salt=self.salt)
+
     def arm_of(self, key: object, /) -> str:
         """The name of the arm that a value of the key gets.
 

@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._experiment.contrasts import Contrast
 
 if TYPE_CHECKING:
@@ -21,12 +22,19 @@ class Experiment:
     """What `evaluate` found. `print` it for the verdicts."""
 
     def __init__(
-        self, store: Store, plan: Plan, *, name: str, folder: tempfile.TemporaryDirectory[str] | None = None
+        self,
+        store: Store,
+        plan: Plan,
+        *,
+        name: str,
+        analysis: Analysis | None = None,
+        folder: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self._store = store
         self._plan = plan
         self._folder = folder  # is deleted with this object
         self.name = name
+        self.analysis = Analysis() if analysis is None else analysis
 
     @property
     def id(self) -> str:

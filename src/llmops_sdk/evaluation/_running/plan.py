@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation.metrics import Metric
 from llmops_sdk.pipelines import Pipeline, configuration_hash, pins_of
+from llmops_sdk.prompts import Split
 
-__all__ = ["Arm", "MetricPlan", "Plan", "arms_of", "pair_key", "run_key"]
+__all__ = ["Arm", "MetricPlan", "Plan", "arms_of", "pair_key", "plans_of", "run_key"]
 
 _NOT_ASKED = ("name", "prices", "source")
 """What of a pipeline's pins changes no answer."""
@@ -25,7 +30,7 @@ class Arm:
 
     Attributes:
         label: What the experiment calls it.
-        pipeline: It.
+        pipeline: It, with its prompts as they were at the start.
         fingerprint: Hash of all that its answers depend on: prompt, models and their settings, adapters, guards.
         unpinned: What of it has no form that another process could compare, with the reason.
     """
@@ -48,15 +53,10 @@ class MetricPlan:
     pairwise: bool
 
     @classmethod
-    def of(cls, one: Metric) -> MetricPlan:
-        return cls(
-            name=one.name,
-            version=one.version,
-            higher_is_better=one.higher_is_better,
-            bounds=one.bounds,
-            unit=one.unit,
-            pairwise=one.pairwise,
-        )
+    def of(cls, one: Metric, *, version: str) -> MetricPlan:
+        """That of a metric."""
+        said = {each.name: getattr(one, each.name) for each in dataclasses.fields(cls) if each.name != "version"}
+        return cls(**said, version=version)
 
     @property
     def key(self) -> bytes:
@@ -74,6 +74,8 @@ class Plan:
         metrics: The metrics.
         repeats: Runs of each case by each pipeline.
         dataset: Hash of the cases.
+        sequential: Whether cases are asked in an order that has nothing to do with what is in them, until it is clear.
+        unpinned: Label -> what of the pipeline has no form that another process could compare; no part of `id`.
     """
 
     base: str
@@ -81,17 +83,38 @@ class Plan:
     metrics: tuple[MetricPlan, ...]
     repeats: int
     dataset: str
+    sequential: bool = False
+    unpinned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """32 hexadecimal digits: the same plan is the same experiment, which goes on where it was."""
-        arms = json.dumps([self.base, dict(self.arms), self.repeats, self.dataset])
+        arms = json.dumps([self.base, dict(self.arms), self.repeats, self.dataset, self.sequential])
         return _digest(arms, *(one.key.hex() for one in self.metrics)).hex()
 
+    def to_text(self) -> str:
+        """As JSON, which has no infinity: a bound that is none is `null`. `from_text` reads it."""
+        said = dataclasses.asdict(self)
+        for one in said["metrics"]:
+            one["bounds"] = [bound if math.isfinite(bound) else None for bound in one["bounds"]]
+        return json.dumps(said, allow_nan=False)
 
-def run_key(arm: Arm, case: Case, repeat: int) -> bytes:
-    """16 bytes for what a run's answer depends on; the label is among it, so that two equal pipelines are run both."""
-    return _digest(arm.label, arm.fingerprint, case.id, case.hash, str(repeat))
+    @classmethod
+    def from_text(cls, text: str, /) -> Plan:
+        """The plan that `to_text` wrote."""
+        said = json.loads(text)
+        metrics = tuple(MetricPlan(**{**one, "bounds": _bounds(*one["bounds"])}) for one in said["metrics"])
+        unpinned = {label: tuple(reasons) for label, reasons in said["unpinned"].items()}
+        return cls(**{**said, "metrics": metrics, "unpinned": unpinned})
+
+
+def _bounds(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def run_key(arm: Arm, case: Case, content: str, repeat: int) -> bytes:
+    """16 bytes for what a run's answer depends on; `content` is the case's hash."""
+    return _digest(arm.fingerprint, case.id, content, str(repeat))
 
 
 def pair_key(base: bytes, other: bytes) -> bytes:
@@ -99,28 +122,75 @@ def pair_key(base: bytes, other: bytes) -> bytes:
     return hashlib.blake2b(base + other, digest_size=16).digest()
 
 
-def arms_of(pipelines: Mapping[str, Any]) -> tuple[Arm, ...]:
-    """The pipelines with their fingerprints.
+def plans_of(metrics: Sequence[Metric], *, kept: bool) -> tuple[MetricPlan, ...]:
+    """What is kept of the metrics.
+
+    Args:
+        metrics: The metrics.
+        kept: Whether the file outlives the experiment: then each metric needs a version that another process has, too.
+
+    Raises:
+        ConfigurationError: One has none.
+    """
+    return tuple(MetricPlan.of(one, version=_version(one, kept=kept)) for one in metrics)
+
+
+def _version(one: Metric, *, kept: bool) -> str:
+    try:
+        return one.version
+    except ConfigurationError as exc:
+        if not kept:
+            return uuid.uuid4().hex
+        raise ConfigurationError(
+            f"the metric {one.name!r} has no version by which its scores could be found again: {exc}; or give it a "
+            "`version`, which you change when its scores may change: `metric(function, version='1')`"
+        ) from exc
+
+
+def arms_of(
+    pipelines: Mapping[str, Any], *, versions: Mapping[str, str] | None, tags: Mapping[str, Any] | None
+) -> tuple[Arm, ...]:
+    """The pipelines with their fingerprints; of two that are equal the second is an arm of its own, and is run, too.
+
+    Args:
+        pipelines: Label -> pipeline.
+        versions: Label -> what tells a pipeline from itself before a change that its configuration does not show.
+        tags: The tags of the runs; splits may go by them.
 
     Raises:
         ConfigurationError: There is none, or one is no pipeline.
     """
     if not isinstance(pipelines, Mapping) or not pipelines:
         raise ConfigurationError('`pipelines` is a mapping of labels to pipelines: `{"base": a, "new": b}`')
-    return tuple(_arm(label, one) for label, one in pipelines.items())
+    versions = {} if versions is None else versions
+    strange = [label for label in versions if label not in pipelines]
+    if strange:
+        raise ConfigurationError(f"`versions` names {strange[0]!r}, which is none of {', '.join(map(repr, pipelines))}")
+    equal: Counter[str] = Counter()
+    arms = []
+    for label, pipeline in pipelines.items():
+        arm = _arm(label, pipeline, versions.get(label), tags)
+        number = equal[arm.fingerprint]
+        equal[arm.fingerprint] += 1
+        arms.append(dataclasses.replace(arm, fingerprint=f"{arm.fingerprint}#{number}") if number else arm)
+    return tuple(arms)
 
 
-def _arm(label: Any, pipeline: Any) -> Arm:
+def _arm(label: Any, pipeline: Any, version: str | None, tags: Mapping[str, Any] | None) -> Arm:
     if not isinstance(label, str) or not label:
         raise ConfigurationError(f"a pipeline's label is a text, not {label!r}")
     if not isinstance(pipeline, Pipeline):
         raise ConfigurationError(f"{label!r} is no pipeline but {type(pipeline).__name__}: write `prompt | engine`")
+    pipeline = pipeline.pinned()
     pins = {name: value for name, value in pins_of(pipeline, "").items() if name not in _NOT_ASKED}
+    more: dict[str, Any] = {} if version is None else {"version": str(version)}
+    if isinstance(pipeline.prompt, Split) and tags is not None and pipeline.prompt.key in tags:
+        more["key"] = str(tags[pipeline.prompt.key])  # it decides which prompt is asked
     return Arm(
         label=label,
         pipeline=pipeline,
-        fingerprint=configuration_hash(pins),
-        unpinned=tuple(dict.fromkeys(_unpinned(pins))),
+        fingerprint=configuration_hash({**pins, **more}),
+        unpinned=() if version is not None else tuple(dict.fromkeys(_unpinned(pins))),
     )
 
 

@@ -1,15 +1,22 @@
-"""The file of experiments: cases, runs and scores, each kept in one transaction as soon as it is there (SQLite)."""
+"""The file of experiments: cases, runs and scores (SQLite). What is written together is there together, or not."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import hashlib
 import json
+import os
+import shutil
+import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmops_sdk.errors import EvaluationError
 from llmops_sdk.evaluation._cases import Case
@@ -18,16 +25,17 @@ from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
 
-__all__ = ["KeptScore", "Store"]
+__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "KeptScore", "RunRow", "ScoreRow", "Store"]
 
 _SCHEMA = """
 CREATE TABLE cases (
     dataset TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, place BLOB NOT NULL, cluster TEXT,
-    tags TEXT NOT NULL, content TEXT NOT NULL,
+    tags TEXT NOT NULL, content TEXT NOT NULL, hash TEXT NOT NULL,
     PRIMARY KEY (dataset, position)
 ) WITHOUT ROWID;
+CREATE INDEX cases_by_place ON cases (dataset, place);
 CREATE TABLE datasets (hash TEXT PRIMARY KEY, name TEXT NOT NULL, cases INTEGER NOT NULL);
-CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL);
+CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, ending TEXT);
 CREATE TABLE cells (
     experiment TEXT NOT NULL, position INTEGER NOT NULL, repeat INTEGER NOT NULL, arm TEXT NOT NULL, run BLOB NOT NULL,
     PRIMARY KEY (experiment, position, repeat, arm)
@@ -44,6 +52,45 @@ CREATE TABLE scores (
 
 _KIND = SQLiteKind(name="evaluation", application_id=0x6C6C6D65, format=1, schema=_SCHEMA)
 _TIMEOUT_S = 10.0
+_MARKS = 1_000
+"""Keys that one question to SQLite names."""
+_CASES = 256
+"""Cases that are read at once."""
+
+CellRow = tuple[str, int, int, str, bytes]
+"""As in the table `cells`."""
+RunRow = tuple[bytes, float, str, str | None, float, str | None]
+"""As in the table `runs`."""
+ScoreRow = tuple[bytes, bytes, str, float | None, str | None, str | None, str | None, str | None, str | None]
+"""As in the table `scores`."""
+
+
+class KeptCase(NamedTuple):
+    """A case with its place among the others, and its hash."""
+
+    position: int
+    place: bytes
+    hash: str
+    case: Case
+
+
+class KeptRun(NamedTuple):
+    """What is known of a run without reading its record."""
+
+    failed: bool
+    cost_usd: Decimal | None
+
+
+class Ending(NamedTuple):
+    """How an experiment has ended.
+
+    Attributes:
+        reason: `"complete"`; `"decided"`: a sequential one was clear; `"budget"`: the money was spent before.
+        observed: Of a sequential one the cases that take part; `None`: all do.
+    """
+
+    reason: str
+    observed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,48 +118,107 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self._file = SQLiteFile(path, _KIND, timeout_s=_TIMEOUT_S)
         self.path = self._file.path
+        weakref.finalize(self, self._file.close)  # experiments that are read leave it open
+
+    @classmethod
+    def temporary(cls) -> Store:
+        """One that is deleted with this object."""
+        folder = tempfile.mkdtemp(prefix="llmops-")
+        store = cls(Path(folder, "experiment.db"))
+        weakref.finalize(store, _delete, folder, os.getpid())
+        return store
 
     def close(self) -> None:
         """Let go of the file; it is opened again if it is used again."""
         self._file.close()
 
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._file.connected() as db:
+                yield db
+        except sqlite3.Error as exc:
+            raise EvaluationError(
+                f"{self.path} cannot be used: {exc}. What had been written is kept, and the same call goes on from "
+                "there once the file can be used again",
+                path=str(self.path),
+            ) from exc
+
     # What is asked.
 
     def add_cases(self, dataset: Dataset) -> int:
         """Keep the cases, if they are not kept already; gives how many there are."""
-        with self._file.connected() as db:
+        with self._open() as db:
             found = db.execute("SELECT cases FROM datasets WHERE hash = ?", (dataset.hash,)).fetchone()
             if found is not None:
                 return int(found[0])
             with transaction(db):
                 db.executemany(
-                    "INSERT OR REPLACE INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (_case_row(dataset.hash, position, case) for position, case in enumerate(dataset)),
                 )
                 (number,) = db.execute("SELECT count(*) FROM cases WHERE dataset = ?", (dataset.hash,)).fetchone()
                 db.execute("INSERT OR REPLACE INTO datasets VALUES (?, ?, ?)", (dataset.hash, dataset.name, number))
             return int(number)
 
-    def cases(self, dataset: str, *, shuffled: bool = False) -> Iterator[tuple[int, Case]]:
-        """Position and case, in order, or in an order that has nothing to do with what is in them."""
+    def cases(self, dataset: str, *, shuffled: bool = False) -> Iterator[list[KeptCase]]:
+        """The cases, some at a time: in order, or in one that has nothing to do with what is in them.
+
+        Shuffled, those of one cluster stand together.
+        """
         order = "place" if shuffled else "position"
-        query = f"SELECT position FROM cases WHERE dataset = ? ORDER BY {order}"  # noqa: S608  (one of two words)
-        with self._file.connected() as db:
-            positions = [row[0] for row in db.execute(query, (dataset,))]
-        for position in positions:
-            with self._file.connected() as db:
-                row = db.execute(
-                    "SELECT content FROM cases WHERE dataset = ? AND position = ?", (dataset, position)
-                ).fetchone()
-            yield position, Case.from_json(json.loads(row[0]))
+        query = (
+            "SELECT position, place, hash, content FROM cases"  # noqa: S608  (one of two words)
+            f" WHERE dataset = ? AND {order} > ? ORDER BY {order} LIMIT {_CASES}"
+        )
+        last: Any = b"" if shuffled else -1
+        while True:
+            with self._open() as db:
+                rows = db.execute(query, (dataset, last)).fetchall()
+            if not rows:
+                return
+            last = rows[-1][1 if shuffled else 0]
+            yield [
+                KeptCase(position, place, content, Case.from_json(json.loads(said)))
+                for position, place, content, said in rows
+            ]
+
+    def case(self, dataset: str, position: int) -> Case:
+        """One case."""
+        with self._open() as db:
+            (content,) = db.execute(
+                "SELECT content FROM cases WHERE dataset = ? AND position = ?", (dataset, position)
+            ).fetchone()
+        return Case.from_json(json.loads(content))
 
     def begin(self, plan: Plan, name: str) -> None:
-        """Keep what the experiment is."""
-        with self._file.connected() as db:
+        """Keep what the experiment is; one that was there goes on."""
+        with self._open() as db:
             db.execute(
-                "INSERT OR IGNORE INTO experiments VALUES (?, ?, ?, ?)",
-                (plan.id, name, time.time(), json.dumps(dataclasses.asdict(plan))),
+                "INSERT INTO experiments VALUES (?, ?, ?, ?, NULL)"
+                " ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, ending = NULL",
+                (plan.id, name, time.time(), plan.to_text()),
             )
+
+    def end(self, plan: Plan, ending: Ending) -> None:
+        """Keep how the experiment has ended. Cells of cases that were not observed are no longer part of it.
+
+        Their runs stay: an experiment that needs them does not ask for them again.
+        """
+        with self._open() as db, transaction(db):
+            db.execute("UPDATE experiments SET ending = ? WHERE id = ?", (json.dumps(ending), plan.id))
+            if ending.observed is not None:
+                db.execute(
+                    "DELETE FROM cells WHERE experiment = ? AND position IN"
+                    " (SELECT position FROM cases WHERE dataset = ? ORDER BY place LIMIT -1 OFFSET ?)",
+                    (plan.id, plan.dataset, ending.observed),
+                )
+
+    def ending(self, experiment: str) -> Ending | None:
+        """How the experiment has ended; `None` while it runs, and where it was interrupted."""
+        with self._open() as db:
+            row = db.execute("SELECT ending FROM experiments WHERE id = ?", (experiment,)).fetchone()
+        return None if row is None or row[0] is None else Ending(*json.loads(row[0]))
 
     def plan(self, experiment: str) -> Plan:
         """The plan of an experiment.
@@ -120,70 +226,74 @@ class Store:
         Raises:
             EvaluationError: There is none with this id.
         """
-        with self._file.connected() as db:
+        with self._open() as db:
             row = db.execute("SELECT plan FROM experiments WHERE id = ?", (experiment,)).fetchone()
         if row is None:
             raise EvaluationError(f"{self.path} has no experiment {experiment!r}", path=str(self.path))
-        said = json.loads(row[0])
-        metrics = tuple(MetricPlan(**{**one, "bounds": tuple(one["bounds"])}) for one in said["metrics"])
-        return Plan(**{**said, "metrics": metrics})
+        return Plan.from_text(row[0])
 
     # What was found.
 
-    def run(self, key: bytes) -> dict[str, Any] | None:
-        """The record of a run that did not fail."""
-        with self._file.connected() as db:
-            row = db.execute("SELECT record FROM runs WHERE key = ? AND error IS NULL", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+    def record(self, run: bytes) -> dict[str, Any]:
+        """The record of a run."""
+        with self._open() as db:
+            (record,) = db.execute("SELECT record FROM runs WHERE key = ?", (run,)).fetchone()
+        found: dict[str, Any] = json.loads(record)
+        return found
 
-    def scored(self, run: bytes) -> set[bytes]:
-        """Keys of the metrics that have scored a run."""
-        with self._file.connected() as db:
-            return {row[0] for row in db.execute("SELECT metric FROM scores WHERE run = ? AND error IS NULL", (run,))}
+    def runs(self, keys: Sequence[bytes]) -> dict[bytes, KeptRun]:
+        """Those of the runs that are there."""
+        query = "SELECT key, error IS NOT NULL, cost_usd FROM runs WHERE key IN ({})"
+        return {key: KeptRun(bool(failed), _dollars(cost)) for key, failed, cost in self._of_keys(query, keys)}
 
-    def add_run(
+    def scored(self, keys: Sequence[bytes]) -> dict[bytes, dict[bytes, dict[str, float | None] | None]]:
+        """Run or pair -> metric -> its scores by name, `None` where the metric failed."""
+        found: defaultdict[bytes, dict[bytes, dict[str, float | None] | None]] = defaultdict(dict)
+        query = "SELECT run, metric, name, value, error IS NOT NULL FROM scores WHERE run IN ({})"
+        for run, metric, name, value, failed in self._of_keys(query, keys):
+            of_run = found[run]
+            if failed:
+                of_run[metric] = None
+            elif metric not in of_run:
+                of_run[metric] = {name: value}
+            else:
+                scores = of_run[metric]
+                if scores is not None:
+                    scores[name] = value
+        return dict(found)
+
+    def _of_keys(self, query: str, keys: Sequence[bytes]) -> Iterator[Any]:
+        for begin in range(0, len(keys), _MARKS):
+            some = keys[begin : begin + _MARKS]
+            with self._open() as db:
+                yield from db.execute(query.format(", ".join("?" * len(some))), some).fetchall()
+
+    def add(
         self,
-        key: bytes,
-        record: Mapping[str, Any],
         *,
-        error: str | None,
-        seconds: float | None,
-        cost_usd: Decimal | None,
+        cells: Iterable[CellRow] = (),
+        runs: Iterable[RunRow] = (),
+        scores: Iterable[ScoreRow] = (),
+        anew: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Keep a run."""
-        cost = None if cost_usd is None else str(cost_usd)
-        row = (key, time.time(), json.dumps(record, ensure_ascii=False), error, seconds, cost)
-        with self._file.connected() as db:
-            db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", row)
+        """Keep all of this, in one transaction.
 
-    def add_cell(self, experiment: str, position: int, repeat: int, arm: str, run: bytes) -> None:
-        """Say that a run is part of an experiment."""
-        with self._file.connected() as db:
-            db.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", (experiment, position, repeat, arm, run))
-
-    def add_scores(self, run: bytes, metric: bytes, scores: Mapping[str, Score], error: str | None = None) -> None:
-        """Keep what a metric said of a run; with `error` the traceback of what it raised."""
-        rows = [
-            (
-                run,
-                metric,
-                name,
-                one.value,
-                one.label,
-                one.explanation,
-                json.dumps(one.details, ensure_ascii=False) if one.details else None,
-                None if one.cost_usd is None else str(one.cost_usd),
-                error,
-            )
-            for name, one in scores.items()
-        ]
-        with self._file.connected() as db, transaction(db):
-            db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        Args:
+            cells: Which runs are part of which experiment.
+            runs: The runs.
+            scores: What metrics said of them.
+            anew: Run and metric of scores that were there and are no longer right.
+        """
+        with self._open() as db, transaction(db):
+            db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", runs)
+            db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", cells)
+            db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", anew)
+            db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)
 
     def scores(self, experiment: str, metrics: Sequence[MetricPlan]) -> Iterator[KeptScore]:
         """The scores of an experiment by metrics that look at one answer; by position, repeat and arm."""
         marks = ", ".join("?" * len(metrics))
-        with self._file.connected() as db:
+        with self._open() as db:
             rows = db.execute(
                 "SELECT cases.id, cells.arm, cells.repeat, scores.name, scores.value, scores.label, scores.explanation,"  # noqa: S608
                 " scores.details, scores.cost_usd, scores.error"
@@ -206,10 +316,20 @@ class Store:
             yield KeptScore(case=case, arm=arm, repeat=repeat, name=name, score=score, error=error)
 
 
+def _delete(folder: str, process: int) -> None:
+    if os.getpid() == process:  # a forked child has the object, too
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _dollars(kept: str | None) -> Decimal | None:
+    return None if kept is None else Decimal(kept)
+
+
 def _case_row(dataset: str, position: int, case: Case) -> tuple[Any, ...]:
     try:
-        content = json.dumps(case.to_json(), ensure_ascii=False)
+        content = json.dumps(case.to_json())
     except (TypeError, ValueError) as exc:
         raise EvaluationError(f"the case {case.id!r} holds what JSON has no form for: {exc}") from exc
-    place = bytes.fromhex(case.hash)[:8] + position.to_bytes(4)
-    return dataset, position, case.id, place, case.cluster, json.dumps(case.tags), content
+    together = case.hash if case.cluster is None else f"cluster {case.cluster}"
+    place = hashlib.blake2b(together.encode("utf-8", "surrogatepass"), digest_size=8).digest() + position.to_bytes(4)
+    return dataset, position, case.id, place, case.cluster, json.dumps(case.tags), content, case.hash

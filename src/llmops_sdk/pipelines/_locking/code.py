@@ -31,7 +31,7 @@ def name_of(code: Any) -> str:
         >>> name_of(PII)
         'llmops_sdk.guards:PII'
     """
-    steps = code.__module__.split(".")
+    steps = (code.__module__ or "").split(".")
     if steps[0] == "llmops_sdk":  # the files of a room may be cut anew
         steps = list(itertools.takewhile(lambda step: not step.startswith("_"), steps))
     return f"{'.'.join(steps)}:{code.__qualname__}"
@@ -59,6 +59,8 @@ def function_form(function: types.FunctionType) -> list[Any]:
     Raises:
         ConfigurationError: Its source is not there.
     """
+    if function.__module__ is None:  # it was made by `exec`
+        return [name_of(function), _source(function)]
     if _is_pinned(function.__module__):
         return [name_of(function), *_closed_over(function)]
     around = _around(function, {id(function)})

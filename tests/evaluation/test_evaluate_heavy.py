@@ -1,0 +1,107 @@
+"""Evaluations as people run them: the model in this process, killed and gone on with; and Ray."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from llmops_sdk import Scripted
+from llmops_sdk.evaluation import Case, evaluate, metric, metrics
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("default"),  # vLLM and Ray warn of their own parts
+]
+
+TWO_PROMPTS = r"""
+import sys
+from llmops_sdk import Engine, Prompt
+from llmops_sdk.evaluation import Case, evaluate, metric
+
+@metric(version="1", higher_is_better=False, unit="characters", blocks=False)
+def length(case, result):
+    return len(result.text)
+
+@metric(version="1")
+def names(case, result):
+    return case.expected.lower() in result.text.lower()
+
+animals = ["dog", "cat", "horse", "cow", "sheep", "goat", "duck", "goose", "fox", "wolf", "bear", "mouse"]
+data = [Case(input={"animal": one}, expected=one) for one in animals]
+with Engine.open("embedded:", max_model_len=512) as engine:
+    base = Prompt.from_string("Tell me about the {{ animal }}.", temperature=0.0, max_tokens=48)
+    short = Prompt.from_string("Say in three words what a {{ animal }} is.", temperature=0.0, max_tokens=8)
+    found = evaluate({"base": base | engine, "short": short | engine}, data, [length, names], store=sys.argv[1])
+print(found)
+"""
+
+
+def kept(path):
+    """Number of runs that the file has."""
+    if not path.exists():
+        return 0
+    db = sqlite3.connect(path, timeout=5)
+    try:
+        return db.execute("SELECT count(*) FROM runs").fetchone()[0]
+    except sqlite3.OperationalError:  # it is being made
+        return 0
+    finally:
+        db.close()
+
+
+def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with(tmp_path):
+    def go(**more):
+        return subprocess.Popen(
+            [sys.executable, "-c", TWO_PROMPTS, str(tmp_path / "e.db")],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **more,
+        )
+
+    broken = go(start_new_session=True)
+    while kept(tmp_path / "e.db") < 3 and broken.poll() is None:
+        time.sleep(0.02)
+    assert broken.poll() is None, broken.communicate()
+    os.killpg(broken.pid, 9)
+    broken.communicate()
+    told, errors = go().communicate(timeout=240)
+    assert "short against base, length: better by -" in told, errors
+    again, errors = go().communicate(timeout=240)
+    assert again == told
+    assert "24 from the store" in errors
+
+
+def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_path):
+    pytest.importorskip("ray")
+    data = [Case(input={"n": n}, expected=str(n)) for n in range(12)]
+    asked = tmp_path / "asked"
+
+    def answer(request):
+        with asked.open("a") as file:
+            file.write(".")
+        text = request.messages[-1].text
+        if text == "7":
+            raise ValueError("not seven")
+        return text
+
+    @metric(version="1")
+    def length(case, result):
+        return len(result.text)
+
+    pipelines = {"a": "{{ n }}" | Scripted(answer), "b": "n = {{ n }}" | Scripted(answer)}
+
+    def found(**options):
+        one = evaluate(pipelines, data, [metrics.Exact(), length], progress=False, **options)
+        return [(s.case, s.arm, s.name, s.score) for s in one._store.scores(one.id, one._plan.metrics)]
+
+    here = found()
+    asked.write_text("")
+    assert found(executor="ray", store=tmp_path / "e.db") == here
+    assert len(asked.read_text()) == 24
+    assert found(executor="ray", store=tmp_path / "e.db", retry_failed=False) == here
+    assert len(asked.read_text()) == 24
