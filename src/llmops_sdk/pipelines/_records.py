@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +23,8 @@ _RECORDS = (Choice, Finding, PromptRef, RateLimit, Response, TokenLogprob, ToolC
 def record_of(result: Result) -> dict[str, Any]:
     """What there is to know of `result`, as JSON: its answer, verdicts, attempts and error.
 
-    What the engine had answered before the guards is not part of it, nor is what was asked.
+    What the engine had answered before the guards is not part of it, nor is what was asked, nor are the events of
+    routers, limits and tools.
     """
     call = result.call
     ended = next((event for event in reversed(call.events) if isinstance(event, Ended)), None)
@@ -39,6 +40,9 @@ def record_of(result: Result) -> dict[str, Any]:
         "verdicts": [_plain(unquoting(verdict, call)) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],
     }
+    checks = [event for event in call.events if isinstance(event, GuardChecked)]
+    if checks:
+        record["checks"] = [_check(event, result.verdicts, call) for event in checks]
     if asides:
         record["asides"] = [
             {**_attempt(event.attempt, call), "asker": event.asker, "operation": event.operation} for event in asides
@@ -95,9 +99,8 @@ def result_of(
         call.record(Aside(aside.at, one["asker"], aside, one["operation"]))
     if "cached" in record:
         call.record(CacheAnswered(end, *record["cached"]))
-    for verdict in verdicts:
-        if verdict.stage is not None and verdict.skipped is None:
-            call.record(GuardChecked(end, end, verdict.guard, verdict.stage, verdict, 0.0))
+    for one in record.get("checks", ()):
+        call.record(_guard_checked(one, verdicts, call))
     call.record(Ended(end, record["outcome"], error))
     response = None if record.get("response") is None else _response(record["response"])
     return Result(
@@ -127,8 +130,23 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
+def _check(event: GuardChecked, verdicts: Sequence[Verdict], call: Call) -> list[Any]:
+    """When a guard read, and the place of its verdict among those of the result; of an earlier one the verdict."""
+    place = next((place for place, one in enumerate(verdicts) if one == event.verdict), None)
+    said = _plain(unquoting(event.verdict, call)) if place is None else place
+    times = (event.started - call.started, event.at - call.started, event.busy_s)
+    return [said, event.guard, event.stage, *times, event.let_stay, event.untold]
+
+
+def _guard_checked(plain: Sequence[Any], verdicts: Sequence[Verdict], call: Call) -> GuardChecked:
+    said, guard, stage, started, at, busy_s, let_stay, untold = plain
+    verdict = verdicts[said] if isinstance(said, int) else _verdict(said)
+    at, started = call.started + at, call.started + started
+    return GuardChecked(started, at, guard, stage, verdict, busy_s, let_stay, untold)
+
+
 def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
-    return {
+    plain = {
         "engine": event.engine,
         "provider": event.provider,
         "model": event.model,
@@ -141,11 +159,16 @@ def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
         "unpriced": event.unpriced,
         "estimated_usd": None if event.estimated_usd is None else str(event.estimated_usd),
     }
+    if event.streamed:
+        first = event.first_chunk_at
+        plain["stream"] = [None if first is None else first - call.started, event.chunks]
+    return plain
 
 
 def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request, *, number: int) -> AttemptEnded:
     cost = None if plain["cost_usd"] is None else Decimal(plain["cost_usd"])
     estimated = Decimal(said) if (said := plain.get("estimated_usd")) is not None else None
+    first, chunks = plain.get("stream", (None, 0))
     call.spend(cost, estimated)
     return AttemptEnded(
         started=call.started + plain["started"],
@@ -158,9 +181,9 @@ def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request, *, nu
         usage=None if plain["usage"] is None else Usage.from_json(plain["usage"]),
         cost_usd=cost,
         error=None if plain["error"] is None else LlmopsError(plain["error"]),
-        streamed=False,
-        first_chunk_at=None,
-        chunks=0,
+        streamed="stream" in plain,
+        first_chunk_at=None if first is None else call.started + first,
+        chunks=chunks,
         model=plain["model"],
         in_process=plain["in_process"],
         cut_off=plain.get("unpriced", False),
