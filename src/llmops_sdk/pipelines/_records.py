@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import LlmopsError
+from llmops_sdk.guards import JSONSchema
 from llmops_sdk.messages import Choice, PromptRef, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._guarding import unquoting
 from llmops_sdk.pipelines._result import Result
@@ -17,6 +17,7 @@ from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["record_of", "result_of"]
 
+_ANY_JSON = JSONSchema(True, strict=False, repair=True)
 _RECORDS = (Choice, Finding, PromptRef, RateLimit, Response, TokenLogprob, ToolCall, Usage, Verdict)
 
 
@@ -47,9 +48,9 @@ def record_of(result: Result) -> dict[str, Any]:
         record["asides"] = [
             {**_attempt(event.attempt, call), "asker": event.asker, "operation": event.operation} for event in asides
         ]
-    hit = next((event for event in reversed(call.events) if isinstance(event, CacheAnswered)), None)
-    if hit is not None:
-        record["cached"] = [hit.engine, hit.how, hit.age_s, hit.similarity]
+    hits = [event for event in call.events if isinstance(event, CacheAnswered)]
+    if hits:
+        record["cached"] = [[hit.at - call.started, *hit[1:]] for hit in hits]
     if result.blocked:
         record["blocked"] = True
         record["refusal"] = result.refusal
@@ -62,7 +63,8 @@ def record_of(result: Result) -> dict[str, Any]:
     if call.prompt is not None:
         record["prompt"] = _plain(call.prompt)
     if result.error is not None:
-        record["error"] = {"class": type(result.error).__name__, "message": str(result.error)}
+        kind, _, message = _error(result.error).partition(": ")
+        record["error"] = {"class": kind, "message": message}
     return record
 
 
@@ -97,8 +99,8 @@ def result_of(
     for one in record.get("asides", ()):
         aside = _attempt_ended(one, call, Request(messages=()), number=1)
         call.record(Aside(aside.at, one["asker"], aside, one["operation"]))
-    if "cached" in record:
-        call.record(CacheAnswered(end, *record["cached"]))
+    for at, *hit in record.get("cached", ()):
+        call.record(CacheAnswered(call.started + at, *hit))
     for one in record.get("checks", ()):
         call.record(_guard_checked(one, verdicts, call))
     call.record(Ended(end, record["outcome"], error))
@@ -130,6 +132,11 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
+def _error(error: BaseException) -> str:
+    """Class and message; of an error that was read from a record what stood there: nothing else is a bare root."""
+    return str(error) if type(error) is LlmopsError else f"{type(error).__name__}: {error}"
+
+
 def _check(event: GuardChecked, verdicts: Sequence[Verdict], call: Call) -> list[Any]:
     """When a guard read, and the place of its verdict among those of the result; of an earlier one the verdict."""
     place = next((place for place, one in enumerate(verdicts) if one == event.verdict), None)
@@ -155,7 +162,7 @@ def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
         "ended": event.at - call.started,
         "usage": None if event.usage is None else _plain(event.usage),
         "cost_usd": None if event.cost_usd is None else str(event.cost_usd),
-        "error": None if event.error is None else f"{type(event.error).__name__}: {event.error}",
+        "error": None if event.error is None else _error(event.error),
         "unpriced": event.unpriced,
         "estimated_usd": None if event.estimated_usd is None else str(event.estimated_usd),
     }
@@ -211,13 +218,8 @@ def _response(plain: Mapping[str, Any]) -> Response:
 def _outputs(response: Response, fitting: object) -> tuple[Any, ...]:
     """The JSON in the choices that were found to be right; what a prompt's `output` makes of it, its pipeline knows."""
     right = fitting if isinstance(fitting, list) else [bool(fitting)] * len(response.choices) if fitting else []
-    outputs = []
-    for choice, fits in zip(response.choices, right, strict=False):
-        try:
-            outputs.append(json.loads(choice.text) if fits else None)
-        except (ValueError, RecursionError):  # there is text around it
-            outputs.append(None)
-    return tuple(outputs)
+    choices = zip(response.choices, right, strict=False)
+    return tuple(_ANY_JSON.read(choice.text).value if fits else None for choice, fits in choices)
 
 
 def _choice(plain: Mapping[str, Any]) -> Choice:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, GuardChecked
+from llmops_sdk.calls import Aside, AttemptEnded, GuardChecked
 from llmops_sdk.errors import ConfigurationError, EvaluationError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation.metrics._measures import attempts_of, seconds_of
+from llmops_sdk.evaluation.metrics._measures import attempts_of, seconds_of, sent_by
 from llmops_sdk.evaluation.metrics._metric import Metric, Score
 from llmops_sdk.given import is_number
 from llmops_sdk.pipelines import Result, configuration_hash, record_of, result_of
@@ -79,7 +79,9 @@ class _OfRecord(Metric):
 
 
 class AskedAtMost(_OfRecord):
-    """1 where at most so many different engines were asked for the answer, else 0. Guards' own engines do not count.
+    """1 where at most so many different engines were asked for the answer, else 0.
+
+    What a cache answered asked none, and engines that guards have for themselves do not count.
 
     Args:
         engines: How many, `>= 0`.
@@ -103,7 +105,7 @@ class AskedAtMost(_OfRecord):
         self._most, self._attempts = engines, attempts
 
     def __call__(self, case: Case, result: Result, /) -> Score:
-        asked = [attempt.engine for attempt in attempts_of(result)]
+        asked = [attempt.engine for attempt in sent_by(result)]
         number = len(asked if self._attempts else set(asked))
         return Score(value=float(number <= self._most), explanation=f"asked {', '.join(asked)}" if asked else None)
 
@@ -132,8 +134,7 @@ class UsedEngine(_OfRecord):
         self._engine = engine
 
     def __call__(self, case: Case, result: Result, /) -> Score:
-        cached = [event.engine for event in result.call.events if isinstance(event, CacheAnswered)]
-        answered = [attempt.engine for attempt in attempts_of(result) if attempt.error is None] or cached
+        answered = [attempt.engine for attempt in attempts_of(result) if attempt.error is None]
         by = answered[-1] if answered else None
         return Score(value=float(by == self._engine), label=by)
 
@@ -247,7 +248,7 @@ class NoFindingLeft(_OfRecord):
 def _sent(result: Result) -> list[AttemptEnded]:
     """What was sent out of this process, by stations, too."""
     asides = [event.attempt for event in result.call.events if isinstance(event, Aside)]
-    return [attempt for attempt in (*asides, *attempts_of(result)) if not attempt.in_process]
+    return [attempt for attempt in (*asides, *sent_by(result)) if not attempt.in_process]
 
 
 def _left_to(sent: list[AttemptEnded]) -> Score:

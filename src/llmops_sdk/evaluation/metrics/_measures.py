@@ -11,7 +11,17 @@ from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation.metrics._metric import Metric, Score
 from llmops_sdk.pipelines import Result
 
-__all__ = ["Blocked", "Cost", "Latency", "Succeeded", "TimeToFirstToken", "Tokens", "attempts_of", "seconds_of"]
+__all__ = [
+    "Blocked",
+    "Cost",
+    "Latency",
+    "Succeeded",
+    "TimeToFirstToken",
+    "Tokens",
+    "attempts_of",
+    "seconds_of",
+    "sent_by",
+]
 
 Counted = Literal["input", "output", "total"]
 
@@ -146,7 +156,7 @@ class Tokens(_Measure):
         attempts = attempts_of(result)
         if any(one.usage is None and (one.error is None or one.unpriced) for one in attempts):
             return None
-        if not attempts and not _answered_by_cache(result) and not result.blocked:
+        if not attempts and not result.blocked:
             return None
         usage = result.usage
         number = float(getattr(usage, f"{self._counted}_tokens"))
@@ -223,5 +233,12 @@ def seconds_of(result: Result) -> float | None:
     return None if ended is None else max(ended - result.call.started, 0.0)
 
 
-def _answered_by_cache(result: Result) -> bool:
-    return any(isinstance(event, CacheAnswered) for event in result.call.events)
+def sent_by(result: Result) -> list[AttemptEnded]:
+    """Those of `attempts_of` that asked an engine indeed, and were not answered by a cache in front of it."""
+    # Where a cache let the run wait for an equal one ("shared"), that one was sent.
+    cached = {
+        event.engine for event in result.call.events if isinstance(event, CacheAnswered) and event.how != "shared"
+    }
+    return [
+        one for one in attempts_of(result) if one.engine not in cached or one.usage is None or one.usage.total_tokens
+    ]

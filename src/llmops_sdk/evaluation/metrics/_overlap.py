@@ -24,6 +24,10 @@ def _library(name: str, feature: str, package: str) -> Any:
         raise MissingDependencyError(feature, package=package, extra="evaluation") from error
 
 
+def _subsequences() -> Any:
+    return _library("rapidfuzz.distance", "ROUGE", "rapidfuzz").LCSseq
+
+
 class _SacreBLEU(TextMetric):
     """What the metrics of sacrebleu have in common: several references, and a scale from 0 to 100."""
 
@@ -97,14 +101,12 @@ class BLEU(_SacreBLEU):
 
 def corpus_bleu(scores: Iterable[Score]) -> float | None:
     """The BLEU of a corpus, 0 to 100, of the counts that `BLEU` keeps in its scores; `None` where there are none."""
-    total: list[list[int]] = []
-    for score in scores:
-        kept = score.details.get("bleu")
-        if kept is not None:
-            total = [list(map(sum, zip(*pair, strict=True))) for pair in zip(total, kept, strict=True)] or kept
-    if not total:
+    kept = [score.details["bleu"] for score in scores if "bleu" in score.details]
+    if not kept:
         return None
-    counts, totals, (said, reference) = total
+    counts, totals, (said, reference) = (
+        [sum(column) for column in zip(*part, strict=True)] for part in zip(*kept, strict=True)
+    )
     bleu = _library("sacrebleu.metrics", "BLEU", "sacrebleu").BLEU
     return min(float(bleu.compute_bleu(counts, totals, said, reference, smooth_method="exp").score), 100.0)
 
@@ -201,7 +203,7 @@ class ROUGE(TextMetric):
         self._tokens = _library("rouge_score.tokenizers", "ROUGE", "rouge-score").DefaultTokenizer(stem)
         self._scorer = scorer.RougeScorer([kind], tokenizer=self._tokens)
         # The package looks for common subsequences in plain Python: a second for two texts of 2,000 words.
-        self._common = _library("rapidfuzz.distance", "ROUGE", "rapidfuzz").LCSseq if kind == "rougeL" else None
+        _subsequences()
 
     def configuration(self) -> dict[str, object]:
         """What its scores depend on."""
@@ -209,11 +211,11 @@ class ROUGE(TextMetric):
 
     def compare(self, said: str, expected: str) -> Score:
         """The score against one reference."""
-        if self._common is None:
+        if self._type != "rougeL":
             found = self._scorer.score(expected, said)[self._type]
             return measured(found.precision, found.recall, self._measure)
         left, right = self._tokens.tokenize(expected), self._tokens.tokenize(said)
-        common = self._common.similarity(left, right)
+        common = _subsequences().similarity(left, right)
         return measured(common / len(right) if right else 0.0, common / len(left) if left else 0.0, self._measure)
 
 
