@@ -23,7 +23,7 @@ def polite(case, result):
     return "please" in result.text
 
 
-@metric
+@metric(bounds=(0, 1))
 async def slow(case, result):
     await asyncio.sleep(0)
     return 1
@@ -194,11 +194,17 @@ def test_a_subclass_with_settings_of_its_own_has_their_version():
 
 
 def test_metrics_of_all_kinds_take_part_in_one_experiment():
-    cases = [Case(input="?", expected="Yes.", id=str(number)) for number in range(6)]
+    cases = [Case(input={}, expected="Yes.", id=str(number)) for number in range(6)]
     experiment = evaluate(
         {"base": "?" | Scripted("No."), "new": "?" | Scripted("Yes.")},
         cases,
-        metrics=[Exact(), polite, slow, long, metric(lambda case, result: {"a": 1, "b": None}, name="two")],
+        metrics=[
+            Exact(),
+            polite,
+            slow,
+            metric(long, bounds=(0, 1)),
+            metric(lambda case, result: {"a": 1, "b": None}, name="two", bounds=(0, 1)),
+        ],
     )
     found = {one.score: one for one in experiment.contrasts}
     assert found["exact"].comparison.difference == 1.0

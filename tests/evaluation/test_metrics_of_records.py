@@ -35,6 +35,12 @@ async def streamed():
     return stream.result
 
 
+async def second_engine():
+    # A router remembers which engine failed, so each run has one of its own.
+    first = Scripted(ServerError("down", engine="a"), name="a")
+    return await ("?" | Router([first, Scripted("Yes.", name="b")])).arun()
+
+
 async def cached():
     pipeline = Pipeline("?", Cached(Scripted("Yes."), store=MemoryStore()))
     await pipeline.arun()
@@ -64,9 +70,7 @@ RUNS = {
     "flagged": lambda: (guards.PII(action="flag") | Scripted("Done.")).arun(ADA),
     "blocked": lambda: (guards.PII(action="block") | Scripted("Done.")).arun(ADA),
     "refused": ("?" | Scripted("I'm sorry, but I can't help with that.")).arun,
-    "second engine": (
-        "?" | Router([Scripted(ServerError("down", engine="a"), name="a"), Scripted("Yes.", name="b")])
-    ).arun,
+    "second engine": second_engine,
     "streamed": streamed,
     "cached": cached,
     "failed": failed,

@@ -133,10 +133,9 @@ def test_the_form_of_squad_is_that_of_its_script(given, normal):
 
 @given(st.text(st.sampled_from(string.ascii_letters + string.punctuation + "  \u00e9\u0301"), max_size=60))
 def test_a_text_in_a_form_is_in_that_form_already(text):
-    for form in (TextForm(), TextForm(space="collapse", case=False, unicode="NFKC"), SQUAD):
+    for form in (TextForm(), TextForm(space="collapse", case=False, unicode="NFKC", punctuation=False)):
         once = form.of(text)
-        if form is not SQUAD or " a" not in f" {once}":  # articles may come together when one between them has gone
-            assert form.of(once) == once
+        assert form.of(once) == once
 
 
 def test_contains_looks_for_what_is_given_before_what_is_expected():

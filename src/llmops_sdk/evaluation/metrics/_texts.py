@@ -107,8 +107,12 @@ class TextForm:
 
     def of(self, text: str) -> str:
         """The text in this form."""
-        if self.unicode is not None and not text.isascii():
-            text = unicodedata.normalize(self.unicode, text)
+        composed = text if self.unicode is None or text.isascii() else unicodedata.normalize(self.unicode, text)
+        reduced = self._reduced(composed)
+        # What is left may be composed anew: of `e`, a comma and an accent, a letter with its accent.
+        return reduced if self.unicode is None or reduced.isascii() else unicodedata.normalize(self.unicode, reduced)
+
+    def _reduced(self, text: str) -> str:
         if not self.case:
             text = text.lower()
         if not self.punctuation:
