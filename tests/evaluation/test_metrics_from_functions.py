@@ -193,7 +193,7 @@ def test_a_subclass_with_settings_of_its_own_has_their_version():
     assert Own(4)(CASE, ("?" | Scripted("Yes.")).run()) == 1.0
 
 
-def test_metrics_of_all_kinds_take_part_in_one_experiment():
+def test_metrics_of_all_kinds_take_part_in_one_experiment(tmp_path):
     cases = [Case(input={}, expected="Yes.", id=str(number)) for number in range(6)]
     experiment = evaluate(
         {"base": "?" | Scripted("No."), "new": "?" | Scripted("Yes.")},
@@ -205,6 +205,7 @@ def test_metrics_of_all_kinds_take_part_in_one_experiment():
             metric(long, bounds=(0, 1)),
             metric(lambda case, result: {"a": 1, "b": None}, name="two", bounds=(0, 1)),
         ],
+        store=tmp_path / "experiment.db",
     )
     found = {one.score: one for one in experiment.contrasts}
     assert found["exact"].comparison.difference == 1.0
