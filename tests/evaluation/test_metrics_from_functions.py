@@ -194,9 +194,9 @@ def test_a_subclass_with_settings_of_its_own_has_their_version():
 
 
 def test_metrics_of_all_kinds_take_part_in_one_experiment(tmp_path):
-    cases = [Case(input={}, expected="Yes.", id=str(number)) for number in range(6)]
+    cases = [Case(input={"q": str(number)}, expected="Yes.", id=str(number)) for number in range(6)]
     experiment = evaluate(
-        {"base": "?" | Scripted("No."), "new": "?" | Scripted("Yes.")},
+        {"base": "{{ q }}" | Scripted("No."), "new": "{{ q }}" | Scripted("Yes.")},
         cases,
         metrics=[
             Exact(),
