@@ -110,6 +110,8 @@ class JSONSchema(Guard):
         self._validator = self._make_validator()
 
     def _make_validator(self) -> Any:
+        if self.schema is True:  # any JSON: there is nothing to check, and no library is needed
+            return None
         if isinstance(self.schema, Mapping | bool):
             return _schema_validator(dict(self.schema) if isinstance(self.schema, Mapping) else self.schema)
         return _type_validator(self.schema)
@@ -164,6 +166,8 @@ class JSONSchema(Guard):
     def _judge(self, text: str) -> Any:
         """The value in the text; raises what is wrong with it."""
         value = self._parsed(text)
+        if self.schema is True:
+            return value
         if not isinstance(self.schema, Mapping | bool):
             return self._judge_type(text)
         try:

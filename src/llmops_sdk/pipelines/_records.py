@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.calls import Aside, AttemptEnded, CacheAnswered, Call, Ended, GuardChecked, Rendered, Started
 from llmops_sdk.errors import LlmopsError
+from llmops_sdk.guards import JSONSchema
 from llmops_sdk.messages import Choice, PromptRef, RateLimit, Request, Response, TokenLogprob, ToolCall, Usage
 from llmops_sdk.pipelines._guarding import unquoting
 from llmops_sdk.pipelines._result import Result
@@ -18,13 +18,15 @@ from llmops_sdk.verdicts import Finding, Verdict
 
 __all__ = ["record_of", "result_of"]
 
+_ANY_JSON = JSONSchema(True, strict=False, repair=True)
 _RECORDS = (Choice, Finding, PromptRef, RateLimit, Response, TokenLogprob, ToolCall, Usage, Verdict)
 
 
 def record_of(result: Result) -> dict[str, Any]:
     """What there is to know of `result`, as JSON: its answer, verdicts, attempts and error.
 
-    What the engine had answered before the guards is not part of it, nor is what was asked.
+    What the engine had answered before the guards is not part of it, nor is what was asked, nor are the events of
+    routers, limits and tools.
     """
     call = result.call
     ended = next((event for event in reversed(call.events) if isinstance(event, Ended)), None)
@@ -40,13 +42,16 @@ def record_of(result: Result) -> dict[str, Any]:
         "verdicts": [_plain(unquoting(verdict, call)) for verdict in result.verdicts],
         "attempts": [_attempt(event, call) for event in attempts],
     }
+    checks = [event for event in call.events if isinstance(event, GuardChecked)]
+    if checks:
+        record["checks"] = [_check(event, result.verdicts, call) for event in checks]
     if asides:
         record["asides"] = [
             {**_attempt(event.attempt, call), "asker": event.asker, "operation": event.operation} for event in asides
         ]
-    hit = next((event for event in reversed(call.events) if isinstance(event, CacheAnswered)), None)
-    if hit is not None:
-        record["cached"] = [hit.engine, hit.how, hit.age_s, hit.similarity]
+    hits = [event for event in call.events if isinstance(event, CacheAnswered)]
+    if hits:
+        record["cached"] = [[hit.at - call.started, *hit[1:]] for hit in hits]
     if result.blocked:
         record["blocked"] = True
         record["refusal"] = result.refusal
@@ -59,7 +64,8 @@ def record_of(result: Result) -> dict[str, Any]:
     if call.prompt is not None:
         record["prompt"] = _plain(call.prompt)
     if result.error is not None:
-        record["error"] = {"class": type(result.error).__name__, "message": str(result.error)}
+        kind, _, message = _error(result.error).partition(": ")
+        record["error"] = {"class": kind, "message": message}
     return record
 
 
@@ -94,11 +100,10 @@ def result_of(
     for one in record.get("asides", ()):
         aside = _attempt_ended(one, call, Request(messages=()), number=1)
         call.record(Aside(aside.at, one["asker"], aside, one["operation"]))
-    if "cached" in record:
-        call.record(CacheAnswered(end, *record["cached"]))
-    for verdict in verdicts:
-        if verdict.stage is not None and verdict.skipped is None:
-            call.record(GuardChecked(end, end, verdict.guard, verdict.stage, verdict, 0.0))
+    for at, *hit in record.get("cached", ()):
+        call.record(CacheAnswered(call.started + at, *hit))
+    for one in record.get("checks", ()):
+        call.record(_guard_checked(one, verdicts, call))
     call.record(Ended(end, record["outcome"], error))
     response = None if record.get("response") is None else _response(record["response"])
     return Result(
@@ -131,8 +136,28 @@ def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     return tuple((one.name, one.default) for one in dataclasses.fields(kind))
 
 
+def _error(error: BaseException) -> str:
+    """Class and message; of an error that was read from a record what stood there: nothing else is a bare root."""
+    return str(error) if type(error) is LlmopsError else f"{type(error).__name__}: {error}"
+
+
+def _check(event: GuardChecked, verdicts: Sequence[Verdict], call: Call) -> list[Any]:
+    """When a guard read, and the place of its verdict among those of the result; of an earlier one the verdict."""
+    place = next((place for place, one in enumerate(verdicts) if one == event.verdict), None)
+    said = _plain(unquoting(event.verdict, call)) if place is None else place
+    times = (event.started - call.started, event.at - call.started, event.busy_s)
+    return [said, event.guard, event.stage, *times, event.let_stay, event.untold]
+
+
+def _guard_checked(plain: Sequence[Any], verdicts: Sequence[Verdict], call: Call) -> GuardChecked:
+    said, guard, stage, started, at, busy_s, let_stay, untold = plain
+    verdict = verdicts[said] if isinstance(said, int) else _verdict(said)
+    at, started = call.started + at, call.started + started
+    return GuardChecked(started, at, guard, stage, verdict, busy_s, let_stay, untold)
+
+
 def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
-    return {
+    plain = {
         "engine": event.engine,
         "provider": event.provider,
         "model": event.model,
@@ -141,15 +166,20 @@ def _attempt(event: AttemptEnded, call: Call) -> dict[str, Any]:
         "ended": event.at - call.started,
         "usage": None if event.usage is None else _plain(event.usage),
         "cost_usd": None if event.cost_usd is None else str(event.cost_usd),
-        "error": None if event.error is None else f"{type(event.error).__name__}: {event.error}",
+        "error": None if event.error is None else _error(event.error),
         "unpriced": event.unpriced,
         "estimated_usd": None if event.estimated_usd is None else str(event.estimated_usd),
     }
+    if event.streamed:
+        first = event.first_chunk_at
+        plain["stream"] = [None if first is None else first - call.started, event.chunks]
+    return plain
 
 
 def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request, *, number: int) -> AttemptEnded:
     cost = None if plain["cost_usd"] is None else Decimal(plain["cost_usd"])
     estimated = Decimal(said) if (said := plain.get("estimated_usd")) is not None else None
+    first, chunks = plain.get("stream", (None, 0))
     call.spend(cost, estimated)
     return AttemptEnded(
         started=call.started + plain["started"],
@@ -162,9 +192,9 @@ def _attempt_ended(plain: Mapping[str, Any], call: Call, request: Request, *, nu
         usage=None if plain["usage"] is None else Usage.from_json(plain["usage"]),
         cost_usd=cost,
         error=None if plain["error"] is None else LlmopsError(plain["error"]),
-        streamed=False,
-        first_chunk_at=None,
-        chunks=0,
+        streamed="stream" in plain,
+        first_chunk_at=None if first is None else call.started + first,
+        chunks=chunks,
         model=plain["model"],
         in_process=plain["in_process"],
         cut_off=plain.get("unpriced", False),
@@ -192,13 +222,8 @@ def _response(plain: Mapping[str, Any]) -> Response:
 def _outputs(response: Response, fitting: object) -> tuple[Any, ...]:
     """The JSON in the choices that were found to be right; what a prompt's `output` makes of it, its pipeline knows."""
     right = fitting if isinstance(fitting, list) else [bool(fitting)] * len(response.choices) if fitting else []
-    outputs = []
-    for choice, fits in zip(response.choices, right, strict=False):
-        try:
-            outputs.append(json.loads(choice.text) if fits else None)
-        except (ValueError, RecursionError):  # there is text around it
-            outputs.append(None)
-    return tuple(outputs)
+    choices = zip(response.choices, right, strict=False)
+    return tuple(_ANY_JSON.read(choice.text).value if fits else None for choice, fits in choices)
 
 
 def _choice(plain: Mapping[str, Any]) -> Choice:

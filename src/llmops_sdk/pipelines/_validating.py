@@ -113,17 +113,7 @@ def _made(output: Output, whole: bool) -> JSONSchema:
         return JSONSchema(dict(output.schema), strict=False, repair=not whole)
     except (ConfigurationError, MissingDependencyError) as exc:
         log.warning("answers are held to be JSON, and no more, since their schema cannot be checked: %s", exc)
-        return _AnyJSON(True, strict=False, repair=not whole)
-
-
-class _AnyJSON(JSONSchema):
-    """Takes any JSON; needs no library."""
-
-    def _make_validator(self) -> None:
-        return None
-
-    def _judge(self, text: str) -> Any:
-        return self._parsed(text)
+        return JSONSchema(True, strict=False, repair=not whole)
 
 
 def _error(reading: JSONReading, names: frozenset[str]) -> str:
