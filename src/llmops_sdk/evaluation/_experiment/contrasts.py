@@ -2,36 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmops_sdk.evaluation._experiment.words import verdict
 
 if TYPE_CHECKING:
+    from llmops_sdk.evaluation._experiment.analysis import Analysis
+    from llmops_sdk.evaluation._experiment.columns import Columns
+    from llmops_sdk.evaluation._running.plan import Plan
     from llmops_sdk.evaluation.statistics import Comparison
 
-__all__ = ["Contrast"]
+__all__ = ["Contrast", "contrasts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """One pipeline against the base, by one score.
+    """One pipeline against the base, by one score. `print` it for the verdict in a sentence.
 
     Attributes:
         score: Name of the score.
         base: Label of the base.
         new: Label of the other one.
-        comparison: What the statistics say; `None` where no case has both scores.
-        failed: Cells of the two that have no score because the run or the metric failed.
-        inapplicable: Cells of the two where the metric does not apply.
+        comparison: What the statistics say; `None` where no case has both scores. Of a metric that compares two answers
+            the base's score is 0, and the new one's from -1 to 1.
+        unit: Unit of the score.
+        bounds: Smallest and largest possible score.
+        cells: Cells that the comparison could have had.
+        failed: Those that have no score because the run or the metric failed.
+        inapplicable: Those to which the metric does not apply.
+        missing: Those without a score for no known reason: not run yet, or the metric gave none.
     """
 
     score: str
     base: str
     new: str
     comparison: Comparison | None
+    unit: str
+    bounds: tuple[float, float]
+    cells: int
     failed: int
     inapplicable: int
+    missing: int
 
     def __str__(self) -> str:
-        said = "cannot be compared: no case has both scores" if self.comparison is None else str(self.comparison)
-        failed = f"; {self.failed} failed" if self.failed else ""
-        return f"{self.new} against {self.base}, {self.score}: {said}{failed}"
+        return verdict(self)
+
+
+def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contrast, ...]:
+    """Each pipeline against the base, by each score; p-values are corrected for their number."""
+    statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
+    found = list(_uncorrected(columns, plan, analysis, statistics))
+    p_values = [one.comparison.p_value for one in found if one.comparison is not None]
+    corrected = iter(statistics.adjusted(p_values, method=analysis.correction))
+    return tuple(
+        one if one.comparison is None else replace(one, comparison=one.comparison.with_p_value(next(corrected)))
+        for one in found
+    )
+
+
+def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: Any) -> Iterator[Contrast]:
+    clusters = columns.cluster_of()
+    for name, metric in columns.names.items():
+        base = {} if metric.pairwise else columns.scores(name, plan.base).by_case()
+        for label in plan.arms:
+            if label == plan.base:
+                continue
+            new = columns.scores(name, label).by_case()
+            if metric.pairwise:
+                base = {position: [0.0] * len(values) for position, values in new.items()}
+            comparison = None
+            if base.keys() & new.keys():
+                comparison = statistics.compare(
+                    base,
+                    new,
+                    clusters=clusters,
+                    margin=analysis.margins.get(name),
+                    higher_is_better=metric.higher_is_better,
+                    level=analysis.level,
+                    power=analysis.power,
+                )
+            arms = (label,) if metric.pairwise else (plan.base, label)
+            yield Contrast(
+                score=name,
+                base=plan.base,
+                new=label,
+                comparison=comparison,
+                unit=metric.unit,
+                bounds=metric.bounds,
+                cells=columns.planned * len(arms),
+                failed=sum(columns.failed(name, arm) for arm in arms),
+                inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
+                missing=sum(columns.missing(name, arm) for arm in arms),
+            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict, compare
 from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_rate
 from llmops_sdk.evaluation.statistics._many import adjusted
+from llmops_sdk.evaluation.statistics._means import Mean, mean
 from llmops_sdk.evaluation.statistics._paired import Paired, paired
 from llmops_sdk.evaluation.statistics._sequence import ConfidenceSequence
 
@@ -17,10 +18,12 @@ __all__ = [
     "Comparison",
     "ConfidenceSequence",
     "CorrectedRate",
+    "Mean",
     "Paired",
     "Verdict",
     "adjusted",
     "compare",
     "corrected_rate",
+    "mean",
     "paired",
 ]

@@ -1,0 +1,111 @@
+"""How an experiment says scores, differences, money and verdicts."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmops_sdk.evaluation._experiment.contrasts import Contrast
+
+__all__ = ["counted", "difference", "level", "moments", "money", "share", "spent", "verdict"]
+
+_UNIT = (0.0, 1.0)
+
+
+def share(bounds: tuple[float, float], unit: str) -> bool:
+    """Whether a score is one of the whole: it is said in per cent then."""
+    return not unit and tuple(bounds) == _UNIT
+
+
+def level(value: float, bounds: tuple[float, float], unit: str) -> str:
+    """A score.
+
+    >>> level(0.825, (0, 1), ""), level(1.25, (0, float("inf")), "s")
+    ('82.5 %', '1.25 s')
+    """
+    if math.isnan(value):
+        return "-"
+    if share(bounds, unit):
+        return f"{value * 100:.1f} %"
+    return f"${value:,.4g}" if unit == "USD" else f"{value:,.4g} {unit}".rstrip()
+
+
+def difference(value: float, bounds: tuple[float, float], unit: str, *, bare: bool = False) -> str:
+    """A difference of scores, with its sign; `bare` leaves out the unit.
+
+    >>> difference(0.12, (0, 1), ""), difference(-0.5, (0, float("inf")), "s")
+    ('+12.0 points', '-0.5 s')
+    """
+    if math.isinf(value):
+        return "+∞" if value > 0 else "-∞"
+    if share(bounds, unit):
+        return f"{value * 100:+.1f}" + ("" if bare else " points")
+    return f"{value:+,.3g}" + ("" if bare or not unit else f" {unit}")
+
+
+def money(usd: Decimal | float) -> str:
+    """`$1,234.50`, and small sums with as many digits as they need."""
+    return f"${usd:,.2f}" if usd >= Decimal("0.1") or not usd else f"${float(usd):.2g}"
+
+
+def spent(known: Decimal, unpriced: int, of: int) -> str:
+    """What was spent, when of `unpriced` of `of` calls nobody knows.
+
+    >>> spent(Decimal("1.5"), 0, 4), spent(Decimal("1.5"), 3, 4), spent(Decimal(0), 4, 4)
+    ('$1.50', 'at least $1.50 (3 of 4 unknown)', 'unknown')
+    """
+    if not unpriced:
+        return money(known)
+    return f"at least {money(known)} ({unpriced:,} of {of:,} unknown)" if unpriced < of else "unknown"
+
+
+def moments(seconds: float) -> str:
+    """A time that a run took."""
+    if math.isnan(seconds):
+        return "-"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def verdict(given: Contrast) -> str:
+    """The verdict in a sentence, and all that took no part in it."""
+    found = given.comparison
+    if found is None:
+        return (
+            f"{given.new} cannot be compared with {given.base} by {given.score}: no case has both scores{_left(given)}"
+        )
+    bounds, unit = given.bounds, given.unit
+    said = {
+        "better": f"{given.new} is better than {given.base} by {given.score}",
+        "worse": f"{given.new} is worse than {given.base} by {given.score}",
+        "equivalent": f"{given.new} is equivalent to {given.base} by {given.score}",
+        "cannot tell": f"cannot tell {given.new} from {given.base} by {given.score}",
+    }[found.verdict]
+    if found.verdict == "equivalent":
+        said += f", within {difference(found.margin or 0.0, bounds, unit).lstrip('+')}"
+    said += (
+        f": {difference(found.difference, bounds, unit)} ({found.level * 100:g} % interval "
+        f"{difference(found.low, bounds, unit, bare=True)} to {difference(found.high, bounds, unit, bare=True)}, "
+        f"p = {found.p_value:.2g}, {counted(found.cases, 'case')}"
+    )
+    said += (f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else "") + ")"
+    if found.verdict == "cannot tell":
+        more = found.more
+        said += f"; needs about {counted(more, 'more case', 'more cases')}" if more else "; nothing differs"
+    return said + _left(given)
+
+
+def _left(given: Contrast) -> str:
+    """What took no part."""
+    of = f" of {counted(given.cells, 'cell')}"
+    said = f"; {given.failed:,}{of} failed" if given.failed else ""
+    said += f"; {given.missing:,}{of} missing" if given.missing else ""
+    said += f"; does not apply to {given.inapplicable:,}{of}" if given.inapplicable else ""
+    unpaired = 0 if given.comparison is None else given.comparison.unpaired
+    return said + (f"; {counted(unpaired, 'case')} without a pair left out" if unpaired else "")
