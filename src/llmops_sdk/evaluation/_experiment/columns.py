@@ -155,7 +155,7 @@ class Columns:
         return self.cases * self._plan.repeats
 
     def missing(self, name: str, arm: str) -> int:
-        """Cells of which this score is not there for no known reason: they were not run yet, or the metric gave none."""
+        """Cells of which this score is not there for no known reason: not run yet, or the metric gave none."""
         scores = self.scores(name, arm)
         return max(self.planned - len(scores.values) - scores.inapplicable - self.failed(name, arm), 0)
 

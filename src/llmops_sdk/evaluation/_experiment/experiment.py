@@ -49,7 +49,7 @@ class Answers:
 class Experiment:
     """What `evaluate` found. `print` it for the verdicts, `report` it for all there is to see.
 
-    Figures are read when they are first asked for, and stay in memory as arrays; texts are read from the file each time.
+    Figures are read when they are first asked for, and stay in memory as arrays; texts are read each time.
     """
 
     def __init__(

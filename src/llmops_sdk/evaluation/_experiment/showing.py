@@ -12,6 +12,7 @@ from llmops_sdk.evaluation._experiment.words import level, moments, spent
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from llmops_sdk.evaluation._experiment.contrasts import Contrast
     from llmops_sdk.evaluation._experiment.experiment import Experiment
 
 __all__ = ["fragment", "renderables", "text"]
@@ -33,24 +34,26 @@ def renderables(experiment: Experiment) -> Iterator[RenderableType]:
     from rich.text import Text  # noqa: PLC0415  (rich calls this, so it is there)
 
     for contrast in experiment.contrasts:
-        mark, colour = _MARKS.get(
-            "cannot tell" if contrast.comparison is None else contrast.comparison.verdict, ("?", "")
-        )
+        mark, colour = _mark(contrast)
         yield Text.assemble((f"{mark} ", f"bold {colour}"), str(contrast))
     for one in experiment.warnings:
         yield Text(one, style="yellow")
-    yield from _overview(experiment).__rich_console__(None, None)  # type: ignore[arg-type]  (it asks neither)
+    yield _overview(experiment)
 
 
 def fragment(experiment: Experiment) -> str:
     """For a notebook."""
     lines = []
     for contrast in experiment.contrasts:
-        mark, colour = _MARKS["cannot tell" if contrast.comparison is None else contrast.comparison.verdict]
+        mark, colour = _mark(contrast)
         lines.append(f'<div><b style="color:{_COLOURS[colour]}">{mark}</b> {escape(str(contrast))}</div>')
     lines += [f'<div style="color:{_COLOURS["yellow"]}">{escape(one)}</div>' for one in experiment.warnings]
     table = _overview(experiment).fragment()
     return f"<style>{STYLE}</style><div class=llmops-table>{''.join(lines)}{table}</div>"
+
+
+def _mark(contrast: Contrast) -> tuple[str, str]:
+    return _MARKS["cannot tell" if contrast.comparison is None else contrast.comparison.verdict]
 
 
 def _overview(experiment: Experiment) -> Table:
