@@ -20,6 +20,7 @@ from llmops_sdk.evaluation._experiment.frames import frame
 from llmops_sdk.evaluation._experiment.showing import fragment, renderables, text
 from llmops_sdk.evaluation._experiment.summaries import ArmSummary, ScoreTable, arm_summaries, score_table
 from llmops_sdk.evaluation._experiment.words import counted
+from llmops_sdk.evaluation._report import write_report
 from llmops_sdk.usage import EXACT
 
 if TYPE_CHECKING:
@@ -120,6 +121,15 @@ class Experiment:
         metric = self._columns.names[self._known(score)]
         return metric.bounds, metric.unit
 
+    def higher_is_better(self, score: str) -> bool:
+        """What a comparison by this score takes for better."""
+        return self._columns.names[self._known(score)].higher_is_better
+
+    @functools.cached_property
+    def at(self) -> float:
+        """When it was begun, in seconds since the epoch."""
+        return self._reading.at()
+
     # What was found.
 
     @functools.cached_property
@@ -180,10 +190,10 @@ class Experiment:
         Raises:
             EvaluationError: There is no case with this id.
         """
-        found = self._reading.case(id)
-        if found is None:
+        position = self._reading.position(id)
+        if position is None:
             raise EvaluationError(f"{self.name!r} has no case {id!r}", path=str(self._store.path))
-        position, case = found
+        case = self._reading.contents([position])[position]
         cells = list(self._reading.cells([position]))
         return Answers(
             case=case, cells={label: tuple(one for one in cells if one.arm == label) for label in self._plan.arms}
@@ -240,6 +250,22 @@ class Experiment:
             MissingDependencyError: pandas is not installed.
         """
         return frame(self._reading, self._plan)
+
+    def report(self, path: str | os.PathLike[str], *, cases: int = 2_000) -> Path:
+        """Write all there is to see as one HTML file, which loads nothing and opens from a disk.
+
+        Args:
+            path: The file; it is replaced as a whole if it is there.
+            cases: How many cases are shown one by one, `>= 0`. Of more there are those that failed or changed most, and
+                a sample of the others; figures are of all. Texts are cut at 20,000 characters and 24 MB altogether.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigurationError: The folder is not there, or `cases` is no number of cases.
+        """
+        return write_report(self, self._reading, self._columns, self._plan, path, cases=cases)
 
     def __str__(self) -> str:
         return text(self)

@@ -15,6 +15,7 @@ from llmops_sdk.sqlite_file import SQLiteFile
 
 __all__ = ["Cell", "Failure", "KeptExperiment", "KeptScore", "Reading", "RunRow", "ScoreRow"]
 
+_CACHE_KIB = 65_536
 _AT_ONCE = 500
 """Cells whose scores are read together."""
 
@@ -156,13 +157,25 @@ class Reading:
         for position, case, cluster, tags in self._rows(query, (self._plan.dataset,)):
             yield position, case, cluster, () if tags == "[]" else tuple(json.loads(tags))
 
-    def case(self, key: str | int) -> tuple[int, Case] | None:
-        """Position and case, by id or by position."""
-        column = "id" if isinstance(key, str) else "position"
-        query = f"SELECT position, content FROM cases WHERE dataset = ? AND {column} = ?"  # noqa: S608 (one of two words)
-        for position, content in self._rows(query, (self._plan.dataset, key)):
-            return position, Case.from_json(json.loads(content))
+    def position(self, case: str) -> int | None:
+        """Place of the case with this id."""
+        for (position,) in self._rows(
+            "SELECT position FROM cases WHERE dataset = ? AND id = ?", (self._plan.dataset, case)
+        ):
+            return int(position)
         return None
+
+    def contents(self, positions: Sequence[int]) -> dict[int, Case]:
+        """Position -> case, of some cases."""
+        query = f"SELECT position, content FROM cases WHERE dataset = ? AND position IN ({_marks(positions)})"  # noqa: S608
+        rows = self._rows(query, (self._plan.dataset, *positions))
+        return {position: Case.from_json(json.loads(content)) for position, content in rows}
+
+    def at(self) -> float:
+        """When the experiment was begun, in seconds since the epoch."""
+        for (at,) in self._rows("SELECT at FROM experiments WHERE id = ?", (self._plan.id,)):
+            return float(at)
+        return 0.0
 
     def data_name(self) -> str:
         """Name of the data set."""
@@ -272,6 +285,7 @@ class Reading:
     def _rows(self, query: str, given: Sequence[Any]) -> Iterator[Any]:
         db = self._file.open()
         try:
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.create_function("pair_key", 2, pair_key, deterministic=True)
             yield from db.execute(query, given)
         finally:

@@ -1,0 +1,49 @@
+"""Texts of a report: nothing that others wrote can become markup, or steer how the rest is shown."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+__all__ = ["as_text", "cut", "escape", "script_json", "visible"]
+
+MOST_CHARACTERS = 20_000
+"""Of one text in a report."""
+
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
+_IN_SCRIPT = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
+
+
+def visible(text: str) -> str:
+    """With control characters, and those that turn the direction or are not seen at all, as their names.
+
+    >>> visible("a\\u202eb")
+    'a⟨U+202E⟩b'
+    """
+    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
+
+
+def cut(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Made visible, and at most so long; what is left out is said."""
+    left_out = len(text) - most
+    return visible(text if left_out <= 0 else f"{text[:most]}\n[… {left_out:,} characters more]")
+
+
+def escape(text: str) -> str:
+    """For HTML."""
+    return html.escape(visible(text))
+
+
+def as_text(value: Any) -> str:
+    """A text as it is, everything else as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1, default=str)
+
+
+def script_json(value: Any) -> str:
+    """For a `<script type="application/json">`: no text can end it, and JavaScript of any age can read it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_IN_SCRIPT)
