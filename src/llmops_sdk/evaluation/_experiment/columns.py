@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -38,25 +38,38 @@ class Runs:
     unpriced: int = 0
 
 
-@dataclass(slots=True)
 class Scores:
-    """The scores of one name by one pipeline; by position and repeat.
+    """The scores of one name by one pipeline.
 
     Attributes:
-        positions: Place of the case in the data set, one for each score.
-        values: The scores.
+        cells: One number for each cell, at `position * repeats + repeat`; `nan` where there is no score.
         inapplicable: Cells to which the metric does not apply.
     """
 
-    positions: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-    inapplicable: int = 0
+    __slots__ = ("cells", "inapplicable", "repeats")
 
-    def by_case(self) -> dict[int, list[float]]:
-        """Position -> its scores."""
-        found: dict[int, list[float]] = {}
-        for position, value in zip(self.positions, self.values, strict=True):
-            found.setdefault(position, []).append(value)
+    def __init__(self, cases: int, repeats: int) -> None:
+        self.cells = array("d", [math.nan]) * (cases * repeats)
+        self.repeats = repeats
+        self.inapplicable = 0
+
+    @property
+    def shaped(self) -> memoryview[float]:
+        """The same, of shape `(cases, repeats)`: numpy takes it as it is."""
+        return memoryview(self.cells).cast("B").cast("d", (len(self.cells) // self.repeats, self.repeats))
+
+    def values(self) -> array[float]:
+        """Those that there are; by position and repeat."""
+        return array("d", (one for one in self.cells if one == one))  # noqa: PLR0124  (`nan` is not)
+
+    def by_case(self, positions: Iterable[int] | None = None) -> dict[int, list[float]]:
+        """Position -> its scores, for cases that have one; of some cases, or of all."""
+        found = {}
+        for position in range(len(self.cells) // self.repeats) if positions is None else positions:
+            start = position * self.repeats
+            values = [one for one in self.cells[start : start + self.repeats] if one == one]  # noqa: PLR0124
+            if values:
+                found[position] = values
         return found
 
     def means(self) -> dict[int, float]:
@@ -71,18 +84,20 @@ class Columns:
         names: Name of a score -> its metric, in the order in which the metrics were given.
         runs: Label -> its runs.
         cases: Number of the cases.
+        observed: Cases that take part: fewer where a sequential experiment stopped early.
         clusters: Number of the cluster of each position; `None` where no case has one.
         cluster_names: What those numbers stand for; `None` for a case that stands alone.
         tags: Tag -> positions of the cases that have it.
     """
 
-    def __init__(self, reading: Reading, plan: Plan) -> None:
+    def __init__(self, reading: Reading, plan: Plan, *, observed: int | None = None) -> None:
         self._plan = plan
         self.runs = {label: Runs() for label in plan.arms}
         self._scores: dict[tuple[str, str], Scores] = {}
         self._failed: Counter[tuple[str, str]] = Counter()
         self.tags: dict[str, array[int]] = {}
         self._read_cases(reading)
+        self.observed = self.cases if observed is None else observed
         self._read_runs(reading)
         self.names = self._read_scores(reading)
 
@@ -128,18 +143,19 @@ class Columns:
                 continue
             if row.name not in names[metric]:
                 names[metric].append(row.name)
-            scores = self._scores.setdefault((row.name, row.arm), Scores())
+            scores = self._scores.get((row.name, row.arm))
+            if scores is None:
+                scores = self._scores[row.name, row.arm] = Scores(self.cases, self._plan.repeats)
             if row.value is None:
                 scores.inapplicable += 1
             else:
-                scores.positions.append(row.position)
-                scores.values.append(row.value)
+                scores.cells[row.position * self._plan.repeats + row.repeat] = row.value
         # A metric that only ever failed has a name, too: it must not vanish.
         return {name: one for one in self._plan.metrics for name in sorted(names[one.name]) or [one.name]}
 
     def scores(self, name: str, arm: str) -> Scores:
         """The scores of one name by one pipeline."""
-        return self._scores.get((name, arm)) or Scores()
+        return self._scores.get((name, arm)) or Scores(self.cases, self._plan.repeats)
 
     def failed(self, name: str, arm: str) -> int:
         """Cells without this score because the run failed, or the metric did."""
@@ -152,12 +168,12 @@ class Columns:
     @property
     def planned(self) -> int:
         """Cells that one pipeline is to have."""
-        return self.cases * self._plan.repeats
+        return self.observed * self._plan.repeats
 
     def missing(self, name: str, arm: str) -> int:
         """Cells of which this score is not there for no known reason: not run yet, or the metric gave none."""
         scores = self.scores(name, arm)
-        return max(self.planned - len(scores.values) - scores.inapplicable - self.failed(name, arm), 0)
+        return max(self.planned - len(scores.values()) - scores.inapplicable - self.failed(name, arm), 0)
 
     def cluster_of(self) -> Mapping[int, int] | None:
         """Position -> number of its cluster."""

@@ -56,7 +56,9 @@ def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contras
     statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
     found = list(_uncorrected(columns, plan, analysis, statistics))
     p_values = [one.comparison.p_value for one in found if one.comparison is not None]
-    corrected = iter(statistics.adjusted(p_values, method=analysis.correction))
+    if analysis.correction is not None:
+        p_values = statistics.adjusted(p_values, method=analysis.correction)
+    corrected = iter(p_values)
     return tuple(
         one if one.comparison is None else replace(one, comparison=one.comparison.with_p_value(next(corrected)))
         for one in found
@@ -79,7 +81,7 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                     base,
                     new,
                     clusters=clusters,
-                    margin=analysis.margins.get(name),
+                    margin=analysis.margin(name, metric.name),
                     higher_is_better=metric.higher_is_better,
                     level=analysis.level,
                     power=analysis.power,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._running.plan import Plan
     from llmops_sdk.evaluation._running.reading import Cell, Failure, KeptExperiment, Reading
-    from llmops_sdk.evaluation._running.store import Store
+    from llmops_sdk.evaluation._running.store import Ending, Store
 
 __all__ = ["Answers", "Experiment", "experiments_in"]
 
@@ -77,7 +77,7 @@ class Experiment:
         Args:
             path: The `store` that `evaluate` was given.
             id_or_name: Which one: its id, or its name, of which the latest is taken. By default the latest of all.
-            analysis: How to compare; by default as `Analysis` does.
+            analysis: How to compare; by default as it was chosen when it was run.
 
         Raises:
             EvaluationError: There is no such file, or no such experiment in it.
@@ -87,7 +87,8 @@ class Experiment:
         there = store.experiments()
         for one in there:
             if id_or_name in (None, one.id, one.name):
-                return cls(store, store.plan(one.id), name=one.name, analysis=analysis)
+                chosen = store.analysis(one.id) if analysis is None else analysis
+                return cls(store, store.plan(one.id), name=one.name, analysis=chosen)
         store.close()
         names = ", ".join(sorted({repr(one.name) for one in there})) or "none"
         wanted = "no experiment" if id_or_name is None else f"no experiment {id_or_name!r}"
@@ -129,6 +130,11 @@ class Experiment:
     def at(self) -> float:
         """When it was begun, in seconds since the epoch."""
         return self._reading.at()
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it has ended; `None` while it is under way, and where it was interrupted."""
+        return self._store.ending(self.id)
 
     # What was found.
 
@@ -229,6 +235,13 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What a reader of the verdicts must know: failures by their kind, cells that are missing, unpinned parts."""
         said = []
+        ending, there = self.ending, self._columns
+        if ending is None:
+            said.append("it has not ended: it is under way, or was interrupted; the same call of `evaluate` goes on")
+        elif ending.reason == "budget":
+            said.append("the budget was spent before all cases were asked")
+        elif ending.reason == "decided":
+            said.append(f"it stopped when it was clear: after {there.observed:,} of {counted(there.cases, 'case')}")
         for one in self.arms:
             if one.failed:
                 said.append(f"{one.arm}: {one.failed:,} of {counted(one.cells, 'run')} failed")
@@ -290,7 +303,8 @@ class Experiment:
 
     @functools.cached_property
     def _columns(self) -> Columns:
-        return Columns(self._reading, self._plan)
+        ending = self.ending
+        return Columns(self._reading, self._plan, observed=None if ending is None else ending.observed)
 
 
 def experiments_in(path: str | os.PathLike[str], /) -> tuple[KeptExperiment, ...]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.evaluation._experiment.columns import Columns, Scores, total_usd
+from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
 from llmops_sdk.evaluation._experiment.tables import Table
 from llmops_sdk.evaluation._experiment.words import level
 
@@ -114,7 +114,7 @@ def score_summaries(
     if by is None:
         return tuple(_whole(columns, analysis, score, arm) for arm in arms)
     return tuple(
-        _summary(columns, analysis, score, arm, _within(columns.scores(score, arm), positions), group)
+        _summary(columns, analysis, score, arm, sorted(positions), group)
         for group, positions in columns.groups(by)
         for arm in arms
     )
@@ -167,33 +167,30 @@ def _row(one: ScoreSummary, bounds: tuple[float, float], unit: str) -> list[str]
 
 
 def _whole(columns: Columns, analysis: Analysis, score: str, arm: str) -> ScoreSummary:
-    return _summary(columns, analysis, score, arm, columns.scores(score, arm), None)
-
-
-def _within(scores: Scores, positions: set[int]) -> Scores:
-    chosen = [number for number, position in enumerate(scores.positions) if position in positions]
-    return Scores(
-        positions=array("q", (scores.positions[number] for number in chosen)),
-        values=array("d", (scores.values[number] for number in chosen)),
-    )
+    return _summary(columns, analysis, score, arm, None, None)
 
 
 def _summary(
-    columns: Columns, analysis: Analysis, score: str, arm: str, scores: Scores, group: str | None
+    columns: Columns, analysis: Analysis, score: str, arm: str, positions: Sequence[int] | None, group: str | None
 ) -> ScoreSummary:
+    scores = columns.scores(score, arm)
     mean = low = high = math.nan
     cases = 0
-    if scores.values:
+    values, belongs = array("d"), array("q")
+    for position, found in scores.by_case(positions).items():
+        values.extend(found)
+        belongs.extend([position] * len(found))
+    if values:
         statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
         clusters = columns.clusters
-        found = statistics.mean(
-            scores.values,
-            scores.positions,
-            clusters=None if clusters is None else array("q", (clusters[one] for one in scores.positions)),
+        summed = statistics.mean(
+            values,
+            belongs,
+            clusters=None if clusters is None else array("q", (clusters[one] for one in belongs)),
             level=analysis.level,
             bounds=columns.names[score].bounds,
         )
-        mean, low, high, cases = found.mean, found.low, found.high, found.cases
+        mean, low, high, cases = summed.mean, summed.low, summed.high, summed.cases
     whole = group is None
     return ScoreSummary(
         arm=arm,
@@ -202,7 +199,7 @@ def _summary(
         low=low,
         high=high,
         cases=cases,
-        scores=len(scores.values),
+        scores=len(values),
         failed=columns.failed(score, arm) if whole else None,
         inapplicable=scores.inapplicable if whole else None,
         missing=columns.missing(score, arm) if whole else None,

@@ -58,7 +58,9 @@ def spent(known: Decimal, unpriced: int, of: int) -> str:
     """
     if not unpriced:
         return money(known)
-    return f"at least {money(known)} ({unpriced:,} of {of:,} unknown)" if unpriced < of else "unknown"
+    if not known:
+        return "unknown" if unpriced == of else f"unknown ({unpriced:,} of {of:,})"
+    return f"at least {money(known)} ({unpriced:,} of {of:,} unknown)"
 
 
 def moments(seconds: float) -> str:
@@ -75,22 +77,31 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 def verdict(given: Contrast) -> str:
     """The verdict in a sentence, and all that took no part in it."""
+    said = claim(given)
+    return f"{said}; {evidence(given)}" if given.comparison is None else f"{said}: {evidence(given)}"
+
+
+def claim(given: Contrast) -> str:
+    """The verdict alone."""
     found = given.comparison
     if found is None:
-        return (
-            f"{given.new} cannot be compared with {given.base} by {given.score}: no case has both scores{_left(given)}"
-        )
+        return f"{given.new} cannot be compared with {given.base} by {given.score}"
+    if found.verdict == "cannot tell":
+        return f"cannot tell {given.new} from {given.base} by {given.score}"
+    if found.verdict != "equivalent":
+        return f"{given.new} is {found.verdict} than {given.base} by {given.score}"
+    margin = difference(found.margin or 0.0, given.bounds, given.unit).lstrip("+")
+    return f"{given.new} is equivalent to {given.base} by {given.score}, within {margin}"
+
+
+def evidence(given: Contrast) -> str:
+    """What it rests on, and all that took no part in it."""
+    found = given.comparison
+    if found is None:
+        return "no case has both scores" + _left(given)
     bounds, unit = given.bounds, given.unit
-    said = {
-        "better": f"{given.new} is better than {given.base} by {given.score}",
-        "worse": f"{given.new} is worse than {given.base} by {given.score}",
-        "equivalent": f"{given.new} is equivalent to {given.base} by {given.score}",
-        "cannot tell": f"cannot tell {given.new} from {given.base} by {given.score}",
-    }[found.verdict]
-    if found.verdict == "equivalent":
-        said += f", within {difference(found.margin or 0.0, bounds, unit).lstrip('+')}"
-    said += (
-        f": {difference(found.difference, bounds, unit)} ({found.level * 100:g} % interval "
+    said = (
+        f"{difference(found.difference, bounds, unit)} ({found.level * 100:g} % interval "
         f"{difference(found.low, bounds, unit, bare=True)} to {difference(found.high, bounds, unit, bare=True)}, "
         f"p = {found.p_value:.2g}, {counted(found.cases, 'case')}"
     )

@@ -12,6 +12,7 @@ from llmops_sdk.evaluation._report.texts import escape
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.contrasts import Contrast
+    from llmops_sdk.evaluation.statistics import Comparison
 
 __all__ = ["Point", "curves", "forest", "histogram", "pareto", "slug"]
 
@@ -88,7 +89,7 @@ def forest(contrasts: Sequence[Contrast], *, arms: bool) -> str:
         axis = _Axis(low=-common * 1.06, high=common * 1.06, start=left, end=right)
         parts += [
             f'<line class="grid" x1="{axis.at(one):.1f}" x2="{axis.at(one):.1f}" y1="{top}" y2="{bottom}"/>'
-            f'<text x="{axis.at(one):.1f}" y="{bottom + 14}" text-anchor="middle">{one * 100:+.3g}</text>'
+            f'<text x="{axis.at(one):.1f}" y="{bottom + 14}" text-anchor="middle">{_points(one)}</text>'
             for one in axis.ticks()
         ]
     middle = (left + right) / 2
@@ -111,7 +112,8 @@ def forest(contrasts: Sequence[Contrast], *, arms: bool) -> str:
         parts.append(
             f"<g><title>{escape(str(contrast))}</title>"
             f'<text class="name" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(_short(name, 27))}</text>'
-            f'<line class="reach {mark}" x1="{axis.at(found.low):.1f}" x2="{axis.at(found.high):.1f}" y1="{y}" y2="{y}"/>'
+            f'<line class="reach {mark}" x1="{axis.at(found.low):.1f}" x2="{axis.at(found.high):.1f}" y1="{y}" '
+            f'y2="{y}"/>'
             f'<circle class="{mark}" cx="{axis.at(found.difference):.1f}" cy="{y}" r="4.5"/>'
             f'<text class="name" x="{right + 10}" y="{y + 4}">{escape(_short(said, 19))}</text></g>'
         )
@@ -121,7 +123,11 @@ def forest(contrasts: Sequence[Contrast], *, arms: bool) -> str:
     return _svg(bottom + 20, label, "".join(parts))
 
 
-def _compared(contrasts: Sequence[Contrast]) -> list[object]:
+def _points(value: float) -> str:
+    return f"{value * 100:+.3g}" if abs(value) > 1e-9 else "0"
+
+
+def _compared(contrasts: Sequence[Contrast]) -> list[Comparison]:
     return [one.comparison for one in contrasts if one.comparison is not None]
 
 
@@ -147,14 +153,15 @@ def pareto(points: Sequence[Point], score: str, bounds: tuple[float, float], uni
     y = _Axis(low=low, high=high, start=height - bottom, end=12)
     front = _front(points, higher=higher)
     line = " ".join(f"{x.at(one.cost):.1f},{y.at(one.quality):.1f}" for one in front)
-    parts = [_grid(x, y, height - bottom, lambda value: level(value, bounds, unit), lambda value: money(value))]
+    parts = [_grid(x, y, height - bottom, lambda value: level(value, bounds, unit), money)]
     parts.append(f'<polyline class="front" points="{line}"/>')
     for one in points:
         px, py = x.at(one.cost), y.at(one.quality)
         best = " (on the Pareto front)" if one in front else ""
         end = px > _WIDTH * 0.75
         parts.append(
-            f"<g><title>{escape(one.arm)}: {escape(level(one.quality, bounds, unit))} at {money(one.cost)} a run{best}</title>"
+            f"<g><title>{escape(one.arm)}: {escape(level(one.quality, bounds, unit))} at {money(one.cost)} a run{best}"
+            "</title>"
             f'<line class="reach s{one.number % _COLOURS}" x1="{px:.1f}" x2="{px:.1f}" y1="{y.at(one.low):.1f}" '
             f'y2="{y.at(one.high):.1f}"/>'
             f'<circle class="f{one.number % _COLOURS}" cx="{px:.1f}" cy="{py:.1f}" r="5.5"/>'
@@ -195,7 +202,8 @@ def curves(seconds: Sequence[tuple[str, int, Sequence[float]]]) -> str:
         line = " ".join(f"{x.at(max(times[place], low)):.1f},{y.at((place + 1) / len(times)):.1f}" for place in places)
         start = f"{x.at(max(times[0], low)):.1f},{y.at(0.0):.1f}"
         parts.append(
-            f'<polyline class="curve s{number % _COLOURS}" points="{start} {line}"><title>{escape(label)}</title></polyline>'
+            f'<polyline class="curve s{number % _COLOURS}" points="{start} {line}"><title>{escape(label)}</title>'
+            "</polyline>"
         )
     return _svg(height, "share of the runs that took at most so long", "".join(parts))
 
@@ -220,8 +228,8 @@ def histogram(
     parts = [_grid(x, y, height - bottom, lambda value: f"{value:.0%}", lambda value: level(value, bounds, unit))]
     slot = (x.end - x.start) / _BINS
     width = max((slot - 2) / len(values), 0.8)
-    for place, ((label, number, _), counts) in enumerate(zip(values, shares, strict=True)):
-        for one, count in enumerate(counts):
+    for place, ((label, number, _), parted) in enumerate(zip(values, shares, strict=True)):
+        for one, count in enumerate(parted):
             if count:
                 start = low + (high - low) * one / _BINS
                 end = low + (high - low) * (one + 1) / _BINS

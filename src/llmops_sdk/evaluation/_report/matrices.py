@@ -34,8 +34,8 @@ def matrices(reading: Reading, plan: Plan) -> str:
     if not drawn:
         return ""
     return (
-        '<section aria-labelledby="matrices"><h2 id="matrices">Classes</h2><p class="note">A row is what was expected, a '
-        "column what the answer was; on the framed diagonal they agree.</p>"
+        '<section aria-labelledby="matrices"><h2 id="matrices">Classes</h2><p class="note">A row is what was expected, '
+        "a column what the answer was; on the framed diagonal they agree.</p>"
         f'<div class="pictures">{"".join(drawn)}</div></section>'
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from llmops_sdk.evaluation._experiment.words import counted, level, moments, spent, verdict
+from llmops_sdk.evaluation._experiment.words import claim, counted, evidence, level, moments, spent
 from llmops_sdk.evaluation._report.browsing import browsed
 from llmops_sdk.evaluation._report.charts import slug
 from llmops_sdk.evaluation._report.matrices import matrices
@@ -27,12 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 _MOST_GROUPS = 60
-_HEADS = {
-    "better": "▲ better",
-    "worse": "▼ worse",
-    "equivalent": "= equivalent",
-    "cannot": "? cannot tell",
-}
+_NONE = "\N{EN DASH}"
+_MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "cannot": "?"}
 _CHANGES = (("", "all"), ("win", "wins"), ("loss", "losses"), ("tie", "ties"), ("unpaired", "without a pair"))
 _ORDERS = (
     ("data", "as in the data"), ("best", "largest win first"), ("worst", "largest loss first"),
@@ -57,7 +53,8 @@ def page(experiment: Experiment, reading: Reading, columns: Columns, plan: Plan,
             _browser(experiment, columns, shown),
         )
     )
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+    policy += "base-uri 'none'; form-action 'none'"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -80,10 +77,9 @@ def _head(experiment: Experiment) -> str:
 
 
 def _verdicts(experiment: Experiment) -> str:
-    contrasts = sorted(experiment.contrasts, key=lambda one: list(_HEADS).index(slug(one)))
+    contrasts = sorted(experiment.contrasts, key=lambda one: list(_MARKS).index(slug(one)))
     items = "".join(
-        f'<li class="{slug(one)}"><b>{escape(one.new)}: {_HEADS[slug(one)]} by {escape(one.score)}</b>'
-        f"{escape(verdict(one))}</li>"
+        f'<li class="{slug(one)}"><b>{_MARKS[slug(one)]} {escape(claim(one))}</b>{escape(evidence(one))}</li>'
         for one in contrasts
     )
     warnings = "".join(f"<li>{escape(one)}</li>" for one in experiment.warnings)
@@ -117,7 +113,7 @@ def _pipelines(experiment: Experiment) -> str:
         for name in names:
             found = tables[name].get(one.arm)
             if found is None or not found.scores:
-                cells.append("–")
+                cells.append(_NONE)
                 continue
             bounds, unit = experiment.scale(name)
             reach = f"{level(found.low, bounds, unit)} to {level(found.high, bounds, unit)}"
@@ -179,7 +175,8 @@ def _groups(experiment: Experiment) -> str:
             return ""
         largest = sorted(groups, key=lambda group: (-sizes[group], group))[:_MOST_GROUPS]
         rows = [
-            [escape(group), f"{sizes[group]:,}", *(groups[group].get(arm, "–") for arm in labels)] for group in largest
+            [escape(group), f"{sizes[group]:,}", *(groups[group].get(arm, _NONE) for arm in labels)]
+            for group in largest
         ]
         left_out = len(groups) - len(rows)
         caption = escape(name) + (f" ({left_out:,} smaller tags are left out)" if left_out else "")
@@ -201,8 +198,8 @@ def _browser(experiment: Experiment, columns: Columns, shown: Browsed) -> str:
     note = f"All {counted(there, 'case')}."
     if shown.cases < there:
         note = (
-            f"{shown.cases:,} of {counted(there, 'case')}: up to a quarter failed, up to a half changed most, and the rest "
-            "is spread evenly over the data. All figures above are of all cases."
+            f"{shown.cases:,} of {counted(there, 'case')}: up to a quarter failed, up to a half changed most, and "
+            "the rest is spread evenly over the data. All figures above are of all cases."
         )
         note += " More would have made this file too large." if shown.full else ""
     filters = (
@@ -213,7 +210,8 @@ def _browser(experiment: Experiment, columns: Columns, shown: Browsed) -> str:
         + _select("f-sort", "Order", _ORDERS)
     )
     return (
-        f'<section id="cases" aria-labelledby="cases-name"><h2 id="cases-name">Cases</h2><p class="note">{escape(note)} '
+        f'<section id="cases" aria-labelledby="cases-name"><h2 id="cases-name">Cases</h2>'
+        f'<p class="note">{escape(note)} '
         "Keys: <kbd>j</kbd> and <kbd>k</kbd> for the next and the previous case, <kbd>/</kbd> to search.</p>"
         "<noscript><p>The cases are shown by a script of this page, which is off.</p></noscript>"
         '<div id="browser" hidden><form id="filters" role="search"><label>Search '

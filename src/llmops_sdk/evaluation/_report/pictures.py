@@ -99,9 +99,9 @@ def _spreads(experiment: Experiment, columns: Columns) -> Iterator[tuple[str, st
     for name in experiment.score_names[:_MOST_SCORES]:
         bounds, unit = experiment.scale(name)
         found = [
-            (label, number, scores.values)
+            (label, number, values)
             for number, label in enumerate(columns.runs)
-            if (scores := columns.scores(name, label)).values
+            if (values := columns.scores(name, label).values())
         ]
         if found and any(value not in (0.0, 1.0) for _, _, values in found for value in values):
             yield escape(name), "distribution of the scores", histogram(found, name, bounds, unit)

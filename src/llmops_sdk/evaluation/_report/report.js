@@ -247,7 +247,7 @@
     const said = [...one.tags.map((tag) => data.tags[tag]), one.cluster == null ? null : `cluster ${one.cluster}`];
     const repeats = Math.max(...one.runs.map((runs) => runs.length));
     const against = one.runs[base][state.repeat]?.text;
-    find("case").replaceChildren(
+    const parts = [
       make("header", {},
         make("h3", { id: "case-name" }, `Case ${one.id}`),
         make("span", { class: "note" }, said.filter(Boolean).join(" · ")),
@@ -259,8 +259,9 @@
       one.metadata == null ? null : part("Metadata", one.metadata, false),
       make("div", { class: "tools" }, choice("Answers", "view", views(one)), repeats > 1 ? choice("Repeat", "repeat", numbered(repeats)) : null),
       make("div", { class: "answers" }, ...one.runs.map((runs, arm) => answer(one, arm, runs[state.repeat], against))),
-      table(one)
-    );
+      table(one),
+    ];
+    find("case").replaceChildren(...parts.filter((part) => part != null));
   };
 
   const views = (one) => [

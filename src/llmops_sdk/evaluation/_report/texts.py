@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["as_text", "cut", "escape", "script_json", "visible"]
@@ -20,9 +21,9 @@ _IN_SCRIPT = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 
 
 def visible(text: str) -> str:
-    """With control characters, and those that turn the direction or are not seen at all, as their names.
+    r"""With control characters, and those that turn the direction or are not seen at all, as their names.
 
-    >>> visible("a\\u202eb")
+    >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
     return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
@@ -40,8 +41,22 @@ def escape(text: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A text as it is, everything else as indented JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    r"""A text as it is, texts by name and messages in lines, everything else as indented JSON.
+
+    >>> as_text({"name": "Ada", "question": "1 + 1?"})
+    'name: Ada\nquestion: 1 + 1?'
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and value and all(isinstance(one, str) for one in value.values()):
+        return "\n".join(f"{name}: {text}" for name, text in value.items())
+    if isinstance(value, list) and value and all(_is_message(one) for one in value):
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in value)
+    return json.dumps(value, ensure_ascii=False, indent=1, default=str)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"role", "content"} and isinstance(value["content"], str)
 
 
 def script_json(value: Any) -> str:
