@@ -6,6 +6,7 @@ import functools
 import importlib
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -64,8 +65,8 @@ class Experiment:
     ) -> None:
         self._store = store
         self._plan = plan
-        self._folder = folder  # is deleted with this object
         self.name = name
+        weakref.finalize(self, _let_go, store, folder)
         self.analysis = Analysis() if analysis is None else analysis
 
     @classmethod
@@ -305,6 +306,12 @@ class Experiment:
     def _columns(self) -> Columns:
         ending = self.ending
         return Columns(self._reading, self._plan, observed=None if ending is None else ending.observed)
+
+
+def _let_go(store: Store, folder: tempfile.TemporaryDirectory[str] | None) -> None:
+    store.close()
+    if folder is not None:
+        folder.cleanup()
 
 
 def experiments_in(path: str | os.PathLike[str], /) -> tuple[KeptExperiment, ...]:

@@ -113,7 +113,7 @@ def _run(cell: Cell, names: list[str]) -> dict[str, Any]:
         "cost": None if cell.cost_usd is None else f"{cell.cost_usd:f}",
         "route": visible(" → ".join(str(one.get("model") or one["engine"]) for one in cell.record.get("attempts", ()))),
         "trace": _trace(cell.record),
-        "scores": scores,
+        "scores": sorted(scores, key=lambda one: one[0]),
     }
 
 

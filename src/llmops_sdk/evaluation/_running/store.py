@@ -285,11 +285,10 @@ class Store:
     def experiments(self) -> list[KeptExperiment]:
         """What experiments there are, the latest first."""
         with self._open() as db:
+            sizes = dict(db.execute("SELECT hash, cases FROM datasets"))
             rows = db.execute(
-                "SELECT id, experiments.name, at, plan, datasets.cases,"
-                " (SELECT count(*) FROM cells WHERE cells.experiment = experiments.id)"
-                " FROM experiments LEFT JOIN datasets ON datasets.hash = json_extract(plan, '$.dataset')"
-                " ORDER BY at DESC, experiments.rowid DESC"
+                "SELECT id, name, at, plan, (SELECT count(*) FROM cells WHERE experiment = experiments.id)"
+                " FROM experiments ORDER BY at DESC, rowid DESC"
             ).fetchall()
         return [
             KeptExperiment(
@@ -298,8 +297,8 @@ class Store:
                 at=row[2],
                 arms=tuple(plan.arms),
                 metrics=tuple(one.name for one in plan.metrics),
-                cases=row[4] or 0,
-                cells=row[5],
+                cases=sizes.get(plan.dataset, 0),
+                cells=row[4],
             )
             for row in rows
             for plan in (Plan.from_text(row[3]),)
