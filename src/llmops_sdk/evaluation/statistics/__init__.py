@@ -7,7 +7,9 @@ after every case, `corrected_rate` takes a judge's known errors out of what it s
 
 from __future__ import annotations
 
-from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict, compare
+from llmops_sdk.evaluation.statistics._compare import compare
+from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict
+from llmops_sdk.evaluation.statistics._drop import Drop
 from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_rate
 from llmops_sdk.evaluation.statistics._many import adjusted
 from llmops_sdk.evaluation.statistics._means import Mean, mean
@@ -18,6 +20,7 @@ __all__ = [
     "Comparison",
     "ConfidenceSequence",
     "CorrectedRate",
+    "Drop",
     "Mean",
     "Paired",
     "Verdict",

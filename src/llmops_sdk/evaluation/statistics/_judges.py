@@ -61,7 +61,7 @@ def corrected_rate(
     Example:
         >>> found = corrected_rate(60, 100, true_passes=(45, 50), true_fails=(40, 50))
         >>> round(found.rate, 3), round(found.low, 3), round(found.high, 3)
-        (0.571, 0.386, 0.743)
+        (0.571, 0.396, 0.743)
     """
     for hits, of, what in ((passed, judged, "judged"), (*true_passes, "true_passes"), (*true_fails, "true_fails")):
         if not 0 <= hits <= of or of == 0:
