@@ -1,8 +1,9 @@
 """Statistics of paired experiments: is the difference more than noise?
 
 `compare(base, new)` takes the scores of two pipelines on the same cases and says how much better the second is, with an
-interval, a p-value, and a verdict in words. `adjusted` corrects many p-values, `ConfidenceSequence` may be looked at
-after every case, `corrected_rate` takes a judge's known errors out of what it says. Needs the extra `evaluation`.
+interval, a p-value, and a verdict in words. `adjusted` corrects many p-values; `compare_sequentially` and
+`ConfidenceSequence` may be looked at after every case; `corrected_rate` takes a judge's known errors out of what it
+says. Needs the extra `evaluation`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from llmops_sdk.evaluation.statistics._many import adjusted
 from llmops_sdk.evaluation.statistics._means import Mean, mean
 from llmops_sdk.evaluation.statistics._paired import Paired, paired
 from llmops_sdk.evaluation.statistics._sequence import ConfidenceSequence
+from llmops_sdk.evaluation.statistics._sequential import compare_sequentially
 
 __all__ = [
     "Comparison",
@@ -26,6 +28,7 @@ __all__ = [
     "Verdict",
     "adjusted",
     "compare",
+    "compare_sequentially",
     "corrected_rate",
     "mean",
     "paired",

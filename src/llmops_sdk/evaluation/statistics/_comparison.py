@@ -155,17 +155,17 @@ class Comparison:
 
     def _why(self) -> str:
         said = f" {self.difference:+.4g} ({self.level:.0%} interval {self.low:+.4g} to {self.high:+.4g}"
-        said += f", p = {self.p_value:.2g}"
-        said += f", {self.cases} case{'s' if self.cases > 1 else ''}" + (
-            f" in {self.clusters} cluster{'s' if self.clusters > 1 else ''}" if self.clusters < self.cases else ""
-        )
-        said += ", could stop at any time)" if self.sequential else ")"
+        said += f", p = {self.p_value:.2g}, {_count(self.cases, 'case')}"
+        said += f" in {_count(self.clusters, 'cluster')}" if self.clusters < self.cases else ""
+        said += ", valid at any stop)" if self.sequential else ")"
         if self.verdict == "equivalent":
             return f" within {self.margin:g}:{said}"
-        if self.verdict == "cannot tell":
-            more = self.more
-            return f" ({f'needs about {more:,} more cases{self._or_repeats()}' if more else 'nothing differs'}):{said}"
-        return f" by{said}"
+        return f" ({self._lacks()}):{said}" if self.verdict == "cannot tell" else f" by{said}"
+
+    def _lacks(self) -> str:
+        if self.more is not None:
+            return f"needs about {self.more:,} more {'case' if self.more == 1 else 'cases'}{self._or_repeats()}"
+        return "nothing differs" if self.ties == 1 else "needs more clusters" if self.clusters < 2 else "no difference"
 
     def _or_repeats(self) -> str:
         repeats = self.needed_repeats
@@ -188,3 +188,7 @@ def decided(found: Comparison, *, inside: bool) -> Verdict:
     if found.p_value > 1 - found.level or found.low <= 0 <= found.high:
         return "cannot tell"
     return "better" if (found.difference > 0) == found.higher_is_better else "worse"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -38,8 +38,6 @@ class Drop:
 
     def __str__(self) -> str:
         form = ".2%" if self.relative else ".4g"
-        said = (
-            f"drop {self.drop:{form}} (from {self.least:{form}} to {self.most:{form}}), allowed {self.allowed:{form}}"
-        )
+        said = f"drop {self.drop:{form}} (from {self.least:{form}} to {self.most:{form}})"
         more = f"; about {self.needed:,} cases would tell" if self.verdict == "cannot tell" and self.needed else ""
         return f"{self.verdict}: {said}, allowed {self.allowed:{form}}{more}"

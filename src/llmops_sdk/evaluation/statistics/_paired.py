@@ -186,8 +186,8 @@ def _runs(cases: Sequence[Hashable], scores: Mapping[Hashable, Any]) -> _Runs:
     if (counts == 0).any() or not (np.abs(values) < _HUGE).all():
         wrong = next(case for case, one in zip(cases, given, strict=True) if not _fine(one))
         raise ConfigurationError(
-            f"the scores of the case {wrong!r} are {scores[wrong]!r}: a case needs one finite number at least (below 1e150); leave "
-            "out what failed, so that it is counted as missing"
+            f"the scores of the case {wrong!r} are {scores[wrong]!r}: a case needs one finite number below 1e150; "
+            "leave out what failed, so that it is counted as missing"
         )
     return _Runs.of(values, counts)
 
