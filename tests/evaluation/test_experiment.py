@@ -148,7 +148,7 @@ def test_a_contrast_needs_to_know_which_pipeline_and_says_which_there_are(experi
         ([0] * 40, [1] * 30 + [0] * 10, {}, r"^new is better than base by s: \+75\.0 points \(95 % interval \+"),
         ([1] * 40, [0] * 30 + [1] * 10, {}, r"^new is worse than base by s: -75\.0 points \("),
         ([0, 1] * 200, [0, 1] * 198 + [1, 0] * 2, {"margin": 0.05}, r"^new is equivalent to base by s, within 5\.0 points"),
-        ([0, 1] * 20, [0, 1] * 17 + [1, 1] * 3, {}, r"^cannot tell new from base by s: .*; needs about \d+ more cases$"),
+        ([0, 1] * 20, [0, 1] * 17 + [1, 1] * 3, {}, r"^cannot tell new from base by s: .*; needs about \d+ more"),
         ([0, 1] * 20, [0, 1] * 20, {}, r"^cannot tell new from base by s: .*; nothing differs$"),
     ],
 )  # fmt: skip
@@ -177,7 +177,18 @@ def test_the_table_of_a_score_has_a_row_for_each_pipeline_and_its_counts(experim
 
     assert [one.arm for one in table] == ["base", "new", "stoic"]
     assert [(one.cases, one.scores, one.failed) for one in table] == [(39, 78, 2), (38, 76, 4), (39, 78, 2)]
-    assert str(table).split("\n")[1].split() == "pipeline mean 95 % interval cases failed not applicable missing".split()
+    assert str(table).split("\n")[1].split() == [
+        "pipeline",
+        "mean",
+        "95",
+        "%",
+        "interval",
+        "cases",
+        "failed",
+        "not",
+        "applicable",
+        "missing",
+    ]
     assert "<caption>words</caption>" in table._repr_html_()
     assert experiment.scores("longer")[0].arm == "new"  # there is no base to compare with itself
 
@@ -237,7 +248,7 @@ def test_an_experiment_is_opened_again_by_name_by_id_or_the_latest(experiment, s
 def test_what_is_not_there_is_said_with_what_is(store, experiment, tmp_path):
     with pytest.raises(EvaluationError, match="has no experiment 'letters'; there is: 'digits'"):
         Experiment.load(store, "letters")
-    with pytest.raises(EvaluationError, match="there is no file .*missing.db"):
+    with pytest.raises(EvaluationError, match=r"there is no file .*missing\.db"):
         Experiment.load(tmp_path / "missing.db")
     with pytest.raises(EvaluationError, match="there is no file"):
         experiments_in(tmp_path / "missing.db")
@@ -329,7 +340,9 @@ def test_a_metric_that_always_fails_does_not_vanish():
 
     found = evaluate({"a": asked("3"), "b": asked("4")}, cases(10), [broken], progress=False)
 
-    assert str(found).startswith("b cannot be compared with a by broken; no case has both scores; 20 of 20 cells failed")
+    assert str(found).startswith(
+        "b cannot be compared with a by broken; no case has both scores; 20 of 20 cells failed"
+    )
 
 
 def test_scores_of_one_metric_by_several_names_share_its_failures():
@@ -371,12 +384,15 @@ def test_the_interval_of_a_mean_agrees_with_the_textbook():
     low, high = stats.t.interval(0.95, 5, loc=np.mean(values), scale=stats.sem(values))
 
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert mean([1.0] * 8 + [0.0] * 2, range(10)).low == pytest.approx(stats.binomtest(8, 10).proportion_ci(method="wilson").low)
+    assert mean([1.0] * 8 + [0.0] * 2, range(10)).low == pytest.approx(
+        stats.binomtest(8, 10).proportion_ci(method="wilson").low
+    )
     assert mean([0.5] * 6, range(6), clusters=[0] * 6, bounds=(0, 1)).high == 1  # one cluster says nothing of others
 
 
 def test_an_experiment_that_is_imported_loads_no_pandas_and_no_numpy():
-    code = "import sys; from llmops_sdk.evaluation import Experiment; print({'pandas', 'numpy', 'rich'} & set(sys.modules))"
+    code = "import sys; from llmops_sdk.evaluation import Experiment;"
+    code += "print({'pandas', 'numpy', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"

@@ -32,7 +32,7 @@ def pipeline(answer, model="small"):
 
 
 def cases(count, text="what is"):
-    return [Case(input={"q": f"{text} {one}?"}, expected=str(one), id=f"case-{one}", tags=("even",) if one % 2 == 0 else ())
+    return [Case(input={"q": f"{text} {one}?"}, expected=str(one), id=f"case-{one}", tags=("even",) * (one % 2 == 0))
             for one in range(count)]  # fmt: skip
 
 
@@ -81,7 +81,9 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.inside.append(tag)
         for name, value in attrs:
-            if name in {"src", "href", "action", "xlink:href", "poster", "srcset", "data"} and not value.startswith("#"):
+            if name in {"src", "href", "action", "xlink:href", "poster", "srcset", "data"} and not value.startswith(
+                "#"
+            ):
                 self.loaded.append(value)
             if name.startswith("on") or name == "style":
                 self.handlers.append((tag, name))
@@ -110,7 +112,14 @@ class Page(HTMLParser):
 def test_it_loads_nothing_and_only_its_own_script_and_style_may_run(page):
     assert page.loaded == []
     assert page.handlers == []
-    assert [page.tags.count(one) for one in ("script", "style", "link", "iframe", "img", "object")] == [2, 1, 0, 0, 0, 0]
+    assert [page.tags.count(one) for one in ("script", "style", "link", "iframe", "img", "object")] == [
+        2,
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page.source)[1]
     assert policy.startswith("default-src 'none'; ")
     for text, kind in ((page.texts["script"][1], "script"), (page.texts["style"][0], "style")):
@@ -125,7 +134,7 @@ def test_the_verdict_stands_before_everything_else(page):
 
 
 def test_every_picture_is_an_svg_with_a_name_and_headings_name_their_sections(page):
-    pictures = re.findall(r"<svg.*?</svg>", page.source, re.S)
+    pictures = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
 
     assert len(pictures) >= 6  # two of differences, three of costs, times, lengths
     for one in pictures:
@@ -164,7 +173,9 @@ def test_hostile_texts_stay_texts(where, tmp_path):
         said = {"expected": text["expected"]}
         return metrics.Score(value=1.0, label=text["answer"], explanation=text["explanation"], details=said)
 
-    data = [Case(input={"q": text["input"]}, expected=text["expected"], tags=(text["tag"],), metadata={"m": text["input"]})]
+    data = [
+        Case(input={"q": text["input"]}, expected=text["expected"], tags=(text["tag"],), metadata={"m": text["input"]})
+    ]
     label = text["label"].replace("\ud800", "")
     found = evaluate({"base": pipeline(text["answer"]), label: pipeline("x")}, data, [hostile],
                      name=text["name"].replace("\ud800", ""), progress=False)  # fmt: skip

@@ -45,7 +45,8 @@ def found(case, result):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    cases = [Case(input={"q": f"What is number {one}?"}, expected=str(one), id=f"case-{one}", tags=("even",) if one % 2 == 0 else ())
+    cases = [Case(input={"q": f"What is number {one}?"}, expected=str(one), id=f"case-{one}",
+                  tags=("even",) * (one % 2 == 0))
              for one in range(250)]  # fmt: skip
     pipelines = {"base": pipeline(plain), "new": pipeline(answer, "large"), "third": pipeline(plain)}
     experiment = evaluate(pipelines, cases, [metrics.metric(found, bounds=(0, 1))], name="numbers", progress=False)
@@ -117,7 +118,10 @@ def test_a_case_shows_its_answers_side_by_side_and_which_words_changed(page):
     assert page.locator("#case h3").inner_text() == "Case case-2"
     answers = page.locator("#case .answers section")
     assert [text.split("\n")[0].strip() for text in answers.all_inner_texts()] == ["base base", "new", "third"]
-    assert (answers.nth(1).locator("del").all_inner_texts(), answers.nth(1).locator("ins").all_inner_texts()) == (["7"], ["2"])
+    assert (answers.nth(1).locator("del").all_inner_texts(), answers.nth(1).locator("ins").all_inner_texts()) == (
+        ["7"],
+        ["2"],
+    )
     assert answers.nth(2).locator("ins, del").count() == 0
     assert "no word differs" in answers.nth(2).inner_text()
 
@@ -162,6 +166,7 @@ def test_an_address_opens_its_case(page, report):
 def test_what_an_answer_says_is_never_run(page):
     page.select_option("#f-sort", "worst")
     page.locator("#rows button").first.click()
+    page.select_option("#c-view", "plain")
 
     assert EVIL in page.locator("#case .answers section").nth(1).locator("pre").inner_text()
     assert page.title() == "numbers: evaluation"

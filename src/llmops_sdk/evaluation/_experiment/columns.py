@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -72,6 +72,20 @@ class Scores:
                 found[position] = values
         return found
 
+    def of_zeros(self) -> Scores:
+        """As many zeros: what a difference is compared with."""
+        zeros = Scores(len(self.cells) // self.repeats, self.repeats)
+        zeros.cells = array("d", (one * 0.0 for one in self.cells))
+        return zeros
+
+    def shares_a_case_with(self, other: Scores) -> bool:
+        """Whether a case has a score of both."""
+        starts = range(0, len(self.cells), self.repeats)
+        return any(self._has(start) and other._has(start) for start in starts)
+
+    def _has(self, start: int) -> bool:
+        return any(one == one for one in self.cells[start : start + self.repeats])  # noqa: PLR0124
+
     def means(self) -> dict[int, float]:
         """Position -> the mean of its scores."""
         return {position: math.fsum(values) / len(values) for position, values in self.by_case().items()}
@@ -88,6 +102,7 @@ class Columns:
         clusters: Number of the cluster of each position; `None` where no case has one.
         cluster_names: What those numbers stand for; `None` for a case that stands alone.
         tags: Tag -> positions of the cases that have it.
+        order: Positions in the order in which a sequential experiment looked at them; others take no part.
     """
 
     def __init__(self, reading: Reading, plan: Plan, *, observed: int | None = None) -> None:
@@ -98,6 +113,7 @@ class Columns:
         self.tags: dict[str, array[int]] = {}
         self._read_cases(reading)
         self.observed = self.cases if observed is None else observed
+        self.order = array("q", reading.order(self.observed) if plan.sequential else ())
         self._read_runs(reading)
         self.names = self._read_scores(reading)
 
@@ -174,10 +190,6 @@ class Columns:
         """Cells of which this score is not there for no known reason: not run yet, or the metric gave none."""
         scores = self.scores(name, arm)
         return max(self.planned - len(scores.values()) - scores.inapplicable - self.failed(name, arm), 0)
-
-    def cluster_of(self) -> Mapping[int, int] | None:
-        """Position -> number of its cluster."""
-        return None if self.clusters is None else dict(enumerate(self.clusters))
 
     def groups(self, by: str) -> Iterator[tuple[str, set[int]]]:
         """Name and positions of each group of cases: by `"tag"`, or by `"cluster"`."""

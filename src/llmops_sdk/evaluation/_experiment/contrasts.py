@@ -11,7 +11,7 @@ from llmops_sdk.evaluation._experiment.words import verdict
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.analysis import Analysis
-    from llmops_sdk.evaluation._experiment.columns import Columns
+    from llmops_sdk.evaluation._experiment.columns import Columns, Scores
     from llmops_sdk.evaluation._running.plan import Plan
     from llmops_sdk.evaluation.statistics import Comparison
 
@@ -66,32 +66,26 @@ def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contras
 
 
 def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: Any) -> Iterator[Contrast]:
-    clusters = columns.cluster_of()
+    labels = [label for label in plan.arms if label != plan.base]
+    comparisons = len(columns.names) * len(labels) if analysis.correction is not None else 1
     for name, metric in columns.names.items():
-        base = {} if metric.pairwise else columns.scores(name, plan.base).by_case()
-        for label in plan.arms:
-            if label == plan.base:
-                continue
-            new = columns.scores(name, label).by_case()
-            if metric.pairwise:
-                base = {position: [0.0] * len(values) for position, values in new.items()}
-            comparison = None
-            if base.keys() & new.keys():
-                comparison = statistics.compare(
-                    base,
-                    new,
-                    clusters=clusters,
-                    margin=analysis.margin(name, metric.name),
-                    higher_is_better=metric.higher_is_better,
-                    level=analysis.level,
-                    power=analysis.power,
-                )
+        for label in labels:
             arms = (label,) if metric.pairwise else (plan.base, label)
+            new = columns.scores(name, label)
+            base = new.of_zeros() if metric.pairwise else columns.scores(name, plan.base)
+            options = {
+                "bounds": metric.bounds,
+                "margin": analysis.margin(name, metric.name),
+                "higher_is_better": metric.higher_is_better,
+                "level": analysis.level,
+                "power": analysis.power,
+                "comparisons": comparisons,
+            }
             yield Contrast(
                 score=name,
                 base=plan.base,
                 new=label,
-                comparison=comparison,
+                comparison=_compared(base, new, columns, statistics, options, sequential=analysis.sequential),
                 unit=metric.unit,
                 bounds=metric.bounds,
                 cells=columns.planned * len(arms),
@@ -99,3 +93,23 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                 inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
                 missing=sum(columns.missing(name, arm) for arm in arms),
             )
+
+
+def _compared(
+    base: Scores, new: Scores, columns: Columns, statistics: Any, options: dict[str, Any], *, sequential: bool
+) -> Comparison | None:
+    """What the statistics say; `None` where no case has both scores."""
+    if not base.shares_a_case_with(new):
+        return None
+    clusters = columns.clusters
+    if sequential:
+        found: Comparison = statistics.compare_sequentially(
+            base.by_case(),
+            new.by_case(),
+            columns.order,
+            clusters=None if clusters is None else dict(enumerate(clusters)),
+            **options,
+        )
+        return found
+    compared: Comparison = statistics.compare(base.shaped, new.shaped, clusters=clusters, **options)
+    return compared

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.contrasts import Contrast
+    from llmops_sdk.evaluation.statistics import Comparison
 
 __all__ = ["counted", "difference", "level", "moments", "money", "share", "spent", "verdict"]
 
@@ -105,11 +106,15 @@ def evidence(given: Contrast) -> str:
         f"{difference(found.low, bounds, unit, bare=True)} to {difference(found.high, bounds, unit, bare=True)}, "
         f"p = {found.p_value:.2g}, {counted(found.cases, 'case')}"
     )
-    said += (f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else "") + ")"
-    if found.verdict == "cannot tell":
-        more = found.more
-        said += f"; needs about {counted(more, 'more case', 'more cases')}" if more else "; nothing differs"
-    return said + _left(given)
+    said += f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else ""
+    said += ", valid whenever it stopped)" if found.sequential else ")"
+    return said + (f"; {_lacks(found)}" if found.verdict == "cannot tell" else "") + _left(given)
+
+
+def _lacks(found: Comparison) -> str:
+    if found.more is not None:
+        return f"needs about {counted(found.more, 'more case', 'more cases')}"
+    return "nothing differs" if found.ties == 1 else "needs more clusters" if found.clusters < 2 else "no difference"
 
 
 def _left(given: Contrast) -> str:

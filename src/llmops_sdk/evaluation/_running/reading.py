@@ -165,6 +165,12 @@ class Reading:
             return int(position)
         return None
 
+    def order(self, most: int) -> Iterator[int]:
+        """Positions of the first cases in the order that has nothing to do with what is in them."""
+        query = "SELECT position FROM cases WHERE dataset = ? ORDER BY place LIMIT ?"
+        for (position,) in self._rows(query, (self._plan.dataset, most)):
+            yield position
+
     def contents(self, positions: Sequence[int]) -> dict[int, Case]:
         """Position -> case, of some cases."""
         query = f"SELECT position, content FROM cases WHERE dataset = ? AND position IN ({_marks(positions)})"  # noqa: S608
