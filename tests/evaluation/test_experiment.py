@@ -147,7 +147,10 @@ def test_a_contrast_needs_to_know_which_pipeline_and_says_which_there_are(experi
     [
         ([0] * 40, [1] * 30 + [0] * 10, {}, r"^new is better than base by s: \+75\.0 points \(95 % interval \+"),
         ([1] * 40, [0] * 30 + [1] * 10, {}, r"^new is worse than base by s: -75\.0 points \("),
-        ([0, 1] * 200, [0, 1] * 198 + [1, 0] * 2, {"margin": 0.05}, r"^new is equivalent to base by s, within 5\.0 points"),
+        (
+            [0, 1] * 400, [0, 1] * 398 + [1, 0] * 2, {"margin": 0.05},
+            r"^new is equivalent to base by s, within 5\.0 points",
+        ),
         ([0, 1] * 20, [0, 1] * 17 + [1, 1] * 3, {}, r"^cannot tell new from base by s: .*; needs about \d+ more"),
         ([0, 1] * 20, [0, 1] * 20, {}, r"^cannot tell new from base by s: .*; nothing differs$"),
     ],

@@ -249,10 +249,15 @@ def _grid(x: _Axis, y: _Axis, bottom: float, left: Callable[[float], str], below
         for one in y.ticks()
     )
     columns = "".join(
-        f'<text x="{x.at(one):.1f}" y="{bottom + 15}" text-anchor="middle">{escape(below(one))}</text>'
+        f'<text x="{x.at(one):.1f}" y="{bottom + 15}" text-anchor="{_anchor(x.at(one))}">{escape(below(one))}</text>'
         for one in x.ticks()
     )
     return rows + columns
+
+
+def _anchor(place: float) -> str:
+    """So that what stands there does not reach beyond the picture."""
+    return "end" if place > _WIDTH - 40 else "middle"
 
 
 def _short(text: str, most: int) -> str:
