@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation import metrics, statistics
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
-    from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment
+    from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
@@ -29,6 +29,7 @@ __all__ = [
     "Score",
     "aevaluate",
     "evaluate",
+    "experiments_in",
     "metric",
     "metrics",
     "statistics",
@@ -44,6 +45,7 @@ _HOMES = {
     "Score": "metrics",
     "aevaluate": "_running",
     "evaluate": "_running",
+    "experiments_in": "_experiment",
     "metric": "metrics",
 }
 

@@ -2,36 +2,114 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmops_sdk.evaluation._experiment.words import verdict
 
 if TYPE_CHECKING:
+    from llmops_sdk.evaluation._experiment.analysis import Analysis
+    from llmops_sdk.evaluation._experiment.columns import Columns, Scores
+    from llmops_sdk.evaluation._running.plan import Plan
     from llmops_sdk.evaluation.statistics import Comparison
 
-__all__ = ["Contrast"]
+__all__ = ["Contrast", "contrasts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """One pipeline against the base, by one score.
+    """One pipeline against the base, by one score. `print` it for the verdict in a sentence.
 
     Attributes:
         score: Name of the score.
         base: Label of the base.
         new: Label of the other one.
-        comparison: What the statistics say; `None` where no case has both scores.
-        failed: Cells of the two that have no score because the run or the metric failed.
-        inapplicable: Cells of the two where the metric does not apply.
+        comparison: What the statistics say; `None` where no case has both scores. Of a metric that compares two answers
+            the base's score is 0, and the new one's from -1 to 1.
+        unit: Unit of the score.
+        bounds: Smallest and largest possible score.
+        cells: Cells that the comparison could have had.
+        failed: Those that have no score because the run or the metric failed.
+        inapplicable: Those to which the metric does not apply.
+        missing: Those without a score for no known reason: not run yet, or the metric gave none.
     """
 
     score: str
     base: str
     new: str
     comparison: Comparison | None
+    unit: str
+    bounds: tuple[float, float]
+    cells: int
     failed: int
     inapplicable: int
+    missing: int
 
     def __str__(self) -> str:
-        said = "cannot be compared: no case has both scores" if self.comparison is None else str(self.comparison)
-        failed = f"; {self.failed} failed" if self.failed else ""
-        return f"{self.new} against {self.base}, {self.score}: {said}{failed}"
+        return verdict(self)
+
+
+def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contrast, ...]:
+    """Each pipeline against the base, by each score; p-values are corrected for their number."""
+    statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
+    found = list(_uncorrected(columns, plan, analysis, statistics))
+    p_values = [one.comparison.p_value for one in found if one.comparison is not None]
+    if analysis.correction is not None:
+        p_values = statistics.adjusted(p_values, method=analysis.correction)
+    corrected = iter(p_values)
+    return tuple(
+        one if one.comparison is None else replace(one, comparison=one.comparison.with_p_value(next(corrected)))
+        for one in found
+    )
+
+
+def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: Any) -> Iterator[Contrast]:
+    labels = [label for label in plan.arms if label != plan.base]
+    comparisons = len(columns.names) * len(labels) if analysis.correction is not None else 1
+    for name, metric in columns.names.items():
+        for label in labels:
+            arms = (label,) if metric.pairwise else (plan.base, label)
+            new = columns.scores(name, label)
+            base = new.of_zeros() if metric.pairwise else columns.scores(name, plan.base)
+            options = {
+                "bounds": metric.bounds,
+                "margin": analysis.margin(name, metric.name),
+                "higher_is_better": metric.higher_is_better,
+                "level": analysis.level,
+                "power": analysis.power,
+                "comparisons": comparisons,
+            }
+            yield Contrast(
+                score=name,
+                base=plan.base,
+                new=label,
+                comparison=_compared(base, new, columns, statistics, options, sequential=analysis.sequential),
+                unit=metric.unit,
+                bounds=metric.bounds,
+                cells=columns.planned * len(arms),
+                failed=sum(columns.failed(name, arm) for arm in arms),
+                inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
+                missing=sum(columns.missing(name, arm) for arm in arms),
+            )
+
+
+def _compared(
+    base: Scores, new: Scores, columns: Columns, statistics: Any, options: dict[str, Any], *, sequential: bool
+) -> Comparison | None:
+    """What the statistics say; `None` where no case has both scores."""
+    if not base.shares_a_case_with(new):
+        return None
+    clusters = columns.clusters
+    if sequential:
+        found: Comparison = statistics.compare_sequentially(
+            base.by_case(),
+            new.by_case(),
+            columns.order,
+            clusters=None if clusters is None else dict(enumerate(clusters)),
+            **options,
+        )
+        return found
+    compared: Comparison = statistics.compare(base.shaped, new.shaped, clusters=clusters, **options)
+    return compared

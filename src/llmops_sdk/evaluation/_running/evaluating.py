@@ -198,7 +198,7 @@ async def aevaluate(
     )
     async with locked(kept.path, plan.id):
         cases = await loops.in_thread(lambda: kept.add_cases(data))
-        kept.begin(plan, name)
+        kept.begin(plan, name, analysis)
         asked = Asked.all(judges, plan.metrics)
         writer = Writer(kept)
         with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ import time
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from llmops_sdk.errors import EvaluationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._datasets import Dataset
-from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
-from llmops_sdk.evaluation.metrics import Score
+from llmops_sdk.evaluation._experiment.analysis import Analysis
+from llmops_sdk.evaluation._running.plan import Plan
+from llmops_sdk.evaluation._running.reading import KeptExperiment, Reading
 from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
 
-__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "KeptScore", "RunRow", "ScoreRow", "Store"]
+__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RunRow", "ScoreRow", "Store"]
 
 _SCHEMA = """
 CREATE TABLE cases (
@@ -35,7 +36,10 @@ CREATE TABLE cases (
 ) WITHOUT ROWID;
 CREATE INDEX cases_by_place ON cases (dataset, place);
 CREATE TABLE datasets (hash TEXT PRIMARY KEY, name TEXT NOT NULL, cases INTEGER NOT NULL);
-CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, ending TEXT);
+CREATE TABLE experiments (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, analysis TEXT NOT NULL,
+    ending TEXT
+);
 CREATE TABLE cells (
     experiment TEXT NOT NULL, position INTEGER NOT NULL, repeat INTEGER NOT NULL, arm TEXT NOT NULL, run BLOB NOT NULL,
     PRIMARY KEY (experiment, position, repeat, arm)
@@ -91,18 +95,6 @@ class Ending(NamedTuple):
 
     reason: str
     observed: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptScore:
-    """A score with what it belongs to; `error` is the traceback of a metric that raised."""
-
-    case: str
-    arm: str
-    repeat: int
-    name: str
-    score: Score
-    error: str | None
 
 
 class Store:
@@ -191,13 +183,14 @@ class Store:
             ).fetchone()
         return Case.from_json(json.loads(content))
 
-    def begin(self, plan: Plan, name: str) -> None:
+    def begin(self, plan: Plan, name: str, analysis: Analysis) -> None:
         """Keep what the experiment is; one that was there goes on."""
         with self._open() as db:
             db.execute(
-                "INSERT INTO experiments VALUES (?, ?, ?, ?, NULL)"
-                " ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan, ending = NULL",
-                (plan.id, name, time.time(), plan.to_text()),
+                "INSERT INTO experiments VALUES (?, ?, ?, ?, ?, NULL)"
+                " ON CONFLICT (id) DO UPDATE SET name = excluded.name, plan = excluded.plan,"
+                " analysis = excluded.analysis, ending = NULL",
+                (plan.id, name, time.time(), plan.to_text(), json.dumps(dataclasses.asdict(analysis))),
             )
 
     def end(self, plan: Plan, ending: Ending) -> None:
@@ -290,30 +283,39 @@ class Store:
             db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", anew)
             db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)
 
-    def scores(self, experiment: str, metrics: Sequence[MetricPlan]) -> Iterator[KeptScore]:
-        """The scores of an experiment by metrics that look at one answer; by position, repeat and arm."""
-        marks = ", ".join("?" * len(metrics))
+    # What is read of it.
+
+    def reading(self, plan: Plan) -> Reading:
+        """What the file says of an experiment."""
+        return Reading(self._file, plan)
+
+    def analysis(self, experiment: str) -> Analysis:
+        """How the experiment is analysed, as it was chosen before its scores were seen."""
         with self._open() as db:
+            (said,) = db.execute("SELECT analysis FROM experiments WHERE id = ?", (experiment,)).fetchone()
+        return Analysis(**json.loads(said))
+
+    def experiments(self) -> list[KeptExperiment]:
+        """What experiments there are, the latest first."""
+        with self._open() as db:
+            sizes = dict(db.execute("SELECT hash, cases FROM datasets"))
             rows = db.execute(
-                "SELECT cases.id, cells.arm, cells.repeat, scores.name, scores.value, scores.label, scores.explanation,"  # noqa: S608
-                " scores.details, scores.cost_usd, scores.error"
-                " FROM cells JOIN scores ON scores.run = cells.run"
-                " JOIN experiments ON experiments.id = cells.experiment"
-                " JOIN cases ON cases.dataset = json_extract(experiments.plan, '$.dataset')"
-                "  AND cases.position = cells.position"
-                f" WHERE cells.experiment = ? AND scores.metric IN ({marks})"
-                " ORDER BY cells.position, cells.repeat, cells.arm",
-                (experiment, *(one.key for one in metrics)),
+                "SELECT id, name, at, plan, (SELECT count(*) FROM cells WHERE experiment = experiments.id)"
+                " FROM experiments ORDER BY at DESC, rowid DESC"
             ).fetchall()
-        for case, arm, repeat, name, value, label, explanation, details, cost, error in rows:
-            score = Score(
-                value=value,
-                label=label,
-                explanation=explanation,
-                details=json.loads(details) if details else {},
-                cost_usd=None if cost is None else Decimal(cost),
+        return [
+            KeptExperiment(
+                id=row[0],
+                name=row[1],
+                at=row[2],
+                arms=tuple(plan.arms),
+                metrics=tuple(one.name for one in plan.metrics),
+                cases=sizes.get(plan.dataset, 0),
+                cells=row[4],
             )
-            yield KeptScore(case=case, arm=arm, repeat=repeat, name=name, score=score, error=error)
+            for row in rows
+            for plan in (Plan.from_text(row[3]),)
+        ]
 
 
 def _delete(folder: str, process: int) -> None:

@@ -13,6 +13,7 @@ from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict
 from llmops_sdk.evaluation.statistics._drop import Drop
 from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_rate
 from llmops_sdk.evaluation.statistics._many import adjusted
+from llmops_sdk.evaluation.statistics._means import Mean, mean
 from llmops_sdk.evaluation.statistics._paired import Paired, paired
 from llmops_sdk.evaluation.statistics._sequence import ConfidenceSequence
 from llmops_sdk.evaluation.statistics._sequential import compare_sequentially
@@ -22,11 +23,13 @@ __all__ = [
     "ConfidenceSequence",
     "CorrectedRate",
     "Drop",
+    "Mean",
     "Paired",
     "Verdict",
     "adjusted",
     "compare",
     "compare_sequentially",
     "corrected_rate",
+    "mean",
     "paired",
 ]

@@ -1,0 +1,216 @@
+"""Summaries: what each pipeline scored, by itself, and what it took."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
+from llmops_sdk.evaluation._experiment.tables import Table
+from llmops_sdk.evaluation._experiment.words import level
+
+if TYPE_CHECKING:
+    from llmops_sdk.evaluation._experiment.analysis import Analysis
+    from llmops_sdk.evaluation._running.plan import Plan
+
+__all__ = ["ArmSummary", "ScoreSummary", "arm_summaries", "score_summaries", "score_table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary:
+    """What one pipeline scored, by itself.
+
+    Attributes:
+        arm: Label of the pipeline.
+        group: The tag or the cluster; `None` for all cases.
+        mean: Mean over the cases, each of which counts once; `nan` where there is no score.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        cases: Cases that have a score.
+        scores: Number of the scores.
+        failed: Cells without a score because the run or the metric failed; of a group `None`, as are the next two.
+        inapplicable: Cells to which the metric does not apply.
+        missing: Cells without a score for no known reason: not run yet, or the metric gave none.
+    """
+
+    arm: str
+    group: str | None
+    mean: float
+    low: float
+    high: float
+    cases: int
+    scores: int
+    failed: int | None
+    inapplicable: int | None
+    missing: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """What the runs of one pipeline took.
+
+    Attributes:
+        arm: Its label.
+        cells: Runs that there are.
+        planned: Runs that there should be.
+        failed: Those that failed.
+        cost_usd: What all of them cost; `None` where the cost of one is not known.
+        known_usd: What is known of it.
+        unpriced: Runs whose cost is not known.
+        p50_s: Half of the runs that did not fail took at most so many seconds; `nan` without one.
+        p95_s: 95 of 100 did.
+        p99_s: 99 of 100 did.
+    """
+
+    arm: str
+    cells: int
+    planned: int
+    failed: int
+    cost_usd: Decimal | None
+    known_usd: Decimal
+    unpriced: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+
+
+def arm_summaries(columns: Columns) -> tuple[ArmSummary, ...]:
+    """What the runs of each pipeline took."""
+    found = []
+    for label, runs in columns.runs.items():
+        seconds = sorted(runs.seconds)
+        p50, p95, p99 = (_quantile(seconds, share) for share in (0.5, 0.95, 0.99))
+        found.append(
+            ArmSummary(
+                arm=label,
+                cells=runs.cells,
+                planned=columns.planned,
+                failed=len(runs.failed),
+                cost_usd=total_usd(runs.known_usd, runs.unpriced),
+                known_usd=runs.known_usd,
+                unpriced=runs.unpriced,
+                p50_s=p50,
+                p95_s=p95,
+                p99_s=p99,
+            )
+        )
+    return tuple(found)
+
+
+def score_summaries(
+    columns: Columns, plan: Plan, analysis: Analysis, score: str, by: str | None = None
+) -> tuple[ScoreSummary, ...]:
+    """What each pipeline scored, on all cases or by group."""
+    if by not in (None, "tag", "cluster"):
+        raise ConfigurationError(f'`by` is "tag", "cluster" or None, not {by!r}')
+    metric = columns.names[score]
+    arms = [label for label in plan.arms if not metric.pairwise or label != plan.base]
+    if by is None:
+        return tuple(_whole(columns, analysis, score, arm) for arm in arms)
+    return tuple(
+        _summary(columns, analysis, score, arm, sorted(positions), group)
+        for group, positions in columns.groups(by)
+        for arm in arms
+    )
+
+
+def score_table(columns: Columns, plan: Plan, analysis: Analysis, score: str, by: str | None) -> ScoreTable:
+    """The same, as a table."""
+    metric = columns.names[score]
+    found = score_summaries(columns, plan, analysis, score, by)
+    return ScoreTable(score, found, by=by, unit=metric.unit, bounds=metric.bounds, level=analysis.level)
+
+
+class ScoreTable(Table, Sequence[ScoreSummary]):
+    """Summaries by one score: a sequence that shows itself as a table."""
+
+    def __init__(
+        self,
+        score: str,
+        summaries: Sequence[ScoreSummary],
+        *,
+        by: str | None,
+        unit: str,
+        bounds: tuple[float, float],
+        level: float,
+    ) -> None:
+        self._summaries = tuple(summaries)
+        head = ["pipeline", "mean", f"{level * 100:g} % interval", "cases"]
+        if by is not None:
+            head.insert(0, by)
+        else:
+            head += ["failed", "not applicable", "missing"]
+        super().__init__(score, head, [_row(one, bounds, unit) for one in self._summaries])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._summaries[index]
+
+    def __len__(self) -> int:
+        return len(self._summaries)
+
+    def __iter__(self) -> Iterator[ScoreSummary]:
+        return iter(self._summaries)
+
+
+def _row(one: ScoreSummary, bounds: tuple[float, float], unit: str) -> list[str]:
+    known = math.isfinite(one.low) and math.isfinite(one.high)
+    interval = f"{level(one.low, bounds, unit)} to {level(one.high, bounds, unit)}" if known else "-"
+    counts = [f"{number:,}" for number in (one.failed, one.inapplicable, one.missing) if number is not None]
+    group = [] if one.group is None else [one.group]
+    return [*group, one.arm, level(one.mean, bounds, unit), interval, f"{one.cases:,}", *counts]
+
+
+def _whole(columns: Columns, analysis: Analysis, score: str, arm: str) -> ScoreSummary:
+    return _summary(columns, analysis, score, arm, None, None)
+
+
+def _summary(
+    columns: Columns, analysis: Analysis, score: str, arm: str, positions: Sequence[int] | None, group: str | None
+) -> ScoreSummary:
+    scores = columns.scores(score, arm)
+    mean = low = high = math.nan
+    cases = 0
+    values, belongs = array("d"), array("q")
+    for position, found in scores.by_case(positions).items():
+        values.extend(found)
+        belongs.extend([position] * len(found))
+    if values:
+        statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
+        clusters = columns.clusters
+        summed = statistics.mean(
+            values,
+            belongs,
+            clusters=None if clusters is None else array("q", (clusters[one] for one in belongs)),
+            level=analysis.level,
+            bounds=columns.names[score].bounds,
+        )
+        mean, low, high, cases = summed.mean, summed.low, summed.high, summed.cases
+    whole = group is None
+    return ScoreSummary(
+        arm=arm,
+        group=group,
+        mean=mean,
+        low=low,
+        high=high,
+        cases=cases,
+        scores=len(values),
+        failed=columns.failed(score, arm) if whole else None,
+        inapplicable=scores.inapplicable if whole else None,
+        missing=columns.missing(score, arm) if whole else None,
+    )
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two nearest, as numpy's default has it."""
+    if not ordered:
+        return math.nan
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
