@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
+    from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
     "Analysis",
     "Case",
+    "CaseDrop",
     "Contrast",
     "Dataset",
     "Experiment",
+    "GateCheck",
+    "GateResult",
     "Metric",
     "Score",
+    "Suite",
     "aevaluate",
     "evaluate",
     "experiments_in",
@@ -38,11 +43,15 @@ __all__ = [
 _HOMES = {
     "Analysis": "_experiment",
     "Case": "_cases",
+    "CaseDrop": "_gate",
     "Contrast": "_experiment",
     "Dataset": "_datasets",
     "Experiment": "_experiment",
+    "GateCheck": "_gate",
+    "GateResult": "_gate",
     "Metric": "metrics",
     "Score": "metrics",
+    "Suite": "_gate",
     "aevaluate": "_running",
     "evaluate": "_running",
     "experiments_in": "_experiment",
