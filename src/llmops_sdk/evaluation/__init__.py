@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
-    from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite
+    from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite, gate_junit, gate_markdown
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
@@ -35,6 +35,8 @@ __all__ = [
     "aevaluate",
     "evaluate",
     "experiments_in",
+    "gate_junit",
+    "gate_markdown",
     "metric",
     "metrics",
     "statistics",
@@ -55,6 +57,8 @@ _HOMES = {
     "aevaluate": "_running",
     "evaluate": "_running",
     "experiments_in": "_experiment",
+    "gate_junit": "_gate",
+    "gate_markdown": "_gate",
     "metric": "metrics",
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llmops_sdk.evaluation._gate.junit import junit
-from llmops_sdk.evaluation._gate.markdown import markdown
+from llmops_sdk.evaluation._gate.junit import gate_junit
+from llmops_sdk.evaluation._gate.markdown import gate_markdown
 from llmops_sdk.evaluation._gate.result import CaseDrop, GateCheck, GateResult
 from llmops_sdk.evaluation._gate.suite import Suite
 
-__all__ = ["CaseDrop", "GateCheck", "GateResult", "Suite", "junit", "markdown"]
+__all__ = ["CaseDrop", "GateCheck", "GateResult", "Suite", "gate_junit", "gate_markdown"]

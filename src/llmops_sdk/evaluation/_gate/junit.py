@@ -10,14 +10,16 @@ from xml.etree import ElementTree as Xml
 
 from llmops_sdk.evaluation._gate.result import GateResult
 
-__all__ = ["Unsure", "junit"]
+__all__ = ["Unsure", "gate_junit"]
 
 Unsure = Literal["fail", "pass"]
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(results: Sequence[GateResult], /, *, unsure: Unsure = "fail", errors: Mapping[str, str] | None = None) -> str:
+def gate_junit(
+    results: Sequence[GateResult], /, *, unsure: Unsure = "fail", errors: Mapping[str, str] | None = None
+) -> str:
     """The verdicts as JUnit XML.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from llmops_sdk.evaluation._experiment.words import counted
 from llmops_sdk.evaluation._gate.result import CaseDrop, GateCheck, GateResult
 
-__all__ = ["LONGEST", "markdown"]
+__all__ = ["LONGEST", "gate_markdown"]
 
 LONGEST = 65_536
 """Characters of a comment on GitHub."""
@@ -29,7 +29,7 @@ _SPARE = 200
 """Characters for the line that says what was left out."""
 
 
-def markdown(
+def gate_markdown(
     results: Sequence[GateResult], /, *, errors: Mapping[str, str] | None = None, longest: int = LONGEST
 ) -> str:
     """The verdicts as Markdown for GitHub, GitLab and others.

@@ -82,8 +82,8 @@ class Versions:
         if before.hash != after.hash:
             raise ConfigurationError(
                 f"{self._build!r} builds the same pipeline for {name_of(base_at)!r} and {name_of(new_at)!r}, though "
-                f"the prompt {prompt.name!r} differs between them: load prompts inside of the function, by its argument "
-                "if it has one"
+                f"the prompt {prompt.name!r} differs between them: load prompts inside of the function, by its "
+                "argument if it has one"
             )
 
     def _at(self, version: str | None) -> _AtVersion:
