@@ -130,7 +130,8 @@ class _Run:
 
     def _kept(self, session: pytest.Session) -> dict[str, Any]:
         """A file of this session, so that tests that share a suite share its runs."""
-        return {} if "store" in self._suite.options else {"store": Path(_state(session.config).folder.name, "runs.db")}
+        store = Path(_state(session.config).folder.name, "runs.db")
+        return {"progress": False} | ({} if "store" in self._suite.options else {"store": store})
 
     def _once(self, what: str, make: Callable[[], Any]) -> Any:
         known = self.__dict__

@@ -53,7 +53,7 @@ class Suite:
         budget_usd: US dollars that one experiment may spend.
         deadline_s: Seconds for each run.
         executor: Where to run: `"ray"`, as for `evaluate`.
-        progress: Whether to show a progress bar.
+        progress: Whether to show a progress bar; by default it is shown where there is a terminal.
         repository: Where prompts are; by default the git repository around the current folder.
 
     Attributes:
@@ -176,7 +176,8 @@ class Suite:
             raise ConfigurationError(f"{labels[0]!r} cannot be compared with itself: name two versions")
         base = await loops.in_thread(lambda: self.pipeline(against))
         new = await loops.in_thread(lambda: self.pipeline(candidate))
-        before, after = arms_of({labels[0]: base, labels[1]: new})
+        tags = options.get("tags")
+        before, after = (arms_of({"it": one}, versions=None, tags=tags)[0] for one in (base, new))
         if before.fingerprint == after.fingerprint:
             await loops.in_thread(lambda: self._versions.check_differs(base, against, candidate))
             if not before.unpinned:
