@@ -118,9 +118,9 @@ def _text(given: object) -> str:
 
 
 def _pre(text: str) -> str:
-    shown = _plain(text, keep="\n")
-    over = len(shown) - _LONGEST_ANSWER
-    shown = html.escape(shown[:_LONGEST_ANSWER]) + (f"… ({over:,} more characters)" if over > 0 else "")
+    over = len(text) - _LONGEST_ANSWER
+    shown = html.escape(_plain(text[:_LONGEST_ANSWER], keep="\n"))
+    shown += f"… ({over:,} more characters)" if over > 0 else ""
     return f"<pre>{shown}</pre>"
 
 
