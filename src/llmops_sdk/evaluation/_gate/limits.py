@@ -49,13 +49,14 @@ class Limits:
         failures = self.failures if max_failures is None else _failures(max_failures)
         return replace(self, drops=drops, failures=failures)
 
-    def check_some(self) -> None:
+    def check_some(self, metrics: Sequence[Metric]) -> None:
         """See that anything is limited at all.
 
         Raises:
             ConfigurationError: Nothing is.
         """
-        if not any(self.drops.values()):
+        parts = [name for name in self.drops if name != _OTHERS]
+        if not any(self.for_score(name, one) for one in metrics for name in (one.name, *_of(one, parts))):
             raise ConfigurationError(
                 "nothing says how much a score may drop: write `max_drop='1%'`, or `--max-drop 1%`, or "
                 "`max_drop={'exact': 0.01}` for some metrics only"
@@ -71,6 +72,10 @@ class Limits:
     def failures_of(self, cells: int) -> int:
         """How many of so many cells may fail."""
         return math.floor(self.failures * cells) if self.failures < 1 else int(self.failures)
+
+
+def _of(metric: Metric, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name.startswith(f"{metric.name}.")]
 
 
 def _known(name: Any, metrics: Sequence[Metric]) -> str:

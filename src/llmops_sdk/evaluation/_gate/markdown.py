@@ -23,6 +23,7 @@ _NOTE = (
     "Passed: the whole interval of the change lies within what is allowed. Failed: the whole of it lies beyond. "
     "Otherwise nobody can tell from so many cases."
 )
+_PUNCTUATION = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w\s.,;%+()…→▲▼=∞-]|_")
 _LONGEST_ANSWER = 600
 _LONGEST_NAME = 120
 _SPARE = 200
@@ -61,7 +62,7 @@ def _parts(result: GateResult) -> Iterator[str]:
     yield f"\n{_NOTE}\n"
     for one in result.checks:
         if one.verdict in ("failed", "unsure"):
-            yield f"\n* {_safe(str(one))}\n"
+            yield f"\n* {_code(str(one), _LONGEST_ANSWER)}\n"
     if result.failures:
         yield f"\n**{counted(result.failed, 'cell')} failed or were not run**\n"
         for failure in result.failures:
@@ -124,12 +125,13 @@ def _pre(text: str) -> str:
     return f"<pre>{shown}</pre>"
 
 
-def _code(text: str) -> str:
-    return f"<code>{_safe(text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + '…')}</code>"
+def _code(text: str, longest: int = _LONGEST_NAME) -> str:
+    return f"<code>{_safe(text if len(text) <= longest else text[: longest - 1] + '…')}</code>"
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^\w\s.,:;%+()/…→▲▼=∞-]|_", lambda found: f"&#{ord(found[0])};", _plain(text))
+    """Punctuation as entities, but for that of numbers: GitHub makes links even of what only looks like one."""
+    return _PUNCTUATION.sub(lambda found: f"&#{ord(found[0])};", _plain(text))
 
 
 def _plain(text: str, keep: str = "") -> str:

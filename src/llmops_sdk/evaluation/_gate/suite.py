@@ -170,7 +170,7 @@ class Suite:
     ) -> GateResult:
         """`gate`, for the event loop."""
         limits = self.limits.but(max_drop, max_failures, self.metrics)
-        limits.check_some()
+        limits.check_some(self.metrics)
         labels = name_of(against), name_of(candidate)
         if labels[0] == labels[1]:
             raise ConfigurationError(f"{labels[0]!r} cannot be compared with itself: name two versions")
