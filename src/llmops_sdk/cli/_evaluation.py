@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,7 +96,7 @@ def _list(given: argparse.Namespace) -> int:
     if given.store is not None:
         kept = evaluation.experiments_in(given.store)
         if given.format == "json":
-            print(json.dumps([_fields(one) for one in kept], indent=2))
+            print(json.dumps([asdict(one) for one in kept], indent=2))
         else:
             rows = ((one.id[:12], one.name, ", ".join(one.arms), f"{one.cells:,}") for one in kept)
             print_table(("id", "name", "pipelines", "cells"), rows)
@@ -116,10 +117,6 @@ def _list(given: argparse.Namespace) -> int:
     else:
         print_table(("suite", "metrics", "file"), ((one.suite.name, _names(one.suite), str(one.file)) for one in found))
     return 0
-
-
-def _fields(kept: Any) -> dict[str, Any]:
-    return {name: getattr(kept, name) for name in ("id", "name", "at", "arms", "scores", "cases", "cells")}
 
 
 def _names(suite: Suite) -> str:
