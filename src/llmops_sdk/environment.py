@@ -16,6 +16,7 @@ __all__ = [
     "content_store",
     "credentials",
     "defaults",
+    "github_step_summary",
     "named",
     "openai_api_key",
     "openai_base_url",
@@ -84,6 +85,12 @@ def content_goes_to() -> frozenset[str]:
 def content_store() -> str | None:
     """`OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH`: the URL of a folder for long texts, for fsspec."""
     return os.environ.get("OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH", "").strip() or None
+
+
+def github_step_summary() -> Path | None:
+    """`GITHUB_STEP_SUMMARY`: the file whose Markdown GitHub shows with a job."""
+    given = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(given) if given else None
 
 
 def openinference_hides() -> frozenset[str]:

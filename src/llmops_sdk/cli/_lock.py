@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
+from llmops_sdk.cli._application import guarded
 from llmops_sdk.cli._arguments import Commands
 from llmops_sdk.cli._terminal import print_table, short
-from llmops_sdk.errors import LlmopsError, LockError
+from llmops_sdk.errors import LockError
 from llmops_sdk.pipelines import Lock
 
 __all__ = ["add_lock"]
@@ -38,7 +37,7 @@ def add_lock(rooms: Commands) -> None:
         help="a folder beside the lock for copies of the prompts' files; by default that of the lock that is there",
     )
     command.add_argument("--no-bundle", action="store_true", help="write no such folder any more")
-    command.set_defaults(run=lambda given: _guarded(lambda: _lock(given)))
+    command.set_defaults(run=lambda given: guarded(lambda: _lock(given)))
 
     command = rooms.add_parser(
         "verify",
@@ -48,28 +47,13 @@ def add_lock(rooms: Commands) -> None:
     _lock_file(command)
     command.add_argument("--format", choices=("table", "json"), default="table")
     command.add_argument("--strict", action="store_true", help="exit code 1, too, where the lock cannot pin something")
-    command.set_defaults(run=lambda given: _guarded(lambda: _verify(given)))
+    command.set_defaults(run=lambda given: guarded(lambda: _verify(given)))
 
 
 def _lock_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lock", type=Path, default=Path("llmops.lock"), metavar="FILE", help="the lock (default: llmops.lock)"
     )
-
-
-def _guarded(run: Callable[[], int]) -> int:
-    """Run it with the application's modules in reach, and tell what they raise."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return run()
-    except LlmopsError as exc:
-        notes = "".join(f"\n  {note}" for note in getattr(exc, "__notes__", ()))
-        print(f"llmops: {exc}{notes}", file=sys.stderr)
-    except Exception as exc:  # noqa: BLE001  (the application's own code raises whatever it likes)
-        print("llmops: the application raised:\n", *traceback.format_exception(exc), sep="", file=sys.stderr)
-    return 2
 
 
 def _lock(given: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from llmops_sdk.cli._arguments import Commands
 from llmops_sdk.cli._dashboard import add_dashboard
+from llmops_sdk.cli._evaluation import add_evaluation
 from llmops_sdk.cli._guard import add_guard
 from llmops_sdk.cli._import import add_import
 from llmops_sdk.cli._lint import add_lint
@@ -25,6 +26,7 @@ _GROUPS: dict[str, tuple[Callable[[Commands], None], ...]] = {
     "prompts": (add_prompt, add_lint, add_types, add_import),
     "releases": (add_lock,),
     "guards": (add_guard,),
+    "evaluation": (add_evaluation,),
     "what runs": (add_monitor, add_dashboard),
 }
 

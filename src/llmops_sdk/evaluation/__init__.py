@@ -16,20 +16,27 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
+    from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite, gate_junit, gate_markdown
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
     "Analysis",
     "Case",
+    "CaseDrop",
     "Contrast",
     "Dataset",
     "Experiment",
+    "GateCheck",
+    "GateResult",
     "Metric",
     "Score",
+    "Suite",
     "aevaluate",
     "evaluate",
     "experiments_in",
+    "gate_junit",
+    "gate_markdown",
     "metric",
     "metrics",
     "statistics",
@@ -38,14 +45,20 @@ __all__ = [
 _HOMES = {
     "Analysis": "_experiment",
     "Case": "_cases",
+    "CaseDrop": "_gate",
     "Contrast": "_experiment",
     "Dataset": "_datasets",
     "Experiment": "_experiment",
+    "GateCheck": "_gate",
+    "GateResult": "_gate",
     "Metric": "metrics",
     "Score": "metrics",
+    "Suite": "_gate",
     "aevaluate": "_running",
     "evaluate": "_running",
     "experiments_in": "_experiment",
+    "gate_junit": "_gate",
+    "gate_markdown": "_gate",
     "metric": "metrics",
 }
 

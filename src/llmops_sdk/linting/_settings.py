@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.linting._linting import LintOptions
+from llmops_sdk.project_file import project_settings
 
 __all__ = ["lint_settings"]
 
-_FILE = "pyproject.toml"
 _CODES = ("select", "ignore")
 _KEYS = (*_CODES, "per-file-ignores", "provider", "window", "counter")
 
@@ -23,20 +22,8 @@ def lint_settings(start: str | Path = ".", /) -> LintOptions:
     Raises:
         ConfigurationError: The file is no TOML, or a setting is wrong.
     """
-    here = Path(start).resolve()
-    file = next((one / _FILE for one in (here, *here.parents) if (one / _FILE).is_file()), None)
-    if file is None:
-        return LintOptions()
-    try:
-        document = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"{file} is no TOML: {exc}") from exc
-    table: Any = document
-    for key in ("tool", "llmops", "lint"):
-        table = table.get(key, {}) if isinstance(table, Mapping) else {}
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{file}: `[tool.llmops.lint]` is a table")
-    return _checked(table, file)
+    found = project_settings("lint", start)
+    return LintOptions() if found is None else _checked(*found)
 
 
 def _checked(table: Mapping[str, Any], file: Path) -> LintOptions:

@@ -133,6 +133,20 @@ class Pipeline(loops.Closing, Station):
         """The same pipeline with further hooks."""
         return self._like(self.stations, hooks=(*self._hooks, *hooks))._by_lock(self._lock)
 
+    def with_prompt(self, prompt: Any, /) -> Pipeline:
+        """The same pipeline with another prompt in the place of its own.
+
+        Args:
+            prompt: A prompt, or a text as a template.
+
+        Raises:
+            ConfigurationError: It has no prompt, or the line does not take this one.
+        """
+        own = self.prompt
+        if own is None:
+            raise ConfigurationError(f"the pipeline {self.name!r} has no prompt that another could take the place of")
+        return self._like(prompt if one is own else one for one in self.stations)
+
     @classmethod
     def from_lock(cls, name: str, /, lock: Lock | str | os.PathLike[str] | Traversable | None = None) -> Pipeline:
         """Build a pipeline as a lock says, and check that all of it is what the lock says.

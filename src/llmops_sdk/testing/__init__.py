@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmops_sdk.testing._cassettes import Cassette
     from llmops_sdk.testing._engine_contract import EngineContract
+    from llmops_sdk.testing._evaluated import Evaluated
     from llmops_sdk.testing._fault_server import FaultServer, SeenRequest
     from llmops_sdk.testing._faults import INVALID_UTF8, Behaviour, Hang, Raw, Reply, Status, huge_line
     from llmops_sdk.testing._guard_contract import GuardContract
@@ -27,6 +28,7 @@ __all__ = [
     "Behaviour",
     "Cassette",
     "EngineContract",
+    "Evaluated",
     "FaultServer",
     "GuardContract",
     "Hang",
@@ -46,6 +48,7 @@ _HOMES = {
     "Behaviour": ("testing._faults", "Behaviour"),
     "Cassette": ("testing._cassettes", "Cassette"),
     "EngineContract": ("testing._engine_contract", "EngineContract"),
+    "Evaluated": ("testing._evaluated", "Evaluated"),
     "FaultServer": ("testing._fault_server", "FaultServer"),
     "GuardContract": ("testing._guard_contract", "GuardContract"),
     "Hang": ("testing._faults", "Hang"),

@@ -6,6 +6,8 @@ Fixtures:
     * `cassette` is a `Cassette` for this test: `cassettes/<module>.<test>.jsonl` beside the test file, replayed, and
       recorded anew under `--llmops-record`.
     * `memory_trace` is a hook that remembers events: `pipeline.run(..., hooks=[memory_trace])`.
+    * `evaluated` is a case of a suite with the pipeline's answer and its scores, in tests that are marked
+      `@pytest.mark.llmops_eval(suite)`: each case is a test, and so is the verdict, see `llmops_sdk.testing.Evaluated`.
 
 Tests that use one of these fixtures cannot reach another machine, unless they are marked `@pytest.mark.llmops_network`,
 or pytest runs with `--llmops-network`, or a cassette is being recorded. With `llmops_block_network = true` in the ini
@@ -18,6 +20,7 @@ default transport of `Engine.open` is asyncio's, so it is blocked; see `llmops_s
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -32,9 +35,12 @@ from llmops_sdk import testing
 
 if TYPE_CHECKING:
     from llmops_sdk.engines import Scripted
-    from llmops_sdk.testing import Cassette, FaultServer, MemoryTrace
+    from llmops_sdk.evaluation import GateResult
+    from llmops_sdk.testing import Cassette, Evaluated, FaultServer, MemoryTrace
 
-__all__ = ["cassette", "fault_server", "memory_trace", "scripted_engine"]
+__all__ = ["cassette", "evaluated", "fault_server", "memory_trace", "scripted_engine"]
+
+_EVALUATIONS = "llmops_sdk.testing._evaluated"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("llmops_sdk")
     group.addoption("--llmops-record", action="store_true", help="ask the real engines and record the cassettes anew")
     group.addoption("--llmops-network", action="store_true", help="let every test use the network")
+    group.addoption("--llmops-against", metavar="VERSION", help="compare evaluations with this version of the prompts")
+    group.addoption("--llmops-max-drop", metavar="DROP", help="what their scores may drop by: 1%% of the base, or 0.01")
     parser.addini(
         "llmops_block_network",
         "let no test connect to another machine, unless it is marked llmops_network "
@@ -52,8 +60,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the markers."""
     config.addinivalue_line("markers", "llmops_network: the test may connect to other machines")
+    config.addinivalue_line(
+        "markers",
+        "llmops_eval(suite, *, against, max_drop, at_least, at_most, unsure): a test for each case of the suite, and "
+        "one for the verdict",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make tests of the cases of a suite; only then is anything of evaluations loaded."""
+    mark = metafunc.definition.get_closest_marker("llmops_eval")
+    if mark is not None:
+        evaluations = importlib.import_module(_EVALUATIONS)
+        if not metafunc.config.pluginmanager.is_registered(evaluations):
+            metafunc.config.pluginmanager.register(evaluations)
+        evaluations.parametrise(metafunc, mark)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,6 +135,13 @@ def _file_name(module: str, node_id: str) -> str:
     if name != full.replace("[", "_").rstrip("]"):  # parameters with other characters: keep their files apart
         name += "-" + hashlib.sha256(full.encode()).hexdigest()[:8]
     return f"{name}.jsonl"
+
+
+@pytest.fixture
+def evaluated(request: pytest.FixtureRequest) -> Evaluated | GateResult:
+    """A case of the suite with which the test is marked, the answer to it and its scores; see `testing.Evaluated`."""
+    found: Evaluated | GateResult = importlib.import_module(_EVALUATIONS).evaluated_by(request)
+    return found
 
 
 @pytest.fixture

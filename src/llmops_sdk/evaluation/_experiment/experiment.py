@@ -106,6 +106,11 @@ class Experiment:
         return self._plan.base
 
     @property
+    def cases(self) -> int:
+        """Number of the cases."""
+        return self._columns.cases
+
+    @property
     def title(self) -> str:
         """What was evaluated, in a line."""
         cases, repeats = counted(self._columns.cases, "case"), self._plan.repeats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -168,23 +168,38 @@ class Lock:
 
     def pipeline(self, name: str, /) -> Pipeline:
         """See `Pipeline.from_lock`."""
-        entries = self.data["pipelines"]
+        path = self._entry(name)["source"]
+        told: list[Difference] = []
+        with prompts_from(self._prompts(told.append)):
+            pipeline = built(path, name)
+        self._check(name, pipeline, told)
+        return pipeline._by_lock(self.hash)
+
+    def check(self, name: str, pipeline: Pipeline, /) -> None:
+        """See that a pipeline, however it was built, is the one that the lock has under this name.
+
+        Raises:
+            LockError: The lock has none of this name, or something differs: `differences` lists all of it.
+        """
+        self._check(name, pipeline, ())
+
+    def _check(self, name: str, pipeline: Pipeline, told: Iterable[Difference]) -> None:
+        entry = self._entry(name)
+        locked = {"sdk": self.data["sdk"], "pipelines": {name: entry}}
+        found = {"sdk": version("llmops-sdk"), "pipelines": {name: pins_of(pipeline, entry["source"])}}
+        differing = tuple(dict.fromkeys((*told, *differences(locked, found))))
+        if differing:
+            self._fail(differing)
+
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        entries: Mapping[str, Mapping[str, Any]] = self.data["pipelines"]
         if name not in entries:
             near = difflib.get_close_matches(name, entries, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LockError(
                 f"{self.path} has no pipeline {name!r}; it has {', '.join(entries) or 'none'}.{hint}", path=self.path
             )
-        path = entries[name]["source"]
-        told: list[Difference] = []
-        with prompts_from(self._prompts(told.append)):
-            pipeline = built(path, name)
-        locked = {"sdk": self.data["sdk"], "pipelines": {name: entries[name]}}
-        found = {"sdk": version("llmops-sdk"), "pipelines": {name: pins_of(pipeline, path)}}
-        differing = tuple(dict.fromkeys((*told, *differences(locked, found))))
-        if differing:
-            self._fail(differing)
-        return pipeline._by_lock(self.hash)
+        return entries[name]
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
