@@ -16,37 +16,46 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
+    from llmops_sdk.evaluation._optimising import Candidate, Optimisation, aoptimise, optimise
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
     "Analysis",
+    "Candidate",
     "Case",
     "Contrast",
     "Dataset",
     "Experiment",
     "Metric",
+    "Optimisation",
     "Score",
     "aevaluate",
+    "aoptimise",
     "evaluate",
     "experiments_in",
     "metric",
     "metrics",
+    "optimise",
     "statistics",
 ]
 
 _HOMES = {
     "Analysis": "_experiment",
+    "Candidate": "_optimising",
     "Case": "_cases",
     "Contrast": "_experiment",
     "Dataset": "_datasets",
     "Experiment": "_experiment",
     "Metric": "metrics",
+    "Optimisation": "_optimising",
     "Score": "metrics",
     "aevaluate": "_running",
+    "aoptimise": "_optimising",
     "evaluate": "_running",
     "experiments_in": "_experiment",
     "metric": "metrics",
+    "optimise": "_optimising",
 }
 
 
