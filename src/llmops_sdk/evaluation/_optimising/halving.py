@@ -82,23 +82,30 @@ async def halve(trying: Trying, original: Prompt, candidates: Mapping[str, Promp
     """
     standings: dict[str, Standing] = {}
     done: list[int] = []
-    left = tuple(candidates)
-    for number, size in enumerate(sizes := rung_sizes(len(candidates), len(cases))):
+    left = _affordable(trying, tuple(candidates), cases[:_FEWEST])
+    fewer = (
+        f"the budget reaches for {len(left)} of {len(candidates)} candidates" if len(left) < len(candidates) else None
+    )
+    if not left:
+        return Halving(standings=standings, order=(), rungs=(), ended=fewer)
+    for number, size in enumerate(sizes := rung_sizes(len(left), len(cases))):
         fits = trying.purse.affordable(cases[:size], (ORIGINAL, *left))
         short = f"the budget does not reach for {len(left)} candidates on {size} cases"
         if fits < min(size, _FEWEST) or (done and fits <= done[-1]):
             return Halving(standings=standings, order=left, rungs=tuple(done), ended=short)
         prompts = {ORIGINAL: original, **{label: candidates[label] for label in left}}
         try:
-            tried = await trying.on(prompts, cases[:fits], what=f"trials {number + 1}", reserved=False)
+            tried = await trying.on(prompts, cases[:fits], what=f"trials {number + 1}")
         except BudgetExceeded:
             return Halving(standings=standings, order=left, rungs=tuple(done), ended=short)
         if not tried.complete and done:  # the rung before has all of its cases, and this one has not
             return Halving(standings=standings, order=left, rungs=tuple(done), ended=short)
         done.append(fits)
-        ranked = _ranked(tried, left, candidates, fits, higher=trying.metric.higher_is_better)
-        kept = [label for label, standing in ranked.items() if not standing.fate]
         is_last = number + 1 == len(sizes) or fits < size or not tried.complete
+        # Of equal ones the shortest wins; until then those go on that change more, which were made later.
+        ties = {label: _length(candidates[label]) if is_last else -place for place, label in enumerate(candidates)}
+        ranked = _ranked(tried, {label: ties[label] for label in left}, fits, higher=trying.metric.higher_is_better)
+        kept = [label for label, standing in ranked.items() if not standing.fate]
         if not is_last:
             kept = kept[: math.ceil(len(left) / 2)]
         standings |= {label: _with_fate(standing, label in kept, fits) for label, standing in ranked.items()}
@@ -107,23 +114,29 @@ async def halve(trying: Trying, original: Prompt, candidates: Mapping[str, Promp
             return Halving(standings=standings, order=left, rungs=tuple(done), ended=short)
         if not left:
             break
-    return Halving(standings=standings, order=left, rungs=tuple(done), ended=None)
+    return Halving(standings=standings, order=left, rungs=tuple(done), ended=fewer)
 
 
-def _ranked(
-    tried: Tried, labels: Sequence[str], prompts: Mapping[str, Prompt], cases: int, *, higher: bool
-) -> dict[str, Standing]:
-    """The candidates, the best first; of equal ones the shortest."""
+def _affordable(trying: Trying, labels: tuple[str, ...], cases: Sequence[Case]) -> tuple[str, ...]:
+    """As many as the fewest cases can be paid for, of each kind some."""
+    for number in range(len(labels), 0, -1):
+        spread = tuple(labels[place * len(labels) // number] for place in range(number))
+        if trying.purse.affordable(cases, (ORIGINAL, *spread)) == len(cases):
+            return spread
+    return ()
+
+
+def _ranked(tried: Tried, ties: Mapping[str, int], cases: int, *, higher: bool) -> dict[str, Standing]:
+    """The candidates, the best first; of equal ones that with the smallest number in `ties`."""
     before = tried.values(ORIGINAL)
-    found = {label: _standing(tried, label, before, cases) for label in labels}
-    sign = 1 if higher else -1
+    found = {label: _standing(tried, label, before, cases) for label in ties}
+    sign = -1 if higher else 1
 
-    def rank(label: str) -> tuple[bool, float, int, int]:
+    def rank(label: str) -> tuple[bool, float, int]:
         one = found[label]
-        worse = math.inf if math.isnan(one.difference) else -sign * one.difference
-        return bool(one.fate), worse, _length(prompts[label]), labels.index(label)
+        return bool(one.fate), math.inf if math.isnan(one.difference) else sign * one.difference, ties[label]
 
-    return {label: found[label] for label in sorted(labels, key=rank)}
+    return {label: found[label] for label in sorted(ties, key=rank)}
 
 
 def _standing(tried: Tried, label: str, before: Mapping[str, float], cases: int) -> Standing:

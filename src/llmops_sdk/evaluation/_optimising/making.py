@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -30,7 +30,6 @@ from llmops_sdk.evaluation._optimising.trying import ORIGINAL, Trying
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.prompts import Prompt
-from llmops_sdk.protocols import EngineLike
 
 __all__ = ["Made", "make_candidates"]
 
@@ -38,7 +37,7 @@ _PROBED = 4
 """Training cases that are run to learn what a run costs."""
 _UNPAID = "the budget did not reach for it"
 _SHARE = Decimal("0.25")
-"""Of what the search may spend, for the answers to training cases."""
+"""Of what the search may spend then, for the answers to training cases, and for proposals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ async def make_candidates(
     prompt: Prompt,
     train: Sequence[Case],
     trying: Trying,
-    writer: EngineLike,
+    write: Callable[[Prompt], Pipeline],
     *,
     count: int,
     shots: int,
@@ -76,21 +75,21 @@ async def make_candidates(
         prompt: The prompt that is there.
         train: All that candidates are made from.
         trying: Runs the prompt.
-        writer: The engine that proposes instructions.
+        write: Makes the pipeline that proposes instructions of the prompt for that.
         count: How many.
         shots: Most examples of a candidate; 0 for none.
         seed: Draws.
     """
     learnt = await _learn(prompt, train, trying)
     of_kind = count if not shots else math.ceil(count / 3)
-    proposed, ended = await _proposed(prompt, learnt, trying, writer, count=of_kind, seed=seed)
+    proposed, ended = await _proposed(prompt, learnt, trying, write, count=of_kind, seed=seed)
     sets: list[tuple[Demonstration, ...]] = []
     if shots and count > of_kind:
         shown = await demonstrations_of(prompt, learnt.cases, learnt.answers, learnt.right)
         most = max(min(of_kind, count - of_kind), 1)
         sets = example_sets(shown, shots=shots, count=most, seed=seed)
     found = [*proposed, *(_with_examples(prompt, chosen, f"examples {n}") for n, chosen in enumerate(sets, 1))]
-    usable = [each for each in proposed if each.prompt is not None]
+    usable = [each for each in _without_twins(proposed) if each.prompt is not None]
     pairs = [(one, n) for shift in range(len(sets)) for one, n in _paired(usable, len(sets), shift)]
     for one, n in pairs[: max(count - len(found), 0)]:
         assert one.prompt is not None
@@ -113,7 +112,7 @@ async def _learn(prompt: Prompt, train: Sequence[Case], trying: Trying) -> _Lear
         if fits <= len(cases):
             break
         try:
-            tried = await trying.on({ORIGINAL: prompt}, train[:fits], what="training", reserved=False)
+            tried = await trying.on({ORIGINAL: prompt}, train[:fits], what="training", share=_SHARE)
         except BudgetExceeded:
             break
         cases = train[:fits]
@@ -126,7 +125,7 @@ async def _learn(prompt: Prompt, train: Sequence[Case], trying: Trying) -> _Lear
 
 
 async def _proposed(
-    prompt: Prompt, learnt: _Learnt, trying: Trying, writer: EngineLike, *, count: int, seed: int
+    prompt: Prompt, learnt: _Learnt, trying: Trying, write: Callable[[Prompt], Pipeline], *, count: int, seed: int
 ) -> tuple[list[Candidate], str | None]:
     """Proposals of instructions, and what the budget did not reach for."""
     if not learnt.cases:
@@ -135,8 +134,8 @@ async def _proposed(
     asked = requests_for(prompt, description_of(learnt.cases), failures, count=count, seed=seed)
     tried = None
     with contextlib.suppress(BudgetExceeded):
-        pipelines = {WRITER: Pipeline(PROPOSER, writer)}
-        tried = await trying.run(pipelines, asked, UsableProposal(prompt), what="proposals", reserved=False)
+        pipelines = {WRITER: write(PROPOSER)}
+        tried = await trying.run(pipelines, asked, UsableProposal(prompt), what="proposals", share=_SHARE)
     answers = {} if tried is None else tried.results(WRITER)
     errors = {} if tried is None else tried.errors[WRITER]
     found = []

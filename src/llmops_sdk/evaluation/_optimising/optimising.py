@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +16,7 @@ from llmops_sdk import loops
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._datasets import Dataset
+from llmops_sdk.evaluation._experiment import Experiment
 from llmops_sdk.evaluation._optimising.committing import When, check_committable, committed
 from llmops_sdk.evaluation._optimising.halving import Halving, halve
 from llmops_sdk.evaluation._optimising.judging import Judgement, judge
@@ -45,7 +49,7 @@ def optimise(
     /,
     engine: EngineLike | Builder,
     *,
-    proposer: EngineLike | None = None,
+    proposer: EngineLike | Builder | None = None,
     budget_usd: Decimal | float | str | None = None,
     candidates: int = _CANDIDATES,
     shots: int = _SHOTS,
@@ -71,7 +75,8 @@ def optimise(
         metric: The one number that counts.
         engine: The engine that answers; or a function that makes a pipeline of a prompt, so that guards, routers and
             options of the pipeline take part.
-        proposer: The engine that writes instructions; by default the one that answers.
+        proposer: The engine that writes instructions, or a function as for `engine`; by default the engine that
+            answers.
         budget_usd: US dollars that all of it may cost: proposals, trials and the judgement, whose share is kept aside
             from the start. By default there is no limit.
         candidates: How many candidates are made, `>= 1`.
@@ -126,7 +131,7 @@ async def aoptimise(
     /,
     engine: EngineLike | Builder,
     *,
-    proposer: EngineLike | None = None,
+    proposer: EngineLike | Builder | None = None,
     budget_usd: Decimal | float | str | None = None,
     candidates: int = _CANDIDATES,
     shots: int = _SHOTS,
@@ -148,18 +153,39 @@ async def aoptimise(
     one = _metric(metric)
     data = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
     parts = await loops.in_thread(lambda: parts_of(data, prompt, shares=shares, seed=seed))
-    folder = tempfile.TemporaryDirectory(prefix="llmops-") if store is None else None
-    path = Path(folder.name, "optimise.db") if folder is not None else Path(store or "")
+    build = _builder(engine, "engine")
+    write = _builder(build(prompt).engine if proposer is None else proposer, "proposer")
     purse = Purse(budget_usd, judged=len(parts.test))
-    build = _builder(engine)
-    trying = Trying(build, one, path, purse, data=data.name, concurrency=concurrency, progress=progress)
-    writer = build(prompt).engine if proposer is None else proposer
     asked = _Asked(prompt=prompt, candidates=candidates, shots=shots, seed=seed, parts=parts)
-    found = replace(await _search(asked, trying, writer), folder=folder)
+    with _kept(store) as (path, keep):
+        trying = Trying(build, one, path, purse, data=data.name, concurrency=concurrency, progress=progress)
+        found = await _search(asked, trying, write)
+        keep(found.experiment)
     winner = next((each.prompt for each in found.candidates if each.label == found.winner), None)
     if repository is None or winner is None or (commit == "better" and found.verdict != "better"):
         return found
     return await committed(found, winner, repository, branch=branch, who=who)
+
+
+@contextlib.contextmanager
+def _kept(store: str | Path | None) -> Iterator[tuple[Path, Callable[[Experiment | None], None]]]:
+    """The file, and what is told which experiment is still read from it; one that nobody named goes with that."""
+    if store is not None:
+        yield Path(store), lambda _: None
+        return
+    folder = tempfile.mkdtemp(prefix="llmops-")
+    read: list[Experiment] = []
+
+    def keep(experiment: Experiment | None) -> None:
+        if experiment is not None:
+            read.append(experiment)
+            weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
+
+    try:
+        yield Path(folder, "optimise.db"), keep
+    finally:
+        if not read:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,11 +199,11 @@ class _Asked:
     parts: Parts
 
 
-async def _search(asked: _Asked, trying: Trying, writer: EngineLike) -> Optimisation:
+async def _search(asked: _Asked, trying: Trying, write: Builder) -> Optimisation:
     """Candidates, trials, judgement."""
     prompt, parts = asked.prompt, asked.parts
     made = await make_candidates(
-        prompt, parts.train, trying, writer, count=asked.candidates, shots=asked.shots, seed=asked.seed
+        prompt, parts.train, trying, write, count=asked.candidates, shots=asked.shots, seed=asked.seed
     )
     tried = {each.label: each.prompt for each in made.candidates if each.prompt is not None}
     halving = Halving(standings={}, order=(), rungs=(), ended=None)
@@ -229,20 +255,20 @@ def _metric(given: MetricLike) -> Metric:
     return one
 
 
-def _builder(engine: Any) -> Builder:
+def _builder(engine: Any, option: str) -> Builder:
     if hasattr(engine, "agenerate"):
         return lambda prompt: Pipeline(prompt, engine)
     if not callable(engine):
         raise ConfigurationError(
-            f"`engine` is an engine, or a function that makes a pipeline of a prompt, not {type(engine).__name__}: "
-            "`engine=lambda prompt: prompt | guard | engine`"
+            f"`{option}` is an engine, or a function that makes a pipeline of a prompt, not {type(engine).__name__}: "
+            f"`{option}=lambda prompt: prompt | guard | engine`"
         )
 
     def build(prompt: Prompt) -> Pipeline:
         made = engine(prompt)
         if not isinstance(made, Pipeline) or made.prompt is None or made.prompt.hash != prompt.hash:
             raise ConfigurationError(
-                "`engine` has to make a pipeline of the prompt that it is given: `lambda prompt: prompt | guard | ...`"
+                f"`{option}` has to make a pipeline of the prompt that it is given: `lambda prompt: prompt | guard | ...`"
             )
         return made
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -90,7 +89,6 @@ class Optimisation:
     seed: int
     commit: str | None = None
     branch: str | None = None
-    folder: tempfile.TemporaryDirectory[str] | None = field(default=None, compare=False)
 
     @property
     def refused(self) -> tuple[Candidate, ...]:

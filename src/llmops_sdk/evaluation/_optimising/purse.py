@@ -107,8 +107,8 @@ class Purse:
         """
         return None if self.limit is None else self.limit - self.spent - (_NOTHING if reserved else self.reserved)
 
-    def limit_now(self, *, reserved: bool) -> Decimal | None:
-        """`left`, for an experiment that begins.
+    def limit_now(self, *, reserved: bool, share: Decimal = Decimal(1)) -> Decimal | None:
+        """`left`, or a share of it, for an experiment that begins.
 
         Raises:
             BudgetExceeded: Nothing is left.
@@ -118,4 +118,4 @@ class Purse:
             raise BudgetExceeded(
                 f"of the budget of {self.limit} USD nothing is left", budget_usd=self.limit, spent_usd=self.spent
             )
-        return left
+        return None if left is None else left * share

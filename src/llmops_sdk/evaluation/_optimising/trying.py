@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from llmops_sdk.errors import ConfigurationError, EvaluationError
@@ -85,7 +86,15 @@ class Trying:
         self._concurrency = concurrency
         self._progress = progress
 
-    async def on(self, prompts: Mapping[str, Prompt], cases: Sequence[Case], *, what: str, reserved: bool) -> Tried:
+    async def on(
+        self,
+        prompts: Mapping[str, Prompt],
+        cases: Sequence[Case],
+        *,
+        what: str,
+        reserved: bool = False,
+        share: Decimal = Decimal(1),
+    ) -> Tried:
         """Run prompts on cases; what the store has is not run again.
 
         Args:
@@ -93,16 +102,24 @@ class Trying:
             cases: The cases.
             what: What this is for, in reports.
             reserved: Whether it may use what is reserved for the judgement.
+            share: How much it may use of what may be spent now.
 
         Raises:
             BudgetExceeded: Nothing may be spent on it.
             ConfigurationError: The metric gives several numbers.
         """
         pipelines = {label: self.build(prompt) for label, prompt in prompts.items()}
-        return await self.run(pipelines, cases, self.metric, what=what, reserved=reserved)
+        return await self.run(pipelines, cases, self.metric, what=what, reserved=reserved, share=share)
 
     async def run(
-        self, pipelines: Mapping[str, Pipeline], cases: Sequence[Case], metric: Metric, *, what: str, reserved: bool
+        self,
+        pipelines: Mapping[str, Pipeline],
+        cases: Sequence[Case],
+        metric: Metric,
+        *,
+        what: str,
+        reserved: bool = False,
+        share: Decimal = Decimal(1),
     ) -> Tried:
         """`on`, for pipelines and another metric."""
         name = f"{what} {self._told_apart(pipelines, cases, metric)}"
@@ -115,7 +132,7 @@ class Trying:
             name=name,
             concurrency=self._concurrency,
             progress=self._progress,
-            budget_usd=self.purse.limit_now(reserved=reserved),
+            budget_usd=self.purse.limit_now(reserved=reserved, share=share),
         )
         return self._read(found, tuple(pipelines), metric, len(cases))
 
