@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from llmops_sdk import Prompt, Scripted
 from llmops_sdk.costs import PriceTable
@@ -76,7 +77,7 @@ def writing(request: Request) -> str:
     return BETTER if luck(request.messages[-1].text) < 0.5 else USELESS
 
 
-def main(store: str, log: str, delay_s: float) -> Optimisation:
+def main(store: str, log: str, delay_s: float, **options: Any) -> Optimisation:
     engine = Counted(skilled, Path(log), delay_s=delay_s)
     writer = Counted(writing, Path(log), delay_s=delay_s)
     return optimise(
@@ -88,6 +89,7 @@ def main(store: str, log: str, delay_s: float) -> Optimisation:
         candidates=6,
         store=store,
         concurrency=2,
+        **options,
     )
 
 

@@ -105,7 +105,7 @@ def test_where_nothing_helps_nothing_is_claimed() -> None:
     async def run(number: int) -> Optimisation:
         data = numbers(40, first=1_000 * number)
         engine = Scripted(indifferent)
-        return await aoptimise(PROMPT, data, metrics.Exact(), engine, proposer=Scripted(writing), candidates=3)
+        return await aoptimise(PROMPT, data, metrics.Exact(), engine, proposer=Scripted(writing), candidates=2)
 
     claims = [asyncio.run(run(number)).verdict == "better" for number in range(12)]
     # One in forty is to be expected; four of 12 are not (p = 0.0002). benchmarks/optimising.py makes many more.
@@ -306,7 +306,7 @@ def test_examples_of_a_prompt_with_an_output_have_its_form() -> None:
 def test_data_that_looks_like_markup_is_escaped_in_notebooks() -> None:
     hostile = "<script>alert(1)</script>"
     prompt = Prompt.from_string("What is {{ q }}?", name="plain")
-    proposer = Scripted(f"[user]\n{{{{ q }}}}\n[{hostile}]\n{{% {hostile} %}}")
+    proposer = Scripted(RuntimeError(hostile))
     outcome = optimise(prompt, numbers(60), metrics.Exact(), Scripted(skilled), proposer=proposer, candidates=3)
     assert hostile not in outcome._repr_html_()
     assert hostile in "".join(str(one.refused) for one in outcome.refused)

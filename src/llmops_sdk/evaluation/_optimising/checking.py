@@ -69,11 +69,18 @@ def _check_kept(original: Prompt, proposal: Prompt) -> None:
     missing = [name for name in dict.fromkeys(use.variable for use in original.uses() if use.shown) if name not in used]
     if missing:
         raise Refused(f"it leaves out the variable {missing[0]!r}")
+    for name in sorted(_said_by_system(proposal) - _said_by_system(original)):
+        if not proposal.content.variables[name].trusted:
+            raise Refused(f"it lets the system say {name!r}, which nobody vouches for")
     before, after = (_skeleton(one) for one in (original, proposal))
     if before != after:
         raise Refused("it changes sections that have a name or a priority, or that hold a conversation or examples")
     if original.sections[-1].role != proposal.sections[-1].role:
         raise Refused("it ends with a message of another role")
+
+
+def _said_by_system(prompt: Prompt) -> set[str]:
+    return {use.variable for use in prompt.uses() if use.shown and use.section.role == "system"}
 
 
 def _skeleton(prompt: Prompt) -> list[tuple[object, ...]]:

@@ -154,7 +154,7 @@ def _standing(tried: Tried, label: str, before: Mapping[str, float], cases: int)
 
 
 def _with_fate(one: Standing, kept: bool, cases: int) -> Standing:
-    fate = one.fate or ("left at the end" if kept else f"out: others were better on {cases} cases")
+    fate = one.fate or ("left at the end" if kept else f"out after {cases} cases")
     return Standing(cases=one.cases, score=one.score, difference=one.difference, unscored=one.unscored, fate=fate)
 
 

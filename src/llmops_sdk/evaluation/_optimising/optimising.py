@@ -268,7 +268,7 @@ def _builder(engine: Any, option: str) -> Builder:
         made = engine(prompt)
         if not isinstance(made, Pipeline) or made.prompt is None or made.prompt.hash != prompt.hash:
             raise ConfigurationError(
-                f"`{option}` has to make a pipeline of the prompt that it is given: `lambda prompt: prompt | guard | ...`"
+                f"`{option}` has to make a pipeline of the prompt that it is given: `lambda prompt: prompt | engine`"
             )
         return made
 
