@@ -25,8 +25,8 @@ def proposed_text(answer: str) -> str:
     r"""The body in an answer: what stands between the tags that were asked for, without a fence around all of it.
 
     Example:
-        >>> proposed_text("Here you are: <prompt>```\\n[user]\\n{{ q }}\\n```</prompt> Good luck!")
-        '[user]\\n{{ q }}'
+        >>> proposed_text("Here you are: <prompt>```\n[user]\n{{ q }}\n```</prompt> Good luck!")
+        '[user]\n{{ q }}'
     """
     tagged = _TAGGED.search(answer)
     text = answer if tagged is None else tagged[1]
