@@ -1,7 +1,8 @@
 """How often `optimise` claims "better" where nothing is, and where something is.
 
-Each run has its own questions. In the first simulation an engine is right for half of them, by chance that depends on the
-whole prompt: every candidate is as good as the original, and each claim is false. In the second one instructions help.
+Each run has its own questions. In the first simulation an engine is right for half of them, by a chance that depends
+on the whole prompt: every candidate is as good as the original, and each claim is false. In the second one some
+instructions help.
 
     python benchmarks/optimising.py --runs 400
 """
