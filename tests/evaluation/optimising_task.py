@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,7 @@ class Counted(Scripted):
     async def agenerate(self, request: Request, /) -> object:  # type: ignore[override]
         with self._log.open("a") as file:
             file.write(hashlib.sha256("\0".join(one.text for one in request.messages).encode()).hexdigest() + "\n")
-        if self._wait_s:
-            time.sleep(self._wait_s)  # noqa: ASYNC251  (the process is to be killed meanwhile)
+        await asyncio.sleep(self._wait_s)
         return await super().agenerate(request)
 
 
