@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
     from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite, gate_junit, gate_markdown
+    from llmops_sdk.evaluation._optimising import Candidate, Optimisation, aoptimise, optimise
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
     "Analysis",
+    "Candidate",
     "Case",
     "CaseDrop",
     "Contrast",
@@ -30,20 +32,24 @@ __all__ = [
     "GateCheck",
     "GateResult",
     "Metric",
+    "Optimisation",
     "Score",
     "Suite",
     "aevaluate",
+    "aoptimise",
     "evaluate",
     "experiments_in",
     "gate_junit",
     "gate_markdown",
     "metric",
     "metrics",
+    "optimise",
     "statistics",
 ]
 
 _HOMES = {
     "Analysis": "_experiment",
+    "Candidate": "_optimising",
     "Case": "_cases",
     "CaseDrop": "_gate",
     "Contrast": "_experiment",
@@ -52,14 +58,17 @@ _HOMES = {
     "GateCheck": "_gate",
     "GateResult": "_gate",
     "Metric": "metrics",
+    "Optimisation": "_optimising",
     "Score": "metrics",
     "Suite": "_gate",
     "aevaluate": "_running",
+    "aoptimise": "_optimising",
     "evaluate": "_running",
     "experiments_in": "_experiment",
     "gate_junit": "_gate",
     "gate_markdown": "_gate",
     "metric": "metrics",
+    "optimise": "_optimising",
 }
 
 

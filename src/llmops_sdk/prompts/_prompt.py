@@ -288,6 +288,32 @@ class Prompt(Station):
         """All that it renders from."""
         return self._content
 
+    @property
+    def body(self) -> str:
+        """Its sections as a file has them, without the front matter: headings, and the texts under them."""
+        # By name: the module loads this one.
+        written: str = importlib.import_module("llmops_sdk.prompts._files.writing").body_text(self._content.sections)
+        return written
+
+    def with_body(self, text: str, /) -> Prompt:
+        r"""The same prompt with another body: all that its front matter would say stays.
+
+        Args:
+            text: Headings and texts, as in a file; `body` is that of this prompt.
+
+        Raises:
+            PromptError: The text is no body, or not a template; lines are counted from its first one.
+
+        Example:
+            >>> prompt = Prompt.from_string("{{ question }}", temperature=0)
+            >>> better = prompt.with_body("[system]\nBe brief.\n\n[user]\n{{ question }}")
+            >>> [section.role for section in better.sections], better.parameters
+            (['system', 'user'], {'temperature': 0})
+        """
+        # By name: the module loads this one.
+        sections = importlib.import_module("llmops_sdk.prompts._files.parsing").body_sections(text, self.name)
+        return self._with(sections=sections)
+
     def uses(self) -> tuple[Use, ...]:
         """Each place at which a text of it, or a partial, names a variable."""
         reading = importlib.import_module(

@@ -218,7 +218,9 @@ class PromptRepository:
             return result
         return branches.commit_merge(name, result, mine, its, branch=into, message=message, who=who)
 
-    def commit(self, name: str, text: str, /, *, branch: str, message: str, who: str | None = None) -> str:
+    def commit(
+        self, name: str, text: str, /, *, branch: str, message: str, who: str | None = None, start: str | None = None
+    ) -> str:
         """Commit the text of a prompt's file to a branch; gives the commit. Working tree and index stay as they are.
 
         The branch moves only if it is where it was when this began. A text that the branch holds already makes no
@@ -230,12 +232,15 @@ class PromptRepository:
             branch: A branch that is checked out nowhere.
             message: Why.
             who: Who makes it, `"Ada Lovelace <ada@example.org>"`; the user of git's configuration by default.
+            start: The version at which the branch begins where there is none of this name; without it that is refused.
 
         Raises:
             PromptError: The text is no prompt, the branch is not there or checked out, or somebody else moved it.
         """
         name_and_version(name)
-        return self._need_branches().commit(name, text.encode(), branch=branch, message=message, who=who)
+        begin = None if start is None else self._files.commit(start, name)
+        data = text.encode()
+        return self._need_branches().commit(name, data, branch=branch, message=message, who=who, begin=begin)
 
     def labels(self) -> dict[str, str]:
         """The commit of each label."""

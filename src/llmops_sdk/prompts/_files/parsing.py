@@ -35,7 +35,7 @@ from llmops_sdk.prompts._prompt import Prompt
 from llmops_sdk.prompts._sections import Section
 from llmops_sdk.prompts._variables import did_you_mean
 
-__all__ = ["KEYS", "decode_prompt", "parse_prompt"]
+__all__ = ["KEYS", "body_sections", "decode_prompt", "parse_prompt"]
 
 KEYS = ("name", "description", "parameters", "tools", "variables", "examples", "output")
 """Keys of the front matter."""
@@ -90,6 +90,23 @@ def parse_prompt(
             problem = f"`variables` does not declare {used!r}, which the body uses.{hint}"
             place.fail(line_of(at, "variables"), problem, variable=used)
     return prompt
+
+
+def body_sections(text: str, name: str) -> tuple[Section, ...]:
+    """The sections of a body that stands in no file.
+
+    Args:
+        text: It, any line ends.
+        name: Name of its prompt, for errors.
+
+    Raises:
+        PromptError: It is empty, or broken; the message begins with `<body>:line:`.
+    """
+    place = Place(name, "<body>")
+    sections = tuple(sections_of(resolved(text.encode("utf-8", "surrogatepass"), place).split("\n"), 1, place))
+    if not sections:
+        place.fail(1, "the body is empty: write a message")
+    return sections
 
 
 def _parts(lines: list[str], place: Place) -> tuple[dict[str, Any], Lines, Iterator[Section]]:

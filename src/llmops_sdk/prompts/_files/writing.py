@@ -14,7 +14,7 @@ from llmops_sdk.prompts._outputs import declaration_of
 from llmops_sdk.prompts._sections import Section, heading_line
 from llmops_sdk.prompts._variables import Variable, said_of, variable_of
 
-__all__ = ["write_prompt"]
+__all__ = ["body_text", "write_prompt"]
 
 _NEVER = 1 << 30
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -36,7 +36,7 @@ def write_prompt(content: PromptContent, *, description: str = "", repairs: int 
         ConfigurationError: It holds what no file can.
     """
     matter = _matter(content, description, repairs)
-    text = "\n\n".join(_sections(content.sections)) + "\n"
+    text = body_text(content.sections)
     if matter:
         text = f"---\n{_yaml(matter)}---\n{text}"
     for character, name in (("\r", "a carriage return"), ("\0", "a NUL character")):
@@ -48,6 +48,15 @@ def write_prompt(content: PromptContent, *, description: str = "", repairs: int 
         found = text[exc.start]
         raise ConfigurationError(f"the lone surrogate {found!r} stands in a text of the prompt: take it out") from None
     return text
+
+
+def body_text(sections: Sequence[Section]) -> str:
+    """The body of a file: a heading for each section, one blank line between them.
+
+    Raises:
+        ConfigurationError: No heading says what a section is.
+    """
+    return "\n\n".join(_sections(sections)) + "\n"
 
 
 def _sections(sections: Sequence[Section]) -> Iterator[str]:

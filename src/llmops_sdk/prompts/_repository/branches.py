@@ -156,15 +156,27 @@ class Branches:
         who: str | None,
         tip: str | None = None,
         parents: list[str] | None = None,
+        begin: str | None = None,
     ) -> str:
         """Commit a prompt's file to a branch; gives the commit.
+
+        Args:
+            name: Name of the prompt.
+            data: The file.
+            branch: Name of the branch.
+            message: Why.
+            who: Who makes it; the user of git's configuration by default.
+            tip: Where the branch is, where that was looked up.
+            parents: Parents of the commit; where the branch is by default.
+            begin: The commit at which the branch begins where it is not there.
 
         Raises:
             PromptError: The file is broken, the branch is not there or checked out, or somebody else moved it.
         """
         git = self._git
         git.check_refs_can_be_written()
-        start = tip or self._tip(branch)
+        is_new = begin is not None and git.allows(_HEADS + branch) and git.ref(_HEADS + branch) is None
+        start = begin if begin is not None and is_new else tip or self._tip(branch)
         parse_prompt(data, name=name, where=self._path(name), read=self._reader(start))
         author = who or git.identity()
         if not is_author(author):
@@ -181,7 +193,7 @@ class Branches:
         with git.locks.hold(ref):
             self._refuse_checked_out(branch)
             now = git.ref(ref)
-            if now != start:
+            if now != (None if is_new else start):
                 at = now[:12] if now else "gone"
                 raise PromptError(
                     f"the branch {branch!r} was not moved: it was at {start[:12]} and is {at}, since somebody else "
