@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Contrast, Experiment
+    from llmops_sdk.evaluation._judges import Calibration, Judge, PairwiseJudge, Panel, PositionBias
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
+    "Calibration",
     "Case",
     "Contrast",
     "Dataset",
     "Experiment",
+    "Judge",
     "Metric",
+    "PairwiseJudge",
+    "Panel",
+    "PositionBias",
     "Score",
     "aevaluate",
     "evaluate",
@@ -34,11 +40,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Calibration": "_judges",
     "Case": "_cases",
     "Contrast": "_experiment",
     "Dataset": "_datasets",
     "Experiment": "_experiment",
+    "Judge": "_judges",
     "Metric": "metrics",
+    "PairwiseJudge": "_judges",
+    "Panel": "_judges",
+    "PositionBias": "_judges",
     "Score": "metrics",
     "aevaluate": "_running",
     "evaluate": "_running",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmops_sdk.evaluation.statistics import Comparison
+    from llmops_sdk.evaluation.statistics import Comparison, Corrected
 
 __all__ = ["Contrast"]
 
@@ -22,6 +22,7 @@ class Contrast:
         comparison: What the statistics say; `None` where no case has both scores.
         failed: Cells of the two that have no score because the run or the metric failed.
         inapplicable: Cells of the two where the metric does not apply.
+        corrected: The difference as people would have judged it, by a calibrated judge; `None` for other metrics.
     """
 
     score: str
@@ -30,8 +31,10 @@ class Contrast:
     comparison: Comparison | None
     failed: int
     inapplicable: int
+    corrected: Corrected | None = None
 
     def __str__(self) -> str:
         said = "cannot be compared: no case has both scores" if self.comparison is None else str(self.comparison)
         failed = f"; {self.failed} failed" if self.failed else ""
-        return f"{self.new} against {self.base}, {self.score}: {said}{failed}"
+        corrected = f"; as people would judge: {self.corrected}" if self.corrected is not None else ""
+        return f"{self.new} against {self.base}, {self.score}: {said}{corrected}{failed}"

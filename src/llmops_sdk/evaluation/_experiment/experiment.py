@@ -9,10 +9,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.evaluation._experiment.contrasts import Contrast
+from llmops_sdk.evaluation._judges.calibration import Calibration
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
     from llmops_sdk.evaluation._running.store import Store
+    from llmops_sdk.evaluation.statistics import Corrected
+    from llmops_sdk.evaluation.statistics import Scores as CaseScores
 
 __all__ = ["Experiment"]
 
@@ -59,10 +62,11 @@ class Experiment:
                 base=base,
                 new=label,
                 comparison=comparison,
-                failed=sum(self._failed[name, one] for one in (base, label)),
-                inapplicable=sum(self._inapplicable[name, one] for one in (base, label)),
+                failed=sum(self._failed[name, arm] for arm in (base, label)),
+                inapplicable=sum(self._inapplicable[name, arm] for arm in (base, label)),
+                corrected=None if comparison is None else _corrected(one, before, after),
             )
-            for (name, label, *_), comparison in zip(found, compared, strict=True)
+            for (name, label, one, before, after), comparison in zip(found, compared, strict=True)
         )
 
     @functools.cached_property
@@ -96,3 +100,9 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"<Experiment {self.name!r}: {', '.join(self._plan.arms)}>"
+
+
+def _corrected(one: MetricPlan, before: CaseScores, after: CaseScores) -> Corrected | None:
+    if one.calibration is None:
+        return None
+    return Calibration.from_json(one.calibration).difference(before, after)

@@ -7,6 +7,7 @@ import inspect
 import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,9 @@ class _Work:
     async def _score(self, key: bytes, one: Metric, said: MetricPlan, case: Case, *results: Result) -> None:
         try:
             scores = scores_of(one, await _called(one, case, *results))
-        except Exception:  # noqa: BLE001  (the cell is marked as failed)
-            self._store.add_scores(key, said.key, {one.name: Score()}, traceback.format_exc())
+        except Exception as exc:  # noqa: BLE001  (the cell is marked as failed)
+            paid = getattr(exc, "cost_usd", Decimal(0))  # judges that gave no grade are paid, too
+            self._store.add_scores(key, said.key, {one.name: Score(cost_usd=paid)}, traceback.format_exc())
         else:
             self._store.add_scores(key, said.key, scores)
 

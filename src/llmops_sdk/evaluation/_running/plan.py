@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
+from llmops_sdk.evaluation._fingerprints import fingerprint_of
 from llmops_sdk.evaluation.metrics import Metric
-from llmops_sdk.pipelines import Pipeline, configuration_hash, pins_of
+from llmops_sdk.pipelines import Pipeline
 
 __all__ = ["Arm", "MetricPlan", "Plan", "arms_of", "pair_key", "run_key"]
-
-_NOT_ASKED = ("name", "prices", "source")
-"""What of a pipeline's pins changes no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPlan:
-    """What is kept of a metric beside its scores, so that an experiment can be read without it."""
+    """What is kept of a metric beside its scores, so that an experiment can be read without it.
+
+    Attributes:
+        calibration: What a calibrated judge knows of its errors, as `Calibration.to_json` gives it.
+    """
 
     name: str
     version: str
@@ -46,6 +48,7 @@ class MetricPlan:
     bounds: tuple[float, float]
     unit: str
     pairwise: bool
+    calibration: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, one: Metric) -> MetricPlan:
@@ -56,6 +59,7 @@ class MetricPlan:
             bounds=one.bounds,
             unit=one.unit,
             pairwise=one.pairwise,
+            calibration=None if one.calibration is None else one.calibration.to_json(),
         )
 
     @property
@@ -115,21 +119,8 @@ def _arm(label: Any, pipeline: Any) -> Arm:
         raise ConfigurationError(f"a pipeline's label is a text, not {label!r}")
     if not isinstance(pipeline, Pipeline):
         raise ConfigurationError(f"{label!r} is no pipeline but {type(pipeline).__name__}: write `prompt | engine`")
-    pins = {name: value for name, value in pins_of(pipeline, "").items() if name not in _NOT_ASKED}
-    return Arm(
-        label=label,
-        pipeline=pipeline,
-        fingerprint=configuration_hash(pins),
-        unpinned=tuple(dict.fromkeys(_unpinned(pins))),
-    )
-
-
-def _unpinned(pins: Any) -> Iterator[str]:
-    if isinstance(pins, Mapping):
-        if "unpinned" in pins:
-            yield str(pins["unpinned"])
-        for value in pins.values():
-            yield from _unpinned(value)
+    fingerprint, unpinned = fingerprint_of(pipeline)
+    return Arm(label=label, pipeline=pipeline, fingerprint=fingerprint, unpinned=unpinned)
 
 
 def _digest(*parts: str) -> bytes:

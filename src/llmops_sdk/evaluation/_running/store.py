@@ -110,7 +110,7 @@ class Store:
         """Keep what the experiment is."""
         with self._file.connected() as db:
             db.execute(
-                "INSERT OR IGNORE INTO experiments VALUES (?, ?, ?, ?)",
+                "INSERT INTO experiments VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET plan = excluded.plan",
                 (plan.id, name, time.time(), json.dumps(dataclasses.asdict(plan))),
             )
 

@@ -7,12 +7,15 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.given import is_number
 from llmops_sdk.pipelines import Result, configuration_hash
+
+if TYPE_CHECKING:
+    from llmops_sdk.evaluation._judges import Calibration
 
 __all__ = ["Metric", "MetricLike", "Score", "metric", "metrics_of", "scores_of"]
 
@@ -54,6 +57,7 @@ class Metric:
         blocks: Whether it waits or computes for long without `await`: it is called in a thread then.
         pairwise: Whether it compares two answers to a case: it is called with the case, the base's result and the
             other one's, and its score is positive where the other one is better, from -1 to 1.
+        calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
 
     name: str = ""
@@ -61,7 +65,8 @@ class Metric:
     bounds: tuple[float, float] = (-math.inf, math.inf)
     unit: str = ""
     blocks: bool = False
-    pairwise: ClassVar[bool] = False
+    pairwise: bool = False
+    calibration: Calibration | None = None
 
     def __call__(self, case: Case, result: Result, /) -> Said | Awaitable[Said]:
         """The score of a result.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from llmops_sdk.errors import ConfigurationError
 __all__ = ["Floats", "Paired", "Scores", "paired"]
 
 Floats: TypeAlias = NDArray[np.float64]
-Scores: TypeAlias = "Mapping[Hashable, float | Sequence[float]]"
+Scores: TypeAlias = "Mapping[Any, float | Sequence[float]]"
 """Case -> its score, or its scores where it was run several times."""
 
 
