@@ -14,6 +14,7 @@ from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_ra
 from llmops_sdk.evaluation.statistics._labelled import Labelled, Share, labelled
 from llmops_sdk.evaluation.statistics._many import adjusted
 from llmops_sdk.evaluation.statistics._paired import Paired, Scores, paired
+from llmops_sdk.evaluation.statistics._powered import prediction_powered
 from llmops_sdk.evaluation.statistics._sequence import ConfidenceSequence
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "krippendorff_alpha",
     "labelled",
     "paired",
+    "prediction_powered",
     "sign_test",
 ]
