@@ -59,7 +59,7 @@ async def test_a_grade_off_the_scale_is_asked_for_again_once_and_then_is_a_failu
     assert (await judged(Judge(engine, RUBRIC))).value == 1.0
     assert len(engine.requests) == 2
     stubborn = Scripted(off)
-    with pytest.raises(JudgementError, match="no grade from its scale .1 to 5., also when asked again"):
+    with pytest.raises(JudgementError, match=r"no grade from its scale \(1 to 5\), also when asked again"):
         await judged(Judge(stubborn, RUBRIC))
     assert len(stubborn.requests) == 2
 
@@ -200,7 +200,7 @@ def test_the_version_follows_whatever_judgements_depend_on_and_nothing_else():
 
 
 async def test_votes_are_counted_and_one_that_fails_leaves_the_decision_to_the_others():
-    engine = Scripted(said("pass"), RuntimeErrorOfAnEngine, said("pass"), said("fail"), said("pass"))
+    engine = Scripted(said("pass"), DownError, said("pass"), said("fail"), said("pass"))
     judge = Judge(engine, RUBRIC, scale="pass/fail", votes=5, temperature=1)
     score = await judged(judge)
     assert (score.value, score.label) == (1.0, "pass")
@@ -210,7 +210,7 @@ async def test_votes_are_counted_and_one_that_fails_leaves_the_decision_to_the_o
         await judged(Judge(Scripted("nonsense"), RUBRIC, votes=3, temperature=1))
 
 
-class RuntimeErrorOfAnEngine(LlmopsError):
+class DownError(LlmopsError):
     def __init__(self):
         super().__init__("the engine is down")
 

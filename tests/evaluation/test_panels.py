@@ -94,7 +94,7 @@ async def test_a_judge_that_fails_is_named_and_the_others_decide():
     score = await panel.assess(CASE, "answer")
     assert score.value == 1.0
     assert list(score.details["failed"]) == ["b"]
-    with pytest.raises(JudgementError, match="all judges failed: a: .*; b: "):
+    with pytest.raises(JudgementError, match=r"all judges failed: a: .*; b: "):
         await Panel([passing("maybe", "a"), passing("maybe", "b")]).assess(CASE, "answer")
 
 
@@ -107,7 +107,7 @@ async def test_pairwise_judges_make_a_panel_too():
 
 
 async def test_the_agreement_of_a_panel_is_that_beyond_chance():
-    rng = random.Random(5)  # noqa: S311  (a simulation)
+    rng = random.Random(5)
 
     def noisy(error):
         def answer(request):

@@ -97,7 +97,7 @@ class Scale:
             ConfigurationError: It is not on the scale.
         """
         if not self.whole and isinstance(label, bool | int | float) and set(self.values) == {"fail", "pass"}:
-            label = {0.0: "fail", 1.0: "pass"}.get(float(label))
+            label = {0.0: "fail", 1.0: "pass"}.get(float(label), label)
         value = self.value_of(label)
         if value is None:
             raise ConfigurationError(f"{label!r} is not on the judge's scale: {self.grades}")

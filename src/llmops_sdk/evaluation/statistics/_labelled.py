@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from llmops_sdk.errors import ConfigurationError
-from llmops_sdk.evaluation.statistics._paired import Floats, paired
+from llmops_sdk.evaluation.statistics._paired import Floats
 
 __all__ = ["Labelled", "Share", "effective_count", "labelled"]
 
@@ -158,14 +158,12 @@ def _share(hits: np.ndarray, names: Sequence[Hashable], level: float) -> Share:
     of = len(hits)
     if of == 0:
         return Share(hits=0, of=0, value=math.nan, low=0.0, high=1.0, effective=0.0)
-    cases = range(of)
-    found = paired(
-        dict.fromkeys(cases, 0.0),
-        dict(zip(cases, hits.astype(float), strict=True)),
-        clusters=dict(zip(cases, names, strict=True)),
-    )
     value = float(hits.mean())
-    count = effective_count(value, found.standard_error, of, found.clusters)
+    index = _index(names)
+    sizes = np.bincount(index)
+    influence = np.bincount(index, hits.astype(float)) - sizes * value
+    error = math.sqrt(float((influence**2).sum()) * sizes.size / max(sizes.size - 1, 1)) / of
+    count = effective_count(value, error, of, sizes.size)
     z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
     middle = (value + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * (value * (1 - value) / count + z2 / (4 * count**2))) / (1 + z2 / count)
@@ -174,9 +172,8 @@ def _share(hits: np.ndarray, names: Sequence[Hashable], level: float) -> Share:
 
 
 def _of_grades(people: Floats, judge: Floats, names: Sequence[Hashable], level: float) -> Labelled:
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    index = np.array([numbers[name] for name in names])
-    free = len(numbers) - 2
+    index = _index(names)
+    free = int(index.max()) + 1 - 2
     centred = people - people.mean()
     spread = float((centred**2).sum())
     refusal, slope, reach, error, t = None, math.nan, math.nan, math.nan, math.nan
@@ -204,6 +201,12 @@ def _of_grades(people: Floats, judge: Floats, names: Sequence[Hashable], level: 
         t=t,
         refusal=refusal,
     )
+
+
+def _index(names: Sequence[Hashable]) -> np.ndarray:
+    """A number for each cluster, from 0."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
 
 
 def _refusal(people: Floats, judge: Floats, slope: float) -> str | None:

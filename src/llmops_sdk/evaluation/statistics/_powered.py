@@ -53,7 +53,7 @@ def prediction_powered(
         >>> judged = {case: float(case % 4 > 0) for case in range(400)}
         >>> human = {case: float(case % 4 > 1) for case in range(80)}
         >>> print(prediction_powered(judged, human))
-        +0.5 (95% interval +0.4103 to +0.5897)
+        +0.5 (95% interval +0.4041 to +0.5959)
     """
     unknown = [case for case in human if case not in judged]
     if unknown:

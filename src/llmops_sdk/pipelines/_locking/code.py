@@ -31,7 +31,7 @@ def name_of(code: Any) -> str:
         >>> name_of(PII)
         'llmops_sdk.guards:PII'
     """
-    steps = code.__module__.split(".")
+    steps = (code.__module__ or "__main__").split(".")  # what `exec` has made has none
     if steps[0] == "llmops_sdk":  # the files of a room may be cut anew
         steps = list(itertools.takewhile(lambda step: not step.startswith("_"), steps))
     return f"{'.'.join(steps)}:{code.__qualname__}"
