@@ -22,6 +22,7 @@
     ├─ LockError                            .path .differences: a lock is broken, or not what is found here
     ├─ DatasetError (ValueError)            .path .row: a data set is broken, empty, or has an id twice
     ├─ EvaluationError                      .path: an experiment cannot be run, found or compared
+    │  └─ JudgementError                    .cost_usd: a judge gave no grade
     └─ EngineError                          .engine .model .status_code .request_id .retryable .retry_after_s
        ├─ EngineConnectionError  retryable  .stage: no connection, or it broke
        │  └─ StreamInterrupted   retryable  .partial_text .usage: the stream broke after text had arrived
@@ -48,6 +49,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from llmops_sdk.messages import Usage
     from llmops_sdk.pipelines import Difference
     from llmops_sdk.verdicts import Verdict
@@ -77,6 +80,7 @@ __all__ = [
     "GuardFailed",
     "GuardTimeout",
     "InvalidResponseError",
+    "JudgementError",
     "LimitExceeded",
     "LlmopsError",
     "LockError",
@@ -290,6 +294,14 @@ class EvaluationError(LlmopsError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)
         self.path = path
+
+
+class JudgementError(EvaluationError):
+    """A judge gave no grade; `cost_usd` is what was paid for that, `None` where it is not known."""
+
+    def __init__(self, message: str, *, cost_usd: Decimal | None = None) -> None:
+        super().__init__(message)
+        self.cost_usd = cost_usd
 
 
 class EngineError(LlmopsError):

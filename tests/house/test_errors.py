@@ -29,6 +29,7 @@ VALUES = {
     "differences": (Difference("sdk", "0.1.0", None),),
     "command": "pip install --no-deps one",
     "tokens": 9000,
+    "cost_usd": Decimal("0.01"),
     "window": 8192,
     "stage": "tls",
     "engine": "main",

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from llmops_sdk import monitoring, tracing
+from llmops_sdk import evaluation, monitoring, tracing
 
 TRACING, MONITORING = "docs/concepts/tracing/", "docs/concepts/monitoring"
+JUDGES = "docs/concepts/evaluation/judges.md"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,11 @@ TRACING, MONITORING = "docs/concepts/tracing/", "docs/concepts/monitoring"
         (tracing.memory, ("docs/concepts/calls.md",)),
         (monitoring.Monitor, (MONITORING + ".md", MONITORING + "-alarms.md")),
         (monitoring.Detector, (MONITORING + "-alarms.md",)),
+        (evaluation.Judge, (JUDGES,)),
+        (evaluation.PairwiseJudge, (JUDGES,)),
+        (evaluation.Panel, (JUDGES,)),
+        (evaluation.Judge.calibrate, (JUDGES,)),
+        (evaluation.Calibration.mean, (JUDGES,)),
         (monitoring.Probes, (MONITORING + "-alarms.md",)),
         (monitoring.judged_by, (MONITORING + ".md",)),
     ],

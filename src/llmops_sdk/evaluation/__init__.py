@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._datasets import Dataset
     from llmops_sdk.evaluation._experiment import Analysis, Contrast, Experiment, experiments_in
     from llmops_sdk.evaluation._gate import CaseDrop, GateCheck, GateResult, Suite, gate_junit, gate_markdown
+    from llmops_sdk.evaluation._judges import Calibration, Judge, PairwiseJudge, Panel, PositionBias
     from llmops_sdk.evaluation._optimising import Candidate, Optimisation, aoptimise, optimise
     from llmops_sdk.evaluation._running import aevaluate, evaluate
     from llmops_sdk.evaluation.metrics import Metric, Score, metric
 
 __all__ = [
     "Analysis",
+    "Calibration",
     "Candidate",
     "Case",
     "CaseDrop",
@@ -31,8 +33,12 @@ __all__ = [
     "Experiment",
     "GateCheck",
     "GateResult",
+    "Judge",
     "Metric",
     "Optimisation",
+    "PairwiseJudge",
+    "Panel",
+    "PositionBias",
     "Score",
     "Suite",
     "aevaluate",
@@ -49,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "Analysis": "_experiment",
+    "Calibration": "_judges",
     "Candidate": "_optimising",
     "Case": "_cases",
     "CaseDrop": "_gate",
@@ -57,8 +64,12 @@ _HOMES = {
     "Experiment": "_experiment",
     "GateCheck": "_gate",
     "GateResult": "_gate",
+    "Judge": "_judges",
     "Metric": "metrics",
     "Optimisation": "_optimising",
+    "PairwiseJudge": "_judges",
+    "Panel": "_judges",
+    "PositionBias": "_judges",
     "Score": "metrics",
     "Suite": "_gate",
     "aevaluate": "_running",

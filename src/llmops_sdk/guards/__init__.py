@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llmops_sdk.guards._isolation.guard import IsolatedGuard, isolated
     from llmops_sdk.guards._json_schema import JSONReading, JSONSchema, Mismatch
     from llmops_sdk.guards._judge.guard import Judge
+    from llmops_sdk.guards._judge.rubric import without_markup
     from llmops_sdk.guards._language.guard import Language
     from llmops_sdk.guards._length import Length
     from llmops_sdk.guards._patterns.guard import PatternGuard, Rule
@@ -92,6 +93,7 @@ __all__ = [
     "sample",
     "shadow",
     "timed",
+    "without_markup",
 ]
 
 _HOMES = {
@@ -141,6 +143,7 @@ _HOMES = {
     "sample": "_composing.wrapped",
     "shadow": "_composing.wrapped",
     "timed": "_composing.wrapped",
+    "without_markup": "_judge.rubric",
 }
 """Public name -> the module of this room that defines it."""
 

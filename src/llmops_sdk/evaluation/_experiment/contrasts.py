@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_sdk.evaluation._experiment.words import verdict
+from llmops_sdk.evaluation._judges.calibration import Calibration
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.analysis import Analysis
     from llmops_sdk.evaluation._experiment.columns import Columns, Scores
-    from llmops_sdk.evaluation._running.plan import Plan
-    from llmops_sdk.evaluation.statistics import Comparison
+    from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
+    from llmops_sdk.evaluation.statistics import Comparison, Corrected
 
 __all__ = ["Contrast", "contrasts"]
 
@@ -34,6 +35,7 @@ class Contrast:
         failed: Those that have no score because the run or the metric failed.
         inapplicable: Those to which the metric does not apply.
         missing: Those without a score for no known reason: not run yet, or the metric gave none.
+        corrected: The difference as people would have judged it, by a calibrated judge; `None` for other metrics.
     """
 
     score: str
@@ -46,6 +48,7 @@ class Contrast:
     failed: int
     inapplicable: int
     missing: int
+    corrected: Corrected | None = None
 
     def __str__(self) -> str:
         return verdict(self)
@@ -92,7 +95,21 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                 failed=sum(columns.failed(name, arm) for arm in arms),
                 inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
                 missing=sum(columns.missing(name, arm) for arm in arms),
+                corrected=_corrected(base, new, columns, metric, analysis.level),
             )
+
+
+def _corrected(base: Scores, new: Scores, columns: Columns, metric: MetricPlan, level: float) -> Corrected | None:
+    """What people would have said; `None` where nothing is known of the judge, or too little."""
+    if metric.calibration is None or not base.shares_a_case_with(new):
+        return None
+    calibration = Calibration.from_json(metric.calibration)
+    if calibration.refusal is not None:
+        return None
+    clusters = None if columns.clusters is None else dict(enumerate(columns.clusters))
+    if metric.pairwise:
+        return calibration.mean(new.by_case(), clusters=clusters, level=level)
+    return calibration.difference(base.by_case(), new.by_case(), clusters=clusters, level=level)
 
 
 def _compared(

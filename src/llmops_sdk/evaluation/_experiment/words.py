@@ -108,13 +108,25 @@ def evidence(given: Contrast) -> str:
     )
     said += f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else ""
     said += ", valid whenever it stopped)" if found.sequential else ")"
-    return said + (f"; {_lacks(found)}" if found.verdict == "cannot tell" else "") + _left(given)
+    said += f"; {_lacks(found)}" if found.verdict == "cannot tell" else ""
+    return said + _judged_by_people(given) + _left(given)
 
 
 def _lacks(found: Comparison) -> str:
     if found.more is not None:
         return f"needs about {counted(found.more, 'more case', 'more cases')}"
     return "nothing differs" if found.ties == 1 else "needs more clusters" if found.clusters < 2 else "no difference"
+
+
+def _judged_by_people(given: Contrast) -> str:
+    """What a calibrated judge's scores say once its errors are taken out."""
+    found = given.corrected
+    if found is None:
+        return ""
+    if found.wide:
+        return "; as people would judge: too few labels to say"
+    low, high = (difference(end, given.bounds, given.unit, bare=True) for end in (found.low, found.high))
+    return f"; as people would judge: {difference(found.value, given.bounds, given.unit)} ({low} to {high})"
 
 
 def _left(given: Contrast) -> str:

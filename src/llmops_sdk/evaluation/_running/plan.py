@@ -8,20 +8,18 @@ import json
 import math
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
+from llmops_sdk.evaluation._fingerprints import fingerprint_of
 from llmops_sdk.evaluation.metrics import Metric
-from llmops_sdk.pipelines import Pipeline, configuration_hash, pins_of
+from llmops_sdk.pipelines import Pipeline, configuration_hash
 from llmops_sdk.prompts import Split
 
 __all__ = ["Arm", "MetricPlan", "Plan", "arms_of", "pair_key", "plans_of", "run_key"]
-
-_NOT_ASKED = ("name", "prices", "source")
-"""What of a pipeline's pins changes no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPlan:
-    """What is kept of a metric beside its scores, so that an experiment can be read without it."""
+    """What is kept of a metric beside its scores, so that an experiment can be read without it.
+
+    Attributes:
+        calibration: What a calibrated judge knows of its errors, as `Calibration.to_json` gives it.
+    """
 
     name: str
     version: str
@@ -51,11 +53,14 @@ class MetricPlan:
     bounds: tuple[float, float]
     unit: str
     pairwise: bool
+    kind: str = ""
+    calibration: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, one: Metric, *, version: str) -> MetricPlan:
         """That of a metric."""
         said = {each.name: getattr(one, each.name) for each in dataclasses.fields(cls) if each.name != "version"}
+        said["calibration"] = None if one.calibration is None else one.calibration.to_json()
         return cls(**said, version=version)
 
     @property
@@ -182,24 +187,16 @@ def _arm(label: Any, pipeline: Any, version: str | None, tags: Mapping[str, Any]
     if not isinstance(pipeline, Pipeline):
         raise ConfigurationError(f"{label!r} is no pipeline but {type(pipeline).__name__}: write `prompt | engine`")
     pipeline = pipeline.pinned()
-    pins = {name: value for name, value in pins_of(pipeline, "").items() if name not in _NOT_ASKED}
+    fingerprint, unpinned = fingerprint_of(pipeline)
     more: dict[str, Any] = {} if version is None else {"version": str(version)}
     if isinstance(pipeline.prompt, Split) and tags is not None and pipeline.prompt.key in tags:
         more["key"] = str(tags[pipeline.prompt.key])  # it decides which prompt is asked
     return Arm(
         label=label,
         pipeline=pipeline,
-        fingerprint=configuration_hash({**pins, **more}),
-        unpinned=() if version is not None else tuple(dict.fromkeys(_unpinned(pins))),
+        fingerprint=configuration_hash([fingerprint, more]) if more else fingerprint,
+        unpinned=() if version is not None else unpinned,
     )
-
-
-def _unpinned(pins: Any) -> Iterator[str]:
-    if isinstance(pins, Mapping):
-        if "unpinned" in pins:
-            yield str(pins["unpinned"])
-        for value in pins.values():
-            yield from _unpinned(value)
 
 
 def _digest(*parts: str) -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from llmops_sdk import loops
@@ -85,6 +86,7 @@ async def _awaited(one: Asked, said: Awaitable[Any], keep: Keep, deadline_s: flo
         error = _traceback(exc)  # something within the metric was cancelled, not this
     except (Exception, SystemExit) as exc:  # noqa: BLE001  (the cell is marked)
         error = _late(deadline_s) if clock.expired() and isinstance(exc, TimeoutError) else _traceback(exc)
+        value = Score(cost_usd=getattr(exc, "cost_usd", Decimal(0)))  # a judge that gave no grade is paid, too
     keep(_outcome(one, value, error))
 
 
@@ -139,7 +141,9 @@ def _outcome(one: Asked, said: Any, error: str | None) -> Outcome:
             scores = scores_of(one.metric, said)
         except Exception as exc:  # noqa: BLE001  (the cell is marked)
             error = _traceback(exc)
-    return Outcome(one, {one.metric.name: Score()} if error is not None else scores, error)
+    if error is not None:
+        scores = {one.metric.name: said if isinstance(said, Score) and said.value is None else Score()}
+    return Outcome(one, scores, error)
 
 
 def _traceback(exc: BaseException) -> str:

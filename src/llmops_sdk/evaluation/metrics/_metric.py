@@ -6,10 +6,13 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.pipelines import Result, configuration_hash
+
+if TYPE_CHECKING:
+    from llmops_sdk.evaluation._judges import Calibration
 
 __all__ = ["Metric", "MetricLike", "Said", "Score"]
 
@@ -53,6 +56,7 @@ class Metric:
             other one's, and its score is positive where the other one is better, from -1 to 1.
         scores_failures: Whether it is called for runs that failed, too: `result.error` is set then.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
+        calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
 
     name: str = ""
@@ -60,9 +64,10 @@ class Metric:
     bounds: tuple[float, float] = (-math.inf, math.inf)
     unit: str = ""
     blocks: bool = False
-    pairwise: ClassVar[bool] = False
+    pairwise: bool = False
     scores_failures: ClassVar[bool] = False
     kind: ClassVar[str] = ""
+    calibration: Calibration | None = None
 
     def __call__(self, case: Case, result: Result, /) -> Said | Awaitable[Said]:
         """The score of a result.

@@ -7,7 +7,7 @@ Veterinary Medicine 113 (2014), for the interval, which counts that sensitivity 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import stats
 
@@ -38,18 +38,19 @@ class CorrectedRate:
 
 
 def corrected_rate(
-    passed: int,
-    judged: int,
+    passed: float,
+    judged: float,
     /,
     *,
-    true_passes: tuple[int, int],
-    true_fails: tuple[int, int],
+    true_passes: tuple[float, float],
+    true_fails: tuple[float, float],
     level: float = 0.95,
 ) -> CorrectedRate:
     """The rate of passes that people would have found, from what a judge has found.
 
     Args:
-        passed: Answers that the judge passed.
+        passed: Answers that the judge passed. Counts may be fractions: of how many independent answers would say as
+            much as those that are not.
         judged: Answers that it judged.
         true_passes: Of answers that people passed: how many the judge passed, and how many there were.
         true_fails: Of answers that people failed: how many the judge failed, and how many there were.
@@ -79,16 +80,20 @@ def corrected_rate(
     n_se, n_sp = true_passes[1] + 2, true_fails[1] + 2
     se, sp = (true_passes[0] + 1) / n_se, (true_fails[0] + 1) / n_sp
     youden = se + sp - 1
-    rate = (p + sp - 1) / youden
-    shift = 2 * z**2 * (rate * se * (1 - se) / n_se - (1 - rate) * sp * (1 - sp) / n_sp)
-    variance = p * (1 - p) / n + rate**2 * se * (1 - se) / n_se + (1 - rate) ** 2 * sp * (1 - sp) / n_sp
-    half = z * math.sqrt(variance) / youden
     plain = (passed / judged + specificity - 1) / (sensitivity + specificity - 1)
-    return CorrectedRate(
+    found = CorrectedRate(
         rate=min(max(plain, 0.0), 1.0),
-        low=min(max(rate + shift - half, 0.0), 1.0),
-        high=min(max(rate + shift + half, 0.0), 1.0),
+        low=0.0,
+        high=1.0,
         judged=passed / judged,
         sensitivity=sensitivity,
         specificity=specificity,
     )
+    if youden <= 0:  # with so few labels it may be a coin
+        return found
+    rate = (p + sp - 1) / youden
+    shift = 2 * z**2 * (rate * se * (1 - se) / n_se - (1 - rate) * sp * (1 - sp) / n_sp)
+    variance = p * (1 - p) / n + rate**2 * se * (1 - se) / n_se + (1 - rate) ** 2 * sp * (1 - sp) / n_sp
+    half = z * math.sqrt(variance) / youden
+    low, high = (min(max(rate + shift + side * half, 0.0), 1.0) for side in (-1, 1))
+    return replace(found, low=low, high=high)

@@ -16,7 +16,7 @@ from llmops_sdk.errors import ConfigurationError
 __all__ = ["Bounds", "Clusters", "Floats", "Paired", "Scores", "paired"]
 
 Floats: TypeAlias = NDArray[np.float64]
-Scores: TypeAlias = "Mapping[Hashable, float | Sequence[float]] | NDArray[Any]"
+Scores: TypeAlias = "Mapping[Any, float | Sequence[float]] | NDArray[Any]"
 """Case -> its score, or its scores where it was run several times; or an array, one row for each case."""
 Clusters: TypeAlias = "Mapping[Hashable, Hashable] | Sequence[Hashable] | NDArray[Any]"
 Bounds: TypeAlias = tuple[float, float]

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmops_sdk.guards._judge.engine import Said
-from llmops_sdk.guards._judge.rubric import Judgement, plain, unreadable, yes_probability
+from llmops_sdk.guards._judge.rubric import Judgement, unreadable, without_markup, yes_probability
 from llmops_sdk.messages import Message, Request, Response
 
 __all__ = [
@@ -160,11 +160,11 @@ def _conversation(text: str, before: Sequence[Said], *, stage: str) -> tuple[Sai
     turns: list[Said] = []
     for role, said in (*before, Said("user" if stage == "input" else "assistant", text)):
         if turns and turns[-1].role == role:
-            turns[-1] = Said(role, f"{turns[-1].text}\n\n{plain(said)}")
+            turns[-1] = Said(role, f"{turns[-1].text}\n\n{without_markup(said)}")
             continue
         if not turns and role == "assistant":
             turns.append(Said("user", "(not shown)"))
-        turns.append(Said(role, plain(said)))
+        turns.append(Said(role, without_markup(said)))
     return tuple(turns)
 
 

@@ -17,7 +17,7 @@ from llmops_sdk.errors import InvalidResponseError
 from llmops_sdk.guards._judge.engine import Said
 from llmops_sdk.messages import Message, Request, Response
 
-__all__ = ["AnswerForm", "Judgement", "Rubric", "fenced", "plain", "unreadable", "yes_probability"]
+__all__ = ["AnswerForm", "Judgement", "Rubric", "fenced", "unreadable", "without_markup", "yes_probability"]
 
 AnswerForm: TypeAlias = Literal["json", "word"]
 
@@ -59,7 +59,7 @@ class Judgement(NamedTuple):
     kinds: tuple[str, ...] = ()
 
 
-def plain(text: str) -> str:
+def without_markup(text: str) -> str:
     """`text` without what a model's own markup is made of, and without lone surrogates, which no endpoint takes."""
     return _SPECIAL.sub("\u2039", text.encode("utf-8", "replace").decode("utf-8"))
 
@@ -94,8 +94,8 @@ class Rubric:
 
     def request(self, text: str, before: Sequence[Said], *, stage: str) -> Request:
         """The question about `text`, which followed on `before`."""
-        earlier = [(f"EARLIER {said.role.upper()}", plain(said.text)) for said in before]
-        quoted, fence = fenced([*earlier, ("TEXT", plain(text))])
+        earlier = [(f"EARLIER {said.role.upper()}", without_markup(said.text)) for said in before]
+        quoted, fence = fenced([*earlier, ("TEXT", without_markup(text))])
         shown = "Only the TEXT is judged; what came earlier is there to understand it.\n" if before else ""
         asked = (
             f"# Rubric\n{self._rubric}\n\n# Material\n{shown}{quoted}\n\n# Question\nDoes the text between the lines "
