@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmops_sdk.testing._cassettes import Cassette
     from llmops_sdk.testing._engine_contract import EngineContract
+    from llmops_sdk.testing._evaluated import Evaluated
     from llmops_sdk.testing._fault_server import FaultServer, SeenRequest
     from llmops_sdk.testing._faults import INVALID_UTF8, Behaviour, Hang, Raw, Reply, Status, huge_line
     from llmops_sdk.testing._guard_contract import GuardContract
     from llmops_sdk.testing._network import NetworkBlockedError, network_blocked
     from llmops_sdk.testing._scrubbing import scrub_keys
-    from llmops_sdk.testing.evaluations import Evaluated
     from llmops_sdk.tracing import Memory as MemoryTrace
 
 __all__ = [
@@ -48,7 +48,7 @@ _HOMES = {
     "Behaviour": ("testing._faults", "Behaviour"),
     "Cassette": ("testing._cassettes", "Cassette"),
     "EngineContract": ("testing._engine_contract", "EngineContract"),
-    "Evaluated": ("testing.evaluations", "Evaluated"),
+    "Evaluated": ("testing._evaluated", "Evaluated"),
     "FaultServer": ("testing._fault_server", "FaultServer"),
     "GuardContract": ("testing._guard_contract", "GuardContract"),
     "Hang": ("testing._faults", "Hang"),
