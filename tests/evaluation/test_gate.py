@@ -15,8 +15,6 @@ from llmops_sdk.evaluation._gate.drops import Limit, shown
 from llmops_sdk.evaluation.statistics import compare
 from llmops_sdk.pipelines import Lock
 
-RATE = (0.0, 1.0)
-
 
 @pytest.fixture
 def suite(application):
@@ -33,18 +31,18 @@ def compared(base, new, **options):
 
 def test_a_drop_that_is_surely_smaller_than_allowed_passes_and_one_that_is_surely_larger_fails():
     found = compared([1.0] * 1_500, [float(n % 50 > 0) for n in range(1_500)])
-    assert shown(found, 0.05, bounds=RATE).verdict == "passed"
-    assert shown(found, 0.005, bounds=RATE).verdict == "failed"
-    assert shown(found, 0.02, bounds=RATE).verdict == "unsure"
+    assert shown(found, Limit.of(0.05)).verdict == "passed"
+    assert shown(found, Limit.of(0.005)).verdict == "failed"
+    assert shown(found, Limit.of(0.02)).verdict == "unsure"
 
 
 def test_a_rise_is_the_drop_where_less_is_better():
     slower = compared([1.0 + n % 3 / 10 for n in range(300)], [1.5 + n % 4 / 10 for n in range(300)])
-    assert shown(slower, 0.1, bounds=(0, np.inf)).verdict == "passed"
+    assert shown(slower, Limit.of(0.1)).verdict == "passed"
     slower = compared(
         [1.0 + n % 3 / 10 for n in range(300)], [1.5 + n % 4 / 10 for n in range(300)], higher_is_better=False
     )
-    found = shown(slower, 0.1, bounds=(0, np.inf))
+    found = shown(slower, Limit.of(0.1))
     assert found.verdict == "failed"
     assert 0.4 < found.least < found.drop < found.most < 0.7
 
@@ -52,25 +50,25 @@ def test_a_rise_is_the_drop_where_less_is_better():
 def test_the_cases_that_are_said_to_be_lacking_would_tell():
     drops = [0.5, -0.4, 0.3, -0.35, 0.0]  # 0.01 on average
     few = compared([0.0] * 100, [-one for one in drops] * 20)
-    found = shown(few, 0.06, bounds=(-1, 1))
+    found = shown(few, Limit.of(0.06))
     assert found.verdict == "unsure"
     assert found.more is not None
     more = compared([0.0] * (100 + found.more), ([-one for one in drops] * 2_000)[: 100 + found.more])
-    assert shown(more, 0.06, bounds=(-1, 1)).verdict == "passed"
+    assert shown(more, Limit.of(0.06)).verdict == "passed"
 
 
 def test_scores_that_are_all_alike_pass_only_where_there_are_so_many_that_no_drop_can_hide():
     alike = compared([1.0] * 40, [1.0] * 40)
-    found = shown(alike, 0.01, bounds=RATE)
+    found = shown(alike, Limit.of(0.01))
     assert found.verdict == "unsure"
     assert found.more is not None
     assert 250 < found.more < 600
-    assert shown(compared([1.0] * 640, [1.0] * 640), 0.01, bounds=RATE).verdict == "passed"
+    assert shown(compared([1.0] * 640, [1.0] * 640), Limit.of(0.01)).verdict == "passed"
 
 
 def test_fewer_than_ten_independent_cases_neither_pass_nor_fail():
     clusters = {case: case % 9 for case in range(900)}
-    found = shown(compared([1.0] * 900, [0.0] * 900, clusters=clusters), 0.01, bounds=RATE)
+    found = shown(compared([1.0] * 900, [0.0] * 900, clusters=clusters), Limit.of(0.01))
     assert found.verdict == "unsure"
     assert found.more
 
@@ -83,7 +81,7 @@ def test_fewer_than_ten_independent_cases_neither_pass_nor_fail():
 )
 def test_who_passes_passes_where_more_is_allowed_too(differences, one, other):
     found = compared([0.0] * len(differences), differences)
-    strict, lax = (shown(found, allowed, bounds=(-1, 1)).verdict for allowed in sorted((one, other)))
+    strict, lax = (shown(found, Limit.of(allowed)).verdict for allowed in sorted((one, other)))
     assert strict != "passed" or lax == "passed"
     assert lax != "failed" or strict == "failed"
 
@@ -94,7 +92,7 @@ def test_a_drop_that_is_just_too_large_passes_at_most_once_in_forty_times():
     for _ in range(80):
         base = random.random(1_100) < 0.8
         new = np.where(base, random.random(1_100) < 0.9, random.random(1_100) < 0.15)  # the true drop is 0.05
-        verdict = shown(compared(base.astype(float), new.astype(float)), 0.05, bounds=RATE).verdict
+        verdict = shown(compared(base.astype(float), new.astype(float)), Limit.of(0.05)).verdict
         passed += verdict == "passed"
         failed += verdict == "failed"
     assert passed <= 8  # 2 expected
@@ -108,9 +106,15 @@ def test_what_is_no_drop_is_refused(given):
 
 
 def test_a_relative_drop_is_a_share_of_the_base():
-    assert Limit.of("5%").within(-200.0, pairwise=False) == 10.0
-    assert Limit.of("5%").within(0.0, pairwise=True) == 0.05
-    assert Limit.of(0.05).within(200.0, pairwise=False) == 0.05
+    found = compared([200.0 + n % 5 for n in range(300)], [196.0 + n % 5 for n in range(300)])
+    assert shown(found, Limit.of("1%")).verdict == "failed"
+    said = shown(found, Limit.of("5%"))
+    assert said.verdict == "passed"
+    assert said.allowed == pytest.approx(10.1)
+    assert said.drop == pytest.approx(4.0)
+    assert shown(found, Limit.of("5%"), pairwise=True).allowed == 0.05
+    nothing = compared([0.0] * 300, [-1.0 + n % 3 for n in range(300)])
+    assert shown(nothing, Limit.of("5%")).allowed == 0.0
 
 
 # Suites at versions of their prompts.

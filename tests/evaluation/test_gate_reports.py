@@ -21,7 +21,7 @@ def check(score="exact", allowed="1%", drops=10, cases=60):
     base, new = dict.fromkeys(range(cases), 1.0), {n: float(n % drops > 0) for n in range(cases)}
     found = compare(base, new)
     limit = Limit.of(allowed)
-    said = shown(found, limit.within(found.base, pairwise=False), bounds=(0, 1))
+    said = shown(found, limit)
     contrast = Contrast(
         score=score,
         base="prod",

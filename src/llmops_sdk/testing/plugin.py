@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cassette", "evaluated", "fault_server", "memory_trace", "scripted_engine"]
 
-_EVALUATIONS = "llmops_sdk.testing._evaluated"
+_EVALUATIONS = "llmops_sdk.testing.evaluations"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ tests.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from llmops_sdk.given import is_number
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation.statistics import Comparison
+    from llmops_sdk.evaluation.statistics import Drop as StatisticalDrop
 
 __all__ = ["Drop", "GateVerdict", "Limit", "Shown", "shown"]
 
@@ -25,6 +27,7 @@ GateVerdict: TypeAlias = Literal["passed", "failed", "unsure", "reported"]
 Drop: TypeAlias = "float | str"
 """A number in the score's unit, or a share of the base's mean as a text with a per cent sign: `0.01`, `"1%"`."""
 
+_VERDICTS: Mapping[str, GateVerdict] = {"within": "passed", "beyond": "failed", "cannot tell": "unsure"}
 _FEW = 10
 """Independent units below which an interval is a guess, and nobody passes or fails by it."""
 
@@ -65,10 +68,6 @@ class Limit:
             )
         return cls(size=size / 100 if relative else size, relative=relative)
 
-    def within(self, base: float, *, pairwise: bool) -> float:
-        """In the score's unit. Scores that compare two answers have no base: there 1 is the whole."""
-        return self.size * (1.0 if pairwise else abs(base)) if self.relative else self.size
-
     def __str__(self) -> str:
         return f"{self.size * 100:g}%" if self.relative else f"{self.size:g}"
 
@@ -94,54 +93,36 @@ class Shown:
     more: int | None
 
 
-def shown(found: Comparison, allowed: float, *, bounds: tuple[float, float]) -> Shown:
+def shown(found: Comparison, limit: Limit, *, pairwise: bool = False) -> Shown:
     """Whether a comparison shows that the drop is within what is allowed.
 
     Args:
         found: The comparison.
-        allowed: In the score's unit, `>= 0`.
-        bounds: The smallest and the largest score: what one case can lose at most.
+        limit: What may drop.
+        pairwise: Whether the scores compare two answers: they have no base to have a share of, and 1 is the whole.
     """
-    least, most = (-found.high, -found.low) if found.higher_is_better else (found.low, found.high)
-    drop = -found.difference if found.higher_is_better else found.difference
-    width = bounds[1] - bounds[0]
-    if least == most:
-        unseen = _unseen(found, width)
-        least, most = least - unseen, most + unseen
+    shares = limit.relative and not pairwise
+    relative = shares and found.base != 0
+    said = found.drop(0.0 if shares and not relative else limit.size, relative=relative)
     few = found.clusters < _FEW
-    verdict: GateVerdict = "unsure"
-    if not few and most <= allowed:
-        verdict = "passed"
-    elif not few and least > allowed:
-        verdict = "failed"
-    more = 0 if verdict != "unsure" else _more(found, drop, allowed, width)
+    verdict = "unsure" if few else _VERDICTS[said.verdict]
+    needed = _needed_alike(found, said) if found.standard_error == 0 else said.needed
+    more = 0 if verdict != "unsure" or needed is None else max(needed - found.cases, 1)
     if few:
-        more = max(more or 0, _FEW - found.clusters)
-    return Shown(verdict=verdict, drop=drop, least=least, most=most, allowed=allowed, more=more)
+        more = max(more, _FEW - found.clusters)
+    scale = abs(found.base) if relative else 1.0
+    return Shown(
+        verdict=verdict,
+        drop=said.drop * scale,
+        least=said.least * scale,
+        most=said.most * scale,
+        allowed=said.allowed * scale,
+        more=None if verdict == "unsure" and not more else more,
+    )
 
 
-def _unseen(found: Comparison, width: float) -> float:
-    """By how much the mean may be another one where all cases differ alike, so that their spread says nothing.
-
-    What none of `n` cases showed happens to at most `1 - error ** (1 / n)` of all: Louis, The American Statistician 35
-    (1981). One case loses the width of the scores at most.
-    """
-    return width * -math.expm1(math.log(_error(found)) / found.clusters)
-
-
-def _error(found: Comparison) -> float:
-    return (1 - found.level) / 2
-
-
-def _more(found: Comparison, drop: float, allowed: float, width: float) -> int | None:
-    """By the normal approximation: `detectable` is what the interval shows with the wanted power at this many cases."""
-    room = abs(drop - allowed)
-    if not room or not math.isfinite(found.detectable):
-        return None
-    if found.low != found.high:
-        needed = found.cases * (found.detectable / room) ** 2
-    elif room < width < math.inf:
-        needed = math.log(_error(found)) / math.log1p(-room / width)
-    else:
-        return None
-    return max(math.ceil(needed) - found.cases, 1) if needed < 1e12 else None
+def _needed_alike(found: Comparison, said: StatisticalDrop) -> int | None:
+    """Where all cases differ alike, the interval is for what none of them shows, and narrows with their number."""
+    room = abs(said.allowed - said.drop)
+    reach = said.most - said.drop
+    return math.ceil(found.cases * reach / room) if room and math.isfinite(reach) else None

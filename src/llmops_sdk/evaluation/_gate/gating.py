@@ -88,8 +88,7 @@ def _check(contrast: Contrast, metric: Metric, limits: Limits) -> GateCheck:
         return GateCheck(score=contrast.score, verdict="reported", limit=None, shown=None, contrast=contrast)
     if found is None:
         return GateCheck(score=contrast.score, verdict="failed", limit=limit, shown=None, contrast=contrast)
-    allowed = limit.within(found.base, pairwise=metric.pairwise)
-    said = shown(found, allowed, bounds=metric.bounds)
+    said = shown(found, limit, pairwise=metric.pairwise)
     return GateCheck(score=contrast.score, verdict=said.verdict, limit=limit, shown=said, contrast=contrast)
 
 
