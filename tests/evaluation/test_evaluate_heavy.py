@@ -97,7 +97,7 @@ def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_pat
 
     def found(**options):
         one = evaluate(pipelines, data, [metrics.Exact(), length], progress=False, **options)
-        return [(s.case, s.arm, s.name, s.score) for s in one._store.scores(one.id, one._plan.metrics)]
+        return [(cell.case, cell.arm, s.name, s.score) for cell in one.cells() for s in cell.scores]
 
     here = found()
     asked.write_text("")

@@ -154,7 +154,7 @@ def test_a_metric_that_is_new_scores_the_runs_that_are_there(tmp_path):
     ran(pipelines, store=tmp_path / "e.db")
     found = ran(pipelines, given=[length, metrics.Exact()], store=tmp_path / "e.db")
     assert len(engine.requests) == 12
-    assert {one.name: one.score.value for one in found._store.scores(found.id, found._plan.metrics)} == {
+    assert {one.name: one.score.value for cell in found.cells() for one in cell.scores} == {
         "length": 1.0,
         "exact": 1.0,
     }
@@ -178,7 +178,7 @@ def test_what_had_failed_is_tried_again_unless_told_otherwise(tmp_path, monkeypa
 
     def go(**options):
         found = ran({"a": "{{ n }}" | engine}, given=[picky], store=tmp_path / "e.db", **options)
-        scores = {(one.case, one.name): one.error is None for one in found._store.scores(found.id, found._plan.metrics)}
+        scores = {(cell.case, one.name): one.error is None for cell in found.cells() for one in cell.scores}
         return scores, [row for row in kept(tmp_path / "e.db", "runs") if row[3] is not None]
 
     scores, failed = go()

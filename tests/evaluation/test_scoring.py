@@ -14,7 +14,7 @@ DATA = [Case(input={"n": n}, id=f"case-{n}") for n in range(3)]
 
 def scores(given, **options):
     found = evaluate({"a": "{{ n }}" | Scripted("7")}, DATA, given, progress=False, **options)
-    return list(found._store.scores(found.id, found._plan.metrics))
+    return [one for cell in found.cells() for one in cell.scores]
 
 
 def fine(case, result):
@@ -143,6 +143,6 @@ def test_a_run_that_fails_is_not_scored_and_not_paired():
     failing = Scripted(RuntimeError("down"))
     pipelines = {"a": "{{ n }}" | Scripted("7"), "b": "{{ n }}" | failing}
     found = evaluate(pipelines, DATA, [fine, Pair()], progress=False)
-    assert [one.arm for one in found._store.scores(found.id, found._plan.metrics)] == ["a"] * 3
+    assert [cell.arm for cell in found.cells() for _ in cell.scores] == ["a"] * 3
     with found._store._open() as db:
         assert db.execute("SELECT count(*) FROM scores").fetchone()[0] == 3
