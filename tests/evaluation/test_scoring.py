@@ -3,18 +3,27 @@
 import asyncio
 import threading
 import time
+from typing import NamedTuple
 
 import pytest
 
 from llmops_sdk import Scripted
 from llmops_sdk.evaluation import Case, Metric, Score, evaluate, metric
 
+
+class Said(NamedTuple):
+    case: str
+    name: str
+    score: Score
+    error: str | None
+
+
 DATA = [Case(input={"n": n}, id=f"case-{n}") for n in range(3)]
 
 
 def scores(given, **options):
     found = evaluate({"a": "{{ n }}" | Scripted("7")}, DATA, given, progress=False, **options)
-    return [one for cell in found.cells() for one in cell.scores]
+    return [Said(cell.case, one.name, one.score, one.error) for cell in found.cells() for one in cell.scores]
 
 
 def fine(case, result):
@@ -30,8 +39,8 @@ def fine(case, result):
         (float("nan"), "no finite number"),
         (float("inf"), "no finite number"),
         ("seven", "no number"),
-        (Score(value=0.5, details={"set": {1}}), "no JSON"),
-        (Score(value=0.5, details={"far": float("nan")}), "no JSON"),
+        (Score(value=0.5, details={"set": {1}}), "no plain JSON"),
+        (Score(value=0.5, details={"far": float("nan")}), "no plain JSON"),
         (2.0, "no finite number from 0"),
     ],
     ids=str,
