@@ -38,7 +38,7 @@ def fine(case, result):
         (asyncio.CancelledError("inside"), "CancelledError"),
         (float("nan"), "no finite number"),
         (float("inf"), "no finite number"),
-        ("seven", "no number"),
+        ("seven", "no finite number"),
         (Score(value=0.5, details={"set": {1}}), "no plain JSON"),
         (Score(value=0.5, details={"far": float("nan")}), "no plain JSON"),
         (2.0, "no finite number from 0"),
