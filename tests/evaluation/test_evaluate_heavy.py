@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from llmops_sdk.evaluation import Case, evaluate, metric, metrics
 
 pytestmark = [
     pytest.mark.heavy,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("default"),  # vLLM and Ray warn of their own parts
 ]
 
@@ -30,11 +31,11 @@ def length(case, result):
 def names(case, result):
     return case.expected.lower() in result.text.lower()
 
-animals = ["dog", "cat", "horse", "cow", "sheep", "goat", "duck", "goose", "fox", "wolf", "bear", "mouse"]
+animals = ["dog", "cat", "horse", "cow", "sheep", "goat", "duck", "fox"]
 data = [Case(input={"animal": one}, expected=one) for one in animals]
 with Engine.open("embedded:", max_model_len=512) as engine:
-    base = Prompt.from_string("Tell me about the {{ animal }}.", temperature=0.0, max_tokens=48)
-    short = Prompt.from_string("Say in three words what a {{ animal }} is.", temperature=0.0, max_tokens=8)
+    base = Prompt.from_string("Tell me about the {{ animal }}.", temperature=0.0, max_tokens=24)
+    short = Prompt.from_string("Say in three words what a {{ animal }} is.", temperature=0.0, max_tokens=6)
     found = evaluate({"base": base | engine, "short": short | engine}, data, [length, names], store=sys.argv[1])
 print(found)
 """
@@ -73,16 +74,16 @@ def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with
     assert "short against base, length: better by -" in told, errors
     again, errors = go().communicate(timeout=240)
     assert again == told
-    assert "24 from the store" in errors
+    assert "16 from the store" in errors
 
 
 def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_path):
     pytest.importorskip("ray")
     data = [Case(input={"n": n}, expected=str(n)) for n in range(12)]
-    asked = tmp_path / "asked"
+    asked = str(tmp_path / "asked")  # a path would count by its content
 
     def answer(request):
-        with asked.open("a") as file:
+        with open(asked, "a") as file:  # noqa: PTH123
             file.write(".")
         text = request.messages[-1].text
         if text == "7":
@@ -100,8 +101,8 @@ def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_pat
         return [(cell.case, cell.arm, s.name, s.score) for cell in one.cells() for s in cell.scores]
 
     here = found()
-    asked.write_text("")
+    Path(asked).write_text("")
     assert found(executor="ray", store=tmp_path / "e.db") == here
-    assert len(asked.read_text()) == 24
+    assert len(Path(asked).read_text()) == 24
     assert found(executor="ray", store=tmp_path / "e.db", retry_failed=False) == here
-    assert len(asked.read_text()) == 24
+    assert len(Path(asked).read_text()) == 24
