@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_sdk import Prompt, Scripted
-from llmops_sdk.errors import ConfigurationError, DatasetError
+from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError
 from llmops_sdk.evaluation import Case, Metric, Optimisation, aoptimise, metric, metrics, optimise
 from llmops_sdk.evaluation._optimising.halving import rung_sizes
 from llmops_sdk.guards import Regex
@@ -251,6 +251,19 @@ def test_a_metric_that_compares_answers_or_gives_several_numbers_is_refused() ->
 
     with pytest.raises(ConfigurationError, match="several numbers"):
         optimise(PROMPT, numbers(60), several, Scripted("1"))
+
+
+def broken(case: Case, result: Any) -> float:
+    raise KeyError("colour")
+
+
+@pytest.mark.parametrize(
+    ("answer", "score", "why"),
+    [(RuntimeError("no memory"), metrics.Exact(), "no memory"), ("1", broken, "KeyError: 'colour'")],
+)
+def test_where_nothing_could_be_scored_it_ends_and_says_why(answer: Any, score: Any, why: str) -> None:
+    with pytest.raises(EvaluationError, match=why):
+        optimise(PROMPT, numbers(60), score, Scripted(answer))
 
 
 def test_too_few_cases_and_cases_without_variables_are_refused() -> None:

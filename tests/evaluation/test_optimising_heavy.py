@@ -9,7 +9,7 @@ import pytest
 from llmops_sdk import Engine, Prompt, Scripted
 from llmops_sdk.evaluation import Case, metric, optimise
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 _GOOD = ("wonderful", "lovely", "great", "excellent", "charming", "superb", "delightful", "brilliant")
 _BAD = ("awful", "terrible", "boring", "horrible", "dreadful", "bad", "disappointing", "poor")
@@ -36,7 +36,7 @@ def test_examples_teach_a_small_model_the_form_of_the_answer() -> None:
     told = "[system]\nSay `positive` or `negative` and nothing else.\n\n[user]\nReview: {{ review }}"
     with Engine.open("embedded:") as engine:
         found = optimise(prompt, reviews(), named, engine, proposer=Scripted(told), candidates=4, shots=4)
-    assert found.contrast is not None
+    assert found.contrast is not None, str(found)
     assert found.contrast.comparison is not None
     assert found.verdict == "better"
     assert found.contrast.comparison.difference > 0.3

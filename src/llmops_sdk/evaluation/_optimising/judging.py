@@ -89,6 +89,8 @@ def _verdict(contrast: Contrast | None, tried: Tried, label: str) -> tuple[Verdi
     comparison = contrast.comparison
     more = tried.unscored[label] - tried.unscored[ORIGINAL]
     said = f"{label} against the original: {comparison}"
+    if any(tried.unscored.values()):
+        said += f"; without a score: {tried.unscored[label]} cases of it, {tried.unscored[ORIGINAL]} of the original"
     if comparison.verdict == "better" and more > 0:
         # On cases that both have scored it is better; where it has failed nobody knows.
         return "cannot tell", f"cannot tell: {said}, but it leaves {more} more cases without a score"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from llmops_sdk.errors import BudgetExceeded, ConfigurationError, PromptError
+from llmops_sdk.errors import BudgetExceeded, ConfigurationError, EvaluationError, PromptError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._optimising.checking import Refused, checked
 from llmops_sdk.evaluation._optimising.demonstrations import (
@@ -116,12 +116,16 @@ async def _learn(prompt: Prompt, train: Sequence[Case], trying: Trying) -> _Lear
         except BudgetExceeded:
             break
         cases = train[:fits]
+    answers = {} if tried is None else tried.results(ORIGINAL)
+    errors = {} if tried is None else tried.errors[ORIGINAL]
+    cases = [case for case in cases if case.id in answers or case.id in errors]  # as far as the budget reached
+    values = {} if tried is None else tried.values(ORIGINAL)
+    if cases and not values:
+        first = next(iter(errors.values()), "the metric does not apply to any of them")
+        raise EvaluationError(f"none of {len(cases)} training cases has a score, so there is nothing to learn: {first}")
     ended = None if len(cases) == len(train) else f"the budget reaches for {len(cases)} of {len(train)} training cases"
-    if tried is None:
-        return _Learnt(cases=(), answers={}, scores={}, right={}, ended=ended)
-    right = is_right(trying.metric, tried.values(ORIGINAL))
-    answers = tried.results(ORIGINAL)
-    return _Learnt(cases=cases, answers=answers, scores=tried.scores[ORIGINAL], right=right, ended=ended)
+    scores = {} if tried is None else tried.scores[ORIGINAL]
+    return _Learnt(cases=cases, answers=answers, scores=scores, right=is_right(trying.metric, values), ended=ended)
 
 
 async def _proposed(

@@ -96,7 +96,7 @@ def optimise(
     Raises:
         ConfigurationError: An option makes no sense, or the prompt cannot be committed.
         DatasetError: There are too few cases, or one does not hold values of variables.
-        EvaluationError: There is a budget, and nobody knows what a run has cost.
+        EvaluationError: No training case has a score; or there is a budget, and nobody knows what a run has cost.
         PromptError: The branch cannot be moved.
         SyncOnLoopError: Called on the SDK's own event loop.
     """

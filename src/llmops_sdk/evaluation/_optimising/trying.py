@@ -33,7 +33,7 @@ class Tried:
         experiment: All of it.
         complete: Whether each pipeline was run on each case; else the budget did not reach so far.
         scores: Label -> id of a case -> its score, without runs and metrics that failed.
-        errors: Label -> id of a case -> why its run failed.
+        errors: Label -> id of a case -> why its run or its metric failed.
         unscored: Label -> number of cases that were run and have no number: the run failed, or the metric did, or that
             does not apply.
     """
@@ -165,6 +165,8 @@ class Trying:
                     )
                 if one.error is None:
                     scores[cell.arm][cell.case] = one.score
+                else:
+                    errors[cell.arm][cell.case] = one.error.strip().rpartition("\n")[2]
         numbers = {label: sum(one.value is not None for one in of_arm.values()) for label, of_arm in scores.items()}
         return Tried(
             experiment=found,
