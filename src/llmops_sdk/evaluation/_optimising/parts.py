@@ -15,6 +15,8 @@ from llmops_sdk.prompts import Prompt
 
 __all__ = ["Parts", "parts_of"]
 
+_PARTS = ("train", "trials", "test")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -35,7 +37,7 @@ class Parts:
 
 
 def parts_of(dataset: Dataset, prompt: Prompt, *, shares: Sequence[float], seed: int) -> Parts:
-    """Cut a data set by the hash of its questions, so that a case is in the same part in every run.
+    """Cut a data set as `Dataset.split` does, so that a case is in the same part in every run.
 
     Args:
         dataset: The cases.
@@ -47,26 +49,25 @@ def parts_of(dataset: Dataset, prompt: Prompt, *, shares: Sequence[float], seed:
         ConfigurationError: The shares are none.
         DatasetError: A case holds no values of variables, or a part is empty.
     """
-    parts: list[list[Case]] = [[], [], []]
     left_out = 0
     known: list[Mapping[str, object]] = []
     if prompt.content.examples is not None:
         known = [one.variables for one in prompt.content.examples.cases if one.variables]
-    bounds = _bounds(shares)
-    for row, case in enumerate(dataset, 1):
-        if not isinstance(case.input, Mapping):
-            raise DatasetError(
-                f"the case {case.id!r} holds {type(case.input).__name__}, and a prompt is filled from a mapping of its "
-                f'variables: `Case(input={{"{(*prompt.variables, "question")[0]}": ...}})`',
-                row=row,
-            )
-        if any(one.items() <= case.input.items() for one in known):
-            left_out += 1
-            continue
-        place = _fraction(case.cluster or _asked(case))
-        parts[sum(place >= bound for bound in bounds)].append(case)
+    parts: list[list[Case]] = []
+    for part in dataset.split(_named(shares)).values():
+        parts.append([])
+        for case in part:
+            if not isinstance(case.input, Mapping):
+                raise DatasetError(
+                    f"the case {case.id!r} holds {type(case.input).__name__}, and a prompt is filled from a mapping of "
+                    f'its variables: `Case(input={{"{(*prompt.variables, "question")[0]}": ...}})`'
+                )
+            if any(one.items() <= case.input.items() for one in known):
+                left_out += 1
+            else:
+                parts[-1].append(case)
     left_out += _without_twins(parts)
-    for name, part in zip(("train", "trials", "test"), parts, strict=True):
+    for name, part in zip(_PARTS, parts, strict=True):
         if not part:
             raise DatasetError(
                 f"of the cases of {dataset.name!r} none falls to {name!r}: optimising needs some dozens of cases, and "
@@ -77,11 +78,11 @@ def parts_of(dataset: Dataset, prompt: Prompt, *, shares: Sequence[float], seed:
     return Parts(train=tuple(train), trials=tuple(trials), test=tuple(test), left_out=left_out)
 
 
-def _bounds(shares: Sequence[float]) -> tuple[float, float]:
-    fine = len(shares) == 3 and all(is_number(one) and one > 0 for one in shares)
+def _named(shares: Sequence[float]) -> dict[str, float]:
+    fine = len(shares) == len(_PARTS) and all(is_number(one) and one > 0 for one in shares)
     if not fine or abs(sum(shares) - 1) > 1e-9:
         raise ConfigurationError(f"`shares` are three numbers over 0 that sum to 1, (0.2, 0.3, 0.5), not {shares!r}")
-    return shares[0], shares[0] + shares[1]
+    return dict(zip(_PARTS, shares, strict=True))
 
 
 def _asked(case: Case) -> str:
@@ -93,7 +94,7 @@ def _fraction(said: str) -> float:
 
 
 def _without_twins(parts: list[list[Case]]) -> int:
-    """Take cases out of earlier parts that a later part asks, too, in another cluster; gives how many."""
+    """Take cases out of earlier parts that a later part asks, too, under another cluster or id; gives how many."""
     gone = 0
     later: set[str] = set()
     for part in reversed(parts):
