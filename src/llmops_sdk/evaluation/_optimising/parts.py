@@ -56,7 +56,7 @@ def parts_of(dataset: Dataset, prompt: Prompt, *, shares: Sequence[float], seed:
     parts: list[list[Case]] = []
     for part in dataset.split(_named(shares)).values():
         parts.append([])
-        for case in part:
+        for case in drawn:
             if not isinstance(case.input, Mapping):
                 raise DatasetError(
                     f"the case {case.id!r} holds {type(case.input).__name__}, and a prompt is filled from a mapping of "
