@@ -54,7 +54,7 @@ def parts_of(dataset: Dataset, prompt: Prompt, *, shares: Sequence[float], seed:
     if prompt.content.examples is not None:
         known = [one.variables for one in prompt.content.examples.cases if one.variables]
     parts: list[list[Case]] = []
-    for part in dataset.split(_named(shares)).values():
+    for drawn in dataset.split(_named(shares)).values():
         parts.append([])
         for case in drawn:
             if not isinstance(case.input, Mapping):
