@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent
 PYTHON = "3.11"  # PyTorch's CPU wheel of the lock is built for this one
 OTHER_PYTHONS = ("3.12", "3.13")
 EXAMPLES = ("README.md", "docs", "src")
+LIGHT = "not heavy and not backends"
+QUICK = f"{LIGHT} and not once"  # what another Python could change
 
 nox.options.sessions = ["lint", "types", "imports", "docs", "wheel", "tests"]
 nox.options.default_venv_backend = "none"
@@ -53,19 +55,18 @@ def tests(session):
     if session.posargs:
         run(session, python, "-m", "pytest", *session.posargs)
         return
-    light = ["-m", "pytest", "-m", "not heavy and not backends"]
     missing, others = {}, {}
     for version in OTHER_PYTHONS:
         if find_python(version) is None:
             missing[f"Python {version}"] = "not installed here: not tested"
         else:
             other = environment(session, f"light-{version}", version, locks=("light",))
-            others[f"Python {version}"] = [str(other), *light]
+            others[f"Python {version}"] = [str(other), "-m", "pytest", "-m", QUICK]
 
     def heavy():
         return [str(heavy_environment(session)), "-m", "pytest", "-m", "heavy", "--timeout=600"]
 
-    lanes = [{"with vLLM": heavy}, {f"Python {PYTHON}": [str(python), *light]}, others]
+    lanes = [{"with vLLM": heavy}, {f"Python {PYTHON}": [str(python), "-m", "pytest", "-m", LIGHT]}, others]
     for name, line in (run_in_lanes(session, lanes) | missing).items():
         print(f"{name:<12} {line}")
 
@@ -79,7 +80,7 @@ def coverage(session):
     version = OTHER_PYTHONS[0]
     python = environment(session, f"light-{version}", version, locks=("light",))
     os.environ["COVERAGE_CORE"] = "sysmon"
-    run(session, python, "-m", "coverage", "run", "-m", "pytest", "-m", "not heavy and not backends")
+    run(session, python, "-m", "coverage", "run", "-m", "pytest", "-m", QUICK)
     run(session, python, "-m", "coverage", "report")
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmops_sdk.errors import ConfigurationError, DatasetError
@@ -61,6 +61,7 @@ def data_sets(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(cases=data_sets(), suffix=st.sampled_from(SUFFIXES))
+@example(cases=[Case(input={"q": "", "id:json": ""}, expected="")], suffix=".csv")
 def test_what_is_saved_is_loaded_as_it_was(cases, suffix, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / f"cases{suffix}"
     assert Dataset(cases).save(path) == len(cases)

@@ -12,13 +12,21 @@ from llmops_sdk.errors import ConfigurationError, DatasetError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._datasets.typing_rows import Typed
 
-__all__ = ["ColumnNames", "Columns", "located"]
+__all__ = ["BLANK", "ColumnNames", "Columns", "located"]
 
 ColumnNames: TypeAlias = str | Sequence[str] | None
 """One column, whose value is meant; several, of which a mapping is made; or `None`: see `Columns`."""
 
 _SEPARATORS = re.compile(r"[,;]")
 _OWN = ("id", "expected", "tags", "cluster", "metadata")
+
+
+class _Blank(str):
+    __slots__ = ()
+
+
+BLANK = _Blank()
+"""An empty cell of a table of texts, where nobody can tell an empty text from none: missing, except in the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +70,12 @@ class Columns:
                 raise ConfigurationError(f"`{name}` is {kind}, not {given!r}")
             object.__setattr__(self, name, tuple(given))
 
-    def cases(
-        self, rows: Iterable[tuple[int, Any]], *, path: str | None = None, blank_is_missing: bool = False
-    ) -> Iterator[Case]:
+    def cases(self, rows: Iterable[tuple[int, Any]], *, path: str | None = None) -> Iterator[Case]:
         """The cases of `rows` (number from 1, mapping).
 
         Args:
             rows: The rows.
             path: Where they come from, for errors.
-            blank_is_missing: Whether an empty text is none, except in the input.
 
         Raises:
             DatasetError: A row cannot be used, or a column that an option names is in no row.
@@ -85,7 +90,7 @@ class Columns:
                     raise DatasetError(f"is a {type(row).__name__}, not a mapping of columns to values")
                 unseen.difference_update(row)
                 seen = row
-                case = self._case(row, typed, blank_is_missing)
+                case = self._case(row, typed)
             except DatasetError as exc:
                 raise located(exc, path, number) from exc
             yield case
@@ -98,9 +103,9 @@ class Columns:
     def _types(self) -> tuple[Typed, Typed]:
         return Typed(self.input_type, "input"), Typed(self.expected_type, "expected")
 
-    def _case(self, row: Mapping[str, Any], typed: tuple[Typed, Typed], blank_is_missing: bool) -> Case:
+    def _case(self, row: Mapping[str, Any], typed: tuple[Typed, Typed]) -> Case:
         taken = {column for name in ("input", *_OWN) for column in _named(getattr(self, name))}
-        own = {name: self._of(row, name, taken, blank_is_missing) for name in _OWN}
+        own = {name: self._of(row, name, taken) for name in _OWN}
         used = taken | {name for name in _OWN if getattr(self, name) is None}
         given, variables = self._input(row, used, typed[0])
         expected = own["expected"]
@@ -109,7 +114,7 @@ class Columns:
             raise DatasetError(f"has no mapping as metadata but a {type(metadata).__name__}")
         if self.metadata is None:
             left = {name: row[name] for name in row if name not in used and name not in variables}
-            metadata = {**{name: one for name, one in left.items() if not _missing(one, blank_is_missing)}, **metadata}
+            metadata = {**{name: one for name, one in left.items() if not _missing(one)}, **metadata}
         return Case(
             input=typed[0](given),
             expected=None if expected is None else typed[1](expected),
@@ -119,18 +124,18 @@ class Columns:
             metadata=metadata,
         )
 
-    def _of(self, row: Mapping[str, Any], name: str, taken: set[str], blank_is_missing: bool) -> Any:
+    def _of(self, row: Mapping[str, Any], name: str, taken: set[str]) -> Any:
         """The value of an option's column or columns, `None` where it is missing."""
         column = getattr(self, name)
         if isinstance(column, tuple):
-            found = {one: row[one] for one in column if not _missing(row.get(one), blank_is_missing)}
+            found = {one: row[one] for one in column if not _missing(row.get(one))}
             return found or None
         if column is None:
             column = name if name not in taken else None
         elif name == "id" and column not in row:
             raise DatasetError(f"has no column {column!r}; it has {', '.join(row)}")
         value = None if column is None else row.get(column)
-        return None if _missing(value, blank_is_missing) else value
+        return None if _missing(value) else value
 
     def _input(self, row: Mapping[str, Any], used: set[str], typed: Typed) -> tuple[Any, set[str]]:
         """The input, and the columns that it was made of."""
@@ -163,8 +168,8 @@ def _named(given: ColumnNames) -> tuple[str, ...]:
     return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
 
-def _missing(value: Any, blank_is_missing: bool) -> bool:
-    return value is None or (blank_is_missing and value == "")
+def _missing(value: Any) -> bool:
+    return value is None or value is BLANK
 
 
 def _name(value: Any) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, DatasetError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._datasets.columns import Columns, located
-from llmops_sdk.evaluation._datasets.files import RowFile
+from llmops_sdk.evaluation._datasets.columns import BLANK, Columns, located
+from llmops_sdk.evaluation._datasets.files import TABLES, RowFile
 from llmops_sdk.evaluation._values import read
 
 __all__ = ["Chosen", "FileCases", "Kept", "RowCases", "source_of"]
@@ -61,9 +61,8 @@ class FileCases:
         self._file, self._columns = file, columns
 
     def __iter__(self) -> Iterator[Case]:
-        table = self._file.suffix in (".csv", ".tsv")
-        rows = _from_tables(self._file) if table or self._file.suffix == ".parquet" else _from_json(self._file)
-        return self._columns.cases(rows, path=str(self._file.path), blank_is_missing=table)
+        rows = _from_tables(self._file) if self._file.suffix in TABLES else _from_json(self._file)
+        return self._columns.cases(rows, path=str(self._file.path))
 
 
 def _from_json(file: RowFile) -> Iterator[tuple[int, Any]]:
@@ -82,7 +81,7 @@ def _from_tables(file: RowFile) -> Iterator[tuple[int, Any]]:
 
 def _cell(file: RowFile, number: int, name: str, cell: Any) -> Any:
     if not name.endswith(_JSON):
-        return cell
+        return BLANK if cell == "" and file.suffix != ".parquet" else cell
     try:
         return None if cell is None or cell == "" else read(json.loads(cell), name.removesuffix(_JSON))
     except (RecursionError, TypeError, ValueError) as exc:
