@@ -16,9 +16,12 @@ from llmops_sdk.messages import Choice, Response, ToolCall
 
 TEXTS = [
     ("Paris", "Paris"), (" paris. ", ["Paris", "Paname"]), ("It is Paris, the capital.", "the Capital"), ("", "x"),
-    ("The dog bit the man.", ["The dog had bit the man.", "A man was bitten"]), ("stra\u00dfe e\u0301", "STRASSE \u00e9"),
-    ("It costs $1,299.50, or 20%.", "1299.5"), ("Minus \u22124e-1", -0.4), ("yes and no", "yes"), ("No!", ["no", "yes"]),
-    ('So: ```json\n{"name": "Ada", "born": 1815.0}\n```', {"name": "Ada", "born": 1815}), ('{"a": 1, "a": NaN}', "a"),
+    ("The dog bit the man.", ["The dog had bit the man.", "A man was bitten"]),
+    ("stra\u00dfe e\u0301", "STRASSE \u00e9"),
+    ("It costs $1,299.50, or 20%.", "1299.5"), ("Minus \u22124e-1", -0.4), ("yes and no", "yes"),
+    ("No!", ["no", "yes"]),
+    ('So: ```json\n{"name": "Ada", "born": 1815.0}\n```', {"name": "Ada", "born": 1815}),
+    ('{"a": 1, "a": NaN}', "a"),
 ]  # fmt: skip
 CALLS = [
     ToolCall(id="1", name="weather", arguments='{"city": "Paris", "unit": "C"}'),
@@ -69,7 +72,7 @@ def scores(metric):
 def test_other_scores_need_another_revision(metric):
     found = metric.revision, hashlib.sha256(json.dumps(list(scores(metric))).encode()).hexdigest()[:8]
     assert found == KEPT[metric], (
-        f"{type(metric).__name__} gives other scores than it did: if that is meant, raise its `revision` and put it here"
+        f"{type(metric).__name__} gives other scores than it did: if that is meant, raise its `revision`, put it here"
     )
 
 

@@ -84,7 +84,9 @@ class Metric:
 
     @property
     def version(self) -> str:
-        """Changes when its scores may: scores of another version are made anew. By default its class, `revision` and settings.
+        """Changes when its scores may: scores of another version are made anew.
+
+        By default its class, `revision` and settings.
 
         Raises:
             ConfigurationError: Something of it has no form that another process could compare.
