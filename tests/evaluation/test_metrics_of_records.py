@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from llmops_sdk import Call, Pipeline, Prompt, Router, Scripted, guards
 from llmops_sdk.calls import Ended, Started
 from llmops_sdk.engines import Cached, MemoryStore
-from llmops_sdk.errors import ConfigurationError, EvaluationError, ServerError
+from llmops_sdk.errors import ConfigurationError, EvaluationError, GuardFailed, ServerError
 from llmops_sdk.evaluation import Case, metrics
-from llmops_sdk.guards import Guard
+from llmops_sdk.guards import Guard, guard
 from llmops_sdk.messages import Choice, Response, ToolCall, Usage
 from llmops_sdk.pipelines import record_of, result_of
 from llmops_sdk.verdicts import Finding, Verdict
@@ -206,6 +206,40 @@ def test_any_guard_is_a_metric():
         metrics.GuardMetric(len)
     with pytest.raises(ConfigurationError, match="has no degrees"):
         metrics.GuardMetric(guards.Length(most=4), rated=True)
+
+
+def test_a_guard_with_degrees_gives_them_below_its_threshold_too():
+    class Unsure(Guard):
+        threshold = 0.5
+
+        def check(self, text, context=None):
+            return Verdict.block("sure") if self.rate(text) >= self.threshold else Verdict.allow()
+
+        def rate(self, text, context=None):
+            return len(text) / 10
+
+    class Waiting(Unsure):
+        async def rate(self, text):
+            return len(text) / 10
+
+    result = run("unpriced")  # "Yes."
+    for one in (Unsure(), Waiting()):
+        said = score(metrics.GuardMetric(one, rated=True), result)
+        assert (said.value, said.details) == (0.6, {"rate": 0.4})
+    assert score(metrics.GuardMetric(Unsure()), result).value == 1.0
+    with pytest.raises(GuardFailed, match="its rate is 5"):
+        score(metrics.GuardMetric(Unsure(), rated=True), asyncio.run(("?" | Scripted("x" * 50)).arun()))
+
+
+def test_findings_of_a_guard_that_broke_are_not_none():
+    def breaks(text):
+        raise ValueError("no rules")
+
+    pipeline = guard(breaks, name="rules", on_error="allow") | Scripted("Done.")
+    result = asyncio.run(pipeline.arun(ADA))
+    with pytest.raises(EvaluationError, match="'rules' broke"):
+        score(metrics.Findings(), result)
+    assert score(metrics.Findings(guard="pii"), result).value is None
 
 
 def test_what_the_judge_of_a_guard_costs_is_part_of_the_score():

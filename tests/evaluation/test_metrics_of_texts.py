@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import pickle
 import string
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -187,7 +188,25 @@ def test_numbers_are_found_in_text_and_compared_within_a_tolerance(answer, expec
 def test_a_number_is_right_exactly_within_the_absolute_tolerance(expected, absolute, steps):
     said = expected + steps * absolute
     found = Numeric(absolute=absolute).compare(f"So it is {said!r}", repr(expected)).value
-    assert found == float(said == expected or abs(said - expected) <= absolute)
+    away = abs(Fraction(repr(said)) - Fraction(repr(expected)))
+    assert found == float(away <= Fraction(repr(absolute)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "options", "right"),
+    [
+        ("1.01", 1, {"absolute": 0.01}, 1),  # in binary it is 0.010000000000000009 away
+        ("0.8", 0.7, {"absolute": 0.1}, 1),
+        ("1.1", 1, {"relative": 0.1}, 1),
+        ("1.0100001", 1, {"absolute": 0.01}, 0),
+        ("12345678901234567891", 12345678901234567890, {}, 0),  # one and the same float
+        ("9" * 100_000, "9" * 100_000, {}, 1),
+        ("9" * 100_000, 9, {"relative": 1}, 0),
+        ("1e999", 1, {"absolute": 1}, 0),
+    ],
+)
+def test_numbers_are_compared_as_they_are_written(answer, expected, options, right):
+    assert value(Numeric(**options), answer, expected) == right
 
 
 def test_a_case_that_expects_no_number_is_wrong_data():

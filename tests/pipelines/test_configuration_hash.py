@@ -72,7 +72,7 @@ SHIPPED = {
 NO_GUARDS = {
     "Calibration", "Evaluation", "Group", "Guard", "GuardOptions", "IsolatedGuard", "JSONReading", "Mismatch",
     "PII_KINDS", "Recognizer", "Rule", "Segment", "SegmentGuard", "Vault", "acalibrate", "aevaluate", "calibrate",
-    "evaluate", "guard",
+    "evaluate", "guard", "without_markup",
 }  # fmt: skip
 
 
@@ -401,3 +401,15 @@ def test_a_prompt_counts_by_its_content():
 def test_rules_with_functions_of_the_library_count_by_their_names():
     rule = Rule(kind="a", pattern="a", accepts=re.Match.group)
     assert configuration_hash(rule) == configuration_hash(Rule(kind="a", pattern="a", accepts=re.Match.group))
+
+
+def test_lambdas_on_one_line_have_hashes_of_their_own():
+    less, more = (lambda one: one.size < 5), (lambda one: one.size > 5)
+    down, up = (lambda one, other: one - other), (lambda other, one: one - other)
+    accented, plain = (lambda one: "é" + one), (lambda one: "e" + one)
+    over, lines = (lambda one: [
+        one.size]), (lambda one: [
+        one.length])  # fmt: skip
+    made = [less, more, down, up, accented, plain, over, lines]
+    assert len(set(map(configuration_hash, made))) == len(made)
+    assert configuration_hash(less) == configuration_hash(less)

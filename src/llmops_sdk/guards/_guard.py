@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, get_args, overload
 
-from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.errors import ConfigurationError, GuardFailed
 from llmops_sdk.given import arguments_of
 from llmops_sdk.guards._quality.evaluation import Evaluation, evaluate
 from llmops_sdk.guards._quality.rows import LabelledData
@@ -141,6 +141,20 @@ class Guard(Station):
             raise ConfigurationError(f"the guard {self.name!r} has a threshold, so it has to say `rate(text)` itself")
         decided = self.check(text, context) if takes_two(self.check) else self.check(text)
         return decided.score if isinstance(decided, Verdict) else _score_of(decided)
+
+    async def arate(self, text: str, context: GuardContext | None = None, /) -> float:
+        """`rate`, whether that is `async` or not; one that is `blocking` runs in a thread.
+
+        Raises:
+            GuardFailed: The rate is not in 0..1.
+        """
+        arguments = (text, context) if takes_two(self.rate) else (text,)
+        in_place = self.waits or not self.blocking or inspect.iscoroutinefunction(self.rate)
+        given = self.rate(*arguments) if in_place else await in_thread(lambda: self.rate(*arguments))
+        rate = float(await given if inspect.isawaitable(given) else given)
+        if not 0 <= rate <= 1:
+            raise GuardFailed(f"its rate is {rate!r}, which is not in 0..1", guard=self.name)
+        return rate
 
     def with_threshold(self, threshold: float) -> Self:
         """A copy that acts where `rate` reaches `threshold`, `0 < threshold <= 1`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import tempfile
 import weakref
@@ -13,13 +12,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llmops_sdk.errors import EvaluationError
+from llmops_sdk.errors import EvaluationError, MissingDependencyError
 from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
 from llmops_sdk.evaluation._experiment.contrasts import Contrast, contrasts
 from llmops_sdk.evaluation._experiment.frames import frame
+from llmops_sdk.evaluation._experiment.opening import opened
 from llmops_sdk.evaluation._experiment.showing import fragment, renderables, text
-from llmops_sdk.evaluation._experiment.summaries import ArmSummary, ScoreTable, arm_summaries, score_table
+from llmops_sdk.evaluation._experiment.summaries import (
+    ArmSummary,
+    ScoreTable,
+    Together,
+    arm_summaries,
+    score_table,
+    summed,
+)
 from llmops_sdk.evaluation._experiment.words import counted
 from llmops_sdk.evaluation._report import write_report
 from llmops_sdk.usage import EXACT
@@ -29,10 +36,10 @@ if TYPE_CHECKING:
 
     from llmops_sdk.evaluation._cases import Case
     from llmops_sdk.evaluation._running.plan import Plan
-    from llmops_sdk.evaluation._running.reading import Cell, Failure, KeptExperiment, Reading
+    from llmops_sdk.evaluation._running.reading import Cell, Failure, Reading
     from llmops_sdk.evaluation._running.store import Ending, Store
 
-__all__ = ["Answers", "Experiment", "experiments_in"]
+__all__ = ["Answers", "Experiment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,7 @@ class Experiment:
             EvaluationError: There is no such file, or no such experiment in it.
             ConfigurationError: The file belongs to another program.
         """
-        store = _opened(path)
+        store = opened(path)
         there = store.experiments()
         for one in there:
             if id_or_name in (None, one.id, one.name):
@@ -180,7 +187,23 @@ class Experiment:
             EvaluationError: There is no such score.
             ConfigurationError: `by` is something else.
         """
-        return score_table(self._columns, self._plan, self.analysis, self._known(score), by)
+        try:
+            together = self.summaries(score) if by is None else {}
+        except MissingDependencyError:
+            together = {}  # whoever has the file alone reads all else in it
+        return score_table(self._columns, self._plan, self.analysis, score, by, together)
+
+    def summaries(self, score: str) -> Mapping[str, Together]:
+        """What the scores of each pipeline say together beside their mean, by label; see `metrics.summary_of`.
+
+        A `ConfusionMatrix` of a `Classification`, the BLEU of the corpus of a `BLEU`; empty for other metrics. Each
+        repeat counts as an answer.
+
+        Raises:
+            EvaluationError: There is no such score.
+            MissingDependencyError: It needs the library of the metric, which is not installed.
+        """
+        return summed(self._reading, self._plan, self._columns.names[self._known(score)], score)
 
     @functools.cached_property
     def arms(self) -> tuple[ArmSummary, ...]:
@@ -317,25 +340,3 @@ def _let_go(store: Store, folder: tempfile.TemporaryDirectory[str] | None) -> No
     store.close()
     if folder is not None:
         folder.cleanup()
-
-
-def experiments_in(path: str | os.PathLike[str], /) -> tuple[KeptExperiment, ...]:
-    """The experiments that a file keeps, the latest first.
-
-    Raises:
-        EvaluationError: There is no such file.
-        ConfigurationError: The file belongs to another program.
-    """
-    store = _opened(path)
-    try:
-        return tuple(store.experiments())
-    finally:
-        store.close()
-
-
-def _opened(path: str | os.PathLike[str]) -> Store:
-    if not Path(path).is_file():
-        raise EvaluationError(f"there is no file {str(path)!r}; `evaluate(..., store=...)` makes one", path=str(path))
-    # By name: what runs experiments imports this module.
-    store: Store = importlib.import_module("llmops_sdk.evaluation._running.store").Store(path)
-    return store

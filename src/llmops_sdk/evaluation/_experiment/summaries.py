@@ -5,21 +5,35 @@ from __future__ import annotations
 import importlib
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
 from llmops_sdk.evaluation._experiment.tables import Table
 from llmops_sdk.evaluation._experiment.words import level
+from llmops_sdk.evaluation.metrics import ConfusionMatrix, summary_of
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.analysis import Analysis
-    from llmops_sdk.evaluation._running.plan import Plan
+    from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
+    from llmops_sdk.evaluation._running.reading import Reading
 
-__all__ = ["ArmSummary", "ScoreSummary", "arm_summaries", "score_summaries", "score_table"]
+__all__ = [
+    "ArmSummary",
+    "ScoreSummary",
+    "Together",
+    "arm_summaries",
+    "in_short",
+    "score_summaries",
+    "score_table",
+    "summed",
+]
+
+Together: TypeAlias = ConfusionMatrix | float
+"""What the scores of a pipeline say together beside their mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +134,30 @@ def score_summaries(
     )
 
 
-def score_table(columns: Columns, plan: Plan, analysis: Analysis, score: str, by: str | None) -> ScoreTable:
-    """The same, as a table."""
+def score_table(
+    columns: Columns, plan: Plan, analysis: Analysis, score: str, by: str | None, together: Mapping[str, Together]
+) -> ScoreTable:
+    """The same, as a table; `together` is what the scores say beside their mean, by pipeline."""
     metric = columns.names[score]
     found = score_summaries(columns, plan, analysis, score, by)
-    return ScoreTable(score, found, by=by, unit=metric.unit, bounds=metric.bounds, level=analysis.level)
+    more = {arm: in_short(one) for arm, one in together.items()}
+    return ScoreTable(score, found, by=by, unit=metric.unit, bounds=metric.bounds, level=analysis.level, together=more)
+
+
+def summed(reading: Reading, plan: Plan, metric: MetricPlan, score: str) -> dict[str, Together]:
+    """Label -> what the scores of a pipeline say together; empty where that is no more than their mean."""
+    if not metric.kind:
+        return {}
+    found = {arm: summary_of(metric.kind, reading.said(score, arm)) for arm in plan.arms}
+    return {arm: one for arm, one in found.items() if one is not None}
+
+
+def in_short(together: Together) -> str:
+    """For a cell of a table."""
+    if isinstance(together, ConfusionMatrix):
+        kappa = "-" if together.kappa is None else f"{together.kappa:.3f}"
+        return f"macro F1 {together.macro_f1:.3f}, kappa {kappa}"
+    return f"corpus {together:.2f}"
 
 
 class ScoreTable(Table, Sequence[ScoreSummary]):
@@ -139,6 +172,7 @@ class ScoreTable(Table, Sequence[ScoreSummary]):
         unit: str,
         bounds: tuple[float, float],
         level: float,
+        together: Mapping[str, str],
     ) -> None:
         self._summaries = tuple(summaries)
         head = ["pipeline", "mean", f"{level * 100:g} % interval", "cases"]
@@ -146,7 +180,12 @@ class ScoreTable(Table, Sequence[ScoreSummary]):
             head.insert(0, by)
         else:
             head += ["failed", "not applicable", "missing"]
-        super().__init__(score, head, [_row(one, bounds, unit) for one in self._summaries])
+        self.together = together
+        rows = [_row(one, bounds, unit) for one in self._summaries]
+        if together:
+            head.append("together")
+            rows = [[*row, together.get(one.arm, "-")] for row, one in zip(rows, self._summaries, strict=True)]
+        super().__init__(score, head, rows)
 
     def __getitem__(self, index: Any) -> Any:
         return self._summaries[index]

@@ -106,12 +106,13 @@ def headline(experiment: Experiment) -> str:
 
 def _pipelines(experiment: Experiment) -> str:
     names = experiment.score_names
-    tables = {name: {one.arm: one for one in experiment.scores(name)} for name in names}
+    tables = {name: experiment.scores(name) for name in names}
+    summaries = {(name, one.arm): one for name in names for one in tables[name]}
     rows = []
     for number, one in enumerate(experiment.arms):
         cells = [f'<i class="arm a{number % 8}" aria-hidden="true"></i>{escape(one.arm)}']
         for name in names:
-            found = tables[name].get(one.arm)
+            found = summaries.get((name, one.arm))
             if found is None or not found.scores:
                 cells.append(_NONE)
                 continue
@@ -124,8 +125,9 @@ def _pipelines(experiment: Experiment) -> str:
                 )
                 if count
             )  # fmt: skip
-            left = f"<small>{left}</small>" if left else ""
-            cells.append(f"{escape(level(found.mean, bounds, unit))}<small>{escape(reach)}</small>{left}")
+            notes = [reach, tables[name].together.get(one.arm, ""), left]
+            small = "".join(f"<small>{escape(note)}</small>" for note in notes if note)
+            cells.append(f"{escape(level(found.mean, bounds, unit))}{small}")
         cells += [
             f"{one.failed:,} of {one.cells:,}",
             moments(one.p50_s),

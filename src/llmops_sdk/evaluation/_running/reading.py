@@ -205,15 +205,21 @@ class Reading:
         for row in self._scored(f"{wanted}, scores.error IS NOT NULL", "ORDER BY cells.position, cells.repeat"):
             yield ScoreRow(*row)
 
-    def classes(self) -> Iterator[tuple[str, str, str, str, int]]:
-        """Of metrics that give classes: name, arm, what was expected, what was said, how often."""
+    def said(self, name: str, arm: str) -> Iterator[Score]:
+        """Label and details of the scores of one name by one pipeline; no numbers."""
+        which = "AND scores.name = ? AND cells.arm = ? AND scores.error IS NULL"
+        for label, details in self._scored("scores.label, scores.details", which, (name, arm)):
+            yield Score(label=label, details=json.loads(details) if details else {})
+
+    def classes(self) -> Iterator[tuple[str, str, str, str | None, int]]:
+        """Of scores that say which class was expected: name, arm, that class, what was said, how often."""
         wanted = (
             "scores.name, cells.arm, json_extract(scores.details, '$.expected') AS expected,"
             " coalesce(json_extract(scores.details, '$.label'), scores.label) AS said, count(*)"
         )
-        which = "AND scores.details IS NOT NULL AND expected IS NOT NULL AND said IS NOT NULL GROUP BY 1, 2, 3, 4"
+        which = "AND scores.details IS NOT NULL AND expected IS NOT NULL GROUP BY 1, 2, 3, 4"
         for name, arm, expected, said, number in self._scored(wanted, which):
-            yield name, arm, str(expected), str(said), number
+            yield name, arm, str(expected), None if said is None else str(said), number
 
     def judging(self) -> Iterator[tuple[str | None, int]]:
         """What scores cost in US dollars, each sum with how often; `None` is not known."""

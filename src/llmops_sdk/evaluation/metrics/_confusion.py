@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmops_sdk.errors import EvaluationError
@@ -71,17 +71,22 @@ class ConfusionMatrix:
         return cls.of_pairs(pairs) if pairs else None
 
     @classmethod
-    def of_pairs(cls, pairs: Iterable[tuple[str, str | None]], *, labels: Sequence[str] = ()) -> ConfusionMatrix:
+    def of_pairs(
+        cls,
+        pairs: Iterable[tuple[str, str | None]] | Mapping[tuple[str, str | None], int],
+        *,
+        labels: Sequence[str] = (),
+    ) -> ConfusionMatrix:
         """That of pairs of what was expected and what was named, `None` for nothing.
 
         Args:
-            pairs: The pairs.
+            pairs: The pairs, or how often there is each.
             labels: Classes that are listed in any case, and first, in this order.
 
         Raises:
             EvaluationError: There are no pairs.
         """
-        counted = Counter(pairs)
+        counted: Counter[tuple[str, str | None]] = Counter(pairs)
         if not counted:
             raise EvaluationError("a confusion matrix needs at least one case")
         found = {label for pair in counted for label in pair if label is not None}
@@ -152,7 +157,8 @@ class ConfusionMatrix:
         table.append(["macro", *map(_shown, means), str(self.cases)])
         return matrix if len(self.labels) <= _MOST_SHOWN else [], table
 
-    def _in_words(self) -> str:
+    def in_words(self) -> str:
+        """What follows from it, in a line."""
         return (
             f"accuracy {_shown(self.accuracy)}, balanced {_shown(self.balanced_accuracy)}, kappa {_shown(self.kappa)}"
         )
@@ -160,13 +166,13 @@ class ConfusionMatrix:
     def __str__(self) -> str:
         matrix, table = self._rows()
         parts = [_aligned(matrix), ""] if matrix else []
-        return "\n".join([*parts, _aligned(table), self._in_words()])
+        return "\n".join([*parts, _aligned(table), self.in_words()])
 
     def _repr_html_(self) -> str:
         matrix, table = self._rows()
         most = max(map(max, self.counts))
         parts = [_table(matrix, most), _table(table, 0)] if matrix else [_table(table, 0)]
-        return "".join(parts) + f"<p>{html.escape(self._in_words())}</p>"
+        return "".join(parts) + f"<p>{html.escape(self.in_words())}</p>"
 
 
 def _mean(values: Iterable[float | None]) -> float:

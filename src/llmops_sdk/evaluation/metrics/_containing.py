@@ -137,6 +137,8 @@ class StartsWith(_Texts):
 class Regex(TextMetric):
     r"""1 where a regular expression (of Python's `re`) matches the answer, else 0.
 
+    Nothing interrupts an expression that needs exponential time, such as `(a+)+$`; the whole process waits for it.
+
     Args:
         pattern: The expression, as text or compiled; by default what the case expects: one, or a list of which one has
             to match.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
+import llmops_sdk
 from llmops_sdk import guards
 from llmops_sdk.calls import Aside, Call
 from llmops_sdk.costs import PriceTable
-from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.errors import ConfigurationError, EvaluationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation.metrics._metric import Metric, Score
 from llmops_sdk.guards import Guard
@@ -27,10 +29,11 @@ class GuardMetric(Metric):
 
     The guard reads the text of the answer as the caller got it: it need not be part of the pipeline. It sees no request
     and no tool calls, since a kept run has none of the first. What an engine of its own costs is part of the score.
+    One that breaks gives no score, whatever its `on_error` says: the cell counts as failed.
 
     Args:
         guard: Any guard.
-        rated: Give 1 less the guard's `rate` instead, from 0 to 1, where it has degrees.
+        rated: Give 1 less the guard's `rate` instead, from 0 to 1, also below its threshold, where it has degrees.
         prices: What tells the cost of an engine of its own; by default the table that comes with the library.
         name: Under which its scores are kept; by default that of the guard.
 
@@ -64,16 +67,18 @@ class GuardMetric(Metric):
 
     def configuration(self) -> dict[str, object]:
         """What its scores depend on."""
-        return {"guard": self._guard, "rated": self._rated}
+        return {**_pinned(self._guard), "rated": self._rated}
 
     async def __call__(self, case: Case, result: Result, /) -> Score:
         call = Call(prices=self._prices or PriceTable.default())
         context = GuardContext(call=call, stage="output", origin="output")
+        if self._rated:
+            rate = await self._guard.arate(result.text, context)
+            return Score(value=1.0 - rate, details={"rate": rate}, cost_usd=cost_of_asides(call))
         verdict = await self._guard.acheck(result.text, context)
-        passed = 1.0 - verdict.score if self._rated else float(verdict.action == "allow")
         kinds = Counter(finding.kind for finding in verdict.findings)
         return Score(
-            value=passed,
+            value=float(verdict.action == "allow"),
             label=verdict.action,
             explanation=verdict.reason or None,
             details={"kinds": dict(sorted(kinds.items()))} if kinds else {},
@@ -107,7 +112,7 @@ class Refused(Metric):
 
     def configuration(self) -> dict[str, object]:
         """What its scores depend on."""
-        return {"guard": self._guard}
+        return _pinned(self._guard)
 
     def __call__(self, case: Case, result: Result, /) -> float:
         return float(result.blocked or self._guard.check(result.text).action != "allow")
@@ -117,6 +122,7 @@ class Findings(Metric):
     """How many findings the guards of the run had; `details` counts them by kind.
 
     `None` where no guard has read: in a pipeline without the guards that are asked for, or before they had their turn.
+    Where one broke, the cell counts as failed: nobody knows what it would have found.
 
     Args:
         kinds: Only findings of these kinds, such as `"email"`; by default all.
@@ -171,6 +177,9 @@ class Findings(Metric):
         ]
         if not read:
             return None
+        for one in read:
+            if one.error is not None:
+                raise EvaluationError(f"the guard {one.guard!r} broke ({one.error}): nobody knows what it would find")
         found: Counter[str] = Counter(
             finding.kind
             for verdict in read
@@ -179,6 +188,15 @@ class Findings(Metric):
         )
         details: dict[str, Any] = {"kinds": dict(sorted(found.items()))} if found else {}
         return Score(value=float(found.total()), details=details)
+
+
+def _pinned(guard: Guard) -> dict[str, object]:
+    """A guard, as part of a metric's version.
+
+    Its rules change with the library, whose version counts where nothing is paid for: not where it may ask an engine.
+    """
+    asks = guard.waits or inspect.iscoroutinefunction(guard.check)
+    return {"guard": guard} if asks else {"guard": guard, "library": llmops_sdk.__version__}
 
 
 def cost_of_asides(call: Call) -> Decimal | None:

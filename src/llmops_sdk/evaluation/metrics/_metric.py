@@ -55,6 +55,8 @@ class Metric:
         pairwise: Whether it compares two answers to a case: it is called with the case, the base's result and the
             other one's, and its score is positive where the other one is better, from -1 to 1.
         scores_failures: Whether it is called for runs that failed, too: `result.error` is set then.
+        revision: Raised where the code of the class gives other scores than before: of this library's classes the code
+            is no part of `version`, so that an upgrade pays no judge anew; of an application's own it is.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
         calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
@@ -66,6 +68,7 @@ class Metric:
     blocks: bool = False
     pairwise: bool = False
     scores_failures: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
     kind: ClassVar[str] = ""
     calibration: Calibration | None = None
 
@@ -81,9 +84,11 @@ class Metric:
 
     @property
     def version(self) -> str:
-        """Changes when its scores may: scores of another version are made anew. By default its class and settings.
+        """Changes when its scores may: scores of another version are made anew.
+
+        By default its class, `revision` and settings.
 
         Raises:
             ConfigurationError: Something of it has no form that another process could compare.
         """
-        return configuration_hash(self)[:16]
+        return configuration_hash([self.revision, self])[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Context, Decimal
 from typing import Literal, Unpack, get_args
 
 from llmops_sdk.errors import ConfigurationError, DatasetError
@@ -26,13 +27,17 @@ _POINT, _COMMA = (
 )
 _MOST = 1_000
 """Numbers that are read of one answer."""
+_EXACT = Context(prec=60)
+"""Numbers are compared as they are written: in binary, 1.01 is more than 0.01 away from 1."""
+_MOST_SHOWN = 40
 
 
 class Numeric(TextMetric):
     """1 where the number in the answer is the one that was expected, within a tolerance, else 0.
 
     Numbers are found in the text around them: `"It costs $1,299.50."` holds 1299.5, `"20%"` holds 20. The answer is
-    right where the difference is at most `absolute`, or at most `relative` times what was expected.
+    right where the difference is at most `absolute`, or at most `relative` times what was expected. Numbers are
+    compared as they are written, however many digits they have.
 
     Args:
         absolute: Greatest difference, `>= 0`.
@@ -72,7 +77,7 @@ class Numeric(TextMetric):
             raise ConfigurationError(f"`pick` is one of {', '.join(map(repr, get_args(Pick)))}, not {pick!r}")
         if decimal not in (".", ","):
             raise ConfigurationError(f"`decimal` is '.' or ',', not {decimal!r}")
-        self._absolute, self._relative = float(absolute), float(relative)
+        self._absolute, self._relative = Decimal(repr(float(absolute))), Decimal(repr(float(relative)))
         self._pick, self._decimal = pick, decimal
 
     def configuration(self) -> dict[str, object]:
@@ -96,20 +101,27 @@ class Numeric(TextMetric):
             return Score(value=0.0, explanation="no number")
         near = [one for one in picked if self._near(one, right[0])]
         shown = (near or picked)[0]
-        return Score(value=float(bool(near)), explanation=f"{shown:g} for {right[0]:g}")
+        return Score(value=float(bool(near)), explanation=f"{_shown(shown)} for {_shown(right[0])}")
 
-    def _near(self, number: float, right: float) -> bool:
-        return number == right or abs(number - right) <= max(self._absolute, self._relative * abs(right))
+    def _near(self, number: Decimal, right: Decimal) -> bool:
+        if number == right:
+            return True
+        allowed = max(self._absolute, _EXACT.multiply(self._relative, right).copy_abs())
+        return _EXACT.subtract(number, right).copy_abs() <= allowed
 
-    def _numbers(self, text: str, decimal: str) -> list[float]:
+    def _numbers(self, text: str, decimal: str) -> list[Decimal]:
         found = []
         for match in (_POINT if decimal == "." else _COMMA).finditer(text):
             digits = match.group().translate(_PLAIN if decimal == "." else _PLAIN_COMMA)
-            if (number := float(digits)) not in (math.inf, -math.inf):
-                found.append(number)
+            found.append(Decimal(digits))
             if len(found) > _MOST and self._pick != "last":
                 break
         return found
+
+
+def _shown(number: Decimal) -> str:
+    text = str(number)
+    return text if len(text) <= _MOST_SHOWN else f"{number:.{_MOST_SHOWN // 4}g}"
 
 
 _PLAIN = {ord(one): None for one in ",\u202f\u00a0$\u20ac\u00a3 "} | {0x2212: "-"}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from llmops_sdk.errors import ConfigurationError, DatasetError
+from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation.metrics._json import equal_json
 from llmops_sdk.evaluation.metrics._metric import Metric, Score
@@ -18,7 +18,7 @@ from llmops_sdk.pipelines import Result
 __all__ = ["ToolCalls"]
 
 _MOST = 200
-"""Calls of one answer that are compared."""
+"""Calls of one answer that are compared: of more, each with each, it would take long."""
 
 
 class ToolCalls(Metric):
@@ -80,7 +80,9 @@ class ToolCalls(Metric):
             return None
         wanted = _wanted(expected, case, self._reading.against)
         choices = () if result.response is None else result.response.choices
-        called = [call for choice in choices[:1] for call in choice.tool_calls][:_MOST]
+        called = [call for choice in choices[:1] for call in choice.tool_calls]
+        if max(len(called), len(wanted)) > _MOST:
+            raise EvaluationError(f"{self.name!r} compares at most {_MOST} calls of one answer")
         fits = [[self._fits(call, one) for one in wanted] for call in called]
         matched = _in_order(fits) if self._ordered else _in_any_order(fits, len(wanted))
         precision = matched / len(called) if called else float(not wanted)
@@ -106,7 +108,7 @@ class ToolCalls(Metric):
 def _wanted(expected: Any, case: Case, against: str) -> list[tuple[str, Mapping[str, Any] | None]]:
     calls = expected if isinstance(expected, Sequence) and not isinstance(expected, str) else [expected]
     found: list[tuple[str, Mapping[str, Any] | None]] = []
-    for one in calls[:_MOST]:
+    for one in calls:
         name, arguments = (one, None) if not isinstance(one, Mapping) else (one.get("name"), one.get("arguments"))
         if not isinstance(name, str) or not (arguments is None or isinstance(arguments, Mapping)):
             raise DatasetError(

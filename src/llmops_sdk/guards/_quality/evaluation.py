@@ -242,21 +242,18 @@ async def rate_rows(
 
 
 def _asking(guard: Guard) -> Callable[[LabelledText], Any]:
-    threshold = guard.threshold
-    method: Callable[..., Any] = guard.rate if threshold is not None else guard.check
-    with_context = takes_two(method)
+    check: Callable[..., Any] = guard.check
+    with_context = takes_two(check)
 
     async def ask(row: LabelledText) -> tuple[float, bool]:
         origin = row.origin or ("user" if row.stage == "input" else "output")
         context = GuardContext(call=Call(), stage=row.stage, origin=origin)
+        if guard.threshold is not None:
+            score = await guard.arate(row.text, context)
+            return score, score >= guard.threshold
         arguments = (row.text, context) if with_context else (row.text,)
-        given = await in_thread(lambda: method(*arguments)) if guard.blocking else method(*arguments)
+        given = await in_thread(lambda: check(*arguments)) if guard.blocking else check(*arguments)
         answer = await given if inspect.isawaitable(given) else given
-        if threshold is not None:
-            score = float(answer)
-            if not 0 <= score <= 1:
-                raise GuardFailed(f"its rate is {score!r}, which is not in 0..1", guard=guard.name)
-            return score, score >= threshold
         if not isinstance(answer, Verdict):
             raise GuardFailed(f"its check gave {type(answer).__name__}, not a Verdict", guard=guard.name)
         return answer.score, answer.action != "allow"

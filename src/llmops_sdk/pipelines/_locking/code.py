@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import itertools
@@ -60,11 +61,11 @@ def function_form(function: types.FunctionType) -> list[Any]:
         ConfigurationError: Its source is not there.
     """
     if function.__module__ is None:  # it was made by `exec`
-        return [name_of(function), _source(function)]
+        return [name_of(function), *_sources(function)]
     if _is_pinned(function.__module__):
         return [name_of(function), *_closed_over(function)]
     around = _around(function, {id(function)})
-    return [name_of(function), _source(function), *_closed_over(function), *around]
+    return [name_of(function), *_sources(function), *_closed_over(function), *around]
 
 
 def _is_pinned(module: str | None) -> bool:
@@ -77,6 +78,25 @@ def _source(code: Any) -> str:
         return textwrap.dedent(inspect.getsource(code)).strip()
     except (OSError, TypeError):
         raise ConfigurationError(f"the source of {name_of(code)} is not there") from None
+
+
+def _sources(function: types.FunctionType) -> Iterator[Any]:
+    """The source; of a lambda that is the whole line, so its arguments and its own part of the line, too."""
+    source = _source(function)
+    yield source
+    code = function.__code__
+    if code.co_name != "<lambda>":
+        return
+    places = [
+        (first, start, last, end)
+        for first, last, start, end in code.co_positions()
+        if not (first is None or last is None or start is None or end is None) and (first, start) < (last, end)
+    ]
+    yield list(code.co_varnames)
+    if places:
+        (first, start), (last, end) = min(one[:2] for one in places), max(one[2:] for one in places)
+        place = types.SimpleNamespace(lineno=first, col_offset=start, end_lineno=last, end_col_offset=end)
+        yield ast.get_source_segment("".join(inspect.findsource(function)[0]), place)  # type: ignore[arg-type]
 
 
 def _closed_over(function: types.FunctionType) -> Iterator[Any]:
@@ -98,7 +118,7 @@ def _around(function: types.FunctionType, seen: set[int]) -> Iterator[Any]:
         if isinstance(value, types.FunctionType):
             if value.__module__ == function.__module__ and id(value) not in seen:
                 seen.add(id(value))
-                yield _source(value)
+                yield from _sources(value)
                 yield from _around(value, seen)
         elif _is_data(value):
             yield [name, value]
