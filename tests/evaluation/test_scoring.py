@@ -29,9 +29,9 @@ def fine(case, result):
         (asyncio.CancelledError("inside"), "CancelledError"),
         (float("nan"), "no finite number"),
         (float("inf"), "no finite number"),
-        ("seven", "no number"),
-        (Score(value=0.5, details={"set": {1}}), "no JSON"),
-        (Score(value=0.5, details={"far": float("nan")}), "no JSON"),
+        ("seven", "no finite number"),
+        (Score(value=0.5, details={"set": {1}}), "no plain JSON"),
+        (Score(value=0.5, details={"far": float("nan")}), "no plain JSON"),
         (2.0, "no finite number from 0"),
     ],
     ids=str,
@@ -52,8 +52,9 @@ def test_a_metric_that_goes_wrong_marks_its_cell_and_nothing_else(said, words, k
     one = metric(later if kind == "async" else give, name="broken", bounds=(0, 1), blocks=kind == "blocking")
     found = scores([one, fine])
     assert len(found) == 6
-    (broken,) = [score for score in found if score.error is not None]
-    assert (broken.case, broken.name, broken.score.value) == ("case-1", "broken", None)
+    (place,) = [place for place, score in enumerate(found) if score.error is not None]
+    broken = found[place]
+    assert (place // 2, broken.name, broken.score.value) == (1, "broken", None)  # that of the second case
     assert words in broken.error
     assert {score.score.value for score in found if score is not broken} == {0.25, 1.0}
 
