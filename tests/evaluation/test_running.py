@@ -542,14 +542,14 @@ def test_what_judges_cost_counts_towards_the_budget(tmp_path):
 
 @pytest.mark.parametrize("kind", ["plain", "blocking", "async"])
 def test_a_judge_that_gave_no_grade_is_paid_and_what_it_cost_is_not_forgotten(tmp_path, kind):
-    class NoGrade(Exception):
+    class NoGradeError(Exception):
         cost_usd = Decimal("0.25")
 
     broken = [True]
 
     def judge(case, result):
         if broken:
-            raise NoGrade("hm")
+            raise NoGradeError("hm")
         return Score(value=1.0, cost_usd=Decimal("0.5"))
 
     async def later(case, result):
