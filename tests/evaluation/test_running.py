@@ -432,6 +432,18 @@ def test_a_store_that_is_no_store_is_refused(tmp_path):
 # Two at once, and interruptions.
 
 
+def test_a_store_without_a_folder_or_that_is_damaged_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(EvaluationError, match="needs a folder that is there"):
+        ran({"a": "{{ n }}" | Scripted("7")}, store=tmp_path / "nowhere" / "e.db")
+    path = tmp_path / "e.db"
+    ran({"a": "{{ n }}" | Scripted("7")}, store=path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(EvaluationError, match="is damaged: take a copy"):
+        ran({"a": "{{ n }}" | Scripted("7")}, store=path)
+
+
 def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):
     program = (
         "import sys; from llmops_sdk import Scripted; from llmops_sdk.evaluation import evaluate, Case\n"
@@ -443,7 +455,7 @@ def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):
     with subprocess.Popen([sys.executable, "-c", program, str(store)], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         end = time.monotonic() + 20
-        while not list(tmp_path.glob("e.db-*.lock")) and time.monotonic() < end:
+        while not any(one.read_text() for one in tmp_path.glob("e.db-*.lock")) and time.monotonic() < end:
             time.sleep(0.01)
         same = {"a": "{{ n }}" | Scripted("7", delay_s=30)}
         with pytest.raises(EvaluationError, match=f"by the process {other.pid}"):

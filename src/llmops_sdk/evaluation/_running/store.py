@@ -24,36 +24,11 @@ from llmops_sdk.evaluation._datasets import Dataset
 from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._running.plan import Plan
 from llmops_sdk.evaluation._running.reading import KeptExperiment, Reading
-from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
+from llmops_sdk.evaluation._running.tables import KIND
+from llmops_sdk.sqlite_file import SQLiteFile, transaction
 from llmops_sdk.usage import EXACT
 
 __all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RunRow", "ScoreRow", "Store"]
-
-_SCHEMA = """
-CREATE TABLE cases (
-    dataset TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, place BLOB NOT NULL, cluster TEXT,
-    tags TEXT NOT NULL, content TEXT NOT NULL, hash TEXT NOT NULL,
-    PRIMARY KEY (dataset, position)
-) WITHOUT ROWID;
-CREATE INDEX cases_by_place ON cases (dataset, place);
-CREATE TABLE datasets (hash TEXT PRIMARY KEY, name TEXT NOT NULL, cases INTEGER NOT NULL);
-CREATE TABLE experiments (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, analysis TEXT NOT NULL,
-    ending TEXT
-);
-CREATE TABLE cells (
-    experiment TEXT NOT NULL, position INTEGER NOT NULL, repeat INTEGER NOT NULL, arm TEXT NOT NULL, run BLOB NOT NULL,
-    PRIMARY KEY (experiment, position, repeat, arm)
-) WITHOUT ROWID;
-CREATE TABLE runs (
-    key BLOB PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL, error TEXT, seconds REAL, cost_usd TEXT
-) WITHOUT ROWID;
-CREATE TABLE scores (
-    run BLOB NOT NULL, metric BLOB NOT NULL, name TEXT NOT NULL, value REAL, label TEXT, explanation TEXT,
-    details TEXT, cost_usd TEXT, error TEXT,
-    PRIMARY KEY (run, metric, name)
-) WITHOUT ROWID;
-"""
 
 _FORGET = """
 DELETE FROM scores WHERE run IN (SELECT key FROM runs WHERE key = ? AND error IS NOT NULL)
@@ -65,9 +40,10 @@ INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
 WHERE runs.error IS NOT NULL
 """
 
-_KIND = SQLiteKind(name="evaluation", application_id=0x6C6C6D65, format=1, schema=_SCHEMA)
 _TIMEOUT_S = 10.0
 _NOTHING = Decimal(0)
+_DAMAGED = "It is damaged: take a copy from before, or give another `store`"
+_USABLE_LATER = "What had been written is kept, and the same call goes on from there once the file can be used again"
 _MARKS = 1_000
 """Keys that one question to SQLite names."""
 _CASES = 256
@@ -120,7 +96,7 @@ class Store:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._file = SQLiteFile(path, _KIND, timeout_s=_TIMEOUT_S)
+        self._file = SQLiteFile(path, KIND, timeout_s=_TIMEOUT_S)
         self.path = self._file.path
         weakref.finalize(self, self._file.close)  # experiments that are read leave it open
 
@@ -142,10 +118,10 @@ class Store:
             with self._file.connected() as db:
                 yield db
         except sqlite3.Error as exc:
+            # The lowest byte is the kind; what Python itself raises has none.
+            damaged = getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
             raise EvaluationError(
-                f"{self.path} cannot be used: {exc}. What had been written is kept, and the same call goes on from "
-                "there once the file can be used again",
-                path=str(self.path),
+                f"{self.path} cannot be used: {exc}. {_DAMAGED if damaged else _USABLE_LATER}", path=str(self.path)
             ) from exc
 
     # What is asked.
