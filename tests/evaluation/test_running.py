@@ -1,6 +1,7 @@
 """What `evaluate` runs, in which order, how much at once, and what it does not run again."""
 
 import asyncio
+import dataclasses
 import os
 import re
 import sqlite3
@@ -196,6 +197,112 @@ def test_what_had_failed_is_tried_again_unless_told_otherwise(tmp_path, monkeypa
     assert len(engine.requests) == number + 1
 
 
+def test_a_metric_of_failures_scores_failed_runs_and_anew_when_they_are_repeated(tmp_path):
+    """What it said of a run that was repeated goes with that run, also where nothing asks it then."""
+    pipelines = {"a": "{{ n }}" | Scripted(*"012", RuntimeError("down"), "4", "5", "3")}
+    given = [metrics.Succeeded(), length]
+
+    def said(**options):
+        found = ran(pipelines, given=given, store=tmp_path / "e.db", concurrency=1, **options)
+        return {(cell.case, one.name): one.score.value for cell in found.cells() for one in cell.scores}
+
+    fine = {(f"case-{n}", name): 1.0 for n in range(6) for name in ("succeeded", "length")}
+    failed = {**fine, ("case-3", "succeeded"): 0.0}
+    del failed["case-3", "length"]
+    assert said() == failed
+    with Store(tmp_path / "e.db")._open() as db:
+        db.execute("DELETE FROM scores WHERE value = 0")
+    assert said(retry_failed=False) == failed  # as a new metric: it scores the failure that is there
+    given = [length]
+    said()
+    assert {row[3] for row in kept(tmp_path / "e.db", "scores")} == {1.0}
+    given = [metrics.Succeeded(), length]
+    assert said() == fine
+
+
+def test_metrics_are_shown_what_the_file_has_of_an_answer_that_has_just_come(tmp_path):
+    seen = []
+
+    def see(result):
+        attempts = [event for event in result.call.events if hasattr(event, "chunks")]
+        return [type(result.error), str(result.error), result.resumed, [one.request.messages for one in attempts]]
+
+    class Seeing(Metric):
+        name = "seeing"
+        scores_failures = True
+        version = "1"
+
+        def __call__(self, case, result):
+            seen.append(see(result))
+            return 1.0
+
+    pipelines = {"a": "{{ n }}" | Scripted("7", RuntimeError("down"))}
+    ran(pipelines, list(DATA)[:2], given=[Seeing()], store=tmp_path / "e.db", concurrency=1)
+    with Store(tmp_path / "e.db")._open() as db:
+        db.execute("DELETE FROM scores")
+    ran(pipelines, list(DATA)[:2], given=[Seeing()], store=tmp_path / "e.db", concurrency=1, retry_failed=False)
+    assert len(seen) == 4
+    assert seen[:2] == seen[2:]
+
+
+def test_of_two_that_asked_at_once_the_first_answer_stays_and_both_score_it(tmp_path):
+    texts = []
+
+    @metric(version="1", blocks=False)
+    def telling(case, result):
+        texts.append(result.text)
+        return 1.0
+
+    engine = Scripted("first", "the second", delay_s=0.1)
+    pipelines = {"a": "{{ n }}" | engine}
+
+    async def both():
+        options = {"store": tmp_path / "e.db", "progress": False}
+        await asyncio.gather(
+            aevaluate(pipelines, list(DATA)[:1], [telling], **options),
+            aevaluate(pipelines, list(DATA)[:1], [telling, length], **options),
+        )
+
+    asyncio.run(both())
+    assert len(engine.requests) == 2
+    assert texts == ["first", "first"]
+    assert [row[3] for row in kept(tmp_path / "e.db", "scores") if row[2] == "length"] == [5.0]
+
+
+class Elsewhere:
+    """An executor that asks in this process."""
+
+    async def results(self, pipeline, rows, options):
+        for index, row in rows:
+            yield dataclasses.replace(await pipeline.aresult(row), index=index)
+
+
+def test_what_an_executor_ran_is_shown_as_run_and_metrics_that_failed_are_asked_again(tmp_path, caplog, capsys):
+    thing = (one for one in "abc")
+    pipelines = {"a": "{{ n }}" | Scripted(lambda _: str(bool(thing)))}
+    broken = [True]
+
+    class Sometimes(Metric):
+        name = "sometimes"
+        version = "1"
+
+        def __call__(self, case, result):
+            if broken:
+                raise ValueError("no")
+            return 1.0
+
+    def go():
+        return ran(pipelines, given=[Sometimes()], store=tmp_path / "e.db", executor=Elsewhere(), progress=True)
+
+    go()
+    assert "6 cells: 6 ok, 0 blocked, 0 failed; 6 scores failed" in capsys.readouterr().err
+    assert caplog.text == ""
+    broken.clear()
+    assert [one.error for cell in go().cells() for one in cell.scores] == [None] * 6
+    assert "6 from the store" in capsys.readouterr().err
+    assert "6 runs of 'a' are those of an earlier call" in caplog.text
+
+
 def test_typed_answers_are_typed_again_where_a_new_metric_scores_them(tmp_path):
     class Answer(BaseModel):
         n: int
@@ -325,6 +432,18 @@ def test_a_store_that_is_no_store_is_refused(tmp_path):
 # Two at once, and interruptions.
 
 
+def test_a_store_without_a_folder_or_that_is_damaged_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(EvaluationError, match="needs a folder that is there"):
+        ran({"a": "{{ n }}" | Scripted("7")}, store=tmp_path / "nowhere" / "e.db")
+    path = tmp_path / "e.db"
+    ran({"a": "{{ n }}" | Scripted("7")}, store=path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(EvaluationError, match="is damaged: take a copy"):
+        ran({"a": "{{ n }}" | Scripted("7")}, store=path)
+
+
 def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):
     program = (
         "import sys; from llmops_sdk import Scripted; from llmops_sdk.evaluation import evaluate, Case\n"
@@ -336,7 +455,7 @@ def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):
     with subprocess.Popen([sys.executable, "-c", program, str(store)], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         end = time.monotonic() + 20
-        while not list(tmp_path.glob("e.db-*.lock")) and time.monotonic() < end:
+        while not any(one.read_text() for one in tmp_path.glob("e.db-*.lock")) and time.monotonic() < end:
             time.sleep(0.01)
         same = {"a": "{{ n }}" | Scripted("7", delay_s=30)}
         with pytest.raises(EvaluationError, match=f"by the process {other.pid}"):
@@ -431,6 +550,35 @@ def test_what_judges_cost_counts_towards_the_budget(tmp_path):
     engine, pipeline = priced("7")
     ran({"a": pipeline}, given=[judge], budget_usd="0.011", store=tmp_path / "e.db", concurrency=1)
     assert 2 <= len(engine.requests) <= 3
+
+
+@pytest.mark.parametrize("kind", ["plain", "blocking", "async"])
+def test_a_judge_that_gave_no_grade_is_paid_and_what_it_cost_is_not_forgotten(tmp_path, kind):
+    class NoGradeError(Exception):
+        cost_usd = Decimal("0.25")
+
+    broken = [True]
+
+    def judge(case, result):
+        if broken:
+            raise NoGradeError("hm")
+        return Score(value=1.0, cost_usd=Decimal("0.5"))
+
+    async def later(case, result):
+        await asyncio.sleep(0)
+        return judge(case, result)
+
+    one = metric(later if kind == "async" else judge, name="judge", version="1", blocks=kind == "blocking")
+
+    def go(**options):
+        return ran({"a": "{{ n }}" | Scripted("7")}, given=[one], store=tmp_path / "e.db", **options)
+
+    assert go().judging_cost_usd == Decimal("1.5")
+    assert go().judging_cost_usd == Decimal(3)  # paid once more
+    broken.clear()
+    assert go(retry_failed=False).judging_cost_usd == Decimal(3)
+    assert go().judging_cost_usd == Decimal(6)
+    assert go().judging_cost_usd == Decimal(6)
 
 
 def test_a_price_that_nobody_knows_ends_an_experiment_with_a_budget_and_the_run_is_kept(tmp_path):

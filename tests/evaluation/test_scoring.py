@@ -61,8 +61,9 @@ def test_a_metric_that_goes_wrong_marks_its_cell_and_nothing_else(said, words, k
     one = metric(later if kind == "async" else give, name="broken", bounds=(0, 1), blocks=kind == "blocking")
     found = scores([one, fine])
     assert len(found) == 6
-    (broken,) = [score for score in found if score.error is not None]
-    assert (broken.case, broken.name, broken.score.value) == ("case-1", "broken", None)
+    (place,) = [place for place, score in enumerate(found) if score.error is not None]
+    broken = found[place]
+    assert (place // 2, broken.name, broken.score.value) == (1, "broken", None)  # that of the second case
     assert words in broken.error
     assert {score.score.value for score in found if score is not broken} == {0.25, 1.0}
 

@@ -100,20 +100,30 @@ class Planner:
         arms: Its pipelines.
         asked: Its metrics.
         store: Where the rest is.
-        retry_failed: Whether runs and metrics that had failed are tried again.
+        retry_runs: Whether runs that had failed are tried again.
+        retry_scores: Whether metrics that had failed are.
     """
 
     def __init__(
-        self, plan: Plan, arms: Sequence[Arm], asked: Sequence[Asked], store: Store, *, retry_failed: bool
+        self,
+        plan: Plan,
+        arms: Sequence[Arm],
+        asked: Sequence[Asked],
+        store: Store,
+        *,
+        retry_runs: bool,
+        retry_scores: bool,
     ) -> None:
         self.arms = arms
         self.base = plan.base
         self._id = plan.id
         self._plan = plan
         self._single = [one for one in asked if not one.metric.pairwise]
+        self._of_failures = [one for one in self._single if one.metric.scores_failures]
         self._pairwise = [one for one in asked if one.metric.pairwise]
         self._store = store
-        self._retry_failed = retry_failed
+        self._retry_runs = retry_runs
+        self._retry_scores = retry_scores
 
     def groups(self) -> Iterator[list[Group]]:
         """All of them, some at a time, in the order in which they are to be done."""
@@ -150,7 +160,7 @@ class Planner:
         }
         group = Group(case=case, cells=tuple(cells.values()))
         for label, cell in cells.items():
-            group.scores[label] = _values(scored.get(cell.key, {}))
+            group.scores[label] = {} if cell.kept is None else _values(scored.get(cell.key, {}))
         base = cells[self.base]
         for label, key in pairs.items():
             known, cell = scored.get(key, {}), cells[label]
@@ -164,15 +174,15 @@ class Planner:
 
     def _cell(self, row: CellRow, arm: Arm, runs: Mapping[bytes, KeptRun], scored: Mapping[bytes, _Scored]) -> Cell:
         kept, known = runs.get(row[4]), scored.get(row[4], {})
-        if kept is None or (kept.failed and self._retry_failed):
+        if kept is None or (kept.failed and self._retry_runs):
             before = Decimal(0) if kept is None else kept.cost_usd
             return Cell(arm=arm, row=row, kept=None, before=before, asked=self._single, again=set())
-        missing = [] if kept.failed else self._missing(self._single, known)
+        missing = self._missing(self._of_failures if kept.failed else self._single, known)
         return Cell(arm=arm, row=row, kept=kept, asked=missing, again={one.key for one in missing if one.key in known})
 
     def _missing(self, asked: list[Asked], known: _Scored) -> list[Asked]:
         """Those that have not scored, and of those that failed the ones that are tried again."""
-        return [one for one in asked if (known.get(one.key) is None if self._retry_failed else one.key not in known)]
+        return [one for one in asked if (known.get(one.key) is None if self._retry_scores else one.key not in known)]
 
 
 def _values(scored: _Scored) -> dict[str, float]:

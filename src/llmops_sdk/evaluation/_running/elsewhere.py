@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from llmops_sdk.evaluation._running.budget import paid_for
 from llmops_sdk.evaluation._running.cells import Planner
+from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.store import CellRow
 from llmops_sdk.evaluation._running.working import RunOptions
 from llmops_sdk.evaluation._running.writing import Writer
@@ -17,12 +18,13 @@ __all__ = ["run_elsewhere"]
 
 
 async def run_elsewhere(
-    executor: Literal["ray"] | Executor, planner: Planner, writer: Writer, options: RunOptions
-) -> None:
-    """Ask for all answers that are not there; each is kept as soon as it has come back.
+    executor: Literal["ray"] | Executor, planner: Planner, writer: Writer, progress: Progress, options: RunOptions
+) -> set[bytes]:
+    """Ask for all answers that are not there; each is kept as soon as it has come back. Gives the keys of these runs.
 
     Memory: the inputs of one pipeline's cases; an executor takes all rows at once.
     """
+    made: set[bytes] = set()
     for arm in planner.arms:
         rows: list[tuple[CellRow, Decimal | None]] = []
         inputs: list[Any] = []
@@ -49,5 +51,8 @@ async def run_elsewhere(
                 row, before = rows[result.index]
                 cost, estimated = paid_for(result)
                 writer.add_run(row, result, None if estimated else cost, before=before)
+                progress.cell(result)
+                made.add(row[4])
                 writer.check()
     writer.flush()
+    return made

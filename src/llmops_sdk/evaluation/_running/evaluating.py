@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -207,12 +208,14 @@ async def aevaluate(
             _flushed(writer),
             Progress(cases * repeats * len(arms), show=progress) as shown,
         ):
+            planning = functools.partial(Planner, plan, arms, asked, kept, retry_scores=retry_failed)
+            planner, made = planning(retry_runs=retry_failed), set[bytes]()
             if executor is not None:
-                planner = Planner(plan, arms, asked, kept, retry_failed=retry_failed)
-                await run_elsewhere(executor, planner, writer, options)
-                retry_failed = False  # it has just been tried
-            planner = Planner(plan, arms, asked, kept, retry_failed=retry_failed)
-            work = Work(planner, kept, writer, budget=Budget(limit), progress=shown, options=options, feed=feed)
+                made = await run_elsewhere(executor, planner, writer, shown, options)
+                planner = planning(retry_runs=False)  # they have just been tried
+            work = Work(
+                planner, kept, writer, budget=Budget(limit), progress=shown, options=options, feed=feed, made=made
+            )
             ending = await work.run()
             writer.flush()
             kept.end(plan, ending)

@@ -23,7 +23,8 @@ async def locked(store: Path, experiment: str) -> AsyncIterator[None]:
     """Holds the lock of an experiment: a file beside the store, which goes with it, or the next time after a kill.
 
     Raises:
-        EvaluationError: Another process, or another call in this one, runs the experiment.
+        EvaluationError: Another process, or another call in this one, runs the experiment; or there is no folder in
+            which files can be made.
     """
     path = store.with_name(f"{store.name}-{experiment[:12]}.lock")
     file = await _taken(path, store)
@@ -37,7 +38,14 @@ async def locked(store: Path, experiment: str) -> AsyncIterator[None]:
 async def _taken(path: Path, store: Path) -> int:
     until = time.monotonic() + _WAIT_S
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as exc:
+            raise EvaluationError(
+                f"`store` cannot be {store}: {exc.strerror}. It needs a folder that is there, and in which files can "
+                "be made",
+                path=str(store),
+            ) from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_nlink:  # else its holder has gone just now, and the file with it

@@ -223,7 +223,7 @@ class Reading:
 
     def judging(self) -> Iterator[tuple[str | None, int]]:
         """What scores cost in US dollars, each sum with how often; `None` is not known."""
-        yield from self._scored("scores.cost_usd, count(*)", "AND scores.error IS NULL GROUP BY scores.cost_usd")
+        yield from self._scored("scores.cost_usd, count(*)", "GROUP BY scores.cost_usd")
 
     def failures(self) -> Iterator[Failure]:
         """The runs that failed, then the metrics that did; each by position and repeat."""

@@ -14,6 +14,7 @@ from llmops_sdk import loops
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._running.plan import MetricPlan
 from llmops_sdk.evaluation.metrics import Metric, Score, scores_of
+from llmops_sdk.given import dollars
 from llmops_sdk.pipelines import Result
 
 __all__ = ["Asked", "Outcome", "score"]
@@ -74,7 +75,8 @@ async def score(
 
 
 async def _awaited(one: Asked, said: Awaitable[Any], keep: Keep, deadline_s: float | None) -> None:
-    value, error = None, None
+    value: Any = None
+    error: str | None = None
     clock = asyncio.timeout(deadline_s)
     try:
         async with clock:
@@ -83,10 +85,11 @@ async def _awaited(one: Asked, said: Awaitable[Any], keep: Keep, deadline_s: flo
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        error = _traceback(exc)  # something within the metric was cancelled, not this
+        value, error = _failed(exc)  # something within the metric was cancelled, not this
     except (Exception, SystemExit) as exc:  # noqa: BLE001  (the cell is marked)
-        error = _late(deadline_s) if clock.expired() and isinstance(exc, TimeoutError) else _traceback(exc)
-        value = Score(cost_usd=getattr(exc, "cost_usd", Decimal(0)))  # a judge that gave no grade is paid, too
+        value, error = _failed(exc)
+        if clock.expired() and isinstance(exc, TimeoutError):
+            error = _late(deadline_s)
     keep(_outcome(one, value, error))
 
 
@@ -131,7 +134,7 @@ def _called(one: Metric, case: Case, results: Sequence[Result]) -> tuple[Any, st
     try:
         return one(case, *results), None
     except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  (the cell is marked)
-        return None, _traceback(exc)
+        return _failed(exc)
 
 
 def _outcome(one: Asked, said: Any, error: str | None) -> Outcome:
@@ -140,14 +143,17 @@ def _outcome(one: Asked, said: Any, error: str | None) -> Outcome:
         try:
             scores = scores_of(one.metric, said)
         except Exception as exc:  # noqa: BLE001  (the cell is marked)
-            error = _traceback(exc)
+            said, error = _failed(exc, paid=said)
     if error is not None:
         scores = {one.metric.name: said if isinstance(said, Score) and said.value is None else Score()}
     return Outcome(one, scores, error)
 
 
-def _traceback(exc: BaseException) -> str:
-    return "".join(traceback.format_exception(exc))
+def _failed(exc: BaseException, *, paid: object = None) -> tuple[Score, str]:
+    """A judge that gave no grade is paid, too: its error, or what else it gave, says how much."""
+    cost = getattr(exc if paid is None else paid, "cost_usd", Decimal(0))
+    score = Score(cost_usd=None if cost is None else dollars(cost) or Decimal(0))
+    return score, "".join(traceback.format_exception(exc))
 
 
 def _late(deadline_s: float | None) -> str:

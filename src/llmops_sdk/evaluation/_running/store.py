@@ -24,38 +24,26 @@ from llmops_sdk.evaluation._datasets import Dataset
 from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._running.plan import Plan
 from llmops_sdk.evaluation._running.reading import KeptExperiment, Reading
-from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
+from llmops_sdk.evaluation._running.tables import KIND
+from llmops_sdk.sqlite_file import SQLiteFile, transaction
+from llmops_sdk.usage import EXACT
 
 __all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RunRow", "ScoreRow", "Store"]
 
-_SCHEMA = """
-CREATE TABLE cases (
-    dataset TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, place BLOB NOT NULL, cluster TEXT,
-    tags TEXT NOT NULL, content TEXT NOT NULL, hash TEXT NOT NULL,
-    PRIMARY KEY (dataset, position)
-) WITHOUT ROWID;
-CREATE INDEX cases_by_place ON cases (dataset, place);
-CREATE TABLE datasets (hash TEXT PRIMARY KEY, name TEXT NOT NULL, cases INTEGER NOT NULL);
-CREATE TABLE experiments (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL, plan TEXT NOT NULL, analysis TEXT NOT NULL,
-    ending TEXT
-);
-CREATE TABLE cells (
-    experiment TEXT NOT NULL, position INTEGER NOT NULL, repeat INTEGER NOT NULL, arm TEXT NOT NULL, run BLOB NOT NULL,
-    PRIMARY KEY (experiment, position, repeat, arm)
-) WITHOUT ROWID;
-CREATE TABLE runs (
-    key BLOB PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL, error TEXT, seconds REAL, cost_usd TEXT
-) WITHOUT ROWID;
-CREATE TABLE scores (
-    run BLOB NOT NULL, metric BLOB NOT NULL, name TEXT NOT NULL, value REAL, label TEXT, explanation TEXT,
-    details TEXT, cost_usd TEXT, error TEXT,
-    PRIMARY KEY (run, metric, name)
-) WITHOUT ROWID;
+_FORGET = """
+DELETE FROM scores WHERE run IN (SELECT key FROM runs WHERE key = ? AND error IS NOT NULL)
+"""
+_RUN = """
+INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+    at = excluded.at, record = excluded.record, error = excluded.error, seconds = excluded.seconds,
+    cost_usd = excluded.cost_usd
+WHERE runs.error IS NOT NULL
 """
 
-_KIND = SQLiteKind(name="evaluation", application_id=0x6C6C6D65, format=1, schema=_SCHEMA)
 _TIMEOUT_S = 10.0
+_NOTHING = Decimal(0)
+_DAMAGED = "It is damaged: take a copy from before, or give another `store`"
+_USABLE_LATER = "What had been written is kept, and the same call goes on from there once the file can be used again"
 _MARKS = 1_000
 """Keys that one question to SQLite names."""
 _CASES = 256
@@ -108,7 +96,7 @@ class Store:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._file = SQLiteFile(path, _KIND, timeout_s=_TIMEOUT_S)
+        self._file = SQLiteFile(path, KIND, timeout_s=_TIMEOUT_S)
         self.path = self._file.path
         weakref.finalize(self, self._file.close)  # experiments that are read leave it open
 
@@ -130,10 +118,10 @@ class Store:
             with self._file.connected() as db:
                 yield db
         except sqlite3.Error as exc:
+            # The lowest byte is the kind; what Python itself raises has none.
+            damaged = getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
             raise EvaluationError(
-                f"{self.path} cannot be used: {exc}. What had been written is kept, and the same call goes on from "
-                "there once the file can be used again",
-                path=str(self.path),
+                f"{self.path} cannot be used: {exc}. {_DAMAGED if damaged else _USABLE_LATER}", path=str(self.path)
             ) from exc
 
     # What is asked.
@@ -265,7 +253,7 @@ class Store:
         self,
         *,
         cells: Iterable[CellRow] = (),
-        runs: Iterable[RunRow] = (),
+        runs: Sequence[RunRow] = (),
         scores: Iterable[ScoreRow] = (),
         anew: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
@@ -273,14 +261,19 @@ class Store:
 
         Args:
             cells: Which runs are part of which experiment.
-            runs: The runs.
+            runs: The runs, with new scores to come. One that is there is replaced where it had failed, and stays where
+                it had not: another process was faster, and scores it.
             scores: What metrics said of them.
-            anew: Run and metric of scores that were there and are no longer right.
+            anew: Run and metric of scores that are there, and failed: what they cost is counted on.
         """
         with self._open() as db, transaction(db):
-            db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", runs)
+            paid = {one: _paid(db, *one) for one in anew}
+            db.executemany(_FORGET, ((row[0],) for row in runs))
+            db.executemany(_RUN, runs)
             db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", cells)
-            db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", anew)
+            db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", paid)
+            if any(one != 0 for one in paid.values()):
+                scores = [_with(row, paid.pop((row[0], row[1]), _NOTHING)) for row in scores]
             db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)
 
     # What is read of it.
@@ -321,6 +314,23 @@ class Store:
 def _delete(folder: str, process: int) -> None:
     if os.getpid() == process:  # a forked child has the object, too
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _paid(db: sqlite3.Connection, run: bytes, metric: bytes) -> Decimal | None:
+    """What the scores of a run by a metric have cost; `None` where that is not known."""
+    total = _NOTHING
+    for (cost,) in db.execute("SELECT cost_usd FROM scores WHERE run = ? AND metric = ?", (run, metric)):
+        if cost is None:
+            return None
+        total = EXACT.add(total, Decimal(cost))
+    return total
+
+
+def _with(row: ScoreRow, paid: Decimal | None) -> ScoreRow:
+    """A score that has cost so much more."""
+    cost = row[7]
+    known = None if cost is None or paid is None else str(EXACT.add(Decimal(cost), paid))
+    return (*row[:7], known, row[8])
 
 
 def _dollars(kept: str | None) -> Decimal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,6 @@ from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.scoring import Outcome, score
 from llmops_sdk.evaluation._running.store import Ending, Store
 from llmops_sdk.evaluation._running.writing import Writer, score_rows
-from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, concurrency_of, result_of
 from llmops_sdk.protocols import Hook
 
@@ -48,6 +48,7 @@ class Work:
         progress: Is told of each cell.
         options: How runs are made.
         feed: Tells when it is clear; `None` where all cases are asked.
+        made: Keys of runs that this call has made already.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Work:
         progress: Progress,
         options: RunOptions,
         feed: Feed | None,
+        made: AbstractSet[bytes],
     ) -> None:
         self._planner = planner
         self._store = store
@@ -68,6 +70,7 @@ class Work:
         self._progress = progress
         self._options = options
         self._feed = feed
+        self._made = made
         self._exhausted = False
         self._limits, most = _limits(planner, options.concurrency)
         # While an answer is scored another one is asked for.
@@ -123,11 +126,10 @@ class Work:
 
     def _begin(self, group: Group) -> None:
         for cell in group.cells:
-            if cell.kept is not None:
+            if cell.kept is not None and cell.key not in self._made:
                 self._writer.add_cell(cell.row)
                 self.reused[cell.arm.label] = self.reused.get(cell.arm.label, 0) + 1
-                if cell.done:
-                    self._progress.kept()
+                self._progress.kept()
         if self._feed is not None:
             self._feed.expect(group)
             self._feed.advance()
@@ -143,20 +145,15 @@ class Work:
                 await self._do(*one)
 
     async def _do(self, group: Group, cell: Cell) -> None:
-        result = await self._result(group, cell)
-        if result is None:
+        if cell.kept is None and not await self._run(group, cell):
             return
-        label = cell.arm.label
-        if result.error is None:
-            if cell.asked:
-                scores = group.scores[label]
-                await self._score(group, cell.key, cell.asked, cell.again, (result,), scores)
-            if cell.read:
+        if cell.asked or cell.read:
+            result, label = await self._answer(cell), cell.arm.label
+            asked = [one for one in cell.asked if result.error is None or one.metric.scores_failures]
+            if asked:
+                await self._score(group, cell.key, asked, cell.again, (result,), group.scores[label])
+            if cell.read and result.error is None:
                 group.results[label] = result
-        if cell.kept is None:
-            self._progress.cell(result)
-        else:
-            self._progress.kept()
         group.left -= 1
         if group.left:
             return
@@ -169,26 +166,31 @@ class Work:
         if self._feed is not None:
             self._feed.advance()
 
-    async def _result(self, group: Group, cell: Cell) -> Result | None:
-        """The answer; `None` where it was not asked for, since the experiment is over."""
-        if cell.kept is not None:
-            record = self._store.record(cell.key)
-            return await cell.arm.pipeline.arevived(result_of(record, tags=self._options.tags, resumed=True))
+    async def _answer(self, cell: Cell) -> Result:
+        """The answer as the file has it: of one that has just come metrics say what they will say of it later."""
+        record = self._store.record(cell.key)
+        return await cell.arm.pipeline.arevived(result_of(record, tags=self._options.tags))
+
+    async def _run(self, group: Group, cell: Cell) -> bool:
+        """Ask for the answer; gives whether it is kept now: it is not where the experiment was over before."""
         async with self._limits[id(cell.arm.pipeline.engine)]:
             while not self._over:
-                result = await self._asked(group, cell)
-                if result is not None:
-                    return result
-        return None
+                if await self._asked(group, cell):
+                    break
+            else:
+                return False
+        await asyncio.sleep(0)  # the writer has its turn
+        self._writer.check()
+        return True
 
-    async def _asked(self, group: Group, cell: Cell) -> Result | None:
-        """The answer, kept; `None` where it was refused before anybody was asked, and is to be asked for again."""
+    async def _asked(self, group: Group, cell: Cell) -> bool:
+        """Ask once; gives whether somebody was asked: a run that was refused before is to be tried again."""
         label = cell.arm.label
         try:
             reserved = await self._budget.reserve(label)
         except BudgetExceeded:
             self._exhausted = True
-            return None
+            return False
         result = await cell.arm.pipeline.aresult(
             group.case.case.input,
             deadline_s=self._options.deadline_s,
@@ -204,10 +206,11 @@ class Work:
         if not again:
             paid = None if estimated else cost
             self._writer.add_run(cell.row, result, paid, before=cell.before)
+            self._progress.cell(result)
         self._budget.settle(reserved, cost, estimated, kind=label, refused=refused)
         if wait_s is not None:  # the limit has no room before the run's deadline, and the experiment has time
             await asyncio.sleep(wait_s)
-        return None if again else result
+        return not again
 
     async def _score(
         self,
@@ -220,12 +223,7 @@ class Work:
     ) -> None:
         def keep(outcome: Outcome) -> None:
             one, scores, error = outcome
-            try:
-                rows = score_rows(key, one.key, scores, error)
-            except (TypeError, ValueError) as exc:
-                error = f"the score's details are no JSON: {exc}"
-                scores = {one.metric.name: Score()}
-                rows = score_rows(key, one.key, scores, error)
+            rows = score_rows(key, one.key, scores, error)
             self._writer.add_scores(key, one.key, rows, anew=one.key in again)
             for name, said in scores.items():
                 if said.value is not None:

@@ -87,11 +87,7 @@ class Writer:
 
 
 def score_rows(run: bytes, metric: bytes, scores: Mapping[str, Score], error: str | None = None) -> list[ScoreRow]:
-    """What a metric said of a run, as it is kept; `error` is the traceback of what it raised.
-
-    Raises:
-        TypeError, ValueError: The details of a score are no JSON.
-    """
+    """What a metric said of a run, as it is kept; `error` is the traceback of what it raised."""
     return [
         (
             run,

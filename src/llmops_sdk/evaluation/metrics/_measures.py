@@ -65,7 +65,8 @@ class Latency(_Measure):
 class TimeToFirstToken(_Measure):
     """Seconds from the start of the run to the first chunk of the engine that answered.
 
-    `None` where the answer was not streamed.
+    `None` where the answer was not streamed. `evaluate` streams none: this is for results of `stream` that you score
+    yourself.
 
     Args:
         name: Under which its scores are kept.
