@@ -129,6 +129,40 @@ def test_a_suite_that_cannot_be_judged_does_not_keep_others_from_it(llmops, appl
     assert [one.get("errors") for one in Xml.parse("out.xml").getroot()] == ["0", "1"]
 
 
+def test_what_a_suite_raises_is_its_own_verdict_and_never_a_pass(llmops, application):
+    header = "from evals.answer import cases\nfrom llmops_sdk.evaluation import Suite, metrics\n"
+    raises = application.root / "evals" / "raises.py"
+    raises.write_text(header + "suite = Suite(lambda: 1 / 0, cases, [metrics.Exact()], name='raises')\n")
+    done = llmops("gate", "evals/raises.py", "evals/answer.py", "--against", "prod", "--max-drop", "1%")
+    assert done.code == 2
+    assert "passed: answers" in done.out
+    assert "raises: the application raised:\nTraceback" in done.err
+    raises.write_text("raise SystemExit(0)\n")
+    done = llmops("gate", "evals/raises.py", "--against", "prod")
+    assert (done.code, done.err) == (2, "llmops: the application ended the command: SystemExit(0)\n")
+
+
+def test_folders_of_what_is_written_are_made(llmops, application):
+    (application.root / "pyproject.toml").write_text(SETTINGS + 'store = ".llmops/evals.db"\n')
+    application.prompt("Miss every 10.")
+    done = llmops("gate", "--junit", "out/a.xml", "--markdown", "out/b/c.md", "--report", "out/d.html")
+    assert done.code == 1, done.err
+    assert all(Path(one).is_file() for one in (".llmops/evals.db", "out/a.xml", "out/b/c.md", "out/d.html"))
+    blocked = llmops("gate", "--junit", "pyproject.toml/out.xml")
+    assert (blocked.code, "the folder of pyproject.toml/out.xml cannot be made" in blocked.err) == (2, True)
+    blocked = llmops("run", "--store", "pyproject.toml/runs.db")
+    assert (blocked.code, "raised" in blocked.err) == (2, False), blocked.err
+
+
+def test_a_misspelt_metric_in_the_settings_is_not_passed_over(llmops, application):
+    (application.root / "pyproject.toml").write_text(SETTINGS + 'max-drop = { exct = "1%", "*" = "90%" }\n')
+    file = application.root / "evals" / "answer.py"
+    file.write_text(file.read_text().replace('max_drop="1%", ', ""))
+    application.prompt("Miss every 10.")
+    done = llmops("gate")
+    assert (done.code, "no suite has a metric 'exct'; there are exact" in done.err) == (2, True)
+
+
 def test_two_versions_are_compared_without_a_gate(llmops, application):
     application.prompt("Miss every 10.")
     done = llmops("compare", "prod", "worktree", "evals/answer.py")
@@ -138,6 +172,7 @@ def test_two_versions_are_compared_without_a_gate(llmops, application):
     assert "100.0 %" in llmops("run", "evals/answer.py", "--at", "prod").out
 
 
+@pytest.mark.once
 def test_the_command_is_there_in_a_process_of_its_own_and_tells_what_a_file_raises(application):
     (application.root / "evals" / "broken.py").write_text("import nothing_of_this_name\n")
     sources = str(Path(llmops_sdk.__file__).parents[1])

@@ -7,7 +7,7 @@ import pytest
 
 import llmops_sdk
 
-pytestmark = pytest.mark.timeout(240)  # each is a process or two of its own
+pytestmark = [pytest.mark.timeout(240), pytest.mark.once]  # each is a process or two of its own
 
 TESTS = """
 import asyncio
@@ -64,6 +64,21 @@ def test_only_cases_of_selected_tests_are_run(application, pytest_here):
     result = pytest_here("-x", "-k", "case-11 or case-12 or verdict")
     result.assert_outcomes(passed=4, skipped=2)
     result.stdout.fnmatch_lines(["ran 2"])
+
+
+def test_a_missing_base_fails_the_verdict_alone_and_an_error_is_shown_once(application, pytest_here):
+    (application.root / "test_answer.py").write_text(
+        TESTS + "\nfrom llmops_sdk.evaluation import Suite\n"
+        "broken = Suite(lambda: 1 / 0, suite.dataset, suite.metrics, name='broken')\n"
+        "@pytest.mark.llmops_eval(broken)\ndef test_broken(evaluated): ...\n"
+        "@pytest.mark.llmops_eval(suite)\nclass TestOdd:\n    @pytest.mark.parametrize('k', [1, 2])\n"
+        "    def test_each(self, evaluated, k): ...\n"
+    )
+    result = pytest_here("--llmops-against", "gone", "-k", "case-1 or verdict")
+    text = result.stdout.str()
+    result.assert_outcomes(passed=44, errors=16)
+    assert text.count("E   ZeroDivisionError: division by zero") == 1
+    assert "answers could not be run: PromptError: " in text
 
 
 def test_wrong_use_says_what_to_write_and_nothing_is_loaded_without_use(application, pytest_here):

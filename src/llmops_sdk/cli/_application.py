@@ -22,6 +22,8 @@ def guarded(run: Callable[[], int]) -> int:
     except LlmopsError as exc:
         notes = "".join(f"\n  {note}" for note in getattr(exc, "__notes__", ()))
         print(f"llmops: {exc}{notes}", file=sys.stderr)
+    except SystemExit as exc:  # with code 0 it would look as if the command had passed
+        print(f"llmops: the application ended the command: {exc!r}", file=sys.stderr)
     except Exception as exc:  # noqa: BLE001  (the application's own code raises whatever it likes)
         print("llmops: the application raised:\n", *traceback.format_exception(exc), sep="", file=sys.stderr)
     return 2

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,18 +57,30 @@ def add_evaluation(rooms: Commands) -> None:
     _running(command)
     command.epilog = "Exit code 0: passed, 1: failed, 2: could not be done, 3: cannot tell (0 with --unsure pass)."
 
-    command = commands.add_parser("compare", help="run suites at two versions, and print the verdicts")
+    about = "run suites at two versions, and print the verdicts"
+    command = commands.add_parser("compare", help=about, description=f"{about[0].upper()}{about[1:]}.")
     command.add_argument("base", metavar="BASE", help="a label, tag, branch, commit or llmops.lock")
     command.add_argument("new", metavar="NEW", help="the same; `worktree` for what lies there")
     _suites(command)
     _running(command)
     command.set_defaults(run=lambda given: guarded(lambda: _compare(given)))
 
-    command = commands.add_parser("report", help="print what an experiment found, or write it as a page")
+    about = "print what an experiment found, or write it as a page"
+    command = commands.add_parser("report", help=about, description=f"{about[0].upper()}{about[1:]}.")
     command.add_argument("store", type=Path, metavar="DB", help="the file that keeps experiments")
     command.add_argument("experiment", nargs="?", metavar="ID", help="its id or name (default: the latest)")
     command.add_argument("-o", "--output", type=Path, metavar="HTML", help="write a page instead of printing lines")
     command.set_defaults(run=_report)
+
+
+def _place(*files: Path | None) -> None:
+    """Make the folders of files before anything is paid for, not find out afterwards that they are not there."""
+    for file in files:
+        try:
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigurationError(f"the folder of {file} cannot be made: {exc}") from exc
 
 
 def _add(
@@ -88,7 +101,7 @@ def _suites(command: argparse.ArgumentParser) -> None:
 def _running(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", type=Path, metavar="DB", help="keep runs in this file, and do not run them again")
     command.add_argument("--repeats", type=int, metavar="N", help="runs of each case")
-    command.add_argument("--budget-usd", metavar="USD", help="what one experiment may spend")
+    command.add_argument("--budget-usd", metavar="USD", help="US dollars that one experiment may spend")
     command.add_argument("--report", type=Path, metavar="HTML", help="write the experiment as a page")
 
 
@@ -134,6 +147,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _experiments(given: argparse.Namespace, versions: Sequence[str | None]) -> int:
     settings = eval_settings()
     found = suites_in(given.suites or settings.suites)
+    _place(given.report)
     for one in found:
         experiment = one.suite.run(versions, **_options(given, one.suite, settings))
         print(plain(str(experiment), keep="\n"))
@@ -159,13 +173,14 @@ def _gate(given: argparse.Namespace) -> int:
         raise ConfigurationError("nothing says what to compare with: write `--against prod`")
     found = suites_in(given.suites or settings.suites)
     drops = _drops(given, found)
+    general = _general_drops(settings, found)
+    _place(given.junit, given.markdown, given.report)
     done = _Outcomes([], {})
     for one in found:
         suite = one.suite
         own = {name: drop for name, drop in drops.items() if _is_for(name, suite)}
-        if settings.max_drop is not None and not suite.limits.drops:
-            said = settings.max_drop if isinstance(settings.max_drop, Mapping) else {"*": settings.max_drop}
-            own = {**{name: drop for name, drop in said.items() if _is_for(name, suite)}, **own}
+        if not suite.limits.drops:
+            own = {name: drop for name, drop in general.items() if _is_for(name, suite)} | own
         failures = settings.max_failures if given.max_failures is None else given.max_failures
         try:
             result = suite.gate(
@@ -177,6 +192,9 @@ def _gate(given: argparse.Namespace) -> int:
             )
         except LlmopsError as exc:  # the other suites are judged all the same
             done.errors[suite.name] = str(exc)
+            continue
+        except Exception as exc:  # noqa: BLE001  (the application's own code raises whatever it likes)
+            done.errors[suite.name] = "".join(["the application raised:\n", *traceback.format_exception(exc)]).rstrip()
             continue
         done.results.append(result)
         if result.experiment is not None:
@@ -200,11 +218,27 @@ def _drops(given: argparse.Namespace, found: Sequence[FoundSuite]) -> dict[str, 
         name, equals, drop = one.rpartition("=")
         if not equals:
             raise ConfigurationError(f"`--metric` is a name and what it may drop by, `exact=1%`, not {one!r}")
-        if not any(_is_for(name, each.suite) for each in found):
-            known = ", ".join(dict.fromkeys(_names(each.suite) for each in found))
-            raise ConfigurationError(f"no suite has a metric {name!r}; there are {known}")
+        _check_known(name, found)
         drops[name] = None if drop == "none" else drop
     return drops
+
+
+def _general_drops(settings: EvalSettings, found: Sequence[FoundSuite]) -> Mapping[str, Any]:
+    """What pyproject.toml says, for suites that say nothing."""
+    said = settings.max_drop
+    if said is None:
+        return {}
+    if not isinstance(said, Mapping):
+        return {"*": said}
+    for name in said:
+        _check_known(name, suites_in(settings.suites) if settings.suites else found)
+    return {name: None if drop == "none" else drop for name, drop in said.items()}
+
+
+def _check_known(name: str, found: Sequence[FoundSuite]) -> None:
+    if not any(_is_for(name, each.suite) for each in found):
+        known = ", ".join(dict.fromkeys(_names(each.suite) for each in found))
+        raise ConfigurationError(f"no suite has a metric {name!r}; there are {known}")
 
 
 def _is_for(name: str, suite: Suite) -> bool:
@@ -227,7 +261,7 @@ def _show(given: argparse.Namespace, done: _Outcomes, unsure: Unsure) -> None:
     for result in done.results:
         _print(result)
     for name, error in done.errors.items():
-        print(f"llmops: {plain(name)}: {plain(error)}", file=sys.stderr)
+        print(f"llmops: {plain(name)}: {plain(error, keep=chr(10))}", file=sys.stderr)
 
 
 def _print(result: GateResult) -> None:

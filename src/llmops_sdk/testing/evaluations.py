@@ -37,6 +37,8 @@ class _Run:
         self._suite = suite
         self._against = against
         self._max_drop = max_drop
+        self._outcomes: dict[str, tuple[Any, Exception | None]] = {}
+        self._told: set[str] = set()
 
     def verdict(self, session: pytest.Session) -> GateResult | None:
         """What the gate found; `None` where there is nothing to compare with."""
@@ -47,9 +49,10 @@ class _Run:
         """What was run: both versions where the verdict is asked for, or else the cases that are."""
         asked = [one for item in session.items if (one := _asked(item)) is not None and one.run is self]
         if self._against is not None and any(one.case is None for one in asked):
-            result = self.verdict(session)
+            result, _ = self._outcome("gate", lambda: self._gate(session))  # the verdict tells what went wrong
             if result is not None and result.experiment is not None:
-                return result.experiment
+                both: Experiment = result.experiment
+                return both
         wanted = {one.case for one in asked}
         suite = self._suite
         cases = Dataset(lambda: (one for one in suite.dataset if one.id in wanted), name=suite.dataset.name)
@@ -67,16 +70,22 @@ class _Run:
         return {"progress": False} | ({} if "store" in self._suite.options else {"store": store})
 
     def _once(self, what: str, make: Callable[[], Any]) -> Any:
-        known = self.__dict__
-        if what not in known:
-            try:
-                known[what] = make(), None
-            except Exception as exc:  # noqa: BLE001  (each test that asks for it is told)
-                known[what] = None, exc
-        value, error = known[what]
-        if error is not None:
+        value, error = self._outcome(what, make)
+        if error is None:
+            return value
+        if what not in self._told:
+            self._told.add(what)
             raise error
-        return value
+        said = str(error).strip().partition("\n")[0]
+        pytest.fail(f"{self._suite.name} could not be run: {type(error).__name__}: {said}", pytrace=False)
+
+    def _outcome(self, what: str, make: Callable[[], Any]) -> tuple[Any, Exception | None]:
+        if what not in self._outcomes:
+            try:
+                self._outcomes[what] = make(), None
+            except Exception as exc:  # noqa: BLE001  (raised in the first test that asks for it, and said in the others)
+                self._outcomes[what] = None, exc
+        return self._outcomes[what]
 
 
 class _State:

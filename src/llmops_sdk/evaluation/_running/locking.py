@@ -23,9 +23,13 @@ async def locked(store: Path, experiment: str) -> AsyncIterator[None]:
     """Holds the lock of an experiment: a file beside the store, which goes with it, or the next time after a kill.
 
     Raises:
-        EvaluationError: Another process, or another call in this one, runs the experiment; or there is no folder in
-            which files can be made.
+        EvaluationError: Another process, or another call in this one, runs the experiment; or the store's folder is not
+            there and cannot be made.
     """
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)  # `.llmops/evals.db` is in no fresh checkout
+    except OSError as exc:
+        raise EvaluationError(f"the folder of the store {store} cannot be made: {exc}", path=str(store)) from exc
     path = store.with_name(f"{store.name}-{experiment[:12]}.lock")
     file = await _taken(path, store)
     try:
