@@ -225,7 +225,7 @@ class Experiment:
     def judging_cost_usd(self) -> Decimal | None:
         """What the metrics cost, such as judges; `None` where a part of it is not known."""
         known, unpriced = Decimal(0), 0
-        for cost, number in self._reading.judging():
+        for _, cost, number in self._reading.judging():
             if cost is None:
                 unpriced += number
             else:

@@ -11,7 +11,8 @@ from typing import Any
 from llmops_sdk import loops
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._judges.asking import Asking, shown, total
+from llmops_sdk.evaluation._costs import total
+from llmops_sdk.evaluation._judges.asking import Asking, shown
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.evaluation.metrics import Score

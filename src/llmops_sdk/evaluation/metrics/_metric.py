@@ -56,6 +56,7 @@ class Metric:
             other one's, and its score is positive where the other one is better, from -1 to 1.
         scores_failures: Whether it is called for runs that failed, too: `result.error` is set then.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
+        costs: Whether asking it costs money: under a budget it is asked only while some is left.
         calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
 
@@ -67,6 +68,7 @@ class Metric:
     pairwise: bool = False
     scores_failures: ClassVar[bool] = False
     kind: ClassVar[str] = ""
+    costs: ClassVar[bool] = False
     calibration: Calibration | None = None
 
     def __call__(self, case: Case, result: Result, /) -> Said | Awaitable[Said]:
