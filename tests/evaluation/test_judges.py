@@ -327,7 +327,7 @@ def test_a_judge_that_gave_no_grade_is_paid_in_the_experiment_too(tmp_path):
 
 async def test_a_judge_that_cannot_be_asked_has_cost_nothing_alone_and_in_a_panel():
     down = Judge(Scripted(EngineConnectionError("nobody answers", engine="judge")), RUBRIC, prices=PRICES, name="down")
-    with pytest.raises(JudgementError, match="could not be asked: .*nobody answers") as caught:
+    with pytest.raises(JudgementError, match=r"could not be asked: .*nobody answers") as caught:
         await judged(down)
     assert caught.value.cost_usd == 0
     score = await judged(Panel([down, dear(said(5))[1]]))
