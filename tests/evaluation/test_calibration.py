@@ -179,7 +179,13 @@ def test_an_experiment_shows_what_people_would_have_said_also_when_it_is_loaded(
     assert loaded.contrasts[0].corrected == contrast.corrected
     assert "as people would judge" in str(loaded)
     loaded.report(tmp_path / "e.html")
-    assert "as people would judge" in (tmp_path / "e.html").read_text()
+    page = (tmp_path / "e.html").read_text()
+    assert "as people would judge" in page
+    (line,) = loaded.judges
+    assert line.startswith(f"judge {judge.version}: scripted with the prompt judge/judge (hash ")
+    assert line.endswith(f"600 judgements, cost unknown; calibrated by 400 labels, kappa {judge.calibration.kappa:.2f}")
+    for shown in (str(loaded), loaded._repr_html_(), page):
+        assert line in shown
 
 
 def test_a_judge_that_is_calibrated_afterwards_corrects_what_was_judged_before_and_nobody_is_asked_again(tmp_path):

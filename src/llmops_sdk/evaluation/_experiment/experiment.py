@@ -18,6 +18,7 @@ from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
 from llmops_sdk.evaluation._experiment.contrasts import Contrast, contrasts
 from llmops_sdk.evaluation._experiment.frames import frame
+from llmops_sdk.evaluation._experiment.judges import judges
 from llmops_sdk.evaluation._experiment.showing import fragment, renderables, text
 from llmops_sdk.evaluation._experiment.summaries import ArmSummary, ScoreTable, arm_summaries, score_table
 from llmops_sdk.evaluation._experiment.words import counted
@@ -231,6 +232,11 @@ class Experiment:
             else:
                 known = EXACT.add(known, EXACT.multiply(Decimal(cost), Decimal(number)))
         return total_usd(known, unpriced)
+
+    @functools.cached_property
+    def judges(self) -> tuple[str, ...]:
+        """A line for each judge: its model, its prompt, its version, what its judgements cost."""
+        return judges(self._reading, self._plan)
 
     @property
     def unpinned(self) -> Mapping[str, tuple[str, ...]]:

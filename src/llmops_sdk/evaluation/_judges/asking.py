@@ -120,6 +120,13 @@ class Asking:
         said = {"name": ref.name, "version": ref.version, "commit": ref.commit, "hash": ref.hash}
         return {"prompt": {name: value for name, value in said.items() if value is not None}}
 
+    @property
+    def about(self) -> str:
+        """Who is asked, and with which prompt."""
+        ref = self.prompt.ref
+        version = f"version {ref.version}" if ref.version is not None else f"hash {(ref.hash or self.prompt.hash)[:12]}"
+        return f"{getattr(self.engine, 'model', None) or self.engine.name} with the prompt {ref.name} ({version})"
+
     async def judge(self, material: Mapping[str, str]) -> Judgement:
         """Ask once.
 

@@ -101,7 +101,7 @@ class Judge(Assessor):
             deadline_s=deadline_s,
             budget_usd=budget_usd,
         )
-        self.unpinned = self._asking.unpinned
+        self.unpinned, self.about = self._asking.unpinned, self._asking.about
         if votes > 1 and self._asking.prompt.parameters.get("temperature") == 0:
             raise ConfigurationError(f"{votes} votes at temperature 0 are one: write `temperature=1`")
 

@@ -125,7 +125,7 @@ class PairwiseJudge(Assessor):
             deadline_s=deadline_s,
             budget_usd=budget_usd,
         )
-        self.unpinned = self._asking.unpinned
+        self.unpinned, self.about = self._asking.unpinned, self._asking.about
 
     @property
     def identity(self) -> Any:

@@ -46,6 +46,7 @@ class Panel(Assessor):
         self._judges = tuple(judges)
         self._vote = vote_of(vote)
         self.scale, self.bounds, self.pairwise = first.scale, first.bounds, first.pairwise
+        self.about = "; ".join(f"{one.name}: {one.about}" for one in judges)
         self.unpinned = tuple(dict.fromkeys(why for one in judges for why in one.unpinned))
 
     @property

@@ -57,6 +57,7 @@ class Metric:
         scores_failures: Whether it is called for runs that failed, too: `result.error` is set then.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
         costs: Whether asking it costs money: under a budget it is asked only while some is left.
+        about: What reports say of it in a line: a judge's model and prompt.
         calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
 
@@ -69,6 +70,7 @@ class Metric:
     scores_failures: ClassVar[bool] = False
     kind: ClassVar[str] = ""
     costs: ClassVar[bool] = False
+    about: str = ""
     calibration: Calibration | None = None
 
     def __call__(self, case: Case, result: Result, /) -> Said | Awaitable[Said]:
