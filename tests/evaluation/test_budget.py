@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from llmops_sdk import Pipeline, Prompt, Scripted, guards
 from llmops_sdk.costs import Price, PriceTable
 from llmops_sdk.errors import BudgetExceeded, EvaluationError
-from llmops_sdk.evaluation._running.budget import Budget, paid_for
+from llmops_sdk.evaluation._costs import paid_for
+from llmops_sdk.evaluation._running.budget import Budget
 from llmops_sdk.messages import Usage
 
 

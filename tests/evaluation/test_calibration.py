@@ -9,8 +9,8 @@ from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from llmops_sdk import Scripted
 from llmops_sdk.errors import ConfigurationError, DatasetError, JudgementError
-from llmops_sdk.evaluation import Calibration, Case, Dataset, Judge, PairwiseJudge, Panel, evaluate
-from llmops_sdk.evaluation.statistics import cohen_kappa, krippendorff_alpha
+from llmops_sdk.evaluation import Calibration, Case, Dataset, Experiment, Judge, PairwiseJudge, Panel, evaluate
+from llmops_sdk.evaluation.statistics import cohen_kappa, corrected_comparison, krippendorff_alpha, labelled
 
 
 def said(grade):
@@ -156,8 +156,8 @@ def test_a_judge_that_sees_nothing_corrects_nothing():
         judge.calibrated(judge.calibrate(labels(50, 0)))
 
 
-def pipelines(base, new):
-    rng = random.Random(11)
+def pipelines(base, new, seed=11):
+    rng = random.Random(seed)
 
     def with_rate(rate):
         return "{{ q }}" | Scripted(lambda _: "good" if rng.random() < rate else "poor")
@@ -175,8 +175,59 @@ def test_an_experiment_shows_what_people_would_have_said_also_when_it_is_loaded(
     assert contrast.corrected.value == pytest.approx(contrast.comparison.difference / judge.calibration.slope[0])
     assert contrast.corrected.low < 0.3 < contrast.corrected.high
     assert "as people would judge" in str(contrast)
-    kept = found._store.plan(found.id).metrics[0].calibration
-    assert Calibration.from_json(kept) == judge.calibration
+    loaded = Experiment.load(tmp_path / "e.db")
+    assert loaded.contrasts[0].corrected == contrast.corrected
+    assert "as people would judge" in str(loaded)
+    loaded.report(tmp_path / "e.html")
+    page = (tmp_path / "e.html").read_text()
+    assert "as people would judge" in page
+    (line,) = loaded.judges
+    assert line.startswith(f"judge {judge.version}: scripted with the prompt judge/judge (hash ")
+    assert line.endswith(f"600 judgements, cost unknown; calibrated by 400 labels, kappa {judge.calibration.kappa:.2f}")
+    for shown in (str(loaded), loaded._repr_html_(), page):
+        assert line in shown
+
+
+def test_a_judge_that_is_calibrated_afterwards_corrects_what_was_judged_before_and_nobody_is_asked_again(tmp_path):
+    judge = judge_with(0.9, 0.8)
+    cases = [Case(input={"q": str(i)}, id=str(i)) for i in range(40)]
+    arms = pipelines(0.4, 0.7)
+    before = evaluate(arms, cases, [judge], store=tmp_path / "e.db", progress=False)
+    assert before.contrasts[0].corrected is None
+    judge = judge.calibrated(judge.calibrate(labels(60, 60)))
+    asked = sum(len(one.engine.requests) for one in arms.values())
+    after = evaluate(arms, cases, [judge], store=tmp_path / "e.db", progress=False)
+    assert after.contrasts[0].corrected is not None
+    assert after.contrasts[0].comparison.difference == before.contrasts[0].comparison.difference
+    assert sum(len(one.engine.requests) for one in arms.values()) == asked
+
+
+def test_corrected_differences_of_experiments_cover_the_truth():
+    covered, judged = 0, 0
+    cases = [Case(input={"q": str(i)}, id=str(i)) for i in range(60)]
+    for seed in range(12):
+        judge = judge_with(0.8, 0.7, seed)
+        judge = judge.calibrated(judge.calibrate(labels(50, 50)))
+        (contrast,) = evaluate(pipelines(0.3, 0.8, seed), cases, [judge], progress=False).contrasts
+        covered += contrast.corrected.low <= 0.5 <= contrast.corrected.high
+        judged += contrast.comparison.low <= 0.5 <= contrast.comparison.high
+    assert covered >= 10
+    assert judged <= 8
+
+
+def test_an_experiment_that_stopped_early_is_corrected_by_the_interval_that_allows_for_it():
+    judge = judge_with(0.95, 0.9)
+    judge = judge.calibrated(judge.calibrate(labels(100, 100)))
+    cases = [Case(input={"q": str(i)}, id=str(i)) for i in range(400)]
+    found = evaluate(pipelines(0.2, 0.9), cases, [judge], stop_when="significant", progress=False)
+    assert found.ending.reason == "decided"
+    (contrast,) = found.contrasts
+    assert contrast.corrected.judged == contrast.comparison.difference
+    assert contrast.corrected.low == pytest.approx(judge.calibration.comparison(contrast.comparison).low)
+    # One whose labels leave no doubt is as wide as the comparison by itself.
+    sure = labelled([1.0] * 10**5 + [0.0] * 10**5, [1.0] * 10**5 + [0.0] * 10**5)
+    plain = corrected_comparison(contrast.comparison, sure)
+    assert (plain.low, plain.high) == pytest.approx((contrast.comparison.low, contrast.comparison.high), abs=2e-3)
 
 
 def test_a_pairwise_judge_and_a_panel_are_calibrated_too():
@@ -201,3 +252,47 @@ def test_a_pairwise_judge_and_a_panel_are_calibrated_too():
         assert one.calibrated(found).calibration == found
     with pytest.raises(DatasetError, match="write 'base', 'new' or 'tie'"):
         judges[0].calibrate([given[0] | {"label": "A"}])
+
+
+def test_ties_and_wins_of_one_side_are_no_passes_and_fails():
+    rng = random.Random(5)
+    given = [
+        {"input": str(i), "base_answer": "good", "new_answer": "better" if i % 2 else "good"}
+        | {"label": "new" if i % 2 else "tie"}
+        for i in range(60)
+    ]
+
+    def answer(request):
+        text = request.messages[1].text
+        places = [place for place in "ab" if "better" in text.split(f"<answer_{place}>")[1].split("</")[0]]
+        return said(places[0].upper() if places and rng.random() < 0.9 else "tie")
+
+    judge = PairwiseJudge(Scripted(answer), "Better is better.", swap=False)
+    found = judge.calibrate(given)
+    assert {one.judged for one in found.pairs} == {0.0, 1.0}
+    assert found.sensitivity is None
+    lost = found.mean(dict.fromkeys(range(30), -0.5) | dict.fromkeys(range(30, 60), -1.0))
+    assert lost.low <= lost.value < 0
+
+
+def test_a_pairwise_experiment_is_corrected_too():
+    def answer(request):
+        text = request.messages[1].text
+        good = ["good" in text.split(f"<answer_{place}>")[1].split("</")[0] for place in "ab"]
+        return said("tie" if good[0] == good[1] or rng.random() < 0.3 else "A" if good[0] else "B")
+
+    rng = random.Random(5)
+    judge = PairwiseJudge(Scripted(answer), "Good is better.", name="preferred", swap=False)
+    pairs = [("good", "poor", "base"), ("poor", "good", "new"), ("good", "good", "tie"), ("poor", "poor", "tie")]
+    given = [
+        {"input": str(i), "base_answer": base, "new_answer": new, "label": label}
+        for i in range(30)
+        for base, new, label in pairs
+    ]
+    judge = judge.calibrated(judge.calibrate(given))
+    cases = [Case(input={"q": str(i)}, id=str(i)) for i in range(200)]
+    found = evaluate(pipelines(0.3, 0.8), cases, [judge], progress=False)
+    (contrast,) = found.contrasts
+    assert contrast.corrected.judged == contrast.comparison.difference
+    assert contrast.corrected.low < 0.5 < contrast.corrected.high
+    assert contrast.corrected.value > contrast.comparison.difference

@@ -81,7 +81,7 @@ def test_of_one_pipeline_the_interval_is_that_of_lang_and_reiczigel():
     found = corrected_mean(as_scores([1] * 60 + [0] * 40), labels)
     same = corrected_rate(60, 100, true_passes=(45, 50), true_fails=(40, 50))
     # The variance over 100 cases has the divisor 99: they say as much as 99 independent ones.
-    assert (found.value, found.low, found.high) == pytest.approx((same.rate, same.low, same.high), abs=2e-3)
+    assert (found.value, found.low, found.high) == pytest.approx((same.value, same.low, same.high), abs=2e-3)
 
 
 def test_few_labels_and_a_poor_judge_leave_everything_possible():
@@ -107,7 +107,7 @@ def test_a_coin_a_missing_class_and_counts_that_make_no_sense_are_refused():
             labelled(human, judged)
     # Fewer labels than tell it from a coin, once they are shrunk: all is possible, and nothing is divided by 0.
     found = corrected_rate(5, 10, true_passes=(3, 10), true_fails=(5, 7))
-    assert (found.low, found.high) == (0, 1)
+    assert (found.low, found.high, found.wide) == (0, 1, True)
 
 
 @given(

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from llmops_sdk import Engine, Message, Prompt, Scripted
 from llmops_sdk.costs import Price, PriceTable
-from llmops_sdk.errors import ConfigurationError, JudgementError, LlmopsError
-from llmops_sdk.evaluation import Case, Judge, evaluate
+from llmops_sdk.errors import ConfigurationError, EngineConnectionError, JudgementError, LlmopsError
+from llmops_sdk.evaluation import Case, Judge, Panel, evaluate
 from llmops_sdk.evaluation._judges.voting import decided
+from llmops_sdk.evaluation.metrics import Contains, Exact
 from llmops_sdk.messages import Response, Usage
+from llmops_sdk.pipelines import Pipeline
 from llmops_sdk.testing import Reply
 
 RUBRIC = "The answer is polite."
@@ -279,3 +281,55 @@ async def test_tool_calls_are_shown_to_the_judge():
     engine = Scripted(said(1))
     await Judge(engine, RUBRIC)(CASE, result)
     assert '"tool": "search"' in engine.requests[0].messages[1].text
+
+
+def dear(answer):
+    """A judge whose every answer costs a dollar."""
+    engine = Scripted(answer, usage=Usage(input_tokens=1_000_000, output_tokens=0), model="small")
+    return engine, Judge(engine, RUBRIC, prices=PRICES)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_budget_holds_also_where_only_judges_cost_and_the_same_call_goes_on(tmp_path, kept):
+    pipeline = "{{ q }}" | Scripted("Hello", usage=Usage(input_tokens=1), model="free")
+    pipeline = Pipeline(pipeline.prompt, pipeline.engine, prices=PriceTable({"free": Price(input="0", output="0")}))
+    cases = [Case(input={"q": f"{number}"}) for number in range(20)]
+    engine, judge = dear(said(5))
+
+    def ran(metrics, **options):
+        return evaluate({"a": pipeline}, cases, metrics, store=tmp_path / "e.db", progress=False, **options)
+
+    if kept:  # the answers are there: nothing but the judge is to be paid
+        ran([Exact()])
+    found = ran([judge], budget_usd=5)
+    assert len(engine.requests) == found.judging_cost_usd == 5
+    assert "the budget was spent before all cases were asked" in found.warnings
+    assert ran([judge]).judging_cost_usd == len(engine.requests) == 20
+
+
+def test_what_is_free_is_scored_though_no_judge_can_be_paid(tmp_path):
+    engine, judge = dear(said(5))
+    pipeline = "{{ q }}" | Scripted("Hello")
+    cases = [Case(input={"q": f"{number}"}, expected="Hello") for number in range(6)]
+    store = tmp_path / "e.db"
+    evaluate({"a": pipeline}, cases, [Exact()], store=store, progress=False)
+    found = evaluate({"a": pipeline}, cases, [judge, Contains()], store=store, budget_usd=2, concurrency=1)
+    assert len(engine.requests) == 2
+    assert len([one for cell in found.cells() for one in cell.scores if one.name == "contains"]) >= 3
+
+
+def test_a_judge_that_gave_no_grade_is_paid_in_the_experiment_too(tmp_path):
+    engine, judge = dear("no")
+    pipeline = "{{ q }}" | Scripted("Hello")
+    found = evaluate({"a": pipeline}, [Case(input={"q": "?"})], [judge], store=tmp_path / "e.db")
+    assert found.judging_cost_usd == len(engine.requests) == 2
+
+
+async def test_a_judge_that_cannot_be_asked_has_cost_nothing_alone_and_in_a_panel():
+    down = Judge(Scripted(EngineConnectionError("nobody answers", engine="judge")), RUBRIC, prices=PRICES, name="down")
+    with pytest.raises(JudgementError, match=r"could not be asked: .*nobody answers") as caught:
+        await judged(down)
+    assert caught.value.cost_usd == 0
+    score = await judged(Panel([down, dear(said(5))[1]]))
+    assert score.cost_usd == 1
+    assert list(score.details["failed"]) == ["down"]

@@ -84,32 +84,28 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                 "power": analysis.power,
                 "comparisons": comparisons,
             }
+            compared = _compared(base, new, columns, statistics, options, sequential=analysis.sequential)
             yield Contrast(
                 score=name,
                 base=plan.base,
                 new=label,
-                comparison=_compared(base, new, columns, statistics, options, sequential=analysis.sequential),
+                comparison=compared,
                 unit=metric.unit,
                 bounds=metric.bounds,
                 cells=columns.planned * len(arms),
                 failed=sum(columns.failed(name, arm) for arm in arms),
                 inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
                 missing=sum(columns.missing(name, arm) for arm in arms),
-                corrected=_corrected(base, new, columns, metric, analysis.level),
+                corrected=_corrected(compared, metric),
             )
 
 
-def _corrected(base: Scores, new: Scores, columns: Columns, metric: MetricPlan, level: float) -> Corrected | None:
-    """What people would have said; `None` where nothing is known of the judge, or too little."""
-    if metric.calibration is None or not base.shares_a_case_with(new):
+def _corrected(comparison: Comparison | None, metric: MetricPlan) -> Corrected | None:
+    """What people would have said; `None` where nothing is known of the judge."""
+    if metric.calibration is None or comparison is None:
         return None
     calibration = Calibration.from_json(metric.calibration)
-    if calibration.refusal is not None:
-        return None
-    clusters = None if columns.clusters is None else dict(enumerate(columns.clusters))
-    if metric.pairwise:
-        return calibration.mean(new.by_case(), clusters=clusters, level=level)
-    return calibration.difference(base.by_case(), new.by_case(), clusters=clusters, level=level)
+    return None if calibration.refusal is not None else calibration.comparison(comparison, pairwise=metric.pairwise)
 
 
 def _compared(

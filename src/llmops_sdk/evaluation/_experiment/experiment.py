@@ -17,6 +17,7 @@ from llmops_sdk.evaluation._experiment.analysis import Analysis
 from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
 from llmops_sdk.evaluation._experiment.contrasts import Contrast, contrasts
 from llmops_sdk.evaluation._experiment.frames import frame
+from llmops_sdk.evaluation._experiment.judges import judges
 from llmops_sdk.evaluation._experiment.opening import opened
 from llmops_sdk.evaluation._experiment.showing import fragment, renderables, text
 from llmops_sdk.evaluation._experiment.summaries import (
@@ -248,12 +249,17 @@ class Experiment:
     def judging_cost_usd(self) -> Decimal | None:
         """What the metrics cost, such as judges; `None` where a part of it is not known."""
         known, unpriced = Decimal(0), 0
-        for cost, number in self._reading.judging():
+        for _, cost, number in self._reading.judging():
             if cost is None:
                 unpriced += number
             else:
                 known = EXACT.add(known, EXACT.multiply(Decimal(cost), Decimal(number)))
         return total_usd(known, unpriced)
+
+    @functools.cached_property
+    def judges(self) -> tuple[str, ...]:
+        """A line for each judge: its model, its prompt, its version, what its judgements cost."""
+        return judges(self._reading, self._plan)
 
     @property
     def unpinned(self) -> Mapping[str, tuple[str, ...]]:

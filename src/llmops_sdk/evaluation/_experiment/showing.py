@@ -26,7 +26,7 @@ def text(experiment: Experiment) -> str:
     lines = [str(one) for one in experiment.contrasts]
     if not lines:
         lines = [line for name in experiment.score_names for line in str(experiment.scores(name)).split("\n")]
-    return "\n".join([*lines, *experiment.warnings])
+    return "\n".join([*lines, *experiment.warnings, *experiment.judges])
 
 
 def renderables(experiment: Experiment) -> Iterator[RenderableType]:
@@ -39,6 +39,8 @@ def renderables(experiment: Experiment) -> Iterator[RenderableType]:
     for one in experiment.warnings:
         yield Text(one, style="yellow")
     yield _overview(experiment)
+    for one in experiment.judges:
+        yield Text(one, style="dim")
 
 
 def fragment(experiment: Experiment) -> str:
@@ -49,7 +51,8 @@ def fragment(experiment: Experiment) -> str:
         lines.append(f'<div><b style="color:{_COLOURS[colour]}">{mark}</b> {escape(str(contrast))}</div>')
     lines += [f'<div style="color:{_COLOURS["yellow"]}">{escape(one)}</div>' for one in experiment.warnings]
     table = _overview(experiment).fragment()
-    return f"<style>{STYLE}</style><div class=llmops-table>{''.join(lines)}{table}</div>"
+    judges = "".join(f"<div>{escape(one)}</div>" for one in experiment.judges)
+    return f"<style>{STYLE}</style><div class=llmops-table>{''.join(lines)}{table}{judges}</div>"
 
 
 def _mark(contrast: Contrast) -> tuple[str, str]:

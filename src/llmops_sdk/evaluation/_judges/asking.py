@@ -10,6 +10,7 @@ from typing import Any
 
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, JudgementError
+from llmops_sdk.evaluation._costs import paid_for, total
 from llmops_sdk.evaluation._fingerprints import fingerprint_of
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.guards import without_markup
@@ -17,9 +18,8 @@ from llmops_sdk.messages import Message
 from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import EngineLike, Hook
-from llmops_sdk.usage import EXACT
 
-__all__ = ["Asking", "Judgement", "answer_of", "shown", "total"]
+__all__ = ["Asking", "Judgement", "answer_of", "shown"]
 
 _SYSTEM = """{role}
 
@@ -42,7 +42,7 @@ class Judgement:
         value: What it is worth.
         reason: In the judge's words.
         model: The model that judged.
-        cost_usd: What it cost; `None` where that is not known.
+        cost_usd: What it cost, with the estimate of what was cut off; `None` where that is not known.
     """
 
     grade: int | str
@@ -120,6 +120,13 @@ class Asking:
         said = {"name": ref.name, "version": ref.version, "commit": ref.commit, "hash": ref.hash}
         return {"prompt": {name: value for name, value in said.items() if value is not None}}
 
+    @property
+    def about(self) -> str:
+        """Who is asked, and with which prompt."""
+        ref = self.prompt.ref
+        version = f"version {ref.version}" if ref.version is not None else f"hash {(ref.hash or self.prompt.hash)[:12]}"
+        return f"{getattr(self.engine, 'model', None) or self.engine.name} with the prompt {ref.name} ({version})"
+
     async def judge(self, material: Mapping[str, str]) -> Judgement:
         """Ask once.
 
@@ -127,11 +134,18 @@ class Asking:
             material: The texts, by name.
 
         Raises:
-            JudgementError: There is no grade in the answer, also after it was asked for again.
-            LlmopsError: As `Pipeline.arun` does.
+            JudgementError: The judge could not be asked, or there is no grade in its answer, also after it was asked
+                for again.
+            ClosedError: Its engine was closed.
         """
         given = self._fixed | {name: without_markup(text) for name, text in material.items()}
-        result = await self._pipeline.arun({name: given[name] for name in self._variables}, **self._limits)
+        result = await self._pipeline.aresult({name: given[name] for name in self._variables}, **self._limits)
+        paid, estimated = paid_for(result)
+        # Of what was cut off nobody knows more than the estimate, and a budget must not take it for nothing.
+        cost = paid if estimated is None else total((paid, estimated))
+        if result.error is not None:
+            why = f"the judge could not be asked: {type(result.error).__name__}: {result.error}"
+            raise JudgementError(why, cost_usd=cost) from result.error
         said = result.output
         grade: Any = said.get("grade") if isinstance(said, Mapping) else None
         value = self._scale.value_of(grade)
@@ -139,7 +153,7 @@ class Asking:
             raise JudgementError(
                 f"the judge gave no grade from its scale ({self._scale.grades}), also when asked again: "
                 f"{result.output_error or 'its answer has no such grade'}",
-                cost_usd=result.cost_usd,
+                cost_usd=cost,
             )
         model = None if result.response is None else result.response.model
         return Judgement(
@@ -147,25 +161,17 @@ class Asking:
             value=value,
             reason=str(said.get("reason", "")),
             model=model or getattr(self.engine, "model", None),
-            cost_usd=result.cost_usd,
+            cost_usd=cost,
         )
-
-
-def total(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum; `None` where one is not known."""
-    known = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        known = EXACT.add(known, cost)
-    return known
 
 
 def shown(given: Any) -> str:
     """What a case holds, as a text."""
     if isinstance(given, str):
         return given
-    if isinstance(given, Message) or (isinstance(given, Sequence) and all(isinstance(one, Message) for one in given)):
+    if isinstance(given, Message) or (
+        isinstance(given, Sequence) and given and all(isinstance(one, Message) for one in given)
+    ):
         messages = [given] if isinstance(given, Message) else given
         return "\n\n".join(f"{one.role}: {one.text}" for one in messages)
     return json.dumps(given, ensure_ascii=False, indent=1, default=str)

@@ -30,6 +30,7 @@ class Assessor(Metric):
         unpinned: What of it has no form that another process could compare, with the reason.
     """
 
+    costs = True
     scale: Scale
     unpinned: tuple[str, ...] = ()
 
@@ -42,8 +43,8 @@ class Assessor(Metric):
         """Judge an answer to `case`; pairwise: the base's and the other one's.
 
         Raises:
-            JudgementError: No grade came of it.
-            LlmopsError: As `Pipeline.arun` does.
+            JudgementError: No grade came of it, also where the judge could not be asked; with what was paid.
+            ClosedError: Its engine was closed.
         """
 
     @property

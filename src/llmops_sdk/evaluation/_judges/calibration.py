@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmops_sdk.errors import DatasetError
 
 if TYPE_CHECKING:
-    from llmops_sdk.evaluation.statistics import Corrected, Labelled, Share
+    from llmops_sdk.evaluation.statistics import Comparison, Corrected, Labelled, Share
     from llmops_sdk.evaluation.statistics import Scores as CaseScores
 
 __all__ = ["Calibration", "Failed", "Pair"]
@@ -142,6 +142,17 @@ class Calibration:
         )
         return found
 
+    def comparison(self, comparison: Comparison, /, *, pairwise: bool = False) -> Corrected:
+        """What a comparison by this judge would have found by people; see `statistics.corrected_comparison`.
+
+        Raises:
+            ConfigurationError: Nothing can be corrected (`refusal`).
+        """
+        found: Corrected = _statistics().corrected_comparison(
+            comparison, self._labelled(comparison.level), bounds=self.bounds, pairwise=pairwise
+        )
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """As plain values; `from_json` reads it."""
         plain = asdict(self) | {"format": _FORMAT, "cost_usd": None if self.cost_usd is None else str(self.cost_usd)}
@@ -232,16 +243,17 @@ class Calibration:
         return min(self.grades, key=lambda grade: abs(self.grades[grade] - value))
 
     def _labelled(self, level: float) -> Labelled:
-        return _labelled(self.pairs, level)
+        return _labelled(self.pairs, level, graded=set(self.grades.values()) != {0.0, 1.0})
 
 
 @functools.lru_cache(maxsize=64)
-def _labelled(pairs: tuple[Pair, ...], level: float) -> Labelled:
+def _labelled(pairs: tuple[Pair, ...], level: float, *, graded: bool) -> Labelled:
     found: Labelled = _statistics().labelled(
         [one.human for one in pairs],
         [one.judged for one in pairs],
         clusters=[one.cluster for one in pairs],
         level=level,
+        graded=graded,
     )
     return found
 

@@ -10,7 +10,8 @@ from typing import Any
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, JudgementError, LlmopsError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._judges.asking import Asking, Judgement, shown, total
+from llmops_sdk.evaluation._costs import total
+from llmops_sdk.evaluation._judges.asking import Asking, Judgement, shown
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.scale import Scale, ScaleLike
 from llmops_sdk.evaluation._judges.voting import Vote, decided, vote_of
@@ -100,7 +101,7 @@ class Judge(Assessor):
             deadline_s=deadline_s,
             budget_usd=budget_usd,
         )
-        self.unpinned = self._asking.unpinned
+        self.unpinned, self.about = self._asking.unpinned, self._asking.about
         if votes > 1 and self._asking.prompt.parameters.get("temperature") == 0:
             raise ConfigurationError(f"{votes} votes at temperature 0 are one: write `temperature=1`")
 

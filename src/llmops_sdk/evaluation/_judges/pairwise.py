@@ -11,7 +11,8 @@ from typing import Any
 from llmops_sdk import loops
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._judges.asking import Asking, shown, total
+from llmops_sdk.evaluation._costs import total
+from llmops_sdk.evaluation._judges.asking import Asking, shown
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.evaluation.metrics import Score
@@ -124,7 +125,7 @@ class PairwiseJudge(Assessor):
             deadline_s=deadline_s,
             budget_usd=budget_usd,
         )
-        self.unpinned = self._asking.unpinned
+        self.unpinned, self.about = self._asking.unpinned, self._asking.about
 
     @property
     def identity(self) -> Any:

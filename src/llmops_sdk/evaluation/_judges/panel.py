@@ -9,7 +9,7 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, JudgementError, LlmopsError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._judges.asking import total
+from llmops_sdk.evaluation._costs import total
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.voting import Vote, decided, vote_of
 from llmops_sdk.evaluation.metrics import Score
@@ -46,6 +46,7 @@ class Panel(Assessor):
         self._judges = tuple(judges)
         self._vote = vote_of(vote)
         self.scale, self.bounds, self.pairwise = first.scale, first.bounds, first.pairwise
+        self.about = "; ".join(f"{one.name}: {one.about}" for one in judges)
         self.unpinned = tuple(dict.fromkeys(why for one in judges for why in one.unpinned))
 
     @property

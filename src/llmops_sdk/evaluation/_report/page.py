@@ -144,7 +144,9 @@ def _pipelines(experiment: Experiment) -> str:
         note += f" Metrics cost {'an unknown sum' if judging is None else spent(judging, 0, 1)} on top."
     return (
         f'<section aria-labelledby="pipelines"><h2 id="pipelines">Pipelines</h2><p class="note">{escape(note)}</p>'
-        f"{table(heads, rows)}</section>"
+        f"{table(heads, rows)}"
+        + "".join(f'<p class="note">{escape(one)}</p>' for one in experiment.judges)
+        + "</section>"
     )
 
 

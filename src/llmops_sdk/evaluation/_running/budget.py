@@ -6,33 +6,16 @@ import asyncio
 import collections
 from decimal import Decimal
 
-from llmops_sdk.calls import Aside, AttemptEnded
 from llmops_sdk.errors import BudgetExceeded, EvaluationError
-from llmops_sdk.pipelines import Result
 from llmops_sdk.usage import EXACT
 
-__all__ = ["Budget", "paid_for"]
+__all__ = ["Budget"]
 
 _NOTHING = Decimal(0)
 _ROOM = 4
 """A run is given this many times what the dearest of its kind has cost."""
 _LEAST_PART = 1024
 """And at least this fraction of the whole, so that runs that cost nothing, or next to it, are not kept waiting."""
-
-
-def paid_for(result: Result) -> tuple[Decimal | None, Decimal | None]:
-    """US dollars that a run has cost, and those that it may have cost beside, as estimated: what `settle` takes.
-
-    A run that asked nobody has cost 0. `(None, None)` where an attempt took tokens whose price is not known.
-    """
-    unpriced = [one for event in result.call.events if (one := _attempt(event)) is not None and one.unpriced]
-    if any(one.estimated_usd is None for one in unpriced):
-        return None, None
-    return result.call.spent_usd, result.call.estimated_usd if unpriced else None
-
-
-def _attempt(event: object) -> AttemptEnded | None:
-    return event.attempt if isinstance(event, Aside) else event if isinstance(event, AttemptEnded) else None
 
 
 class Budget:
@@ -102,7 +85,7 @@ class Budget:
         Args:
             reserved: What `reserve` gave for it.
             cost: What it has cost, and
-            estimated: may have cost beside; both as `paid_for` says.
+            estimated: may have cost beside; both as `_costs.paid_for` says.
             kind: As for `reserve`.
             refused: Whether it ended with `BudgetExceeded`.
 

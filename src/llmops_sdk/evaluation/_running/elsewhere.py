@@ -6,7 +6,7 @@ import contextlib
 from decimal import Decimal
 from typing import Any, Literal
 
-from llmops_sdk.evaluation._running.budget import paid_for
+from llmops_sdk.evaluation._costs import paid_for
 from llmops_sdk.evaluation._running.cells import Planner
 from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.store import CellRow

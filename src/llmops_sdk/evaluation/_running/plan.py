@@ -54,6 +54,7 @@ class MetricPlan:
     unit: str
     pairwise: bool
     kind: str = ""
+    about: str = ""
     calibration: Mapping[str, Any] | None = None
 
     @classmethod

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Self
 
 from llmops_sdk.bars import Bar
-from llmops_sdk.evaluation._running.budget import paid_for
+from llmops_sdk.evaluation._costs import paid_for
 from llmops_sdk.pipelines import Result
 from llmops_sdk.usage import EXACT
 

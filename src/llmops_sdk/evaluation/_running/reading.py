@@ -221,9 +221,12 @@ class Reading:
         for name, arm, expected, said, number in self._scored(wanted, which):
             yield name, arm, str(expected), None if said is None else str(said), number
 
-    def judging(self) -> Iterator[tuple[str | None, int]]:
-        """What scores cost in US dollars, each sum with how often; `None` is not known."""
-        yield from self._scored("scores.cost_usd, count(*)", "GROUP BY scores.cost_usd")
+    def judging(self) -> Iterator[tuple[bytes, str | None, int]]:
+        """What asking metrics cost in US dollars: key of the metric, each sum, how often; `None` is not known.
+
+        Those that failed are paid, too.
+        """
+        yield from self._scored("scores.metric, scores.cost_usd, count(*)", "GROUP BY 1, 2")
 
     def failures(self) -> Iterator[Failure]:
         """The runs that failed, then the metrics that did; each by position and repeat."""

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.errors import BudgetExceeded, LimitExceeded
-from llmops_sdk.evaluation._running.budget import Budget, paid_for
+from llmops_sdk.evaluation._costs import paid_for, total
+from llmops_sdk.evaluation._running.budget import Budget
 from llmops_sdk.evaluation._running.cells import Cell, Group, Planner
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
@@ -72,6 +73,7 @@ class Work:
         self._feed = feed
         self._made = made
         self._exhausted = False
+        self._costly: set[bytes] = set()
         self._limits, most = _limits(planner, options.concurrency)
         # While an answer is scored another one is asked for.
         self._workers = 2 * most
@@ -221,6 +223,16 @@ class Work:
         results: tuple[Result, ...],
         values: dict[str, float],
     ) -> None:
+        costly = ", ".join(one.metric.name for one in asked if one.metric.costs or one.key in self._costly)
+        reserved = None
+        if costly:
+            try:
+                reserved = await self._budget.reserve(costly)
+            except BudgetExceeded:  # what costs nothing is asked all the same
+                self._exhausted = True
+                asked = [one for one in asked if not (one.metric.costs or one.key in self._costly)]
+        costs: list[Decimal | None] = []
+
         def keep(outcome: Outcome) -> None:
             one, scores, error = outcome
             rows = score_rows(key, one.key, scores, error)
@@ -230,12 +242,18 @@ class Work:
                     values[name] = said.value
                 cost = said.cost_usd
                 if cost is None or cost:
+                    self._costly.add(one.key)
                     self._progress.judged(cost)
-                    self._budget.settle(Decimal(0), cost, kind=one.metric.name)
+                    costs.append(cost)
             if error is not None:
                 self._progress.unscored(one.metric.name)
 
-        await score(asked, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
+        try:
+            await score(asked, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
+        finally:
+            if costs or reserved is not None:
+                kind = costly or ", ".join(one.metric.name for one in asked)
+                self._budget.settle(reserved or Decimal(0), total(costs), kind=kind)
 
 
 def _limits(planner: Planner, concurrency: int | None) -> tuple[dict[int, asyncio.Semaphore], int]:

@@ -58,6 +58,8 @@ class Metric:
         revision: Raised where the code of the class gives other scores than before: of this library's classes the code
             is no part of `version`, so that an upgrade pays no judge anew; of an application's own it is.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
+        costs: Whether asking it costs money: under a budget it is asked only while some is left.
+        about: What reports say of it in a line: a judge's model and prompt.
         calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
 
@@ -70,6 +72,8 @@ class Metric:
     scores_failures: ClassVar[bool] = False
     revision: ClassVar[int] = 1
     kind: ClassVar[str] = ""
+    costs: ClassVar[bool] = False
+    about: str = ""
     calibration: Calibration | None = None
 
     def __call__(self, case: Case, result: Result, /) -> Said | Awaitable[Said]:

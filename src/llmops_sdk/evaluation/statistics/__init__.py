@@ -11,9 +11,14 @@ from __future__ import annotations
 from llmops_sdk.evaluation.statistics._agreement import cohen_kappa, krippendorff_alpha, sign_test
 from llmops_sdk.evaluation.statistics._compare import compare
 from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict
-from llmops_sdk.evaluation.statistics._corrected import Corrected, corrected_difference, corrected_mean
+from llmops_sdk.evaluation.statistics._corrected import (
+    Corrected,
+    corrected_comparison,
+    corrected_difference,
+    corrected_mean,
+    corrected_rate,
+)
 from llmops_sdk.evaluation.statistics._drop import Drop
-from llmops_sdk.evaluation.statistics._judges import CorrectedRate, corrected_rate
 from llmops_sdk.evaluation.statistics._labelled import Labelled, Share, labelled
 from llmops_sdk.evaluation.statistics._many import adjusted
 from llmops_sdk.evaluation.statistics._means import Mean, mean
@@ -26,7 +31,6 @@ __all__ = [
     "Comparison",
     "ConfidenceSequence",
     "Corrected",
-    "CorrectedRate",
     "Drop",
     "Labelled",
     "Mean",
@@ -38,6 +42,7 @@ __all__ = [
     "cohen_kappa",
     "compare",
     "compare_sequentially",
+    "corrected_comparison",
     "corrected_difference",
     "corrected_mean",
     "corrected_rate",

@@ -87,6 +87,7 @@ def labelled(
     *,
     clusters: Sequence[Hashable | None] | None = None,
     level: float = 0.95,
+    graded: bool = False,
 ) -> Labelled:
     """Describe a judge by answers that people have judged, too.
 
@@ -95,6 +96,7 @@ def labelled(
         judged: The judge's values of the same answers.
         clusters: The cluster of each answer; `None` for one that stands alone.
         level: Probability of the intervals to cover the truth, `0 < level < 1`.
+        graded: Whether 0 and 1 are two of several grades, also where the labels have no other.
 
     Raises:
         ConfigurationError: There are no answers, or not as many of the one as of the other.
@@ -109,7 +111,7 @@ def labelled(
     names = [
         ("", place) if name is None else ("c", name) for place, name in enumerate(clusters or [None] * people.size)
     ]
-    if np.isin(np.concatenate([people, judge]), (0.0, 1.0)).all():
+    if not graded and np.isin(np.concatenate([people, judge]), (0.0, 1.0)).all():
         return _of_passes(people, judge, names, level)
     return _of_grades(people, judge, names, level)
 

@@ -1,0 +1,37 @@
+"""What runs and judgements have cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from llmops_sdk.calls import Aside, AttemptEnded
+from llmops_sdk.pipelines import Result
+from llmops_sdk.usage import EXACT
+
+__all__ = ["paid_for", "total"]
+
+
+def total(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum; `None` where one is not known."""
+    known = Decimal(0)
+    for cost in costs:
+        if cost is None:
+            return None
+        known = EXACT.add(known, cost)
+    return known
+
+
+def paid_for(result: Result) -> tuple[Decimal | None, Decimal | None]:
+    """US dollars that a run has cost, and those that it may have cost beside, as estimated: what `settle` takes.
+
+    A run that asked nobody has cost 0. `(None, None)` where an attempt took tokens whose price is not known.
+    """
+    unpriced = [one for event in result.call.events if (one := _attempt(event)) is not None and one.unpriced]
+    if any(one.estimated_usd is None for one in unpriced):
+        return None, None
+    return result.call.spent_usd, result.call.estimated_usd if unpriced else None
+
+
+def _attempt(event: object) -> AttemptEnded | None:
+    return event.attempt if isinstance(event, Aside) else event if isinstance(event, AttemptEnded) else None
