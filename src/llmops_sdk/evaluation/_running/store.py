@@ -26,7 +26,7 @@ from llmops_sdk.evaluation._running.plan import Plan
 from llmops_sdk.evaluation._running.reading import KeptExperiment, Reading
 from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, transaction
 
-__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RunRow", "ScoreRow", "Store"]
+__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RecordRow", "RunRow", "ScoreRow", "Store"]
 
 _SCHEMA = """
 CREATE TABLE cases (
@@ -45,8 +45,9 @@ CREATE TABLE cells (
     PRIMARY KEY (experiment, position, repeat, arm)
 ) WITHOUT ROWID;
 CREATE TABLE runs (
-    key BLOB PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL, error TEXT, seconds REAL, cost_usd TEXT
+    key BLOB PRIMARY KEY, at REAL NOT NULL, error TEXT, seconds REAL, cost_usd TEXT, blocked INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE records (run BLOB PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE scores (
     run BLOB NOT NULL, metric BLOB NOT NULL, name TEXT NOT NULL, value REAL, label TEXT, explanation TEXT,
     details TEXT, cost_usd TEXT, error TEXT,
@@ -63,8 +64,10 @@ _CASES = 256
 
 CellRow = tuple[str, int, int, str, bytes]
 """As in the table `cells`."""
-RunRow = tuple[bytes, float, str, str | None, float, str | None]
+RunRow = tuple[bytes, float, str | None, float, str | None, bool]
 """As in the table `runs`."""
+RecordRow = tuple[bytes, str]
+"""As in the table `records`: apart from the runs, so that figures are read without the texts between them."""
 ScoreRow = tuple[bytes, bytes, str, float | None, str | None, str | None, str | None, str | None, str | None]
 """As in the table `scores`."""
 
@@ -230,7 +233,7 @@ class Store:
     def record(self, run: bytes) -> dict[str, Any]:
         """The record of a run."""
         with self._open() as db:
-            (record,) = db.execute("SELECT record FROM runs WHERE key = ?", (run,)).fetchone()
+            (record,) = db.execute("SELECT record FROM records WHERE run = ?", (run,)).fetchone()
         found: dict[str, Any] = json.loads(record)
         return found
 
@@ -266,6 +269,7 @@ class Store:
         *,
         cells: Iterable[CellRow] = (),
         runs: Iterable[RunRow] = (),
+        records: Iterable[RecordRow] = (),
         scores: Iterable[ScoreRow] = (),
         anew: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
@@ -274,11 +278,13 @@ class Store:
         Args:
             cells: Which runs are part of which experiment.
             runs: The runs.
+            records: What is known of them beside the figures.
             scores: What metrics said of them.
             anew: Run and metric of scores that were there and are no longer right.
         """
         with self._open() as db, transaction(db):
             db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", runs)
+            db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?)", records)
             db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", cells)
             db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", anew)
             db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)

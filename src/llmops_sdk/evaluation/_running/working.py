@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_sdk.errors import BudgetExceeded, LimitExceeded
 from llmops_sdk.evaluation._running.budget import Budget, paid_for
-from llmops_sdk.evaluation._running.cells import Cell, Group, Planner
+from llmops_sdk.evaluation._running.cells import Cell, Group, Planner, asked_of
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.scoring import Outcome, score
@@ -147,12 +147,11 @@ class Work:
         if result is None:
             return
         label = cell.arm.label
-        if result.error is None:
-            if cell.asked:
-                scores = group.scores[label]
-                await self._score(group, cell.key, cell.asked, cell.again, (result,), scores)
-            if cell.read:
-                group.results[label] = result
+        asked = asked_of(cell.asked, failed=result.error is not None)
+        if asked:
+            await self._score(group, cell.key, asked, cell.again, (result,), group.scores[label])
+        if cell.read and result.error is None:
+            group.results[label] = result
         if cell.kept is None:
             self._progress.cell(result)
         else:
