@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
     from llmops_sdk.evaluation.statistics import Comparison, Corrected
 
-__all__ = ["Contrast", "contrasts"]
+__all__ = ["Contrast", "contrasts", "usable_calibration"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                 bounds=metric.bounds,
                 cells=columns.planned * len(arms),
                 failed=sum(columns.failed(name, arm) for arm in arms),
-                inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
+                inapplicable=sum(columns.scores(name, arm).inapplicable() for arm in arms),
                 missing=sum(columns.missing(name, arm) for arm in arms),
                 corrected=_corrected(base, new, columns, metric, analysis.level),
             )
@@ -101,15 +101,21 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
 
 def _corrected(base: Scores, new: Scores, columns: Columns, metric: MetricPlan, level: float) -> Corrected | None:
     """What people would have said; `None` where nothing is known of the judge, or too little."""
-    if metric.calibration is None or not base.shares_a_case_with(new):
-        return None
-    calibration = Calibration.from_json(metric.calibration)
-    if calibration.refusal is not None:
+    calibration = usable_calibration(metric)
+    if calibration is None or not base.shares_a_case_with(new):
         return None
     clusters = None if columns.clusters is None else dict(enumerate(columns.clusters))
     if metric.pairwise:
         return calibration.mean(new.by_case(), clusters=clusters, level=level)
     return calibration.difference(base.by_case(), new.by_case(), clusters=clusters, level=level)
+
+
+def usable_calibration(metric: MetricPlan) -> Calibration | None:
+    """What is known of a judge; `None` where nothing is, or where it is no better than a coin."""
+    if metric.calibration is None:
+        return None
+    calibration = Calibration.from_json(metric.calibration)
+    return None if calibration.refusal is not None else calibration
 
 
 def _compared(
