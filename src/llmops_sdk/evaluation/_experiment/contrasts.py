@@ -56,6 +56,8 @@ class Contrast:
 
 def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contrast, ...]:
     """Each pipeline against the base, by each score; p-values are corrected for their number."""
+    if len(plan.arms) < 2 or not columns.names:
+        return ()  # nothing to compare needs no library
     statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
     found = list(_uncorrected(columns, plan, analysis, statistics))
     p_values = [one.comparison.p_value for one in found if one.comparison is not None]
