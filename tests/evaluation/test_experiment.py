@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from llmops_sdk import Pipeline, Prompt, Scripted
+from llmops_sdk import Pipeline, Prompt, Scripted, guards
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, EvaluationError, MissingDependencyError
-from llmops_sdk.evaluation import Analysis, Case, Experiment, evaluate, experiments_in, metric, metrics
+from llmops_sdk.evaluation import Analysis, Case, Experiment, Judge, evaluate, experiments_in, metric, metrics
 from llmops_sdk.evaluation._experiment.contrasts import Contrast
 from llmops_sdk.evaluation._experiment.words import difference, level, spent
 from llmops_sdk.evaluation.statistics import compare, mean
@@ -202,6 +202,12 @@ def test_tables_by_tag_and_by_cluster(experiment):
 
     assert by_tag["even", "base"].mean == pytest.approx(np.mean([one % 3 == 0 for one in range(0, 40, 2)]))
     assert by_tag["odd", "new"].cases == 19
+    assert (by_tag["odd", "new"].failed, by_tag["even", "new"].failed) == (2, 0)
+    by_tag = {(one.group, one.arm): one for one in experiment.scores("words", by="tag")}
+    assert (by_tag["odd", "new"].failed, by_tag["odd", "base"].failed, by_tag["even", "base"].failed) == (4, 2, 0)
+    by_tag = {(one.group, one.arm): one for one in experiment.scores("brief", by="tag")}
+    assert (by_tag["even", "base"].inapplicable, by_tag["odd", "base"].inapplicable) == (2, 0)
+    assert {one.missing for one in by_tag.values()} == {0}
     assert {group for group, _ in by_cluster} == {"page 0", "page 1", "page 2"}
     assert by_cluster["page 1", "new"].mean == 0.75
     with pytest.raises(ConfigurationError, match='"tag", "cluster" or None'):
@@ -337,6 +343,80 @@ def test_one_pipeline_is_shown_by_its_scores():
     assert str(alone).split("\n")[2].split()[:3] == ["only", "10.0", "%"]
 
 
+def test_without_a_metric_it_says_so_beside_what_the_runs_took():
+    found = evaluate({"a": asked("7"), "b": asked("7")}, cases(4), [], progress=False)
+
+    assert str(found).startswith("experiment: 2 pipelines on 4 cases")
+    assert str(found).endswith("no metric was given, so nothing is compared")
+
+
+def test_runs_that_a_guard_blocked_are_counted():
+    mails = "Write to ada" + "@" + "example.org"
+    guarded = "{{ q }}" | Scripted(mails, "7") | guards.PII(action="block")
+    found = evaluate({"a": guarded}, cases(4), [metrics.Exact()], concurrency=1, progress=False)
+
+    assert [(one.cells, one.failed, one.blocked) for one in found.arms] == [(4, 0, 2)]
+    assert "blocked" in str(found._repr_html_())
+
+
+def test_a_metric_that_scores_runs_that_failed_has_all_scores_also_when_it_is_added_later(tmp_path):
+    for given in ([metrics.Exact()], [metrics.Exact(), metrics.Succeeded()]):
+        found = evaluate({"a": asked(right)}, cases(20), given, store=tmp_path / "e.db", retry_failed=False,
+                         progress=False)  # fmt: skip
+
+    (said,) = found.scores("succeeded")
+    assert (said.scores, said.failed, said.mean) == (20, 0, 0.95)
+    (said,) = found.scores("exact")
+    assert (said.scores, said.failed) == (19, 1)
+
+
+def test_what_a_judge_without_a_grade_cost_is_part_of_what_judging_cost():
+    engine = Scripted("I cannot say", model="priced", usage=Usage(input_tokens=100, output_tokens=10))
+    judge = Judge(engine, "It is right.", prices=PRICES)
+    found = evaluate({"a": asked("7")}, cases(1), [judge], progress=False)
+
+    assert found.scores("judge")[0].failed == 1
+    assert found.judging_cost_usd == 2 * Decimal("0.00011")  # it was asked twice
+
+
+def test_a_sequential_experiment_says_when_it_stopped_and_counts_only_what_took_part(tmp_path):
+    pipelines = {"base": asked(lambda request: "?" if number(request) % 3 else str(number(request))),
+                 "new": asked(lambda request: str(number(request)))}  # fmt: skip
+    found = evaluate(pipelines, cases(400), [metrics.Exact()], stop_when="significant", progress=False)
+
+    said, observed = found.contrast("exact"), found.ending.observed
+    assert said.comparison.verdict == "better"
+    assert (said.comparison.cases, said.cells, said.missing) == (observed, 2 * observed, 0)
+    assert 0 < observed < 400
+    assert f"it stopped when it was clear: after {observed} of 400 cases" in found.warnings
+    by_tag = found.scores("exact", by="tag")
+    assert sum(one.cases for one in by_tag) == 2 * observed
+    assert {one.missing for one in by_tag} == {0}
+    assert "valid whenever it stopped" in found.report(tmp_path / "out.html").read_text("utf-8")
+
+
+def test_a_calibrated_judge_shows_what_people_would_say_in_verdicts_and_tables(tmp_path):
+    def strict(request):
+        asked = "\n".join(message.text for message in request.messages)
+        said = number_of(asked.split("<answer>")[1])
+        return f'{{"reason": "-", "grade": "{"pass" if said % 10 < 8 else "fail"}"}}'
+
+    def number_of(text):
+        return int(re.search(r"\d+", text).group())
+
+    judge = Judge(Scripted(strict), "It is right.", scale="pass/fail", name="right")
+    labels = [{"input": "?", "answer": str(one), "label": one % 10 < 7} for one in range(100)]
+    judge = judge.calibrated(judge.calibrate(labels))
+    found = evaluate({"base": asked("9"), "new": asked(lambda request: str(number(request)))}, cases(), [judge],
+                     progress=False)  # fmt: skip
+
+    assert "; as people would judge: +" in str(found.contrast("right"))
+    table = found.scores("right")
+    assert table[1].corrected.value < table[1].mean
+    assert "as people would judge" in str(table)
+    assert "people: " in found.report(tmp_path / "out.html").read_text("utf-8")
+
+
 def test_a_metric_that_always_fails_does_not_vanish():
     def broken(case, result):
         raise KeyError("x")
@@ -366,6 +446,10 @@ def test_scores_of_one_metric_by_several_names_share_its_failures():
         (0.825, (0, 1), "", "82.5 %"),
         (1.25, (0, math.inf), "s", "1.25 s"),
         (0.00012, (0, math.inf), "USD", "$0.00012"),
+        (1.04e-6, (0, math.inf), "USD", "$0.00000104"),
+        (0.0033217, (0, math.inf), "s", "3.322 ms"),
+        (1234.5678, (0, math.inf), "s", "1,235 s"),
+        (123456.7, (0, math.inf), "tokens", "123,457 tokens"),
         (math.nan, (0, 1), "", "-"),
     ],
 )
@@ -376,6 +460,9 @@ def test_scores_are_said_in_their_unit(value, bounds, unit, said):
 def test_differences_are_said_with_their_sign_and_unknown_costs_as_such():
     assert difference(0.12, (0, 1), "") == "+12.0 points"
     assert difference(-math.inf, (0, 1), "") == "-∞"
+    assert difference(-1e-6, (0, math.inf), "USD", bare=True) == "-$0.000001"
+    assert difference(0.00241, (0, math.inf), "s", bare=True) == "+2.41 ms"
+    assert difference(-21735.2, (0, math.inf), "tokens") == "-21,735 tokens"
     assert spent(Decimal(0), 3, 4) == "unknown (3 of 4)"
 
 

@@ -73,12 +73,12 @@ def kept(name):
     with sqlite3.connect(store) as db:
         if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             return {}, []
-        records = [json.loads(row) for (row,) in db.execute("SELECT record FROM runs")]
+        records = [json.loads(row) for (row,) in db.execute("SELECT record FROM records")]
         answers = [record["response"]["choices"][0]["text"][::-1] for record in records]
         runs = {text: answers.count(text) for text in answers}
         rows = db.execute(
             "SELECT position, repeat, arm, json_extract(record, '$.response'), metric, name, value,"
-            " scores.error IS NULL FROM cells JOIN runs ON runs.key = cells.run"
+            " scores.error IS NULL FROM cells JOIN records ON records.run = cells.run"
             " LEFT JOIN scores ON scores.run = cells.run ORDER BY 1, 2, 3, 5, 6"
         ).fetchall()
         rows += db.execute("SELECT id, ending FROM experiments").fetchall()

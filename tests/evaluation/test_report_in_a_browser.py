@@ -82,7 +82,7 @@ def count(page):
 
 
 def test_the_verdict_is_what_is_read_first(page):
-    assert page.locator("#verdict").inner_text().startswith("new against base: better by 1 of 1 score")
+    assert page.locator("#verdict + h3").inner_text() == "new against base: better by 1 of 1 score"
     first = page.locator(".verdicts li").first
     assert "▲ new is better than base by found" in first.inner_text()
     assert first.bounding_box()["y"] < 300
@@ -139,6 +139,19 @@ def test_a_failure_shows_its_error_and_trace(page):
     assert "asked scripted" in page.locator("#case .broken .trace").inner_text()
 
 
+def test_answers_are_not_compared_with_a_run_that_failed(browser, tmp_path):
+    pipelines = {"base": pipeline(answer), "new": pipeline(plain)}
+    experiment = evaluate(pipelines, [Case(input={"q": "What is number 13?"}, expected="13")], [metrics.Cost()],
+                          progress=False)  # fmt: skip
+    page = browser.new_page()
+    page.goto(experiment.report(tmp_path / "out.html").as_uri())
+
+    assert page.locator("#case .broken").count() == 1
+    assert page.locator("#case ins").count() == 0
+    assert "$0.00011" in page.locator("#case table").inner_text()  # and not $0
+    page.close()
+
+
 def test_the_keyboard_does_all_of_it(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the cases"
@@ -161,6 +174,7 @@ def test_an_address_opens_its_case(page, report):
     page.goto(report.as_uri() + "#case=case-77")
 
     assert page.locator("#case h3").inner_text() == "Case case-77"
+    assert 0 <= page.locator("#case h3").bounding_box()["y"] < 900  # it is in sight
 
 
 def test_what_an_answer_says_is_never_run(page):

@@ -94,14 +94,14 @@ def test_a_limit_without_room_before_the_deadline_is_waited_for():
     full = LimitExceeded("no room: 3 requests", limit="3 requests", retry_after_s=0.01)
     engine = Scripted(full, full, "7")
     found = ran({"a": "{{ n }}" | engine}, concurrency=1, deadline_s=1)
-    assert [row[3] for row in kept(found._store.path, "runs")] == [None] * 6
+    assert [row[2] for row in kept(found._store.path, "runs")] == [None] * 6
     assert len(engine.requests) == 18
 
 
 def test_a_limit_that_will_never_have_room_fails_the_run():
     engine = Scripted(LimitExceeded("larger than the limit", limit="3 tokens"))
     found = ran({"a": "{{ n }}" | engine}, concurrency=1)
-    assert ["larger" in row[3] for row in kept(found._store.path, "runs")] == [True] * 6
+    assert ["larger" in row[2] for row in kept(found._store.path, "runs")] == [True] * 6
 
 
 # What is not run again.
@@ -180,11 +180,11 @@ def test_what_had_failed_is_tried_again_unless_told_otherwise(tmp_path, monkeypa
     def go(**options):
         found = ran({"a": "{{ n }}" | engine}, given=[picky], store=tmp_path / "e.db", **options)
         scores = {(cell.case, one.name): one.error is None for cell in found.cells() for one in cell.scores}
-        return scores, [row for row in kept(tmp_path / "e.db", "runs") if row[3] is not None]
+        return scores, [row for row in kept(tmp_path / "e.db", "runs") if row[2] is not None]
 
     scores, failed = go()
     assert len(failed) == 1
-    assert "RuntimeError" in failed[0][3] or "no" in failed[0][3]
+    assert "RuntimeError" in failed[0][2] or "no" in failed[0][2]
     assert [case for (case, _), ok in scores.items() if not ok] == ["case-2"]
     number = len(engine.requests)
     assert go(retry_failed=False) == (scores, failed)
@@ -350,7 +350,7 @@ def test_a_label_that_moves_while_it_runs_changes_nothing_and_the_arm_is_kept(tm
     data = [Case(input={"n": str(n)}) for n in range(12)]
     ran({"a": split | engine}, data, concurrency=1, store=tmp_path / "e.db")
     assert {one.split()[0] for one in asked(engine)[1:]} == {"one", "two"}
-    assert all('"arm"' in row[2] for row in kept(tmp_path / "e.db", "runs"))
+    assert all('"arm"' in row[1] for row in kept(tmp_path / "e.db", "records"))
 
 
 # Bad input.
@@ -539,7 +539,7 @@ def test_it_ends_where_the_money_is_spent_and_goes_on_with_more(tmp_path, caplog
     assert again.id == found.id
     assert len(engine.requests) == 6
     assert Store(tmp_path / "e.db").ending(found.id) == Ending("complete")
-    assert {Decimal(row[5]) for row in kept(tmp_path / "e.db", "runs")} == {Decimal("0.001")}
+    assert {Decimal(row[4]) for row in kept(tmp_path / "e.db", "runs")} == {Decimal("0.001")}
 
 
 def test_what_judges_cost_counts_towards_the_budget(tmp_path):
@@ -597,7 +597,7 @@ def test_what_a_try_that_failed_has_cost_is_not_forgotten(tmp_path):
     db.commit()
     db.close()
     ran({"a": pipeline}, [Case(input={"n": 1})], store=tmp_path / "e.db")
-    assert Decimal(kept(tmp_path / "e.db", "runs")[0][5]) == Decimal("0.501")
+    assert Decimal(kept(tmp_path / "e.db", "runs")[0][4]) == Decimal("0.501")
 
 
 def test_hooks_tags_and_deadlines_reach_the_runs():

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import llmops_sdk
-from llmops_sdk import Prompt, Scripted, guards
+from llmops_sdk import Pipeline, Prompt, Scripted, guards
 from llmops_sdk.errors import MissingDependencyError
+from llmops_sdk.evaluation import Case, evaluate, metrics
 
 
 def main() -> None:
@@ -32,7 +33,21 @@ def main() -> None:
     result = line.run(name="Ada")
     assert result.text.startswith("Hello Ada")
     assert "ada@example.com" not in result.text
+    evaluated(line)
     print(f"llmops-sdk {llmops_sdk.__version__} works from its wheel: {result.text!r}")
+
+
+def evaluated(line: Pipeline) -> None:
+    """One pipeline needs no extra; two are compared by numpy and scipy, which the error names where they lack."""
+    report = Path("report.html")
+    evaluate({"only": line}, [Case(input={"name": "Ada"})], [], progress=False).report(report)
+    assert "One pipeline" in report.read_text("utf-8")
+    try:
+        print(evaluate({"a": line, "b": line}, [Case(input={"name": "Ada"})], [metrics.Latency()], progress=False))
+    except MissingDependencyError as missing:
+        if missing.extra != "evaluation":
+            raise
+        print(f"Verdicts need the extra {missing.extra}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ class Runs:
     Attributes:
         cells: How many there are.
         failed: Those that failed, each as `position * repeats + repeat`.
+        blocked: How many a guard blocked.
         seconds: What those that did not fail took.
         known_usd: What is known of their cost.
         unpriced: Runs whose cost is not known.
@@ -33,6 +35,7 @@ class Runs:
 
     cells: int = 0
     failed: set[int] = field(default_factory=set)
+    blocked: int = 0
     seconds: array[float] = field(default_factory=lambda: array("d"))
     known_usd: Decimal = Decimal(0)
     unpriced: int = 0
@@ -43,20 +46,35 @@ class Scores:
 
     Attributes:
         cells: One number for each cell, at `position * repeats + repeat`; `nan` where there is no score.
-        inapplicable: Cells to which the metric does not apply.
     """
 
-    __slots__ = ("cells", "inapplicable", "repeats")
+    __slots__ = ("_apart", "cells", "repeats")
 
     def __init__(self, cases: int, repeats: int) -> None:
         self.cells = array("d", [math.nan]) * (cases * repeats)
         self.repeats = repeats
-        self.inapplicable = 0
+        self._apart = bytearray()
+
+    def leave_out(self, cell: int) -> None:
+        """The metric does not apply to this cell."""
+        if not self._apart:
+            self._apart = bytearray(len(self.cells))
+        self._apart[cell] = 1
+
+    def inapplicable(self, positions: Iterable[int] | None = None) -> int:
+        """Cells to which the metric does not apply, of all cases or of some."""
+        if positions is None or not self._apart:
+            return sum(self._apart)
+        return sum(sum(self._apart[one * self.repeats : (one + 1) * self.repeats]) for one in positions)
 
     @property
     def shaped(self) -> memoryview[float]:
         """The same, of shape `(cases, repeats)`: numpy takes it as it is."""
         return memoryview(self.cells).cast("B").cast("d", (len(self.cells) // self.repeats, self.repeats))
+
+    def has(self, cell: int) -> bool:
+        """Whether the cell has a score."""
+        return not math.isnan(self.cells[cell])
 
     def values(self) -> array[float]:
         """Those that there are; by position and repeat."""
@@ -109,7 +127,8 @@ class Columns:
         self._plan = plan
         self.runs = {label: Runs() for label in plan.arms}
         self._scores: dict[tuple[str, str], Scores] = {}
-        self._failed: Counter[tuple[str, str]] = Counter()
+        self._unscored: dict[tuple[str, str], set[int]] = {}
+        self._failed: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self.tags: dict[str, array[int]] = {}
         self._read_cases(reading)
         self.observed = self.cases if observed is None else observed
@@ -140,6 +159,7 @@ class Columns:
         for row in reading.runs():
             runs = self.runs[row.arm]
             runs.cells += 1
+            runs.blocked += row.blocked
             if row.failed:
                 runs.failed.add(row.position * repeats + row.repeat)
             elif row.seconds is not None:
@@ -153,9 +173,9 @@ class Columns:
         metrics = {one.key: one for one in self._plan.metrics}
         names: dict[str, list[str]] = {one.name: [] for one in self._plan.metrics}
         for row in reading.scores():
-            metric = metrics[row.metric].name
+            metric, cell = metrics[row.metric].name, row.position * self._plan.repeats + row.repeat
             if row.failed:
-                self._failed[metric, row.arm] += 1
+                self._failed[metric, row.arm].add(cell)
                 continue
             if row.name not in names[metric]:
                 names[metric].append(row.name)
@@ -163,9 +183,9 @@ class Columns:
             if scores is None:
                 scores = self._scores[row.name, row.arm] = Scores(self.cases, self._plan.repeats)
             if row.value is None:
-                scores.inapplicable += 1
+                scores.leave_out(cell)
             else:
-                scores.cells[row.position * self._plan.repeats + row.repeat] = row.value
+                scores.cells[cell] = row.value
         # A metric that only ever failed has a name, too: it must not vanish.
         return {name: one for one in self._plan.metrics for name in sorted(names[one.name]) or [one.name]}
 
@@ -173,23 +193,45 @@ class Columns:
         """The scores of one name by one pipeline."""
         return self._scores.get((name, arm)) or Scores(self.cases, self._plan.repeats)
 
-    def failed(self, name: str, arm: str) -> int:
-        """Cells without this score because the run failed, or the metric did."""
-        one = self.names[name]
-        runs = self.runs[arm].failed
+    def failed(self, name: str, arm: str, positions: Sequence[int] | None = None) -> int:
+        """Cells without this score because the run failed, or the metric did; of all cases or of some."""
+        cells = self._unscored.get((name, arm))
+        if cells is None:
+            cells = self._unscored[name, arm] = self._failed_cells(name, arm)
+        if positions is None:
+            return len(cells)
+        repeats = self._plan.repeats
+        return sum(position * repeats + repeat in cells for position in positions for repeat in range(repeats))
+
+    def _failed_cells(self, name: str, arm: str) -> set[int]:
+        one, scores = self.names[name], self.scores(name, arm)
+        failed = self.runs[arm].failed | self._failed[one.name, arm]
         if one.pairwise:
-            runs = runs | self.runs[self._plan.base].failed
-        return len(runs) + self._failed[one.name, arm]
+            failed |= self.runs[self._plan.base].failed
+        return {cell for cell in failed if not scores.has(cell)}  # some metrics score a run that failed, too
 
     @property
     def planned(self) -> int:
         """Cells that one pipeline is to have."""
         return self.observed * self._plan.repeats
 
-    def missing(self, name: str, arm: str) -> int:
+    def missing(self, name: str, arm: str, positions: Sequence[int] | None = None) -> int:
         """Cells of which this score is not there for no known reason: not run yet, or the metric gave none."""
         scores = self.scores(name, arm)
-        return max(self.planned - len(scores.values()) - scores.inapplicable - self.failed(name, arm), 0)
+        planned = self.planned if positions is None else self._observed_of(positions) * self._plan.repeats
+        scored = len(scores.values()) if positions is None else sum(map(len, scores.by_case(positions).values()))
+        there = scored + scores.inapplicable(positions) + self.failed(name, arm, positions)
+        return max(planned - there, 0)
+
+    def _observed_of(self, positions: Sequence[int]) -> int:
+        """How many of these cases take part."""
+        if self.observed == self.cases:
+            return len(positions)
+        return sum(position in self._taken for position in positions)
+
+    @functools.cached_property
+    def _taken(self) -> frozenset[int]:
+        return frozenset(self.order)
 
     def groups(self, by: str) -> Iterator[tuple[str, set[int]]]:
         """Name and positions of each group of cases: by `"tag"`, or by `"cluster"`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
     from llmops_sdk.evaluation.statistics import Comparison, Corrected
 
-__all__ = ["Contrast", "contrasts"]
+__all__ = ["Contrast", "contrasts", "usable_calibration"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class Contrast:
 
 def contrasts(columns: Columns, plan: Plan, analysis: Analysis) -> tuple[Contrast, ...]:
     """Each pipeline against the base, by each score; p-values are corrected for their number."""
+    if len(plan.arms) < 2 or not columns.names:
+        return ()  # nothing to compare needs no library
     statistics: Any = importlib.import_module("llmops_sdk.evaluation.statistics")
     found = list(_uncorrected(columns, plan, analysis, statistics))
     p_values = [one.comparison.p_value for one in found if one.comparison is not None]
@@ -94,7 +96,7 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
                 bounds=metric.bounds,
                 cells=columns.planned * len(arms),
                 failed=sum(columns.failed(name, arm) for arm in arms),
-                inapplicable=sum(columns.scores(name, arm).inapplicable for arm in arms),
+                inapplicable=sum(columns.scores(name, arm).inapplicable() for arm in arms),
                 missing=sum(columns.missing(name, arm) for arm in arms),
                 corrected=_corrected(compared, metric),
             )
@@ -106,6 +108,14 @@ def _corrected(comparison: Comparison | None, metric: MetricPlan) -> Corrected |
         return None
     calibration = Calibration.from_json(metric.calibration)
     return None if calibration.refusal is not None else calibration.comparison(comparison, pairwise=metric.pairwise)
+
+
+def usable_calibration(metric: MetricPlan) -> Calibration | None:
+    """What is known of a judge; `None` where nothing is, or where it is no better than a coin."""
+    if metric.calibration is None:
+        return None
+    calibration = Calibration.from_json(metric.calibration)
+    return None if calibration.refusal is not None else calibration
 
 
 def _compared(

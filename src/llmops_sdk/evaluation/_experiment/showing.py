@@ -26,6 +26,8 @@ def text(experiment: Experiment) -> str:
     lines = [str(one) for one in experiment.contrasts]
     if not lines:
         lines = [line for name in experiment.score_names for line in str(experiment.scores(name)).split("\n")]
+    if not lines:
+        lines = [str(_overview(experiment)), "no metric was given, so nothing is compared"]
     return "\n".join([*lines, *experiment.warnings, *experiment.judges])
 
 
@@ -70,10 +72,11 @@ def _overview(experiment: Experiment) -> Table:
             one.arm,
             *(means.get((one.arm, name), "-") for name in names),
             f"{one.failed:,} of {one.cells:,}",
+            f"{one.blocked:,}",
             moments(one.p50_s),
             moments(one.p95_s),
             spent(one.known_usd, one.unpriced, one.cells),
         ]
         for one in experiment.arms
     ]
-    return Table(experiment.title, ["pipeline", *names, "failed", "median", "95 of 100", "cost"], rows)
+    return Table(experiment.title, ["pipeline", *names, "failed", "blocked", "median", "95 of 100", "cost"], rows)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._experiment.columns import Columns, total_usd
+from llmops_sdk.evaluation._experiment.contrasts import usable_calibration
 from llmops_sdk.evaluation._experiment.tables import Table
-from llmops_sdk.evaluation._experiment.words import level
+from llmops_sdk.evaluation._experiment.words import level, people_say
 from llmops_sdk.evaluation.metrics import ConfusionMatrix, summary_of
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.analysis import Analysis
     from llmops_sdk.evaluation._running.plan import MetricPlan, Plan
     from llmops_sdk.evaluation._running.reading import Reading
+    from llmops_sdk.evaluation.statistics import Corrected
 
 __all__ = [
     "ArmSummary",
@@ -41,6 +43,7 @@ class ScoreSummary:
     """What one pipeline scored, by itself.
 
     Attributes:
+        score: Name of the score.
         arm: Label of the pipeline.
         group: The tag or the cluster; `None` for all cases.
         mean: Mean over the cases, each of which counts once; `nan` where there is no score.
@@ -48,11 +51,13 @@ class ScoreSummary:
         high: Upper end.
         cases: Cases that have a score.
         scores: Number of the scores.
-        failed: Cells without a score because the run or the metric failed; of a group `None`, as are the next two.
+        failed: Cells without a score because the run or the metric failed.
         inapplicable: Cells to which the metric does not apply.
         missing: Cells without a score for no known reason: not run yet, or the metric gave none.
+        corrected: The mean as people would have judged it, by a calibrated judge; `None` for other metrics.
     """
 
+    score: str
     arm: str
     group: str | None
     mean: float
@@ -60,9 +65,10 @@ class ScoreSummary:
     high: float
     cases: int
     scores: int
-    failed: int | None
-    inapplicable: int | None
-    missing: int | None
+    failed: int
+    inapplicable: int
+    missing: int
+    corrected: Corrected | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ class ArmSummary:
         cells: Runs that there are.
         planned: Runs that there should be.
         failed: Those that failed.
+        blocked: Those that a guard blocked: their answer is the refusal.
         cost_usd: What all of them cost; `None` where the cost of one is not known.
         known_usd: What is known of it.
         unpriced: Runs whose cost is not known.
@@ -86,6 +93,7 @@ class ArmSummary:
     cells: int
     planned: int
     failed: int
+    blocked: int
     cost_usd: Decimal | None
     known_usd: Decimal
     unpriced: int
@@ -106,6 +114,7 @@ def arm_summaries(columns: Columns) -> tuple[ArmSummary, ...]:
                 cells=runs.cells,
                 planned=columns.planned,
                 failed=len(runs.failed),
+                blocked=runs.blocked,
                 cost_usd=total_usd(runs.known_usd, runs.unpriced),
                 known_usd=runs.known_usd,
                 unpriced=runs.unpriced,
@@ -175,13 +184,14 @@ class ScoreTable(Table, Sequence[ScoreSummary]):
         together: Mapping[str, str],
     ) -> None:
         self._summaries = tuple(summaries)
-        head = ["pipeline", "mean", f"{level * 100:g} % interval", "cases"]
+        head = ["pipeline", "mean", f"{level * 100:g} % interval", "cases", "failed", "not applicable", "missing"]
         if by is not None:
             head.insert(0, by)
-        else:
-            head += ["failed", "not applicable", "missing"]
+        judged = any(one.corrected is not None for one in self._summaries)
+        if judged:
+            head.append("as people would judge")
         self.together = together
-        rows = [_row(one, bounds, unit) for one in self._summaries]
+        rows = [_row(one, bounds, unit, judged=judged) for one in self._summaries]
         if together:
             head.append("together")
             rows = [[*row, together.get(one.arm, "-")] for row, one in zip(rows, self._summaries, strict=True)]
@@ -197,12 +207,13 @@ class ScoreTable(Table, Sequence[ScoreSummary]):
         return iter(self._summaries)
 
 
-def _row(one: ScoreSummary, bounds: tuple[float, float], unit: str) -> list[str]:
+def _row(one: ScoreSummary, bounds: tuple[float, float], unit: str, *, judged: bool) -> list[str]:
     known = math.isfinite(one.low) and math.isfinite(one.high)
     interval = f"{level(one.low, bounds, unit)} to {level(one.high, bounds, unit)}" if known else "-"
-    counts = [f"{number:,}" for number in (one.failed, one.inapplicable, one.missing) if number is not None]
+    counts = [f"{number:,}" for number in (one.cases, one.failed, one.inapplicable, one.missing)]
     group = [] if one.group is None else [one.group]
-    return [*group, one.arm, level(one.mean, bounds, unit), interval, f"{one.cases:,}", *counts]
+    people = [people_say(one.corrected, bounds, unit) or "-"] if judged else []
+    return [*group, one.arm, level(one.mean, bounds, unit), interval, *counts, *people]
 
 
 def _whole(columns: Columns, analysis: Analysis, score: str, arm: str) -> ScoreSummary:
@@ -230,8 +241,8 @@ def _summary(
             bounds=columns.names[score].bounds,
         )
         mean, low, high, cases = summed.mean, summed.low, summed.high, summed.cases
-    whole = group is None
     return ScoreSummary(
+        score=score,
         arm=arm,
         group=group,
         mean=mean,
@@ -239,10 +250,20 @@ def _summary(
         high=high,
         cases=cases,
         scores=len(values),
-        failed=columns.failed(score, arm) if whole else None,
-        inapplicable=scores.inapplicable if whole else None,
-        missing=columns.missing(score, arm) if whole else None,
+        failed=columns.failed(score, arm, positions),
+        inapplicable=scores.inapplicable(positions),
+        missing=columns.missing(score, arm, positions),
+        corrected=_corrected(columns, analysis, score, scores.by_case(positions)),
     )
+
+
+def _corrected(columns: Columns, analysis: Analysis, score: str, found: dict[int, list[float]]) -> Corrected | None:
+    """The mean as people would have judged it."""
+    calibration = usable_calibration(columns.names[score])
+    if calibration is None or not found:
+        return None
+    clusters = None if columns.clusters is None else dict(enumerate(columns.clusters))
+    return calibration.mean(found, clusters=clusters, level=analysis.level)
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.contrasts import Contrast
-    from llmops_sdk.evaluation.statistics import Comparison
+    from llmops_sdk.evaluation.statistics import Corrected
 
-__all__ = ["counted", "difference", "level", "moments", "money", "share", "spent", "verdict"]
+__all__ = ["counted", "difference", "level", "moments", "money", "people_say", "share", "spent", "verdict"]
 
 _UNIT = (0.0, 1.0)
 
@@ -25,25 +25,48 @@ def level(value: float, bounds: tuple[float, float], unit: str) -> str:
 
     >>> level(0.825, (0, 1), ""), level(1.25, (0, float("inf")), "s")
     ('82.5 %', '1.25 s')
+    >>> level(0.00321, (0, float("inf")), "s"), level(12345.6, (0, float("inf")), "tokens")
+    ('3.21 ms', '12,346 tokens')
     """
     if math.isnan(value):
         return "-"
     if share(bounds, unit):
         return f"{value * 100:.1f} %"
-    return f"${value:,.4g}" if unit == "USD" else f"{value:,.4g} {unit}".rstrip()
+    return _measured(value, unit, digits=4)
 
 
 def difference(value: float, bounds: tuple[float, float], unit: str, *, bare: bool = False) -> str:
-    """A difference of scores, with its sign; `bare` leaves out the unit.
+    """A difference of scores, with its sign; `bare` leaves out a unit that stands behind it and is always the same.
 
-    >>> difference(0.12, (0, 1), ""), difference(-0.5, (0, float("inf")), "s")
-    ('+12.0 points', '-0.5 s')
+    >>> difference(0.12, (0, 1), ""), difference(-0.0024, (0, float("inf")), "s")
+    ('+12.0 points', '-2.4 ms')
+    >>> difference(-0.000001, (0, float("inf")), "USD"), difference(1500, (0, float("inf")), "tokens", bare=True)
+    ('-$0.000001', '+1,500')
     """
     if math.isinf(value):
         return "+∞" if value > 0 else "-∞"
     if share(bounds, unit):
         return f"{value * 100:+.1f}" + ("" if bare else " points")
-    return f"{value:+,.3g}" + ("" if bare or not unit else f" {unit}")
+    sign = "-" if value < 0 else "+"
+    return sign + _measured(abs(value), "" if bare and unit not in {"s", "USD"} else unit, digits=3)
+
+
+def _measured(value: float, unit: str, *, digits: int) -> str:
+    """A figure with its unit, short times in milliseconds."""
+    if unit == "USD":
+        return f"-${_figure(-value, digits)}" if value < 0 else f"${_figure(value, digits)}"
+    if unit == "s" and 0 < abs(value) < 1:
+        return f"{_figure(value * 1000, digits)} ms"
+    return f"{_figure(value, digits)} {unit}".rstrip()
+
+
+def _figure(value: float, digits: int) -> str:
+    """With so many digits that count, and all of those before the point."""
+    if not math.isfinite(value) or not 1e-9 <= abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    said = f"{value:,.{places}f}"
+    return said.rstrip("0").rstrip(".") if places else said
 
 
 def money(usd: Decimal | float) -> str:
@@ -68,7 +91,7 @@ def moments(seconds: float) -> str:
     """A time that a run took."""
     if math.isnan(seconds):
         return "-"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+    return _measured(seconds, "s", digits=3)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
@@ -108,14 +131,8 @@ def evidence(given: Contrast) -> str:
     )
     said += f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else ""
     said += ", valid whenever it stopped)" if found.sequential else ")"
-    said += f"; {_lacks(found)}" if found.verdict == "cannot tell" else ""
+    said += f"; {found.lacks}" if found.verdict == "cannot tell" else ""
     return said + _judged_by_people(given) + _left(given)
-
-
-def _lacks(found: Comparison) -> str:
-    if found.more is not None:
-        return f"needs about {counted(found.more, 'more case', 'more cases')}"
-    return "nothing differs" if found.ties == 1 else "needs more clusters" if found.clusters < 2 else "no difference"
 
 
 def _judged_by_people(given: Contrast) -> str:
@@ -127,6 +144,16 @@ def _judged_by_people(given: Contrast) -> str:
         return "; as people would judge: too few labels to say"
     low, high = (difference(end, given.bounds, given.unit, bare=True) for end in (found.low, found.high))
     return f"; as people would judge: {difference(found.value, given.bounds, given.unit)} ({low} to {high})"
+
+
+def people_say(found: Corrected | None, bounds: tuple[float, float], unit: str) -> str:
+    """A mean once a calibrated judge's errors are taken out; empty where nothing is known of the judge."""
+    if found is None:
+        return ""
+    if found.wide:
+        return "too few labels to say"
+    low, high = (level(end, bounds, unit) for end in (found.low, found.high))
+    return f"{level(found.value, bounds, unit)} ({low} to {high})"
 
 
 def _left(given: Contrast) -> str:

@@ -21,6 +21,8 @@ _COLOURS = 8
 _CURVE = 120
 """Points of a curve."""
 _BINS = 20
+_TAIL = 10
+"""Times the median, from which the largest score makes an axis logarithmic."""
 
 
 def slug(contrast: Contrast) -> str:
@@ -44,6 +46,13 @@ class _Axis:
         if self.logarithmic:
             low, high, here = math.log(low), math.log(high), math.log(here)
         return self.start + (self.end - self.start) * (here - low) / (high - low)
+
+    def value(self, place: float) -> float:
+        """What stands at a place."""
+        part = (place - self.start) / (self.end - self.start)
+        if self.logarithmic:
+            return math.exp(math.log(self.low) + part * math.log(self.high / self.low))
+        return self.low + (self.high - self.low) * part
 
     def ticks(self) -> list[float]:
         """Some round values on it."""
@@ -155,17 +164,20 @@ def pareto(points: Sequence[Point], score: str, bounds: tuple[float, float], uni
     line = " ".join(f"{x.at(one.cost):.1f},{y.at(one.quality):.1f}" for one in front)
     parts = [_grid(x, y, height - bottom, lambda value: level(value, bounds, unit), money)]
     parts.append(f'<polyline class="front" points="{line}"/>')
-    for one in points:
+    said: list[tuple[float, float]] = []
+    for one in sorted(points, key=lambda one: y.at(one.quality)):
         px, py = x.at(one.cost), y.at(one.quality)
         best = " (on the Pareto front)" if one in front else ""
         end = px > _WIDTH * 0.75
+        line_y = max([py - 7, *(other + 13 for place, other in said if abs(place - px) < 160 and other > py - 20)])
+        said.append((px, line_y))
         parts.append(
             f"<g><title>{escape(one.arm)}: {escape(level(one.quality, bounds, unit))} at {money(one.cost)} a run{best}"
             "</title>"
             f'<line class="reach s{one.number % _COLOURS}" x1="{px:.1f}" x2="{px:.1f}" y1="{y.at(one.low):.1f}" '
             f'y2="{y.at(one.high):.1f}"/>'
             f'<circle class="f{one.number % _COLOURS}" cx="{px:.1f}" cy="{py:.1f}" r="5.5"/>'
-            f'<text class="name" x="{px + (-10 if end else 10):.1f}" y="{py - 7:.1f}"'
+            f'<text class="name" x="{px + (-10 if end else 10):.1f}" y="{line_y:.1f}"'
             f"{' text-anchor=' + chr(34) + 'end' + chr(34) if end else ''}>{escape(_short(one.arm, 24))}</text></g>"
         )
     parts.append(f'<text x="{_WIDTH - 14}" y="{height - 4}" text-anchor="end">US dollars a run</text>')
@@ -217,22 +229,23 @@ def histogram(
     low, high = min(found), max(found)
     if not high > low:
         low, high = _wide(low, high)
+    # A long tail, as that of times, would press everything else into the first bin.
+    tail = low > 0 and high > _TAIL * sorted(found)[len(found) // 2]
+    x = _Axis(low=low, high=high, start=left, end=_WIDTH - 14, logarithmic=tail)
+    slot = (x.end - x.start) / _BINS
     shares = []
     for _, _, given in values:
         counts = [0] * _BINS
         for one in given:
-            counts[min(int((one - low) / (high - low) * _BINS), _BINS - 1)] += 1
+            counts[min(int((x.at(one) - x.start) / slot), _BINS - 1)] += 1
         shares.append([count / len(given) for count in counts])
-    x = _Axis(low=low, high=high, start=left, end=_WIDTH - 14)
     y = _Axis(low=0.0, high=max(map(max, shares)) * 1.05, start=height - bottom, end=12)
     parts = [_grid(x, y, height - bottom, lambda value: f"{value:.0%}", lambda value: level(value, bounds, unit))]
-    slot = (x.end - x.start) / _BINS
     width = max((slot - 2) / len(values), 0.8)
     for place, ((label, number, _), parted) in enumerate(zip(values, shares, strict=True)):
         for one, count in enumerate(parted):
             if count:
-                start = low + (high - low) * one / _BINS
-                end = low + (high - low) * (one + 1) / _BINS
+                start, end = x.value(x.start + slot * one), x.value(x.start + slot * (one + 1))
                 parts.append(
                     f'<rect class="f{number % _COLOURS}" x="{x.start + slot * one + 1 + width * place:.1f}" '
                     f'y="{y.at(count):.1f}" width="{width:.1f}" height="{y.at(0) - y.at(count):.1f}"><title>'

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from llmops_sdk.evaluation._experiment.words import claim, counted, evidence, level, moments, spent
+from llmops_sdk.evaluation._experiment.words import claim, counted, evidence, level, moments, people_say, spent
 from llmops_sdk.evaluation._report.browsing import browsed
 from llmops_sdk.evaluation._report.charts import slug
 from llmops_sdk.evaluation._report.matrices import matrices
@@ -19,7 +20,9 @@ from llmops_sdk.evaluation._report.texts import escape
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.columns import Columns
+    from llmops_sdk.evaluation._experiment.contrasts import Contrast
     from llmops_sdk.evaluation._experiment.experiment import Experiment
+    from llmops_sdk.evaluation._experiment.summaries import ScoreSummary
     from llmops_sdk.evaluation._report.browsing import Browsed
     from llmops_sdk.evaluation._running.plan import Plan
     from llmops_sdk.evaluation._running.reading import Reading
@@ -77,66 +80,66 @@ def _head(experiment: Experiment) -> str:
 
 
 def _verdicts(experiment: Experiment) -> str:
-    contrasts = sorted(experiment.contrasts, key=lambda one: list(_MARKS).index(slug(one)))
-    items = "".join(
-        f'<li class="{slug(one)}"><b>{_MARKS[slug(one)]} {escape(claim(one))}</b>{escape(evidence(one))}</li>'
-        for one in contrasts
-    )
+    """The verdicts, by pipeline where there are several."""
     warnings = "".join(f"<li>{escape(one)}</li>" for one in experiment.warnings)
     warnings = f'<ul class="warnings">{warnings}</ul>' if warnings else ""
-    alone = "" if items else "<p>One pipeline: there is nothing to compare it with.</p>"
-    return (
-        f'<section aria-labelledby="verdict"><h2 id="verdict">{escape(headline(experiment))}</h2>'
-        f'<ul class="verdicts">{items}</ul>{alone}{warnings}</section>'
+    said = {
+        label: [one for one in experiment.contrasts if one.new == label]
+        for label in dict.fromkeys(one.new for one in experiment.contrasts)
+    }
+    if not said:
+        alone = len(experiment.arms) == 1
+        why = "One pipeline: there is nothing to compare it with." if alone else "No metric: nothing is compared."
+        inside = f'<h2 id="verdict">{"Scores" if alone else "No verdict"}</h2><p>{why}</p>'
+    elif len(said) == 1:
+        inside = "".join(
+            f'<h2 id="verdict">{escape(headline(experiment, label, given))}</h2>{_list(given)}'
+            for label, given in said.items()
+        )
+    else:
+        inside = f'<h2 id="verdict">Verdicts on {counted(len(said), "pipeline")}</h2>' + "".join(
+            f"<h3>{escape(headline(experiment, label, given))}</h3>{_list(given)}" for label, given in said.items()
+        )
+    return f'<section aria-labelledby="verdict">{inside}{warnings}</section>'
+
+
+def _list(contrasts: Iterable[Contrast]) -> str:
+    items = "".join(
+        f'<li class="{slug(one)}"><b>{_MARKS[slug(one)]} {escape(claim(one))}</b>{escape(evidence(one))}</li>'
+        for one in sorted(contrasts, key=lambda one: list(_MARKS).index(slug(one)))
     )
+    return f'<ul class="verdicts">{items}</ul>'
 
 
-def headline(experiment: Experiment) -> str:
-    """The verdict in one sentence."""
-    if not experiment.contrasts:
-        return "Scores"
-    said = []
-    for label in dict.fromkeys(one.new for one in experiment.contrasts):
-        counts = Counter(slug(one) for one in experiment.contrasts if one.new == label)
-        words = {"better": "better by", "worse": "worse by", "equivalent": "equivalent by", "cannot": "cannot tell by"}
-        found = ", ".join(f"{words[kind]} {counts[kind]:,}" for kind in words if counts[kind])
-        said.append(f"{label} against {experiment.base}: {found} of {counted(counts.total(), 'score')}")
-    return "; ".join(said)
+def headline(experiment: Experiment, label: str, contrasts: Sequence[Contrast]) -> str:
+    """The verdicts on one pipeline in a sentence."""
+    counts = Counter(map(slug, contrasts))
+    words = {"better": "better by", "worse": "worse by", "equivalent": "equivalent by", "cannot": "cannot tell by"}
+    found = ", ".join(f"{words[kind]} {counts[kind]:,}" for kind in words if counts[kind])
+    return f"{label} against {experiment.base}: {found} of {counted(counts.total(), 'score')}"
 
 
 def _pipelines(experiment: Experiment) -> str:
-    names = experiment.score_names
-    tables = {name: experiment.scores(name) for name in names}
-    summaries = {(name, one.arm): one for name in names for one in tables[name]}
+    """A column for each pipeline: they are few, and scores may be many."""
+    arms = experiment.arms
     rows = []
-    for number, one in enumerate(experiment.arms):
-        cells = [f'<i class="arm a{number % 8}" aria-hidden="true"></i>{escape(one.arm)}']
-        for name in names:
-            found = summaries.get((name, one.arm))
-            if found is None or not found.scores:
-                cells.append(_NONE)
-                continue
-            bounds, unit = experiment.scale(name)
-            reach = f"{level(found.low, bounds, unit)} to {level(found.high, bounds, unit)}"
-            left = ", ".join(
-                f"{count:,} {what}"
-                for count, what in (
-                    (found.failed, "failed"), (found.inapplicable, "not applicable"), (found.missing, "missing")
-                )
-                if count
-            )  # fmt: skip
-            notes = [reach, tables[name].together.get(one.arm, ""), left]
-            small = "".join(f"<small>{escape(note)}</small>" for note in notes if note)
-            cells.append(f"{escape(level(found.mean, bounds, unit))}{small}")
-        cells += [
-            f"{one.failed:,} of {one.cells:,}",
-            moments(one.p50_s),
-            moments(one.p95_s),
-            moments(one.p99_s),
-            escape(spent(one.known_usd, one.unpriced, one.cells)),
-        ]
-        rows.append(cells)
-    heads = ["pipeline", *map(escape, names), "runs failed", "median", "95 of 100", "99 of 100", "cost"]
+    for name in experiment.score_names:
+        scores = experiment.scores(name)
+        found = {one.arm: one for one in scores}
+        summed = scores.together
+        rows.append(
+            [escape(name), *(_summary(experiment, found.get(one.arm), summed.get(one.arm, "")) for one in arms)]
+        )
+    took = {
+        "runs that failed": [f"{one.failed:,} of {one.cells:,}" for one in arms],
+        "runs that a guard blocked": [f"{one.blocked:,} of {one.cells:,}" for one in arms],
+        "time of a run: median": [moments(one.p50_s) for one in arms],
+        "95 of 100 took at most": [moments(one.p95_s) for one in arms],
+        "99 of 100": [moments(one.p99_s) for one in arms],
+        "cost of all runs": [spent(one.known_usd, one.unpriced, one.cells) for one in arms],
+    }
+    rows += [[title, *map(escape, said)] for title, said in took.items()]
+    heads = ["", *(f'<i class="arm a{n % 8}" aria-hidden="true"></i>{escape(one.arm)}' for n, one in enumerate(arms))]
     judging = experiment.judging_cost_usd
     note = "Means over the cases, each of which counts once, with "
     note += f"{experiment.analysis.level * 100:g} % intervals of each pipeline by itself; the verdicts pair the cases."
@@ -148,6 +151,28 @@ def _pipelines(experiment: Experiment) -> str:
         + "".join(f'<p class="note">{escape(one)}</p>' for one in experiment.judges)
         + "</section>"
     )
+
+
+def _summary(experiment: Experiment, found: ScoreSummary | None, together: str) -> str:
+    """A mean with its interval, what the scores say together, and what took no part in it."""
+    if found is None:
+        return _NONE
+    bounds, unit = experiment.scale(found.score)
+    said = []
+    if math.isfinite(found.low) and math.isfinite(found.high):
+        said.append(f"{level(found.low, bounds, unit)} to {level(found.high, bounds, unit)}")
+    if found.corrected is not None:
+        said.append(f"people: {people_say(found.corrected, bounds, unit)}")
+    said += [together] if together else []
+    said += [
+        f"{count:,} {what}"
+        for count, what in (
+            (found.failed, "failed"), (found.inapplicable, "not applicable"), (found.missing, "missing")
+        )
+        if count
+    ]  # fmt: skip
+    mean = level(found.mean, bounds, unit) if found.scores else _NONE
+    return escape(mean) + "".join(f"<small>{escape(one)}</small>" for one in said)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -168,18 +193,21 @@ def _groups(experiment: Experiment) -> str:
     labels = [one.arm for one in experiment.arms]
     tables = []
     for name in experiment.score_names:
-        bounds, unit = experiment.scale(name)
-        groups: dict[str, dict[str, str]] = {}
-        sizes: dict[str, int] = {}
+        groups: dict[str, dict[str, ScoreSummary]] = {}
+        sizes: Counter[str] = Counter()
         for one in experiment.scores(name, by="tag"):
             group = one.group or ""
-            groups.setdefault(group, {})[one.arm] = escape(level(one.mean, bounds, unit))
-            sizes[group] = max(sizes.get(group, 0), one.cases)
+            groups.setdefault(group, {})[one.arm] = one
+            sizes[group] = max(sizes[group], one.cases)
         if not groups:
             return ""
         largest = sorted(groups, key=lambda group: (-sizes[group], group))[:_MOST_GROUPS]
         rows = [
-            [escape(group), f"{sizes[group]:,}", *(groups[group].get(arm, _NONE) for arm in labels)]
+            [
+                escape(group),
+                f"{sizes[group]:,}",
+                *(_summary(experiment, groups[group].get(arm), "") for arm in labels),
+            ]
             for group in largest
         ]
         left_out = len(groups) - len(rows)
@@ -187,7 +215,8 @@ def _groups(experiment: Experiment) -> str:
         tables.append(table(["tag", "cases", *map(escape, labels)], rows, caption))
     return (
         '<section aria-labelledby="groups"><h2 id="groups">By tag</h2><details><summary>Means of the cases of each tag'
-        f"</summary>{''.join(tables)}</details></section>"
+        '</summary><p class="note">Look here for where to look closer, not for a verdict: of many groups, some differ '
+        f'by chance.</p><div class="groups">{"".join(tables)}</div></details></section>'
     )
 
 

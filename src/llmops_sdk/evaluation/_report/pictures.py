@@ -68,6 +68,8 @@ def _fronts(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
     partly = [one.arm for one in experiment.arms if one.unpriced and one.arm in costs]
     for name in experiment.score_names[:_MOST_SCORES]:
         bounds, unit = experiment.scale(name)
+        if unit == "USD":
+            continue  # cost against cost says nothing
         summaries = {one.arm: one for one in experiment.scores(name) if one.scores}
         points = [
             Point(arm=arm, number=number, cost=costs[arm], quality=found.mean, low=_or(found.low, found.mean),

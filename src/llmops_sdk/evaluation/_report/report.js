@@ -25,16 +25,21 @@
     if (value == null) return "–";
     const said = scores[score];
     if (said.share) return `${(value * 100).toFixed(value === 0 || value === 1 ? 0 : 1)} %`;
-    const number = Number(value.toPrecision(4)).toLocaleString("en");
-    return said.unit === "USD" ? `$${number}` : `${number} ${said.unit}`.trim();
+    return measured(value, said.unit, 4);
   };
   const signed = (value, score) => {
     const said = scores[score];
-    const number = said.share ? (value * 100).toFixed(0) : Number(value.toPrecision(3)).toLocaleString("en");
-    return value > 0 ? `+${number}` : number;
+    const number = said.share ? Math.abs(value * 100).toFixed(0) : measured(Math.abs(value), said.unit, 3);
+    return `${value > 0 ? "+" : "-"}${number}`;
   };
-  const seconds = (value) =>
-    value == null ? "time unknown" : value < 1 ? `${Number((value * 1000).toPrecision(3))} ms` : `${value.toFixed(2)} s`;
+  const figure = (value, digits) =>
+    value.toLocaleString("en", Math.abs(value) < 10 ** digits ? { maximumSignificantDigits: digits } : { maximumFractionDigits: 0 });
+  const measured = (value, unit, digits) => {
+    if (unit === "USD") return `${value < 0 ? "-" : ""}$${figure(Math.abs(value), digits)}`;
+    if (unit === "s" && value !== 0 && Math.abs(value) < 1) return `${figure(value * 1000, digits)} ms`;
+    return `${figure(value, digits)} ${unit}`.trim();
+  };
+  const seconds = (value) => (value == null ? "time unknown" : measured(value, "s", 3));
 
   const mean = (one, arm, score) => {
     let sum = 0;
@@ -246,7 +251,8 @@
     const step = (by) => () => move(by);
     const said = [...one.tags.map((tag) => data.tags[tag]), one.cluster == null ? null : `cluster ${one.cluster}`];
     const repeats = Math.max(...one.runs.map((runs) => runs.length));
-    const against = one.runs[base][state.repeat]?.text;
+    const basis = one.runs[base][state.repeat];
+    const against = basis?.error == null ? basis?.text : null; // a run that failed said nothing to compare with
     const parts = [
       make("header", {},
         make("h3", { id: "case-name" }, `Case ${one.id}`),
@@ -353,6 +359,7 @@
   });
 
   const linked = decodeURIComponent((/^#case=(.*)$/.exec(location.hash) ?? ["", ""])[1]);
+  find("browser").hidden = false;
   apply();
   const wanted = cases.findIndex((one) => one.id === linked);
   if (wanted >= 0) {
@@ -363,5 +370,4 @@
     list();
     show();
   }
-  find("browser").hidden = false;
 })();

@@ -12,7 +12,7 @@ from llmops_sdk.evaluation._running.scoring import Asked
 from llmops_sdk.evaluation._running.store import CellRow, KeptCase, KeptRun, Store
 from llmops_sdk.pipelines import Result
 
-__all__ = ["Cell", "Group", "Pair", "Planner"]
+__all__ = ["Cell", "Group", "Pair", "Planner", "asked_of"]
 
 _Scored = Mapping[bytes, "dict[str, float | None] | None"]
 
@@ -119,7 +119,6 @@ class Planner:
         self._id = plan.id
         self._plan = plan
         self._single = [one for one in asked if not one.metric.pairwise]
-        self._of_failures = [one for one in self._single if one.metric.scores_failures]
         self._pairwise = [one for one in asked if one.metric.pairwise]
         self._store = store
         self._retry_runs = retry_runs
@@ -177,12 +176,17 @@ class Planner:
         if kept is None or (kept.failed and self._retry_runs):
             before = Decimal(0) if kept is None else kept.cost_usd
             return Cell(arm=arm, row=row, kept=None, before=before, asked=self._single, again=set())
-        missing = self._missing(self._of_failures if kept.failed else self._single, known)
+        missing = self._missing(asked_of(self._single, failed=kept.failed), known)
         return Cell(arm=arm, row=row, kept=kept, asked=missing, again={one.key for one in missing if one.key in known})
 
     def _missing(self, asked: list[Asked], known: _Scored) -> list[Asked]:
         """Those that have not scored, and of those that failed the ones that are tried again."""
         return [one for one in asked if (known.get(one.key) is None if self._retry_scores else one.key not in known)]
+
+
+def asked_of(asked: list[Asked], *, failed: bool) -> list[Asked]:
+    """Those that are called for a run: few are for one that failed."""
+    return [one for one in asked if one.metric.scores_failures] if failed else asked
 
 
 def _values(scored: _Scored) -> dict[str, float]:

@@ -50,6 +50,7 @@ class RunRow(NamedTuple):
     repeat: int
     arm: str
     failed: bool
+    blocked: bool
     seconds: float | None
     cost_usd: str | None
 
@@ -192,7 +193,8 @@ class Reading:
     def runs(self) -> Iterator[RunRow]:
         """The runs; by position, repeat and arm."""
         query = (
-            "SELECT cells.position, cells.repeat, cells.arm, runs.error IS NOT NULL, runs.seconds, runs.cost_usd"
+            "SELECT cells.position, cells.repeat, cells.arm, runs.error IS NOT NULL, runs.blocked, runs.seconds,"
+            " runs.cost_usd"
             " FROM cells CROSS JOIN runs ON runs.key = cells.run WHERE cells.experiment = ?"
             " ORDER BY cells.position, cells.repeat, cells.arm"
         )
@@ -270,8 +272,9 @@ class Reading:
             )
             scores.setdefault((place[0], place[1], place[2]), []).append(KeptScore(name=name, score=score, error=error))
         query = (
-            "SELECT cases.id, cells.position, cells.repeat, cells.arm, runs.record, runs.error, runs.seconds,"  # noqa: S608
+            "SELECT cases.id, cells.position, cells.repeat, cells.arm, records.record, runs.error, runs.seconds,"  # noqa: S608
             " runs.cost_usd FROM cells CROSS JOIN runs ON runs.key = cells.run"
+            " CROSS JOIN records ON records.run = cells.run"
             " CROSS JOIN cases ON cases.dataset = ? AND cases.position = cells.position"
             f" WHERE cells.experiment = ? AND cells.position IN ({marks})"
             " ORDER BY cells.position, cells.repeat, cells.arm"

@@ -28,15 +28,19 @@ from llmops_sdk.evaluation._running.tables import KIND
 from llmops_sdk.sqlite_file import SQLiteFile, transaction
 from llmops_sdk.usage import EXACT
 
-__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RunRow", "ScoreRow", "Store"]
+__all__ = ["CellRow", "Ending", "KeptCase", "KeptRun", "RecordRow", "RunRow", "ScoreRow", "Store"]
 
 _FORGET = """
 DELETE FROM scores WHERE run IN (SELECT key FROM runs WHERE key = ? AND error IS NOT NULL)
 """
+_RECORD = """
+INSERT INTO records VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET record = excluded.record
+WHERE EXISTS (SELECT 1 FROM runs WHERE runs.key = excluded.run AND runs.error IS NOT NULL)
+"""
 _RUN = """
 INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
-    at = excluded.at, record = excluded.record, error = excluded.error, seconds = excluded.seconds,
-    cost_usd = excluded.cost_usd
+    at = excluded.at, error = excluded.error, seconds = excluded.seconds, cost_usd = excluded.cost_usd,
+    blocked = excluded.blocked
 WHERE runs.error IS NOT NULL
 """
 
@@ -51,8 +55,10 @@ _CASES = 256
 
 CellRow = tuple[str, int, int, str, bytes]
 """As in the table `cells`."""
-RunRow = tuple[bytes, float, str, str | None, float, str | None]
+RunRow = tuple[bytes, float, str | None, float, str | None, bool]
 """As in the table `runs`."""
+RecordRow = tuple[bytes, str]
+"""As in the table `records`: apart from the runs, so that figures are read without the texts between them."""
 ScoreRow = tuple[bytes, bytes, str, float | None, str | None, str | None, str | None, str | None, str | None]
 """As in the table `scores`."""
 
@@ -218,7 +224,7 @@ class Store:
     def record(self, run: bytes) -> dict[str, Any]:
         """The record of a run."""
         with self._open() as db:
-            (record,) = db.execute("SELECT record FROM runs WHERE key = ?", (run,)).fetchone()
+            (record,) = db.execute("SELECT record FROM records WHERE run = ?", (run,)).fetchone()
         found: dict[str, Any] = json.loads(record)
         return found
 
@@ -254,6 +260,7 @@ class Store:
         *,
         cells: Iterable[CellRow] = (),
         runs: Sequence[RunRow] = (),
+        records: Iterable[RecordRow] = (),
         scores: Iterable[ScoreRow] = (),
         anew: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
@@ -263,12 +270,14 @@ class Store:
             cells: Which runs are part of which experiment.
             runs: The runs, with new scores to come. One that is there is replaced where it had failed, and stays where
                 it had not: another process was faster, and scores it.
+            records: What is known of them beside the figures; as with the runs the first one stays.
             scores: What metrics said of them.
             anew: Run and metric of scores that are there, and failed: what they cost is counted on.
         """
         with self._open() as db, transaction(db):
             paid = {one: _paid(db, *one) for one in anew}
             db.executemany(_FORGET, ((row[0],) for row in runs))
+            db.executemany(_RECORD, records)  # before their runs, which say whether they had failed
             db.executemany(_RUN, runs)
             db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", cells)
             db.executemany("DELETE FROM scores WHERE run = ? AND metric = ?", paid)

@@ -23,8 +23,9 @@ CREATE TABLE cells (
     PRIMARY KEY (experiment, position, repeat, arm)
 ) WITHOUT ROWID;
 CREATE TABLE runs (
-    key BLOB PRIMARY KEY, at REAL NOT NULL, record TEXT NOT NULL, error TEXT, seconds REAL, cost_usd TEXT
+    key BLOB PRIMARY KEY, at REAL NOT NULL, error TEXT, seconds REAL, cost_usd TEXT, blocked INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE records (run BLOB PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE scores (
     run BLOB NOT NULL, metric BLOB NOT NULL, name TEXT NOT NULL, value REAL, label TEXT, explanation TEXT,
     details TEXT, cost_usd TEXT, error TEXT,

@@ -12,7 +12,7 @@ from typing import Any
 from llmops_sdk.errors import BudgetExceeded, LimitExceeded
 from llmops_sdk.evaluation._costs import paid_for, total
 from llmops_sdk.evaluation._running.budget import Budget
-from llmops_sdk.evaluation._running.cells import Cell, Group, Planner
+from llmops_sdk.evaluation._running.cells import Cell, Group, Planner, asked_of
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
 from llmops_sdk.evaluation._running.scoring import Outcome, score
@@ -151,7 +151,7 @@ class Work:
             return
         if cell.asked or cell.read:
             result, label = await self._answer(cell), cell.arm.label
-            asked = [one for one in cell.asked if result.error is None or one.metric.scores_failures]
+            asked = asked_of(cell.asked, failed=result.error is not None)
             if asked:
                 await self._score(group, cell.key, asked, cell.again, (result,), group.scores[label])
             if cell.read and result.error is None:

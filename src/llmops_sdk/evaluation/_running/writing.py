@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal
 
-from llmops_sdk.evaluation._running.store import CellRow, RunRow, ScoreRow, Store
+from llmops_sdk.evaluation._running.store import CellRow, RecordRow, RunRow, ScoreRow, Store
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, record_of
 from llmops_sdk.usage import EXACT
@@ -30,6 +30,7 @@ class Writer:
         self._store = store
         self._cells: list[CellRow] = []
         self._runs: list[RunRow] = []
+        self._records: list[RecordRow] = []
         self._scores: list[ScoreRow] = []
         self._anew: list[tuple[bytes, bytes]] = []
         self._due: asyncio.Handle | None = None
@@ -40,7 +41,8 @@ class Writer:
         record = record_of(result)
         error = None if result.error is None else _bounded(f"{type(result.error).__name__}: {result.error}")
         paid = None if cost_usd is None or before is None else str(EXACT.add(cost_usd, before))
-        self._runs.append((cell[4], time.time(), json.dumps(record), error, record["seconds"], paid))
+        self._runs.append((cell[4], time.time(), error, record["seconds"], paid, bool(record.get("blocked"))))
+        self._records.append((cell[4], json.dumps(record)))
         self.add_cell(cell)
 
     def add_cell(self, cell: CellRow) -> None:
@@ -79,10 +81,12 @@ class Writer:
     def _write(self) -> None:
         self._due = None
         try:
-            self._store.add(cells=self._cells, runs=self._runs, scores=self._scores, anew=self._anew)
+            self._store.add(
+                cells=self._cells, runs=self._runs, records=self._records, scores=self._scores, anew=self._anew
+            )
         except Exception as exc:  # noqa: BLE001  (raised where somebody waits)
             self._error = self._error or exc
-        for rows in (self._cells, self._runs, self._scores, self._anew):
+        for rows in (self._cells, self._runs, self._records, self._scores, self._anew):
             rows.clear()
 
 

@@ -8,6 +8,13 @@ of what it says. Needs the extra `evaluation`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from llmops_sdk.errors import MissingDependencyError
+
+if find_spec("scipy") is None or find_spec("numpy") is None:
+    raise MissingDependencyError("evaluation.statistics", package="scipy", extra="evaluation")
+
 from llmops_sdk.evaluation.statistics._agreement import cohen_kappa, krippendorff_alpha, sign_test
 from llmops_sdk.evaluation.statistics._compare import compare
 from llmops_sdk.evaluation.statistics._comparison import Comparison, Verdict

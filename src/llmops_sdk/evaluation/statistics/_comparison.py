@@ -160,11 +160,14 @@ class Comparison:
         said += ", valid at any stop)" if self.sequential else ")"
         if self.verdict == "equivalent":
             return f" within {self.margin:g}:{said}"
-        return f" ({self._lacks()}):{said}" if self.verdict == "cannot tell" else f" by{said}"
+        return f" ({self.lacks}):{said}" if self.verdict == "cannot tell" else f" by{said}"
 
-    def _lacks(self) -> str:
+    @property
+    def lacks(self) -> str:
+        """What it would take to tell, in words; the number of cases is rounded up to two digits, for it is a guess."""
         if self.more is not None:
-            return f"needs about {self.more:,} more {'case' if self.more == 1 else 'cases'}{self._or_repeats()}"
+            more = _rounded_up(self.more)
+            return f"needs about {more:,} more {'case' if more == 1 else 'cases'}{self._or_repeats()}"
         return "nothing differs" if self.ties == 1 else "needs more clusters" if self.clusters < 2 else "no difference"
 
     def _or_repeats(self) -> str:
@@ -188,6 +191,16 @@ def decided(found: Comparison, *, inside: bool) -> Verdict:
     if found.p_value > 1 - found.level or found.low <= 0 <= found.high:
         return "cannot tell"
     return "better" if (found.difference > 0) == found.higher_is_better else "worse"
+
+
+def _rounded_up(number: int) -> int:
+    """To two digits.
+
+    >>> _rounded_up(7), _rounded_up(95), _rounded_up(688_147)
+    (7, 95, 690000)
+    """
+    step = int(10 ** max(len(str(number)) - 2, 0))
+    return -(-number // step) * step
 
 
 def _count(number: int, what: str) -> str:
