@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from scipy import stats
 
-from llmops_sdk.evaluation.statistics._comparison import Comparison, check_options, decided
+from llmops_sdk.evaluation.statistics._comparison import FEWEST, Comparison, check_options, decided
 from llmops_sdk.evaluation.statistics._intervals import interval
 from llmops_sdk.evaluation.statistics._paired import Bounds, Clusters, Paired, Scores, paired
 from llmops_sdk.evaluation.statistics._power import power_of, spread_of
@@ -15,9 +15,6 @@ from llmops_sdk.evaluation.statistics._relative import ratio
 from llmops_sdk.evaluation.statistics._tests import p_value
 
 __all__ = ["compare", "described"]
-
-_FEW = 10
-"""Clusters below which nothing is certain enough to be called equivalent."""
 
 
 def compare(
@@ -156,4 +153,4 @@ def _error(scores: Paired, ends: tuple[float, float], level: float) -> float:
 def _inside(scores: Paired, margin: float, level: float) -> bool:
     """Whether two one-sided tests say that the difference is smaller than the margin."""
     low, high = interval(scores, 2 * level - 1)
-    return scores.clusters >= _FEW and -margin < low and high < margin
+    return scores.clusters >= FEWEST and -margin < low and high < margin

@@ -22,7 +22,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from llmops_sdk.evaluation.statistics._paired import Floats, Paired
+from llmops_sdk.evaluation.statistics._paired import ROUNDED, Floats, Paired
 from llmops_sdk.evaluation.statistics._proportions import tango
 
 __all__ = ["interval"]
@@ -65,6 +65,8 @@ def interval(scores: Paired, level: float) -> tuple[float, float]:
 def _rare(scores: Paired, level: float) -> float:
     """How far the interval reaches at least, where hardly a cluster differs from the usual; else 0."""
     means = scores.totals / scores.sizes
+    grain = ROUNDED * (float(np.abs(means).max()) or 1.0)
+    means = np.round(means / grain) * grain
     values, counts = np.unique(means, return_counts=True)
     if scores.clusters - counts.max() >= _RARE:
         return 0.0
@@ -102,7 +104,7 @@ def _upwards(
     often = _draws(n)
     equal = bool((sizes == sizes[0]).all())
     resampled = np.sort((often @ totals[order]) / (n * sizes[0] if equal else often @ sizes[order]))
-    near = 1e-12 * max(abs(estimate), float(np.abs(totals).max()))
+    near = ROUNDED * max(abs(estimate), float(np.abs(totals).max()))
     below = float((resampled < estimate - near).mean() + (np.abs(resampled - estimate) <= near).mean() / 2)
     bias = float(stats.norm.ppf(np.clip(below, 0.5 / _RESAMPLES, 1 - 0.5 / _RESAMPLES)))
     low, high = (float(np.quantile(resampled, stats.norm.cdf(_moved(side, bias, skew)))) for side in (-z, z))
