@@ -259,3 +259,9 @@ def test_a_few_clusters_tell_nothing_of_a_drop(clusters):
     assert drop.verdict == "cannot tell"
     assert drop.needed is None or drop.needed >= 100
     assert str(drop).count("allowed") == 1
+
+
+def test_a_drop_that_is_just_the_allowed_one_needs_more_cases_than_can_be_named():
+    found = compare(np.zeros(12), np.repeat([1.0, -1.0], 6))
+    assert found.drop(0.0).needed is None
+    assert found.drop(3e-279).needed is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from scipy import stats
+from scipy import special
 
 from llmops_sdk.evaluation.statistics._comparison import FEWEST, Comparison, check_options, decided
 from llmops_sdk.evaluation.statistics._intervals import interval
@@ -133,7 +133,7 @@ def described(
 def _relative(scores: Paired, ends: tuple[float, float], mean: float, level: float) -> tuple[float, float]:
     if scores.clusters < 2:
         return -math.inf, math.inf
-    t = float(stats.t.ppf((1 + level) / 2, scores.freedom))
+    t = float(special.stdtrit(scores.freedom, (1 + level) / 2))
     variance, covariance = scores.with_base()
     low, high = (
         ratio(scores.estimate, mean, reach=end, t=t, base_variance=variance, covariance=covariance)
@@ -146,7 +146,7 @@ def _error(scores: Paired, ends: tuple[float, float], level: float) -> float:
     """The standard error, no less than what the interval's width says."""
     if scores.clusters < 2:
         return math.inf
-    t = float(stats.t.ppf((1 + level) / 2, scores.freedom))
+    t = float(special.stdtrit(scores.freedom, (1 + level) / 2))
     return max((ends[1] - ends[0]) / 2 / t, scores.standard_error)
 
 

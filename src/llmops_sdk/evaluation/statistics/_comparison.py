@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from scipy import stats
+from scipy import special
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation.statistics._drop import Drop
@@ -149,12 +149,12 @@ class Comparison:
     def _needed_for_drop(self, drop: float, reach: float, allowed: float) -> int | None:
         """By how much the interval has to narrow for its end to leave room with the asked probability."""
         room = abs(allowed - drop)
-        if not math.isfinite(reach) or not room > 0 or self.clusters < 2:
+        if self.clusters < 2 or not reach < room * math.sqrt(_MOST):
             return None
         narrower = reach / room
         if self.standard_error > 0:
-            quantile = float(stats.norm.ppf((1 + self.level) / 2))
-            narrower = (narrower * (1 + float(stats.norm.ppf(self.power)) / quantile)) ** 2
+            quantile = float(special.ndtri((1 + self.level) / 2))
+            narrower = (narrower * (1 + float(special.ndtri(self.power)) / quantile)) ** 2
         # Else all cases are alike, and the interval is for what none of them shows: it narrows with their number.
         needed = max(self.cases * narrower, FEWEST * self.cases / self.clusters)
         return math.ceil(needed) if needed < _MOST else None

@@ -76,7 +76,7 @@ def corrected_difference(
         >>> base = {case: float(case % 10 < 3) for case in range(200)}
         >>> new = {case: float(case % 10 < 5) for case in range(200)}
         >>> print(corrected_difference(base, new, labels))
-        +0.2857 (95% interval +0.2004 to +0.4215)
+        +0.2857 (95% interval +0.2083 to +0.4225)
     """
     _require(labels)
     scores = paired(base, new, clusters=clusters)

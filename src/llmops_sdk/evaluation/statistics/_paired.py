@@ -103,7 +103,8 @@ class Paired:
 
 def _influence(totals: Floats, sizes: Floats) -> Floats:
     apart = _settled(totals - sizes * (totals.sum() / sizes.sum()), totals)
-    return apart / (sizes.sum() - sizes)
+    influence: Floats = apart / (sizes.sum() - sizes)
+    return influence
 
 
 def _settled(differences: Floats, of: Floats) -> Floats:
