@@ -126,10 +126,14 @@ def _drawn(shape: str, dice: np.random.Generator, effect: float = 0.0) -> tuple:
         return (dice.uniform(size=80) < chance) * 1.0, (dice.uniform(size=80) < chance) * 1.0, None
     if shape == "rare":
         return np.ones(60), (dice.uniform(size=60) > 0.03) * 1.0, None
+    if shape == "one-sided":
+        return np.zeros(8), dice.exponential(size=8) - 1, None
     return dice.lognormal(size=30), dice.lognormal(size=30), None
 
 
-@pytest.mark.parametrize(("shape", "truth"), [("clusters", 0.0), ("binary", 0.0), ("rare", -0.03), ("skewed", 0.0)])
+@pytest.mark.parametrize(
+    ("shape", "truth"), [("clusters", 0.0), ("binary", 0.0), ("rare", -0.03), ("skewed", 0.0), ("one-sided", 0.0)]
+)
 def test_intervals_cover_and_false_alarms_are_rare(shape, truth):
     dice = np.random.default_rng(8)
     found = [compare(base, new, clusters=group) for base, new, group in (_drawn(shape, dice) for _ in range(RUNS))]

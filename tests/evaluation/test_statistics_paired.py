@@ -236,3 +236,32 @@ def test_a_drop_is_within_beyond_or_unclear(new_mean, allowed, verdict):
 def test_a_drop_that_is_allowed_is_a_number_from_zero():
     with pytest.raises(ConfigurationError, match="an allowed drop is a number"):
         compare(np.zeros(3), np.ones(3)).drop(-0.1)
+
+
+@pytest.mark.parametrize("cases", [7, 23, 40, 640])
+def test_a_constant_difference_has_no_spread_whatever_rounding_makes_of_it(cases):
+    found = compare(np.full((cases, 3), [0.1, 0.2, 0.3]), np.full((cases, 3), [0.4, 0.2, 0.3]))
+    assert (found.standard_error, found.effect_size) == (0, 0)
+    same = compare(np.full((cases, 3), [0.1, 0.2, 0.3]), np.full((cases, 3), [0.3, 0.2, 0.1]))
+    assert (same.difference, same.ties) == (0, 1)
+
+
+def test_where_all_are_alike_the_cases_that_a_drop_needs_are_about_those_that_show_it():
+    needed = compare(np.ones(40), np.ones(40)).drop(0.01).needed
+    enough = np.ones(round(1.1 * needed))
+    assert compare(enough, enough).drop(0.01).verdict == "within"
+    assert compare(enough[: needed // 2], enough[: needed // 2]).drop(0.01).verdict == "cannot tell"
+
+
+@pytest.mark.parametrize("clusters", [1, 2, 9])
+def test_a_few_clusters_tell_nothing_of_a_drop(clusters):
+    drop = compare(np.ones(90), np.zeros(90), clusters=np.arange(90) % clusters, bounds=(0, 1)).drop(0.01)
+    assert drop.verdict == "cannot tell"
+    assert drop.needed is None or drop.needed >= 100
+    assert str(drop).count("allowed") == 1
+
+
+def test_a_drop_that_is_just_the_allowed_one_needs_more_cases_than_can_be_named():
+    found = compare(np.zeros(12), np.repeat([1.0, -1.0], 6))
+    assert found.drop(0.0).needed is None
+    assert found.drop(3e-279).needed is None

@@ -19,7 +19,6 @@ from llmops_sdk.given import is_number
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation.statistics import Comparison
-    from llmops_sdk.evaluation.statistics import Drop as StatisticalDrop
 
 __all__ = ["Drop", "GateVerdict", "Limit", "Shown", "shown"]
 
@@ -28,8 +27,6 @@ Drop: TypeAlias = "float | str"
 """A number in the score's unit, or a share of the base's mean as a text with a per cent sign: `0.01`, `"1%"`."""
 
 _VERDICTS: Mapping[str, GateVerdict] = {"within": "passed", "beyond": "failed", "cannot tell": "unsure"}
-_FEW = 10
-"""Independent units below which an interval is a guess, and nobody passes or fails by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +101,8 @@ def shown(found: Comparison, limit: Limit, *, pairwise: bool = False) -> Shown:
     shares = limit.relative and not pairwise
     relative = shares and found.base != 0
     said = found.drop(0.0 if shares and not relative else limit.size, relative=relative)
-    few = found.clusters < _FEW
-    verdict = "unsure" if few else _VERDICTS[said.verdict]
-    needed = _needed_alike(found, said) if found.standard_error == 0 else said.needed
-    more = 0 if verdict != "unsure" or needed is None else max(needed - found.cases, 1)
-    if few:
-        more = max(more, _FEW - found.clusters)
+    verdict = _VERDICTS[said.verdict]
+    more = 0 if verdict != "unsure" else None if said.needed is None else max(said.needed - found.cases, 1)
     scale = abs(found.base) if relative else 1.0
     return Shown(
         verdict=verdict,
@@ -117,12 +110,5 @@ def shown(found: Comparison, limit: Limit, *, pairwise: bool = False) -> Shown:
         least=said.least * scale,
         most=said.most * scale,
         allowed=said.allowed * scale,
-        more=None if verdict == "unsure" and not more else more,
+        more=more,
     )
-
-
-def _needed_alike(found: Comparison, said: StatisticalDrop) -> int | None:
-    """Where all cases differ alike, the interval is for what none of them shows, and narrows with their number."""
-    room = abs(said.allowed - said.drop)
-    reach = said.most - said.drop
-    return math.ceil(found.cases * reach / room) if room and math.isfinite(reach) else None

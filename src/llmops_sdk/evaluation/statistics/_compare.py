@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from scipy import stats
+from scipy import special
 
-from llmops_sdk.evaluation.statistics._comparison import Comparison, check_options, decided
+from llmops_sdk.evaluation.statistics._comparison import FEWEST, Comparison, check_options, decided
 from llmops_sdk.evaluation.statistics._intervals import interval
 from llmops_sdk.evaluation.statistics._paired import Bounds, Clusters, Paired, Scores, paired
 from llmops_sdk.evaluation.statistics._power import power_of, spread_of
@@ -15,9 +15,6 @@ from llmops_sdk.evaluation.statistics._relative import ratio
 from llmops_sdk.evaluation.statistics._tests import p_value
 
 __all__ = ["compare", "described"]
-
-_FEW = 10
-"""Clusters below which nothing is certain enough to be called equivalent."""
 
 
 def compare(
@@ -136,7 +133,7 @@ def described(
 def _relative(scores: Paired, ends: tuple[float, float], mean: float, level: float) -> tuple[float, float]:
     if scores.clusters < 2:
         return -math.inf, math.inf
-    t = float(stats.t.ppf((1 + level) / 2, scores.freedom))
+    t = float(special.stdtrit(scores.freedom, (1 + level) / 2))
     variance, covariance = scores.with_base()
     low, high = (
         ratio(scores.estimate, mean, reach=end, t=t, base_variance=variance, covariance=covariance)
@@ -149,11 +146,11 @@ def _error(scores: Paired, ends: tuple[float, float], level: float) -> float:
     """The standard error, no less than what the interval's width says."""
     if scores.clusters < 2:
         return math.inf
-    t = float(stats.t.ppf((1 + level) / 2, scores.freedom))
+    t = float(special.stdtrit(scores.freedom, (1 + level) / 2))
     return max((ends[1] - ends[0]) / 2 / t, scores.standard_error)
 
 
 def _inside(scores: Paired, margin: float, level: float) -> bool:
     """Whether two one-sided tests say that the difference is smaller than the margin."""
     low, high = interval(scores, 2 * level - 1)
-    return scores.clusters >= _FEW and -margin < low and high < margin
+    return scores.clusters >= FEWEST and -margin < low and high < margin

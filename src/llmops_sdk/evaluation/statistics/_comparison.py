@@ -6,15 +6,18 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from scipy import stats
+from scipy import special
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation.statistics._drop import Drop
 
-__all__ = ["Comparison", "Verdict", "check_options", "decided"]
+__all__ = ["FEWEST", "Comparison", "Verdict", "check_options", "decided"]
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "cannot tell"]
 
+FEWEST = 10
+"""Clusters below which an interval is a guess: no drop is within or beyond what is allowed, and nothing equivalent."""
+_MOST = 1e12
 _FEW_REPEATS = 20
 """Repeats up to which they are worth a mention."""
 
@@ -120,9 +123,9 @@ class Comparison:
 
         Example:
             >>> from llmops_sdk.evaluation.statistics import compare
-        >>> found = compare({case: 1.0 for case in range(400)}, {case: float(case > 0) for case in range(400)})
+            >>> found = compare({case: 1.0 for case in range(400)}, {case: float(case > 0) for case in range(400)})
             >>> print(found.drop(0.02))
-            within: drop 0.0025 (from -0.007036 to 0.01402), allowed 0.02
+            within the allowed 0.02: drop 0.0025 (from -0.007036 to 0.01402)
         """
         if not 0 <= allowed < math.inf:
             raise ConfigurationError(f"an allowed drop is a number from 0, such as 0.01, not {allowed!r}")
@@ -131,24 +134,30 @@ class Comparison:
             if relative
             else (self.difference, self.low, self.high)
         )
-        drop, least, most = (-ends[0], -ends[2], -ends[1]) if self.higher_is_better else ends
+        drop, least, most = (0 - ends[0], 0 - ends[2], 0 - ends[1]) if self.higher_is_better else ends
+        told = self.clusters >= FEWEST
         return Drop(
-            verdict="within" if most < allowed else "beyond" if least > allowed else "cannot tell",
+            verdict="cannot tell" if not told or least <= allowed <= most else "within" if drop < allowed else "beyond",
             drop=drop,
             least=least,
             most=most,
             allowed=allowed,
             relative=relative,
-            needed=self._needed_for_drop(allowed - drop, (most - least) / 2),
+            needed=self._needed_for_drop(drop, most - drop if drop < allowed else drop - least, allowed),
         )
 
-    def _needed_for_drop(self, room: float, half: float) -> int | None:
+    def _needed_for_drop(self, drop: float, reach: float, allowed: float) -> int | None:
         """By how much the interval has to narrow for its end to leave room with the asked probability."""
-        if not math.isfinite(half) or not half > 0 or not abs(room) > 0:
+        room = abs(allowed - drop)
+        if self.clusters < 2 or not reach < room * math.sqrt(_MOST):
             return None
-        quantile = float(stats.norm.ppf((1 + self.level) / 2))
-        needed = self.cases * (half / quantile * (quantile + float(stats.norm.ppf(self.power))) / room) ** 2
-        return math.ceil(needed) if needed < 1e12 else None
+        narrower = reach / room
+        if self.standard_error > 0:
+            quantile = float(special.ndtri((1 + self.level) / 2))
+            narrower = (narrower * (1 + float(special.ndtri(self.power)) / quantile)) ** 2
+        # Else all cases are alike, and the interval is for what none of them shows: it narrows with their number.
+        needed = max(self.cases * narrower, FEWEST * self.cases / self.clusters)
+        return math.ceil(needed) if needed < _MOST else None
 
     def __str__(self) -> str:
         return f"{self.verdict}{self._why()}"

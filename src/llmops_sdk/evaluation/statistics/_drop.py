@@ -18,7 +18,7 @@ class Drop:
 
     Attributes:
         verdict: `"within"`: the drop is smaller than the allowed one, for certain; `"beyond"`: it is larger, for
-            certain; `"cannot tell"`.
+            certain; `"cannot tell"`, also where there are fewer than ten clusters.
         drop: How much worse it is, below 0 where it is better; in the score's unit, or as a share of the base.
         least: Lower end of the drop's interval.
         most: Upper end: it may be as bad as that.
@@ -38,6 +38,7 @@ class Drop:
 
     def __str__(self) -> str:
         form = ".2%" if self.relative else ".4g"
-        said = f"drop {self.drop:{form}} (from {self.least:{form}} to {self.most:{form}})"
+        where = "cannot tell within or beyond" if self.verdict == "cannot tell" else self.verdict
         more = f"; about {self.needed:,} cases would tell" if self.verdict == "cannot tell" and self.needed else ""
-        return f"{self.verdict}: {said}, allowed {self.allowed:{form}}{more}"
+        said = f"drop {self.drop:{form}} (from {self.least:{form}} to {self.most:{form}}){more}"
+        return f"{where} the allowed {self.allowed:{form}}: {said}"

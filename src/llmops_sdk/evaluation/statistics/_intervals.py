@@ -2,14 +2,15 @@
 
 The bootstrap follows the skew of the scores, but knows nothing of tails that were not drawn: with log-normal scores and
 30 to 100 cases it covers 90 % where 95 % are promised, and Student's interval 96 %; with one-sided scores it is the
-other way round. So each end is the further one of the two. Where hardly a cluster differs from the rest, neither knows
-what another one would be like: then one more cluster is added in each direction (Bonett and Price, Journal of
+other way round. So each end is the further one of the two. Where the spread itself is a guess, of few clusters, skewed
+scores hide it: both are widened by the spread of Student's t. Where hardly a cluster differs from the rest, neither
+knows what another one would be like: then one more cluster is added in each direction (Bonett and Price, Journal of
 Educational and Behavioral Statistics 37, 2012), or, where none differs, as many as 0 seen do not exclude ("rule of
 three": Hanley and Lippman-Hand, JAMA 249, 1983). Pass or fail, case by case, has Tango's interval.
 
 Sources: Efron, Better bootstrap confidence intervals, JASA 82 (1987); Hesterberg, What teachers should know about the
-bootstrap, The American Statistician 69 (2015), section 4.2, for the widening: bootstrap intervals are too narrow by
-sqrt((n - 1) / n) and use a normal where a t is due. For many clusters the resamples are replaced by the expansions that
+bootstrap, The American Statistician 69 (2015), section 4.2: bootstrap intervals of few cases are too narrow, and use a
+normal where a t is due. For many clusters the resamples are replaced by the expansions that
 they approach: Hall, The Bootstrap and Edgeworth Expansion (1992), section 3.10. Unequal clusters: the jackknife's
 variance (Bell and McCaffrey, Survey Methodology 28, 2002) with degrees of freedom by Kish's effective number.
 """
@@ -20,9 +21,9 @@ import functools
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from llmops_sdk.evaluation.statistics._paired import Floats, Paired
+from llmops_sdk.evaluation.statistics._paired import ROUNDED, Floats, Paired
 from llmops_sdk.evaluation.statistics._proportions import tango
 
 __all__ = ["interval"]
@@ -55,16 +56,23 @@ def interval(scores: Paired, level: float) -> tuple[float, float]:
     reach = _rare(scores, level)
     low, high = estimate - reach, estimate + reach
     if scores.standard_error > 0:
-        t = float(stats.t.ppf((1 + level) / 2, scores.freedom))
-        bca_low, bca_high = _bca(scores, t * math.sqrt(scores.clusters / (scores.clusters - 1)))
+        t = float(special.stdtrit(scores.freedom, (1 + level) / 2)) * _widened(scores.freedom)
+        bca_low, bca_high = _bca(scores, t)
         reach = t * scores.standard_error
         low, high = min(low, bca_low, estimate - reach), max(high, bca_high, estimate + reach)
     return low, high
 
 
+def _widened(freedom: float) -> float:
+    """By how much few clusters show their spread too small where scores are skewed: the spread of Student's t."""
+    return math.sqrt((freedom + 1) / max(freedom - 2, 1.0))
+
+
 def _rare(scores: Paired, level: float) -> float:
     """How far the interval reaches at least, where hardly a cluster differs from the usual; else 0."""
     means = scores.totals / scores.sizes
+    grain = ROUNDED * (float(np.abs(means).max()) or 1.0)
+    means = np.round(means / grain) * grain
     values, counts = np.unique(means, return_counts=True)
     if scores.clusters - counts.max() >= _RARE:
         return 0.0
@@ -76,7 +84,7 @@ def _rare(scores: Paired, level: float) -> float:
     if counts.max() < n / 2:
         return 0.0
     more = np.append(means, (usual - size, usual + size))
-    return float(stats.t.ppf((1 + level) / 2, scores.freedom + 2) * more.std(ddof=1) / math.sqrt(n + 2))
+    return float(special.stdtrit(scores.freedom + 2, (1 + level) / 2) * more.std(ddof=1) / math.sqrt(n + 2))
 
 
 def _bca(scores: Paired, z: float) -> tuple[float, float]:
@@ -102,10 +110,10 @@ def _upwards(
     often = _draws(n)
     equal = bool((sizes == sizes[0]).all())
     resampled = np.sort((often @ totals[order]) / (n * sizes[0] if equal else often @ sizes[order]))
-    near = 1e-12 * max(abs(estimate), float(np.abs(totals).max()))
+    near = ROUNDED * max(abs(estimate), float(np.abs(totals).max()))
     below = float((resampled < estimate - near).mean() + (np.abs(resampled - estimate) <= near).mean() / 2)
-    bias = float(stats.norm.ppf(np.clip(below, 0.5 / _RESAMPLES, 1 - 0.5 / _RESAMPLES)))
-    low, high = (float(np.quantile(resampled, stats.norm.cdf(_moved(side, bias, skew)))) for side in (-z, z))
+    bias = float(special.ndtri(np.clip(below, 0.5 / _RESAMPLES, 1 - 0.5 / _RESAMPLES)))
+    low, high = (float(np.quantile(resampled, special.ndtr(_moved(side, bias, skew)))) for side in (-z, z))
     return low, high
 
 

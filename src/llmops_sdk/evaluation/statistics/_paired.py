@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llmops_sdk.errors import ConfigurationError
 
-__all__ = ["Bounds", "Clusters", "Floats", "Paired", "Scores", "paired"]
+__all__ = ["ROUNDED", "Bounds", "Clusters", "Floats", "Paired", "Scores", "paired"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Scores: TypeAlias = "Mapping[Any, float | Sequence[float]] | NDArray[Any]"
@@ -22,6 +22,8 @@ Clusters: TypeAlias = "Mapping[Hashable, Hashable] | Sequence[Hashable] | NDArra
 Bounds: TypeAlias = tuple[float, float]
 
 _ANY = (-math.inf, math.inf)
+ROUNDED = 1e-12
+"""Share of a number that may be lost to rounding."""
 _HUGE = 1e150
 """The squares of what is larger are no numbers."""
 
@@ -100,8 +102,14 @@ class Paired:
 
 
 def _influence(totals: Floats, sizes: Floats) -> Floats:
-    influence: Floats = (totals - sizes * (totals.sum() / sizes.sum())) / (sizes.sum() - sizes)
+    apart = _settled(totals - sizes * (totals.sum() / sizes.sum()), totals)
+    influence: Floats = apart / (sizes.sum() - sizes)
     return influence
+
+
+def _settled(differences: Floats, of: Floats) -> Floats:
+    """With 0 for what is no more than the rounding of numbers of this size."""
+    return np.where(np.abs(differences) <= ROUNDED * np.abs(of), 0.0, differences)
 
 
 def _norm(values: Floats) -> float:
@@ -252,7 +260,7 @@ def _gathered(base: _Runs, new: _Runs, *, index: NDArray[np.int64] | None, bound
     if not low < high or lowest < low or highest > high:
         raise ConfigurationError(f"scores go from {lowest!r} to {highest!r}, beyond their bounds {bounds!r}")
     bounded = math.isfinite(low) and math.isfinite(high)
-    differences = new.means - base.means
+    differences = _settled(new.means - base.means, np.maximum(np.abs(base.means), np.abs(new.means)))
     once = bool((base.counts == 1).all() and (new.counts == 1).all())
     two = once and all(((one == lowest) | (one == highest)).all() for one in (base.means, new.means))
     span = high - low if bounded else 1.0 if two and lowest == highest and lowest in (0.0, 1.0) else highest - lowest

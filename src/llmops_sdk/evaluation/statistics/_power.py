@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from llmops_sdk.evaluation.statistics._paired import Paired
 from llmops_sdk.evaluation.statistics._proportions import detectable_rate, needed_for_rate
@@ -71,7 +71,7 @@ def _fewest(alpha: float) -> int:
 
 
 def _quantiles(alpha: float, power: float, freedom: float) -> float:
-    return float(stats.t.isf(alpha, freedom) + stats.t.ppf(power, freedom))
+    return float(special.stdtrit(freedom, power) - special.stdtrit(freedom, alpha))
 
 
 def _cases(scores: Paired, error: float, alpha: float, power: float, difference: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from scipy import stats
+from scipy import special
 
 from llmops_sdk.evaluation.statistics._compare import described
 from llmops_sdk.evaluation.statistics._comparison import Comparison, check_options, decided
@@ -114,7 +114,7 @@ class _Reach:
     def __init__(self, scores: Paired, ends: tuple[float, float], alpha: float, power: float) -> None:
         self._alpha, self._n = alpha, scores.clusters
         self._spread = scores.standard_error * math.sqrt(scores.clusters)
-        self._quantile = float(stats.norm.ppf(power))
+        self._quantile = float(special.ndtri(power))
         half = (ends[1] - ends[0]) / 2
         plain = self._spread * self._width(self._n)
         self._scale = half / plain if math.isfinite(half) and plain > 0 else 1.0

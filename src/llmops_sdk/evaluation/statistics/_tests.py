@@ -55,10 +55,10 @@ def _of_some(totals: Floats) -> float:
     return float((1 + _as_large(_flips(len(totals)) @ np.abs(totals), totals).sum()) / (1 + _FLIPS))
 
 
-@functools.lru_cache(maxsize=2)
-def _flips(clusters: int) -> NDArray[np.int8]:
-    """Shape `(flips, clusters)`; 4 MB at most. The scores of an experiment share them."""
-    return np.random.default_rng(_SEED).integers(0, 2, (_FLIPS, clusters), dtype=np.int8) * np.int8(2) - np.int8(1)
+@functools.lru_cache(maxsize=1)
+def _flips(clusters: int) -> Floats:
+    """Shape `(flips, clusters)`; 32 MB at most. The scores of an experiment share them."""
+    return np.random.default_rng(_SEED).integers(0, 2, (_FLIPS, clusters), dtype=np.int8).astype(np.float64) * 2 - 1
 
 
 def _as_large(flipped: NDArray[Any], totals: Floats) -> NDArray[np.bool_]:
