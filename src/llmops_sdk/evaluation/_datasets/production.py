@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ _FORMAT, _VERSION = "llmops_sdk.cases", 1
 _CORRECTION = "correction"
 """Name of the feedback whose comment is the right answer."""
 _WITHHELD = "[withheld]"
+_DIGITS = 16
 _MOST = 1_000_000
 """Characters of the texts of one run."""
 _METADATA = frozenset(
@@ -83,7 +85,7 @@ class ProductionCases:
             expected=self._right(line, clean),
             id=line.get("id") or "",
             tags=line.get("reasons") or (),
-            cluster=None if cluster is None else clean(str(cluster), "input"),
+            cluster=None if cluster is None else _same(str(cluster), clean),
             metadata={
                 name: clean(line[name], "output")
                 for name in line
@@ -195,6 +197,13 @@ def _cleaning(redact: Callable[[str, str, Stage], str | None]) -> Callable[[Any,
         return _WITHHELD if shown is None else shown
 
     return clean
+
+
+def _same(cluster: str, clean: Callable[[Any, Stage], Any]) -> str:
+    """The cluster, or a hash in its place: guards make different people the same, and one person different ones."""
+    if clean(cluster, "input") == cluster:
+        return cluster
+    return hashlib.sha256(cluster.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def _is_withheld(value: Any) -> bool:
