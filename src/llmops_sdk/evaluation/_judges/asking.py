@@ -17,9 +17,8 @@ from llmops_sdk.messages import Message
 from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import EngineLike, Hook
-from llmops_sdk.usage import EXACT
 
-__all__ = ["Asking", "Judgement", "answer_of", "shown", "total"]
+__all__ = ["Asking", "Judgement", "answer_of", "shown"]
 
 _SYSTEM = """{role}
 
@@ -149,16 +148,6 @@ class Asking:
             model=model or getattr(self.engine, "model", None),
             cost_usd=result.cost_usd,
         )
-
-
-def total(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum; `None` where one is not known."""
-    known = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        known = EXACT.add(known, cost)
-    return known
 
 
 def shown(given: Any) -> str:

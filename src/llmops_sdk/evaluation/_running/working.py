@@ -13,12 +13,13 @@ from llmops_sdk.evaluation._running.budget import Budget, paid_for
 from llmops_sdk.evaluation._running.cells import Cell, Group, Planner
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
-from llmops_sdk.evaluation._running.scoring import Outcome, score
+from llmops_sdk.evaluation._running.scoring import Asked, Outcome, score
 from llmops_sdk.evaluation._running.store import Ending, Store
 from llmops_sdk.evaluation._running.writing import Writer, score_rows
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.pipelines import Result, concurrency_of, result_of
 from llmops_sdk.protocols import Hook
+from llmops_sdk.usage import total
 
 __all__ = ["RunOptions", "Work"]
 
@@ -69,6 +70,7 @@ class Work:
         self._options = options
         self._feed = feed
         self._exhausted = False
+        self._costly: set[bytes] = set()
         self._limits, most = _limits(planner, options.concurrency)
         # While an answer is scored another one is asked for.
         self._workers = 2 * most
@@ -147,24 +149,27 @@ class Work:
         if result is None:
             return
         label = cell.arm.label
-        if result.error is None:
-            if cell.asked:
-                scores = group.scores[label]
-                await self._score(group, cell.key, cell.asked, cell.again, (result,), scores)
-            if cell.read:
-                group.results[label] = result
         if cell.kept is None:
             self._progress.cell(result)
         else:
             self._progress.kept()
-        group.left -= 1
-        if group.left:
+        if result.error is None:
+            scores = group.scores[label]
+            if not await self._scored(group, cell.key, cell.asked, cell.again, (result,), scores):
+                return
+            if cell.read:
+                group.results[label] = result
+        if group.left > 1:
+            group.left -= 1
             return
         base = group.results.get(self._planner.base)
         for pair in group.pairs:
-            other = group.results.get(pair.label)
-            if base is not None and other is not None:
-                await self._score(group, pair.key, pair.asked, pair.again, (base, other), group.scores[pair.label])
+            other, scores = group.results.get(pair.label), group.scores[pair.label]
+            if base is None or other is None:
+                continue
+            if not await self._scored(group, pair.key, pair.asked, pair.again, (base, other), scores):
+                return
+        group.left -= 1
         group.results.clear()
         if self._feed is not None:
             self._feed.advance()
@@ -209,15 +214,18 @@ class Work:
             await asyncio.sleep(wait_s)
         return None if again else result
 
-    async def _score(
+    async def _scored(
         self,
         group: Group,
         key: bytes,
-        asked: list[Any],
+        asked: list[Asked],
         again: set[bytes],
         results: tuple[Result, ...],
         values: dict[str, float],
-    ) -> None:
+    ) -> bool:
+        """Ask the metrics, and keep what they say; gives whether the money was enough for all of them."""
+        costs: list[Decimal | None] = []
+
         def keep(outcome: Outcome) -> None:
             one, scores, error = outcome
             try:
@@ -233,11 +241,37 @@ class Work:
                 cost = said.cost_usd
                 if cost is None or cost:
                     self._progress.judged(cost)
-                    self._budget.settle(Decimal(0), cost, kind=one.metric.name)
+                    self._costly.add(one.key)
+                    costs.append(cost)
             if error is not None:
                 self._progress.unscored(one.metric.name)
 
-        await score(asked, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
+        limited = self._budget.limit_usd is not None
+        costly = [one for one in asked if limited and (one.metric.may_cost or one.key in self._costly)]
+        free = [one for one in asked if one not in costly]
+        for part in filter(None, (free, costly)):
+            kind = ", ".join(one.metric.name for one in part)
+            reserved = await self._set_aside(kind) if part is costly else Decimal(0)
+            if reserved is None:
+                self._exhausted = True
+                return False
+            try:
+                await score(part, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
+            finally:
+                self._budget.settle(reserved, total(costs), kind=kind)
+                costs.clear()
+        return True
+
+    async def _set_aside(self, kind: str) -> Decimal | None:
+        """Money for metrics, which cannot be told to keep to it; `None` where less is left than one has cost."""
+        try:
+            reserved = await self._budget.reserve(kind, ahead=True)
+        except BudgetExceeded:
+            return None
+        if reserved is not None and reserved < self._budget.dearest_usd(kind):
+            self._budget.settle(reserved, Decimal(0), kind=kind)
+            return None
+        return reserved
 
 
 def _limits(planner: Planner, concurrency: int | None) -> tuple[dict[int, asyncio.Semaphore], int]:

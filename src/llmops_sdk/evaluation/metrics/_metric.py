@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,14 @@ class Metric:
                 unless the metric `scores_failures`.
         """
         raise NotImplementedError
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether it may ask somebody who is paid: under a budget, money is set aside before it is called.
+
+        By default an `async` one may, and one whose scores have had a `cost_usd`.
+        """
+        return inspect.iscoroutinefunction(type(self).__call__)
 
     @property
     def version(self) -> str:
