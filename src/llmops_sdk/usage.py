@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
-__all__ = ["EXACT", "RateLimit", "TokenClasses", "Usage"]
+__all__ = ["EXACT", "RateLimit", "TokenClasses", "Usage", "total"]
 
 EXACT = Context(prec=60)
 """For sums of money: wide enough that none is rounded, whatever the application's own decimal context is."""
+
+
+def total(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of costs in US dollars; `None` where one is not known."""
+    known = Decimal(0)
+    for cost in costs:
+        if cost is None:
+            return None
+        known = EXACT.add(known, cost)
+    return known
 
 
 class TokenClasses(NamedTuple):

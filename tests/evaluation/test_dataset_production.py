@@ -66,6 +66,26 @@ def test_the_applications_own_guards_read_every_text(monitor, tmp_path):
         assert case.expected.startswith("Mail ")
 
 
+@pytest.mark.parametrize("action", ["rewrite", "block"])
+def test_clusters_stay_what_they_are_when_guards_hide_whose_they_are(monitor, tmp_path, action):
+    for who in ("joe@example.org", "eve@example.org", "joe@example.org", "room 5"):
+        for question in ("Hello?", "Mail bob@example.org and ann@example.org?"):
+            ask(monitor, question, who=who)
+    path = exported(monitor, tmp_path / "bad.jsonl")
+
+    @guards.guard
+    def no_mail(text):
+        return Verdict.block("mail") if text in ("joe@example.org", "eve@example.org") else Verdict.allow()
+
+    redact = [no_mail] if action == "block" else [guards.PII()]
+    cases = list(Dataset.from_feedback(path, redact=redact, cluster="who"))
+    plain = {case.id: case.cluster for case in Dataset.from_feedback(path, cluster="who")}
+
+    assert len(cases) == 8
+    assert len({(case.cluster, plain[case.id]) for case in cases}) == len({case.cluster for case in cases}) == 3
+    assert {case.cluster for case in cases} & set(plain.values()) == {"room 5"}
+
+
 def test_a_question_that_guards_withhold_is_left_out_and_counted(monitor, tmp_path):
     @guards.guard
     def no_bob(text):

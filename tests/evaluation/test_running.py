@@ -17,6 +17,7 @@ from llmops_sdk import Pipeline, Prompt, Scripted
 from llmops_sdk.costs import Price, PriceTable
 from llmops_sdk.errors import ConfigurationError, DatasetError, EvaluationError, LimitExceeded
 from llmops_sdk.evaluation import Case, Dataset, Metric, Score, aevaluate, evaluate, metric, metrics
+from llmops_sdk.evaluation._running.stopping import Stopping
 from llmops_sdk.evaluation._running.store import Ending, Store
 from llmops_sdk.messages import Usage
 from llmops_sdk.prompts import PromptRepository
@@ -542,7 +543,32 @@ def test_it_ends_where_the_money_is_spent_and_goes_on_with_more(tmp_path, caplog
     assert {Decimal(row[4]) for row in kept(tmp_path / "e.db", "runs")} == {Decimal("0.001")}
 
 
-def test_what_judges_cost_counts_towards_the_budget(tmp_path):
+def test_runs_and_judges_together_never_spend_more_than_the_budget_and_go_on_with_more(tmp_path):
+    judged = 0
+
+    @metric(version="1")
+    async def judge(case, result):
+        nonlocal judged
+        await asyncio.sleep(0.001)
+        judged += 1
+        return Score(value=1.0, cost_usd=Decimal("0.004"))
+
+    engine, pipeline = priced("7")
+    cases = [Case(input={"n": n}) for n in range(60)]
+    found = ran(
+        {"a": pipeline}, cases, given=[judge, length], budget_usd="0.1", store=tmp_path / "e.db", concurrency=64
+    )
+    assert Decimal("0.07") < found.cost_usd + found.judging_cost_usd <= Decimal("0.1")
+    assert (found.cost_usd, found.judging_cost_usd) == (len(engine.requests) / Decimal(1000), judged * Decimal("0.004"))
+    assert Store(tmp_path / "e.db").ending(found.id) == Ending("budget")
+    unjudged = [cell for cell in found.cells() if [one.name for one in cell.scores] == ["length"]]
+    assert len(unjudged) == len(engine.requests) - judged  # what costs nothing is scored, and no judge counts as zero
+
+    ran({"a": pipeline}, cases, given=[judge, length], budget_usd=1, store=tmp_path / "e.db", concurrency=64)
+    assert (len(engine.requests), judged) == (60, 60)
+
+
+def test_a_plain_metric_that_has_cost_something_is_held_to_the_budget_from_then_on(tmp_path):
     @metric(version="1", blocks=False)
     def judge(case, result):
         return Score(value=1.0, cost_usd=Decimal("0.004"))
@@ -579,6 +605,32 @@ def test_a_judge_that_gave_no_grade_is_paid_and_what_it_cost_is_not_forgotten(tm
     assert go(retry_failed=False).judging_cost_usd == Decimal(3)
     assert go().judging_cost_usd == Decimal(6)
     assert go().judging_cost_usd == Decimal(6)
+
+
+async def test_a_stopping_rule_sees_a_case_only_when_its_pairs_are_judged_too(tmp_path, monkeypatch):
+    seen = []
+    observe = Stopping.observe
+
+    def observed(self, case, scores):
+        seen.append({name for of_arm in scores.values() for name in of_arm})
+        observe(self, case, scores)
+
+    class Closer(Metric):
+        name, pairwise, bounds, version = "closer", True, (-1.0, 1.0), "1"
+
+        async def __call__(self, case, base, new):
+            await asyncio.sleep(0.001 * (case.input["n"] % 5))
+            return 0.0
+
+    monkeypatch.setattr(Stopping, "observe", observed)
+    await aevaluate(
+        {"a": "{{ n }}" | Scripted("1"), "b": "{{ n }}" | Scripted("2")},
+        [Case(input={"n": n}) for n in range(40)],
+        [Closer()],
+        stop_when="significant",
+        progress=False,
+    )
+    assert seen == [{"closer"}] * 40
 
 
 def test_a_price_that_nobody_knows_ends_an_experiment_with_a_budget_and_the_run_is_kept(tmp_path):

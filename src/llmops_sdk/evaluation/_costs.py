@@ -1,25 +1,13 @@
-"""What runs and judgements have cost."""
+"""What a run has cost, as budgets count it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 from llmops_sdk.calls import Aside, AttemptEnded
 from llmops_sdk.pipelines import Result
-from llmops_sdk.usage import EXACT
 
-__all__ = ["paid_for", "total"]
-
-
-def total(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum; `None` where one is not known."""
-    known = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        known = EXACT.add(known, cost)
-    return known
+__all__ = ["paid_for"]
 
 
 def paid_for(result: Result) -> tuple[Decimal | None, Decimal | None]:

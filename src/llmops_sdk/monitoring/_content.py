@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,8 @@ from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.guards import Guard
 from llmops_sdk.monitoring._records import StoredScore
 from llmops_sdk.tracing import ContentPolicy, content_of
-from llmops_sdk.verdicts import Stage
 
 __all__ = ["Kept", "Texts", "cleaned", "cleaning"]
-
-WITHHELD = "[withheld]"
-"""Stands for a text in which a guard found something that it could not take out."""
 
 _MOST_OF_A_NAME, _MOST_OF_AN_EXPLANATION = 200, 10_000
 """Characters of what evaluators and people say."""
@@ -82,16 +78,7 @@ def cleaning(guards: Any, option: str) -> ContentPolicy:
 
 def cleaned(values: list[Any], by: ContentPolicy | None) -> list[Any]:
     """The values with every text in them as the guards leave it, or `"[withheld]"`."""
-    redact = None if by is None else by.redactor()
-    return values if redact is None else [_cleaned(value, redact) for value in values]
-
-
-def _cleaned(value: Any, redact: Callable[[str, str, Stage], str | None]) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _cleaned(one, redact) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(one, redact) for one in value]
-    if not isinstance(value, str) or not value:
-        return value
-    shown = redact(value, "output", "output")
-    return WITHHELD if shown is None else shown
+    if by is None:
+        return values
+    clean = by.cleaner()
+    return [clean(value, "output") for value in values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ Redacting: TypeAlias = Sequence[Guard] | Pipeline
 _FORMAT, _VERSION = "llmops_sdk.cases", 1
 _CORRECTION = "correction"
 """Name of the feedback whose comment is the right answer."""
-_WITHHELD = "[withheld]"
+_DIGITS = 16
 _MOST = 1_000_000
 """Characters of the texts of one run."""
 _METADATA = frozenset(
@@ -66,8 +67,7 @@ class ProductionCases:
                 yield case
 
     def _case(self, line: Mapping[str, Any]) -> Case | None:
-        redact = self._policy.redactor()
-        clean = (lambda value, stage: value) if redact is None else _cleaning(redact)
+        clean = self._policy.cleaner()
         given = line.get("variables") if line.get("prompt") is not None else line.get("question")
         if not given:
             self.left_out["the texts of the run were not kept, or may not be shown"] += 1
@@ -83,7 +83,7 @@ class ProductionCases:
             expected=self._right(line, clean),
             id=line.get("id") or "",
             tags=line.get("reasons") or (),
-            cluster=None if cluster is None else clean(str(cluster), "input"),
+            cluster=None if cluster is None else _same(str(cluster), clean),
             metadata={
                 name: clean(line[name], "output")
                 for name in line
@@ -183,22 +183,15 @@ def _known(line: Any) -> Mapping[str, Any]:
     return line
 
 
-def _cleaning(redact: Callable[[str, str, Stage], str | None]) -> Callable[[Any, Stage], Any]:
-    def clean(value: Any, stage: Stage) -> Any:
-        if isinstance(value, Mapping):
-            return {name: clean(one, stage) for name, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(one, stage) for one in value]
-        if not isinstance(value, str) or not value:
-            return value
-        shown = redact(value, "", stage)
-        return _WITHHELD if shown is None else shown
-
-    return clean
+def _same(cluster: str, clean: Callable[[Any, Stage], Any]) -> str:
+    """The cluster, or a hash in its place: guards make different people the same, and one person different ones."""
+    if clean(cluster, "input") == cluster:
+        return cluster
+    return hashlib.sha256(cluster.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def _is_withheld(value: Any) -> bool:
     """Whether guards have taken something out of it that nobody can put back."""
     if isinstance(value, Mapping):
         return any(map(_is_withheld, value.values()))
-    return any(map(_is_withheld, value)) if isinstance(value, list) else value == _WITHHELD
+    return any(map(_is_withheld, value)) if isinstance(value, list) else value == ContentPolicy.withheld

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, JudgementError
-from llmops_sdk.evaluation._costs import paid_for, total
+from llmops_sdk.evaluation._costs import paid_for
 from llmops_sdk.evaluation._fingerprints import fingerprint_of
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.guards import without_markup
@@ -18,6 +18,7 @@ from llmops_sdk.messages import Message
 from llmops_sdk.pipelines import Pipeline, Result
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import EngineLike, Hook
+from llmops_sdk.usage import total
 
 __all__ = ["Asking", "Judgement", "answer_of", "shown"]
 

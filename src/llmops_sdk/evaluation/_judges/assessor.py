@@ -30,7 +30,6 @@ class Assessor(Metric):
         unpinned: What of it has no form that another process could compare, with the reason.
     """
 
-    costs = True
     scale: Scale
     unpinned: tuple[str, ...] = ()
 

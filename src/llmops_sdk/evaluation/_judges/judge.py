@@ -10,7 +10,6 @@ from typing import Any
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.errors import ConfigurationError, JudgementError, LlmopsError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._costs import total
 from llmops_sdk.evaluation._judges.asking import Asking, Judgement, shown
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.scale import Scale, ScaleLike
@@ -18,6 +17,7 @@ from llmops_sdk.evaluation._judges.voting import Vote, decided, vote_of
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import EngineLike, Hook
+from llmops_sdk.usage import total
 
 __all__ = ["Judge"]
 

@@ -10,10 +10,10 @@ from typing import Any
 from llmops_sdk import loops
 from llmops_sdk.errors import ConfigurationError, DatasetError, JudgementError, LlmopsError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._costs import total
 from llmops_sdk.evaluation._judges.calibration import Failed, Pair
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.evaluation.metrics import Score
+from llmops_sdk.usage import total
 
 __all__ = ["PREFERENCES", "Labelled", "judged_labels"]
 

@@ -11,13 +11,13 @@ from typing import Any
 from llmops_sdk import loops
 from llmops_sdk.costs import PriceTable
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._costs import total
 from llmops_sdk.evaluation._judges.asking import Asking, shown
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.scale import Scale
 from llmops_sdk.evaluation.metrics import Score
 from llmops_sdk.prompts import Prompt
 from llmops_sdk.protocols import EngineLike, Hook
+from llmops_sdk.usage import total
 
 __all__ = ["PairwiseJudge", "PositionBias"]
 

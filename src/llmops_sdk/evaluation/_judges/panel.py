@@ -9,10 +9,10 @@ from typing import Any
 
 from llmops_sdk.errors import ConfigurationError, JudgementError, LlmopsError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._costs import total
 from llmops_sdk.evaluation._judges.assessor import Assessor
 from llmops_sdk.evaluation._judges.voting import Vote, decided, vote_of
 from llmops_sdk.evaluation.metrics import Score
+from llmops_sdk.usage import total
 
 __all__ = ["Panel"]
 

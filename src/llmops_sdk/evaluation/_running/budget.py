@@ -35,6 +35,7 @@ class Budget:
         self.unpriced = 0
         """Runs whose cost nobody knows; only without a limit."""
         self._parts: dict[str, Decimal] = {}
+        self._dearest: dict[str, Decimal] = {}
         self._waiting: collections.deque[tuple[str, asyncio.Future[Decimal]]] = collections.deque()
         self._unknown: str | None = None
         self._too_little = False
@@ -47,13 +48,18 @@ class Budget:
         taken = EXACT.add(EXACT.add(self.spent_usd, self.estimated_usd), self.held_usd)
         return EXACT.subtract(self.limit_usd, taken)
 
-    async def reserve(self, kind: str = "") -> Decimal | None:
+    def dearest_usd(self, kind: str) -> Decimal:
+        """The most that one of this kind has cost, 0 where none was asked."""
+        return self._dearest.get(kind, _NOTHING)
+
+    async def reserve(self, kind: str = "", *, ahead: bool = False) -> Decimal | None:
         """What the next run may spend at most, for its `budget_usd`; `settle` takes it back.
 
         Waits while what is under way could use up the rest.
 
         Args:
             kind: Runs of one kind cost about the same: label of a pipeline, name of a judge.
+            ahead: Whether it goes before those who wait: what has begun is finished before more is begun.
 
         Raises:
             BudgetExceeded: Nothing is left, or too little for a run.
@@ -62,7 +68,8 @@ class Budget:
         if self.limit_usd is None:
             return None
         granted: asyncio.Future[Decimal] = asyncio.get_running_loop().create_future()
-        self._waiting.append((kind, granted))
+        place = self._waiting.appendleft if ahead else self._waiting.append
+        place((kind, granted))
         self._grant()
         try:
             return await granted
@@ -112,6 +119,7 @@ class Budget:
         return refused and not self._too_little
 
     def _learn(self, kind: str, cost: Decimal, refused: Decimal | None) -> None:
+        self._dearest[kind] = max(cost, self.dearest_usd(kind))
         least = EXACT.divide(self.limit_usd or _NOTHING, Decimal(_LEAST_PART))
         part = max(EXACT.multiply(cost, Decimal(_ROOM)), least)
         if refused is not None:

@@ -10,16 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 from llmops_sdk.errors import BudgetExceeded, LimitExceeded
-from llmops_sdk.evaluation._costs import paid_for, total
+from llmops_sdk.evaluation._costs import paid_for
 from llmops_sdk.evaluation._running.budget import Budget
 from llmops_sdk.evaluation._running.cells import Cell, Group, Planner, asked_of
 from llmops_sdk.evaluation._running.feeding import Feed
 from llmops_sdk.evaluation._running.progress import Progress
-from llmops_sdk.evaluation._running.scoring import Outcome, score
+from llmops_sdk.evaluation._running.scoring import Asked, Outcome, score
 from llmops_sdk.evaluation._running.store import Ending, Store
 from llmops_sdk.evaluation._running.writing import Writer, score_rows
 from llmops_sdk.pipelines import Result, concurrency_of, result_of
 from llmops_sdk.protocols import Hook
+from llmops_sdk.usage import total
 
 __all__ = ["RunOptions", "Work"]
 
@@ -152,18 +153,21 @@ class Work:
         if cell.asked or cell.read:
             result, label = await self._answer(cell), cell.arm.label
             asked = asked_of(cell.asked, failed=result.error is not None)
-            if asked:
-                await self._score(group, cell.key, asked, cell.again, (result,), group.scores[label])
+            if asked and not await self._scored(group, cell.key, asked, cell.again, (result,), group.scores[label]):
+                return
             if cell.read and result.error is None:
                 group.results[label] = result
-        group.left -= 1
-        if group.left:
+        if group.left > 1:
+            group.left -= 1
             return
         base = group.results.get(self._planner.base)
         for pair in group.pairs:
-            other = group.results.get(pair.label)
-            if base is not None and other is not None:
-                await self._score(group, pair.key, pair.asked, pair.again, (base, other), group.scores[pair.label])
+            other, scores = group.results.get(pair.label), group.scores[pair.label]
+            if base is None or other is None:
+                continue
+            if not await self._scored(group, pair.key, pair.asked, pair.again, (base, other), scores):
+                return
+        group.left -= 1
         group.results.clear()
         if self._feed is not None:
             self._feed.advance()
@@ -214,23 +218,16 @@ class Work:
             await asyncio.sleep(wait_s)
         return not again
 
-    async def _score(
+    async def _scored(
         self,
         group: Group,
         key: bytes,
-        asked: list[Any],
+        asked: list[Asked],
         again: set[bytes],
         results: tuple[Result, ...],
         values: dict[str, float],
-    ) -> None:
-        costly = ", ".join(one.metric.name for one in asked if one.metric.costs or one.key in self._costly)
-        reserved = None
-        if costly:
-            try:
-                reserved = await self._budget.reserve(costly)
-            except BudgetExceeded:  # what costs nothing is asked all the same
-                self._exhausted = True
-                asked = [one for one in asked if not (one.metric.costs or one.key in self._costly)]
+    ) -> bool:
+        """Ask the metrics, and keep what they say; gives whether the money was enough for all of them."""
         costs: list[Decimal | None] = []
 
         def keep(outcome: Outcome) -> None:
@@ -248,12 +245,32 @@ class Work:
             if error is not None:
                 self._progress.unscored(one.metric.name)
 
+        limited = self._budget.limit_usd is not None
+        costly = [one for one in asked if limited and (one.metric.may_cost or one.key in self._costly)]
+        free = [one for one in asked if one not in costly]
+        for part in filter(None, (free, costly)):
+            kind = ", ".join(one.metric.name for one in part)
+            reserved = await self._set_aside(kind) if part is costly else Decimal(0)
+            if reserved is None:
+                self._exhausted = True
+                return False
+            try:
+                await score(part, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
+            finally:
+                self._budget.settle(reserved, total(costs), kind=kind)
+                costs.clear()
+        return True
+
+    async def _set_aside(self, kind: str) -> Decimal | None:
+        """Money for metrics, which cannot be told to keep to it; `None` where less is left than one has cost."""
         try:
-            await score(asked, group.case.case, results, keep, deadline_s=self._options.metric_deadline_s)
-        finally:
-            if costs or reserved is not None:
-                kind = costly or ", ".join(one.metric.name for one in asked)
-                self._budget.settle(reserved or Decimal(0), total(costs), kind=kind)
+            reserved = await self._budget.reserve(kind, ahead=True)
+        except BudgetExceeded:
+            return None
+        if reserved is not None and reserved < self._budget.dearest_usd(kind):
+            self._budget.settle(reserved, Decimal(0), kind=kind)
+            return None
+        return reserved
 
 
 def _limits(planner: Planner, concurrency: int | None) -> tuple[dict[int, asyncio.Semaphore], int]:

@@ -24,13 +24,18 @@ class _Function(Metric):
         self._function = function
         self._version = version
         called = getattr(type(function), "__call__", None)  # noqa: B004  (to see whether it is a coroutine function)
-        waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
-        self.blocks = not waits if blocks is None else blocks
+        self._waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+        self.blocks = not self._waits if blocks is None else blocks
         self.__doc__ = function.__doc__
         self.__module__ = getattr(function, "__module__", __name__)  # where pickle looks for a decorated one
 
     def __call__(self, case: Case, result: Result, /) -> Any:
         return self._function(case, result)
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether the function is `async`."""
+        return self._waits
 
     @property
     def version(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,6 @@ class Metric:
         revision: Raised where the code of the class gives other scores than before: of this library's classes the code
             is no part of `version`, so that an upgrade pays no judge anew; of an application's own it is.
         kind: What its scores say together beside their mean, for `summary_of`; `""` for nothing.
-        costs: Whether asking it costs money: under a budget it is asked only while some is left.
         about: What reports say of it in a line: a judge's model and prompt.
         calibration: What is known of its errors: experiments show scores with them taken out, too.
     """
@@ -72,7 +72,6 @@ class Metric:
     scores_failures: ClassVar[bool] = False
     revision: ClassVar[int] = 1
     kind: ClassVar[str] = ""
-    costs: ClassVar[bool] = False
     about: str = ""
     calibration: Calibration | None = None
 
@@ -85,6 +84,14 @@ class Metric:
                 unless the metric `scores_failures`.
         """
         raise NotImplementedError
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether it may ask somebody who is paid: under a budget, money is set aside before it is called.
+
+        By default an `async` one may, and one whose scores have had a `cost_usd`.
+        """
+        return inspect.iscoroutinefunction(type(self).__call__)
 
     @property
     def version(self) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from llmops_sdk import environment
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.protocols import GuardLike
 from llmops_sdk.tracing._content.redaction import Redaction, Redactor
 from llmops_sdk.tracing._content.store import Store
+from llmops_sdk.verdicts import Stage
 
 __all__ = ["PARTS", "ContentPolicy", "Part", "policy_of"]
 
@@ -62,6 +63,8 @@ class ContentPolicy:
         >>> sorted(policy.show)
         ['inputs', 'outputs']
     """
+
+    withheld: ClassVar[str] = "[withheld]"
 
     def __init__(
         self,
@@ -118,6 +121,27 @@ class ContentPolicy:
     def redactor(self) -> Redactor | None:
         """What redacts the texts of one run; `None` where nobody does."""
         return None if self._redaction is None else self._redaction.of_a_run(self.count)
+
+    def cleaner(self) -> Callable[[Any, Stage], Any]:
+        """What gives the values of one run as they may be shown: with each text in their lists and mappings redacted.
+
+        A text that may not be shown is `ContentPolicy.withheld`, `"[withheld]"`.
+        """
+        redact = self.redactor()
+
+        def clean(value: Any, stage: Stage) -> Any:
+            if redact is None:
+                return value
+            if isinstance(value, Mapping):
+                return {name: clean(one, stage) for name, one in value.items()}
+            if isinstance(value, list | tuple):
+                return [clean(one, stage) for one in value]
+            if not isinstance(value, str) or not value:
+                return value
+            shown = redact(value, stage, stage)
+            return self.withheld if shown is None else shown
+
+        return clean
 
     def stored(self, text: str) -> str | None:
         """Where a long text is kept from now on; `None` for a short one, without a store, or when that fails."""
