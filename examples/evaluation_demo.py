@@ -1,7 +1,7 @@
 """Is the second prompt better, or is it noise? `python examples/evaluation_demo.py`.
 
 Two prompts sort the mails of a book shop, several times each, on the small embedded model; takes a minute or two on a
-CPU. With `--engine scripted` nothing but the package is needed. The report is one HTML file that opens from the disk.
+CPU. With `--engine scripted` only the extra `evaluation` is needed. The report is one HTML file.
 """
 
 from __future__ import annotations
