@@ -15,6 +15,6 @@ def test_the_example_says_a_verdict_and_writes_a_report(tmp_path, capsys):
 
     assert main(*given) == 0
     said = capsys.readouterr().out
-    assert "mails of a book shop: 2 pipelines on 36 cases of mails" in said
+    assert "mails of a book shop: 2 pipelines on 18 cases of mails" in said
     assert " from short by classification: " in said or " than short by classification: " in said
     assert 'id="matrices"' in report.read_text("utf-8")
