@@ -325,6 +325,19 @@ def test_a_store_that_is_no_store_is_refused(tmp_path):
 # Two at once, and interruptions.
 
 
+def test_an_engine_that_never_waits_does_not_keep_what_is_finished_from_being_written(tmp_path):
+    written = []
+
+    def answer(request):
+        number = int(request.messages[-1].text)
+        if number == 700:
+            written.append(len(kept(tmp_path / "e.db", "runs")))
+        return "7"
+
+    ran({"a": "{{ n }}" | Scripted(answer)}, [Case(input={"n": n}) for n in range(900)], store=tmp_path / "e.db")
+    assert written[0] > 500
+
+
 def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):
     program = (
         "import sys; from llmops_sdk import Scripted; from llmops_sdk.evaluation import evaluate, Case\n"
