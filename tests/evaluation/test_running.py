@@ -433,16 +433,27 @@ def test_a_store_that_is_no_store_is_refused(tmp_path):
 # Two at once, and interruptions.
 
 
-def test_a_store_without_a_folder_or_that_is_damaged_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(EvaluationError, match="needs a folder that is there"):
-        ran({"a": "{{ n }}" | Scripted("7")}, store=tmp_path / "nowhere" / "e.db")
-    path = tmp_path / "e.db"
+def test_the_folder_of_a_store_is_made_and_a_damaged_store_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "nowhere" / "e.db"
     ran({"a": "{{ n }}" | Scripted("7")}, store=path)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
     with pytest.raises(EvaluationError, match="is damaged: take a copy"):
         ran({"a": "{{ n }}" | Scripted("7")}, store=path)
+
+
+def test_an_engine_that_never_waits_does_not_keep_what_is_finished_from_being_written(tmp_path):
+    written = []
+
+    def answer(request):
+        number = int(request.messages[-1].text)
+        if number == 700:
+            written.append(len(kept(tmp_path / "e.db", "runs")))
+        return "7"
+
+    ran({"a": "{{ n }}" | Scripted(answer)}, [Case(input={"n": n}) for n in range(900)], store=tmp_path / "e.db")
+    assert written[0] > 500
 
 
 def test_a_second_process_is_told_who_runs_the_experiment(tmp_path):

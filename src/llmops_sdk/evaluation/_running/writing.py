@@ -15,6 +15,8 @@ from llmops_sdk.usage import EXACT
 
 __all__ = ["Writer", "score_rows"]
 
+_MOST_ROWS = 500
+"""That wait to be written."""
 _MOST_CHARACTERS = 20_000
 """Of an error's text."""
 
@@ -75,7 +77,11 @@ class Writer:
             raise self._error
 
     def _soon(self) -> None:
-        if self._due is None:
+        if len(self._runs) + len(self._scores) + len(self._cells) >= _MOST_ROWS:  # engines that never wait end no turn
+            if self._due is not None:
+                self._due.cancel()
+            self._write()
+        elif self._due is None:
             self._due = asyncio.get_running_loop().call_soon(self._write)
 
     def _write(self) -> None:
