@@ -1,6 +1,6 @@
 """Whether the statistics keep what they promise: false alarms, coverage, power, stops at any time; and what they cost.
 
-python benchmarks/statistics.py [--runs 2000] [--out FILE]
+python benchmarks/verdicts.py [--runs 2000] [--out FILE]
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def cost(cases: int = 10_000, metrics: int = 20) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2_000)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "statistics.md")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verdicts.md")
     options = parser.parse_args()
     runs = options.runs
     parts = {
@@ -264,7 +264,7 @@ CPU for 10,000 cases and 20 metrics:
 |---|---|---|
 {lines["cost"]}
 
-Made by `python benchmarks/statistics.py`.
+Made by `python benchmarks/verdicts.py`.
 """
     options.out.write_text(page, encoding="utf-8")
 
