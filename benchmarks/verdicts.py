@@ -105,7 +105,8 @@ def power(runs: int) -> list[str]:
     for shape in SHIFTED:
         cells = []
         for n in (50, 200):
-            effect = float(np.median([one.detectable for one in compared(shape, n, 0.0, dice, 200)]))
+            # Squares, since it is the variance that is estimated without bias.
+            effect = float(np.mean([one.detectable**2 for one in compared(shape, n, 0.0, dice, 200)]) ** 0.5)
             cells.append(f"{told(compared(shape, n, effect, dice, runs)):.1%}")
         pilots = [one for one in compared(shape, 200, effect, dice, 400) if one.needed]
         pilots.sort(key=lambda one: abs(one.difference - effect))

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation.statistics import adjusted, compare, paired
 from llmops_sdk.evaluation.statistics._intervals import _bca
-from llmops_sdk.evaluation.statistics._proportions import tango
+from llmops_sdk.evaluation.statistics._proportions import detectable_rate, tango
 from llmops_sdk.evaluation.statistics._tests import _of_many, p_value
 
 # Student, The probable error of a mean, Biometrika 6 (1908): hours of sleep gained by two drugs.
@@ -140,6 +140,11 @@ def test_intervals_cover_and_false_alarms_are_rare(shape, truth):
     assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.88
     if truth == 0:
         assert np.mean([one.verdict != "cannot tell" for one in found]) <= 0.1
+
+
+def test_which_of_two_won_by_chance_has_no_part_in_what_is_detectable():
+    even, uneven, clear = (detectable_rate(wins, 10 - wins, 100, 0.05, 0.8) for wins in (5, 6, 10))
+    assert clear < even == uneven
 
 
 def test_a_detectable_rate_is_found_with_the_power_that_is_said():

@@ -18,8 +18,6 @@ from llmops_sdk.evaluation.statistics._proportions import detectable_rate, neede
 __all__ = ["Power", "power_of", "spread_of"]
 
 _MOST = 1e12
-_BOTH = 1.04
-"""How much further a verdict reaches that p-value and interval have to agree on, as simulated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,6 @@ def power_of(
         needed = needed_for_rate(wins, losses, scores.cases, alpha, power)
     else:
         enough = scores.clusters >= _fewest(alpha)
-        error *= _BOTH
         detectable = _quantiles(alpha / 2, power, scores.freedom) * error if enough else math.inf
         needed = _cases(scores, error, alpha / 2, power, abs(scores.estimate))
         if math.isfinite(needed):

@@ -68,9 +68,12 @@ def _power(n: float, rare: float, delta: float, alpha: float) -> float:
 def detectable_rate(wins: int, losses: int, cases: int, alpha: float, power: float) -> float:
     """The smallest difference of the rates that is found with this probability; `inf` where none is.
 
-    As many cases go against it as were seen to go against the one that won.
+    As many cases go against it as were seen to go against the one that won. Where chance alone says which one that is,
+    fewer are seen than go against it in truth: so the gap counts as far as it exceeds its noise (James and Stein,
+    Proceedings of the Fourth Berkeley Symposium, 1961).
     """
-    rare = min(wins, losses) / cases
+    differ, gap = wins + losses, abs(wins - losses)
+    rare = (differ - (gap * max(1 - differ / gap**2, 0.0) if gap else 0.0)) / 2 / cases
     low, high = 0.0, 1 - 2 * rare
     if high <= 0 or _power(cases, rare, high, alpha) < power:
         return math.inf
