@@ -8,14 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
-
-sys.path.pop(0)  # this file's name is that of a module that numpy imports
 
 import numpy as np
 
