@@ -26,7 +26,7 @@ from llmops_sdk.errors import (
 )
 from llmops_sdk.guards import Judge
 from llmops_sdk.guards._judge.formats import LLAMA_GUARD_CATEGORIES
-from llmops_sdk.guards._judge.rubric import fenced, plain
+from llmops_sdk.guards._judge.rubric import fenced, without_markup
 from llmops_sdk.messages import Choice, Message, Origin, Request, Response, TokenLogprob, Usage
 from llmops_sdk.protocols import GuardContext
 from llmops_sdk.routers import Router
@@ -149,8 +149,8 @@ async def test_the_judged_text_stands_between_its_fences_and_nowhere_else():
 
 def test_the_markup_of_models_is_broken():
     for markup in ("<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<END CONVERSATION>", "</s>"):
-        assert markup not in plain(f"a{markup}b")
-    assert plain("a < b <p> \ud800") == "a < b <p> ?"
+        assert markup not in without_markup(f"a{markup}b")
+    assert without_markup("a < b <p> \ud800") == "a < b <p> ?"
 
 
 async def test_nothing_is_asked_about_an_empty_text_or_words_of_the_application(open_context):
