@@ -79,8 +79,8 @@ def main(*arguments: str) -> int:
     options.add_argument("--report", type=Path, default=Path("report.html"), help="the report")
     given = options.parse_args(arguments)
     scripted = given.engine == "scripted"
-    engine = Scripted("order", "complaint", "It is a return.") if scripted else Engine.open(given.engine)
-    play(engine, given.store, given.report, given.repeats)
+    with Scripted("order", "complaint", "It is a return.") if scripted else Engine.open(given.engine) as engine:
+        play(engine, given.store, given.report, given.repeats)
     return 0
 
 

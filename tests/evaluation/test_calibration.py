@@ -5,12 +5,15 @@ import math
 import random
 
 import pytest
-from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from llmops_sdk import Scripted
 from llmops_sdk.errors import ConfigurationError, DatasetError, JudgementError
 from llmops_sdk.evaluation import Calibration, Case, Dataset, Experiment, Judge, PairwiseJudge, Panel, evaluate
 from llmops_sdk.evaluation.statistics import cohen_kappa, corrected_comparison, krippendorff_alpha, labelled
+
+# Not in the environment of the heavy tests.
+inter_rater = pytest.importorskip("statsmodels.stats.inter_rater")
+cohens_kappa, fleiss_kappa = inter_rater.cohens_kappa, inter_rater.fleiss_kappa
 
 
 def said(grade):

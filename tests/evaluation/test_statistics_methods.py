@@ -7,14 +7,16 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation.statistics import adjusted, compare, paired
 from llmops_sdk.evaluation.statistics._intervals import _bca
 from llmops_sdk.evaluation.statistics._proportions import detectable_rate, tango
 from llmops_sdk.evaluation.statistics._tests import _of_many, p_value
+
+# Not in the environment of the heavy tests.
+mcnemar = pytest.importorskip("statsmodels.stats.contingency_tables").mcnemar
+multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
 
 # Student, The probable error of a mean, Biometrika 6 (1908): hours of sleep gained by two drugs.
 SLEEP = (
