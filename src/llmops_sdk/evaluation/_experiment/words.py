@@ -127,8 +127,10 @@ def evidence(given: Contrast) -> str:
     said = (
         f"{difference(found.difference, bounds, unit)} ({found.level * 100:g} % interval "
         f"{difference(found.low, bounds, unit, bare=True)} to {difference(found.high, bounds, unit, bare=True)}, "
-        f"p = {found.p_value:.2g}, {counted(found.cases, 'case')}"
+        f"p = {found.p_value:.2g}"
     )
+    said += f" corrected for {found.comparisons} comparisons" if found.comparisons > 1 else ""
+    said += f", {counted(found.cases, 'case')}"
     said += f" in {counted(found.clusters, 'cluster')}" if found.clusters < found.cases else ""
     said += ", valid whenever it stopped)" if found.sequential else ")"
     said += f"; {found.lacks}" if found.verdict == "cannot tell" else ""
