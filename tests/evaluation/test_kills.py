@@ -9,6 +9,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.once]  # each starts and kills many processes
+
 PROGRAM = r'''
 import json, os, random, signal, sqlite3, sys, time
 from pathlib import Path

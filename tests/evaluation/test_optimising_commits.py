@@ -19,6 +19,8 @@ from llmops_sdk.errors import ConfigurationError, PromptError
 from llmops_sdk.evaluation import Optimisation, metrics, optimise
 from llmops_sdk.prompts import PromptRepository
 
+pytestmark = pytest.mark.timeout(240)  # some start and kill processes
+
 _PROGRAM = Path(__file__).with_name("optimising_task.py")
 _spec = importlib.util.spec_from_file_location("optimising_task", _PROGRAM)
 assert _spec is not None
@@ -144,6 +146,7 @@ def start(store: Path, log: Path, delay_s: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.once
 def test_killed_and_called_again_it_has_the_same_outcome_and_pays_hardly_anything_twice(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole.db", tmp_path / "whole", 0.0)
     store, log = tmp_path / "store.db", tmp_path / "asked"

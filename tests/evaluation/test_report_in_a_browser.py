@@ -15,6 +15,8 @@ from llmops_sdk.messages import Usage
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
+    pytest.mark.once,
+    pytest.mark.timeout(240),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
 ]
