@@ -72,7 +72,7 @@ def test_two_prompts_on_the_embedded_model_killed_in_the_middle_and_gone_on_with
     os.killpg(broken.pid, 9)
     broken.communicate()
     told, errors = go().communicate(timeout=240)
-    assert "short against base, length: better by -" in told, errors
+    assert "short is better than base by length: -" in told, errors
     again, errors = go().communicate(timeout=240)
     assert again == told
     assert "16 from the store" in errors
