@@ -177,3 +177,17 @@ def test_what_a_killed_process_has_paid_counts_against_the_budget(tmp_path: Path
     again = task.main(str(store), str(log), 0.0, budget_usd=outcome.cost_usd + Decimal("0.0001"))
     assert again.cost_usd <= outcome.cost_usd
     assert len(log.read_text().split()) == paid
+
+
+def test_a_head_that_is_detached_stays_where_it_is(root: Path) -> None:
+    git(root, "checkout", "-q", "--detach")
+    before = (git(root, "rev-parse", "HEAD"), git(root, "status", "--short"))
+    found = optimised(root, branch="tries/one")
+    assert found.commit == git(root, "rev-parse", "tries/one")
+    assert (git(root, "rev-parse", "HEAD"), git(root, "status", "--short")) == before
+
+
+def test_a_bare_repository_gets_a_branch(root: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(root), str(tmp_path / "bare.git"))
+    found = optimised(tmp_path / "bare.git", branch="tries/one")
+    assert found.commit == git(tmp_path / "bare.git", "rev-parse", "tries/one")
