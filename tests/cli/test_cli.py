@@ -184,5 +184,6 @@ def test_help_lists_every_command_once_in_its_group(capsys):
         "prompts": ["prompt", "lint", "types", "import"],
         "releases": ["lock", "verify"],
         "guards": ["guard"],
+        "evaluation": ["eval"],
         "what runs": ["monitor", "dashboard"],
     }

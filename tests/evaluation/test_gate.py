@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -219,17 +220,19 @@ def make():
 
 def test_a_lock_is_a_base_and_what_else_has_changed_is_an_error(application, monkeypatch):
     monkeypatch.syspath_prepend(str(application.root))
-    (application.root / "shop.py").write_text(SHOP.format(model="small"))
-    Lock.make("answers=shop:make").write("llmops.lock")
-    made = runpy.run_path("shop.py")["make"]
+    monkeypatch.setitem(sys.modules, "gated", None)  # and gone afterwards
+    del sys.modules["gated"]
+    (application.root / "gated.py").write_text(SHOP.format(model="small"))
+    Lock.make("answers=gated:make").write("llmops.lock")
+    made = runpy.run_path("gated.py")["make"]
     suite = Suite(made, [Case(input={"n": n}, expected="7") for n in range(20)], [metrics.Exact()], progress=False)
     application.prompt("Be quick.")
     result = suite.gate("llmops.lock", max_drop="99%")
     assert (result.base, result.passed, result.same) == ("llmops.lock", True, False)
     assert suite.pipeline("llmops.lock").prompt.sections[0].text.strip() == "Be careful."
-    other = runpy.run_path("shop.py")
-    (application.root / "shop.py").write_text(SHOP.format(model="large"))
-    other = Suite(runpy.run_path("shop.py")["make"], [Case(input={"n": 1})], [metrics.Exact()], progress=False)
+    other = runpy.run_path("gated.py")
+    (application.root / "gated.py").write_text(SHOP.format(model="large"))
+    other = Suite(runpy.run_path("gated.py")["make"], [Case(input={"n": 1})], [metrics.Exact()], progress=False)
     with pytest.raises(LockError, match="small"):
         other.gate("llmops.lock", max_drop="1%")
 

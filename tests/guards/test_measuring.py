@@ -250,9 +250,12 @@ def test_one_label_only_gives_what_can_be_said():
     assert "<svg" in report._repr_html_()
 
 
-def test_a_bar_is_shown_when_it_is_asked_for(capfd):
+def test_a_bar_is_shown_in_a_terminal_when_it_is_asked_for(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    evaluate(Number(), [("0.1", 0)] * 3, progress=False)
+    assert not capsys.readouterr().err
     evaluate(Number(), [("0.1", 0)] * 3, progress=True)
-    assert "3/3" in capfd.readouterr().err
+    assert "3/3" in capsys.readouterr().err
 
 
 def test_findings_give_the_score_of_a_guard_without_threshold():
