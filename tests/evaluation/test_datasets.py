@@ -260,7 +260,7 @@ def test_it_shows_its_first_cases_as_a_table():
     assert max(map(len, lines)) < 60
     assert lines[-1] == "..."
     assert str(Dataset([Case(input="?", id="a", expected={"n": 1})])).splitlines() == [
-        "data: 1 cases",
+        "data: 1 case",
         "id  input  expected",
         'a   ?      {"n": 1}',
     ]

@@ -6,16 +6,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 from llmops_sdk.errors import ConfigurationError, DatasetError
 from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._datasets.typing_rows import Typed
 
-__all__ = ["BLANK", "ColumnNames", "Columns", "located"]
+__all__ = ["BLANK", "ColumnNames", "ColumnOptions", "Columns", "located"]
 
 ColumnNames: TypeAlias = str | Sequence[str] | None
-"""One column, whose value is meant; several, of which a mapping is made; or `None`: see `Columns`."""
+"""One column, whose value is meant; several, of which a mapping is made; or `None`: see `ColumnOptions`."""
 
 _SEPARATORS = re.compile(r"[,;]")
 _OWN = ("id", "expected", "tags", "cluster", "metadata")
@@ -29,25 +29,38 @@ BLANK = _Blank()
 """An empty cell of a table of texts, where nobody can tell an empty text from none: missing, except in the input."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """The options that say what is in the columns of rows.
+class ColumnOptions(TypedDict, total=False):
+    """What is in the columns of rows.
 
-    Where one is `None`, the column of the same name is taken if there is one and no other option names it. Without
-    `input` and a column of that name, all the columns that are nothing else are the variables of the prompt. What no
-    option names and is no variable is kept as metadata, unless `metadata` says which columns are.
+    Where an option is not given, the column of the same name is taken if there is one and no other option names it.
+    Without `input` and a column of that name, all the columns that are nothing else are the variables of the prompt.
+    What no option names and is no variable is kept as metadata, unless `metadata` says which columns are.
 
     Attributes:
         input: One column with the input itself, or several that are the variables of the prompt.
-        expected: One column, or several of which a mapping is made.
-        id: A column of texts or whole numbers.
+        expected: The column of the expected output, or several of which a mapping is made.
+        id: The column of the ids, texts or whole numbers; by default also made of the content.
         tags: One column with a list, or with a text of tags with commas or semicolons between them; or several columns,
             each of which gives a tag `column:value`.
-        cluster: A column of texts or whole numbers.
+        cluster: The column of the clusters, texts or whole numbers.
         metadata: One column with a mapping, or several.
-        input_type: What pydantic validates the input as.
-        expected_type: What pydantic validates the expected output as.
+        input_type: What each input is validated as, by pydantic: a model, or any type that it knows.
+        expected_type: The same for expected outputs.
     """
+
+    input: ColumnNames
+    expected: ColumnNames
+    id: str | None
+    tags: ColumnNames
+    cluster: str | None
+    metadata: ColumnNames
+    input_type: Any
+    expected_type: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The options, checked; the attributes are those of `ColumnOptions`."""
 
     input: ColumnNames = None
     expected: ColumnNames = None

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.evaluation._datasets.columns import ColumnNames, Columns
+from llmops_sdk.evaluation._datasets.columns import ColumnOptions, Columns
 from llmops_sdk.evaluation._datasets.files import RowFile
 from llmops_sdk.evaluation._datasets.frames import FrameRows, HubRows
 from llmops_sdk.evaluation._datasets.parts import in_sample, place, shares
@@ -44,7 +44,7 @@ class Dataset:
     Example:
         >>> data = Dataset([Case(input={"question": "1 + 1?"}, expected="2")])
         >>> print(data)
-        data: 1 cases
+        data: 1 case
         id                question  expected
         3e93ed19746e65d3  1 + 1?    2
     """
@@ -64,14 +64,7 @@ class Dataset:
         *,
         name: str | None = None,
         encoding: str = "utf-8",
-        input: ColumnNames = None,  # noqa: A002  (as a case calls it)
-        expected: ColumnNames = None,
-        id: str | None = None,  # noqa: A002
-        tags: ColumnNames = None,
-        cluster: str | None = None,
-        metadata: ColumnNames = None,
-        input_type: Any = None,
-        expected_type: Any = None,
+        **columns: Unpack[ColumnOptions],
     ) -> Self:
         """The rows of a file, read as they are needed.
 
@@ -80,17 +73,8 @@ class Dataset:
                 texts), each also with `.gz`; or `.parquet`.
             name: By default that of the file.
             encoding: Of texts.
-            input: The column of the input, or those of the prompt's variables. By default the column `input`, or
-                without one all columns that are nothing else.
-            expected: The column of the expected output, or several of which a mapping is made. This, like what
-                follows, is by default the column of that name, if there is one.
-            id: The column of the ids; by default also made of the content.
-            tags: The column of the tags: lists, or texts with commas or semicolons; or several columns, each of which
-                gives a tag `column:value`.
-            cluster: The column of the clusters.
-            metadata: The column of the metadata, or several; by default also all that is nothing else.
-            input_type: What each input is validated as, by pydantic: a model, or any type that it knows.
-            expected_type: The same for expected outputs.
+            columns: Which columns are the `input`, `expected`, `id`, `tags`, `cluster` and `metadata` of a case, and
+                what pydantic validates, `input_type` and `expected_type`; see `ColumnOptions`.
 
         Raises:
             DatasetError: There is no such file, or nobody can read it. While it is read: a row is broken or does not
@@ -98,9 +82,8 @@ class Dataset:
             ConfigurationError: An option makes no sense.
             MissingDependencyError: `.parquet` needs the extra `parquet`.
         """
-        columns = _columns(locals())
         file = RowFile(path, encoding=encoding)
-        return cls._of(FileCases(file, columns), name or file.path.name.partition(".")[0] or "data")
+        return cls._of(FileCases(file, Columns(**columns)), name or file.path.name.partition(".")[0] or "data")
 
     @classmethod
     def from_rows(
@@ -109,14 +92,7 @@ class Dataset:
         /,
         *,
         name: str = "data",
-        input: ColumnNames = None,  # noqa: A002
-        expected: ColumnNames = None,
-        id: str | None = None,  # noqa: A002
-        tags: ColumnNames = None,
-        cluster: str | None = None,
-        metadata: ColumnNames = None,
-        input_type: Any = None,
-        expected_type: Any = None,
+        **columns: Unpack[ColumnOptions],
     ) -> Self:
         """Mappings, with the options of `load`. A generator is read now, and its cases kept in a temporary file.
 
@@ -124,14 +100,13 @@ class Dataset:
             DatasetError: As for `load`.
             ConfigurationError: An option makes no sense.
         """
-        columns = _columns(locals())
         if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
             raise ConfigurationError(f"`from_rows` takes mappings, one for each row, not a {type(rows).__name__}")
-        cases: Iterable[Case] = RowCases(list(rows) if isinstance(rows, list) else rows, columns)
+        cases: Iterable[Case] = RowCases(list(rows) if isinstance(rows, list) else rows, Columns(**columns))
         return cls._of(Kept(cases) if isinstance(rows, Iterator) else cases, name)
 
     @classmethod
-    def from_pandas(cls, frame: Any, /, *, name: str = "data", **columns: Any) -> Self:
+    def from_pandas(cls, frame: Any, /, *, name: str = "data", **columns: Unpack[ColumnOptions]) -> Self:
         """The rows of a `pandas.DataFrame`, as it is now, with the options of `from_rows`.
 
         What is missing (`NaN`, `NaT`, `NA`) is `None`. The index is no column: `frame.reset_index()` makes it one.
@@ -143,7 +118,7 @@ class Dataset:
         return cls.from_rows(FrameRows(frame), name=name, **columns)
 
     @classmethod
-    def from_huggingface(cls, data: Any, /, *, name: str = "data", **columns: Any) -> Self:
+    def from_huggingface(cls, data: Any, /, *, name: str = "data", **columns: Unpack[ColumnOptions]) -> Self:
         """The rows of a `datasets.Dataset` or `IterableDataset`, with the options of `from_rows`.
 
         Classes (`ClassLabel`) are given by their names.
@@ -350,7 +325,9 @@ class Dataset:
 
     def _first(self) -> tuple[list[Case], str, bool]:
         cases = list(islice(self, _SHOWN + 1))
-        known = f": {self._size:,} cases" if "_size" in vars(self) or len(cases) <= _SHOWN else ""
+        known = (
+            f": {self._size:,} case{'s' * (self._size != 1)}" if "_size" in vars(self) or len(cases) <= _SHOWN else ""
+        )
         return cases[:_SHOWN], f"{self.name}{known}", len(cases) > _SHOWN
 
     def __repr__(self) -> str:
@@ -363,13 +340,6 @@ class _Joined:
 
     def __iter__(self) -> Iterator[Case]:
         return chain.from_iterable(self._parts)
-
-
-_OPTIONS = ("input", "expected", "id", "tags", "cluster", "metadata", "input_type", "expected_type")
-
-
-def _columns(given: Mapping[str, Any]) -> Columns:
-    return Columns(**{name: given[name] for name in _OPTIONS})
 
 
 def _check_number(n: object) -> None:

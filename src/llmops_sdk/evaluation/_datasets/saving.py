@@ -6,8 +6,7 @@ import contextlib
 import csv
 import gzip
 import json
-import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -45,21 +44,12 @@ def save(cases: Iterable[Case], path: Path) -> int:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    new = Path(name)
+    new = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         yield new
-        new.chmod(0o666 & ~_umask())
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager
@@ -72,8 +62,9 @@ def _text(path: Path, zipped: bool) -> Iterator[TextIO]:
 
 def _json_lines(cases: Iterable[Case], file: TextIO) -> int:
     number = 0
-    for number, case in enumerate(cases, 1):  # noqa: B007  (how many there were)
+    for case in cases:
         file.write(json.dumps(case.to_json(), ensure_ascii=False) + "\n")
+        number += 1
     return number
 
 
@@ -95,8 +86,9 @@ def _table(cases: Iterable[Case], path: Path, suffix: str, zipped: bool) -> int:
     with _text(path, zipped) as file:
         writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
         writer.writerow(columns)
-        for number, row in enumerate(rows, 1):  # noqa: B007  (how many there were)
+        for row in rows:
             writer.writerow(row)
+            number += 1
     return number
 
 
