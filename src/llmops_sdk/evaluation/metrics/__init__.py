@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         UsedEngine,
     )
     from llmops_sdk.evaluation.metrics._confusion import ClassReport, ConfusionMatrix
-    from llmops_sdk.evaluation.metrics._containing import Contains, ContainsAll, ContainsAny, Regex, StartsWith
+    from llmops_sdk.evaluation.metrics._containing import Contains, ContainsAll, Regex, StartsWith
     from llmops_sdk.evaluation.metrics._embedding import EmbeddingSimilarity
     from llmops_sdk.evaluation.metrics._exact import EditDistance, EditSimilarity, Exact
     from llmops_sdk.evaluation.metrics._guarding import Findings, GuardMetric, Refused
@@ -61,7 +61,6 @@ __all__ = [
     "ConfusionMatrix",
     "Contains",
     "ContainsAll",
-    "ContainsAny",
     "Cost",
     "EditDistance",
     "EditSimilarity",
@@ -113,7 +112,6 @@ _HOMES = {
     "ConfusionMatrix": "_confusion",
     "Contains": "_containing",
     "ContainsAll": "_containing",
-    "ContainsAny": "_containing",
     "Cost": "_measures",
     "EditDistance": "_exact",
     "EditSimilarity": "_exact",

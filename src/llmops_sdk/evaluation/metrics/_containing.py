@@ -11,7 +11,7 @@ from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation.metrics._metric import Score
 from llmops_sdk.evaluation.metrics._texts import FormMetric, FormOptions, ReadingOptions, TextMetric
 
-__all__ = ["Contains", "ContainsAll", "ContainsAny", "Regex", "StartsWith"]
+__all__ = ["Contains", "ContainsAll", "Regex", "StartsWith"]
 
 
 class _Texts(FormMetric):
@@ -33,35 +33,11 @@ class _Texts(FormMetric):
         return self._texts or super()._accepted(case)
 
 
-class ContainsAny(_Texts):
-    """1 where one of the texts stands in the answer, else 0.
-
-    Args:
-        texts: What to look for; by default what the case expects: a text, or a list of which one is enough.
-        options: See `FormOptions`.
-
-    Raises:
-        ConfigurationError: A text is empty, or an option is unknown or makes no sense.
-
-    Example:
-        >>> from llmops_sdk import Scripted
-        >>> from llmops_sdk.evaluation import Case
-        >>> ContainsAny("sorry", "afraid", case=False)(Case(input="?"), ("?" | Scripted("Sorry, no.")).run())
-        1.0
-    """
-
-    default_name: ClassVar[str] = "contains_any"
-
-    def compare(self, said: str, expected: str) -> float:
-        """Whether the text stands in the answer."""
-        return float(expected in said)
-
-
-class Contains(ContainsAny):
+class Contains(_Texts):
     """1 where the text that is expected stands in the answer, else 0; of several acceptable ones, one is enough.
 
     Args:
-        texts: What to look for; by default what the case expects.
+        texts: What to look for, one or several; by default what the case expects: a text, or a list.
         options: See `FormOptions`.
 
     Raises:
@@ -72,12 +48,18 @@ class Contains(ContainsAny):
         >>> from llmops_sdk.evaluation import Case
         >>> Contains()(Case(input="Capital?", expected="Paris"), ("?" | Scripted("It is Paris.")).run())
         1.0
+        >>> Contains("sorry", "afraid", case=False)(Case(input="?"), ("?" | Scripted("Sorry, no.")).run())
+        1.0
     """
 
     default_name: ClassVar[str] = "contains"
 
+    def compare(self, said: str, expected: str) -> float:
+        """Whether the text stands in the answer."""
+        return float(expected in said)
 
-class ContainsAll(_Texts):
+
+class ContainsAll(Contains):
     """1 where every one of the texts stands in the answer, else 0; `explanation` says which do not.
 
     Args:
@@ -104,10 +86,6 @@ class ContainsAll(_Texts):
         missing = [one for one in accepted if self._form.of(one) not in said]
         explanation = f"without {', '.join(map(repr, missing))}"[:500] if missing else None
         return Score(value=float(not missing), explanation=explanation)
-
-    def compare(self, said: str, expected: str) -> float:
-        """Whether the text stands in the answer."""
-        return float(expected in said)
 
 
 class StartsWith(_Texts):
