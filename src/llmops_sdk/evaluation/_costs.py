@@ -1,13 +1,27 @@
-"""What a run has cost, as budgets count it."""
+"""What people allow, and what a run has cost as budgets count it."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from llmops_sdk.calls import Aside, AttemptEnded
+from llmops_sdk.errors import ConfigurationError
+from llmops_sdk.given import dollars
 from llmops_sdk.pipelines import Result
 
-__all__ = ["paid_for"]
+__all__ = ["allowed", "paid_for"]
+
+
+def allowed(budget_usd: Decimal | float | str | None) -> Decimal | None:
+    """The limit in US dollars; `None` for none.
+
+    Raises:
+        ConfigurationError: It is no amount over 0.
+    """
+    limit = None if budget_usd is None else dollars(budget_usd)
+    if budget_usd is not None and limit is None:
+        raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '5', not {budget_usd!r}")
+    return limit
 
 
 def paid_for(result: Result) -> tuple[Decimal | None, Decimal | None]:

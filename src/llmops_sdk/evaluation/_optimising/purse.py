@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from llmops_sdk.errors import BudgetExceeded, ConfigurationError
+from llmops_sdk.errors import BudgetExceeded
 from llmops_sdk.evaluation._cases import Case
-from llmops_sdk.given import dollars
+from llmops_sdk.evaluation._costs import allowed
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._running.reading import Cell
@@ -39,9 +39,7 @@ class Purse:
     """
 
     def __init__(self, limit: Decimal | float | str | None, *, judged: int) -> None:
-        self.limit = None if limit is None else dollars(limit)
-        if limit is not None and self.limit is None:
-            raise ConfigurationError(f"`budget_usd` is an amount of US dollars over 0, such as '5', not {limit!r}")
+        self.limit = allowed(limit)
         self.unpriced = False
         self._judged = judged
         self._costs: dict[str, dict[str, Decimal]] = {}

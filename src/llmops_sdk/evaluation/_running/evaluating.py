@@ -15,6 +15,7 @@ from typing import Any, Literal
 from llmops_sdk import loops
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._cases import Case
+from llmops_sdk.evaluation._costs import allowed
 from llmops_sdk.evaluation._datasets import Dataset
 from llmops_sdk.evaluation._experiment import Analysis, Experiment
 from llmops_sdk.evaluation._running.budget import Budget
@@ -30,7 +31,7 @@ from llmops_sdk.evaluation._running.store import Ending, Store
 from llmops_sdk.evaluation._running.working import RunOptions, Work
 from llmops_sdk.evaluation._running.writing import Writer
 from llmops_sdk.evaluation.metrics import MetricLike, metrics_of
-from llmops_sdk.given import dollars, is_number
+from llmops_sdk.given import is_number
 from llmops_sdk.pipelines import Executor, Pipeline, concurrency_of
 from llmops_sdk.protocols import Hook
 
@@ -168,7 +169,7 @@ async def aevaluate(
     base = arms[0].label if base is None else base
     if base not in pipelines:
         raise ConfigurationError(f"`base` is one of {', '.join(map(repr, pipelines))}, not {base!r}")
-    limit = _budget(budget_usd)
+    limit = allowed(budget_usd)
     _check(repeats, stop_when, deadline_s, metric_deadline_s)
     if executor is not None and (limit is not None or stop_when is not None):
         raise ConfigurationError("an `executor` is given all rows at once: leave `budget_usd` and `stop_when` out")
@@ -221,13 +222,6 @@ async def aevaluate(
             kept.end(plan, ending)
     _tell(arms, work.reused, ending, store)
     return Experiment(kept, plan, name=name, analysis=analysis)
-
-
-def _budget(given: Decimal | float | str | None) -> Decimal | None:
-    limit = None if given is None else dollars(given)
-    if given is not None and limit is None:
-        raise ConfigurationError(f"`budget_usd` is a number of US dollars over 0, such as '5', not {given!r}")
-    return limit
 
 
 def _names(primary: Sequence[str]) -> tuple[str, ...]:
