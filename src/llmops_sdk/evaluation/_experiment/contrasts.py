@@ -104,10 +104,10 @@ def _uncorrected(columns: Columns, plan: Plan, analysis: Analysis, statistics: A
 
 def _corrected(comparison: Comparison | None, metric: MetricPlan) -> Corrected | None:
     """What people would have said; `None` where nothing is known of the judge."""
-    if metric.calibration is None or comparison is None:
+    calibration = usable_calibration(metric)
+    if calibration is None or comparison is None:
         return None
-    calibration = Calibration.from_json(metric.calibration)
-    return None if calibration.refusal is not None else calibration.comparison(comparison, pairwise=metric.pairwise)
+    return calibration.comparison(comparison, pairwise=metric.pairwise)
 
 
 def usable_calibration(metric: MetricPlan) -> Calibration | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,20 +61,12 @@ class Experiment:
     Figures are read when they are first asked for, and stay in memory as arrays; texts are read each time.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        plan: Plan,
-        *,
-        name: str,
-        analysis: Analysis | None = None,
-        folder: tempfile.TemporaryDirectory[str] | None = None,
-    ) -> None:
+    def __init__(self, store: Store, plan: Plan, *, name: str, analysis: Analysis) -> None:
         self._store = store
         self._plan = plan
         self.name = name
-        weakref.finalize(self, _let_go, store, folder)
-        self.analysis = Analysis() if analysis is None else analysis
+        self.analysis = analysis
+        weakref.finalize(self, store.close)
 
     @classmethod
     def load(
@@ -340,9 +331,3 @@ class Experiment:
     def _columns(self) -> Columns:
         ending = self.ending
         return Columns(self._reading, self._plan, observed=None if ending is None else ending.observed)
-
-
-def _let_go(store: Store, folder: tempfile.TemporaryDirectory[str] | None) -> None:
-    store.close()
-    if folder is not None:
-        folder.cleanup()
