@@ -6,7 +6,6 @@ import contextlib
 import csv
 import gzip
 import json
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from llmops_sdk.evaluation._cases import Case
 from llmops_sdk.evaluation._datasets.files import TABLES, suffix_of
 from llmops_sdk.evaluation._datasets.libraries import arrow, parquet
 from llmops_sdk.evaluation._values import encoded
+from llmops_sdk.whole_file import replacing
 
 __all__ = ["save"]
 
@@ -33,23 +33,13 @@ def save(cases: Iterable[Case], path: Path) -> int:
     suffix = suffix_of(path)
     zipped = path.name.lower().endswith(".gz")
     try:
-        with _replacing(path) as new:
+        with replacing(path) as new:
             if suffix in TABLES:
                 return _table(cases, new, suffix, zipped)
             with _text(new, zipped) as file:
                 return (_json_list if suffix == ".json" else _json_lines)(cases, file)
     except OSError as exc:
         raise DatasetError(f"{str(path)!r} cannot be written: {exc.strerror or exc}", path=str(path)) from exc
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    new = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    try:
-        yield new
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmops_sdk.errors import ConfigurationError
 from llmops_sdk.evaluation._report.page import page
+from llmops_sdk.whole_file import replacing
 
 if TYPE_CHECKING:
     from llmops_sdk.evaluation._experiment.columns import Columns
@@ -38,10 +39,6 @@ def write_report(
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no folder {str(target.parent)!r} for the report; make it first")
     written = page(experiment, reading, columns, plan, cases=cases)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with replacing(target) as beside:
         beside.write_text(written, "utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
     return target

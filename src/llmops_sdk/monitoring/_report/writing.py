@@ -10,6 +10,7 @@ from llmops_sdk.monitoring._report.page import page
 from llmops_sdk.monitoring._report.reading import read
 from llmops_sdk.monitoring._report.text import text
 from llmops_sdk.monitoring._store import Store
+from llmops_sdk.whole_file import replacing
 
 __all__ = ["report_text", "write_report"]
 
@@ -32,12 +33,8 @@ def write_report(
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no folder {str(target.parent)!r} for the report; make it first")
     written = page(read(store, since, until))
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with replacing(target) as beside:
         beside.write_text(written, "utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 
