@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import importlib.util
 import json
 import re
 import sys
@@ -22,12 +21,7 @@ from llmops_sdk.guards import Regex
 from llmops_sdk.messages import Request
 from llmops_sdk.pipelines import Pipeline
 
-_spec = importlib.util.spec_from_file_location("optimising_task", Path(__file__).with_name("optimising_task.py"))
-assert _spec is not None
-assert _spec.loader is not None
-task = importlib.util.module_from_spec(_spec)
-sys.modules["optimising_task"] = task
-_spec.loader.exec_module(task)
+task = sys.modules["optimising_task"]
 PROMPT, BETTER, USELESS, PRICES = task.PROMPT, task.BETTER, task.USELESS, task.PRICES
 numbers, luck, question, skilled, indifferent, writing = (
     task.numbers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -22,12 +21,7 @@ from llmops_sdk.prompts import PromptRepository
 pytestmark = pytest.mark.timeout(240)  # some start and kill processes
 
 _PROGRAM = Path(__file__).with_name("optimising_task.py")
-_spec = importlib.util.spec_from_file_location("optimising_task", _PROGRAM)
-assert _spec is not None
-assert _spec.loader is not None
-task = importlib.util.module_from_spec(_spec)
-sys.modules["optimising_task"] = task
-_spec.loader.exec_module(task)
+task = sys.modules["optimising_task"]
 WHO = "Ada Lovelace <ada@example.org>"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +16,7 @@ from llmops_sdk.evaluation._optimising.checking import Refused, checked, propose
 from llmops_sdk.evaluation._optimising.parts import parts_of
 from llmops_sdk.messages import Request
 
-_spec = importlib.util.spec_from_file_location("optimising_task", Path(__file__).with_name("optimising_task.py"))
-assert _spec is not None
-assert _spec.loader is not None
-task = importlib.util.module_from_spec(_spec)
-sys.modules["optimising_task"] = task
-_spec.loader.exec_module(task)
+task = sys.modules["optimising_task"]
 
 PLAIN = Prompt.from_string("{{ q }}", name="plain")
 SHARES = (0.2, 0.3, 0.5)
