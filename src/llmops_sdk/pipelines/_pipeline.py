@@ -280,10 +280,7 @@ class Pipeline(loops.Closing, Station):
     def pinned(self) -> Pipeline:
         """The same pipeline with the prompts of its split as they are now, wherever their labels point later."""
         pinned = getattr(self.prompt, "pinned", None)
-        if pinned is None:
-            return self
-        stations = [pinned() if one is self.prompt else one for one in self.stations]
-        return self._like(stations)._by_lock(self._lock)
+        return self if pinned is None else self.with_prompt(pinned())._by_lock(self._lock)
 
     def astream(
         self,
