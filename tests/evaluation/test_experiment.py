@@ -93,6 +93,7 @@ def test_the_verdict_comes_first_in_words_and_says_what_took_no_part(experiment)
 
     assert first.startswith("new is better than base by exact: +")
     assert " points (95 % interval +" in first
+    assert " corrected for 8 comparisons, " in first
     assert "39 cases in 30 clusters); 2 of 160 cells failed; 1 case without a pair left out" in first
     assert "new: 2 of 80 runs failed" in str(experiment).split("\n")
 

@@ -138,7 +138,7 @@ def test_more_repeats_more_cases_or_another_pipeline_run_only_what_is_new(tmp_pa
 def test_two_pipelines_that_are_equal_are_both_run(tmp_path):
     engine = Scripted(echo)
     ran({"a": "{{ n }}" | engine, "b": "{{ n }}" | engine}, store=tmp_path / "e.db")
-    assert len(engine.requests) == 12
+    assert len(engine.requests) == len(kept(tmp_path / "e.db", "runs")) == 12  # each has its own answers
 
 
 def test_another_prompt_model_or_version_is_run_anew(tmp_path):
@@ -587,6 +587,20 @@ def test_a_plain_metric_that_has_cost_something_is_held_to_the_budget_from_then_
     engine, pipeline = priced("7")
     ran({"a": pipeline}, given=[judge], budget_usd="0.011", store=tmp_path / "e.db", concurrency=1)
     assert 2 <= len(engine.requests) <= 3
+
+
+def test_a_judge_is_not_asked_with_less_than_the_dearest_has_cost(tmp_path):
+    judged = []
+
+    @metric(version="1")
+    async def judge(case, result):
+        judged.append(case.id)
+        return Score(value=1.0, cost_usd=Decimal("0.4"))
+
+    _, pipeline = priced("7")
+    found = ran({"a": pipeline}, given=[judge], budget_usd=1, store=tmp_path / "e.db", concurrency=1)
+    assert len(judged) == 2  # of the 0.2 USD that are left none can be paid
+    assert found.judging_cost_usd == Decimal("0.8")
 
 
 @pytest.mark.parametrize("kind", ["plain", "blocking", "async"])
