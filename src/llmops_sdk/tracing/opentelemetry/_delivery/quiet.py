@@ -37,6 +37,7 @@ class Trouble(logging.Filter):
         self.end()
         self._thread: int | None = None
         self._told = SpanCounts()
+        self._reason = ""
         self._next = time.monotonic()
 
     def listen(self) -> None:
@@ -57,6 +58,7 @@ class Trouble(logging.Filter):
     def tell(self, counts: SpanCounts, reason: str, *, last: bool = False) -> None:
         """Say what has been lost since the last time, if something was and a minute has passed, or at the end."""
         rejected, dropped = counts.rejected - self._told.rejected, counts.dropped - self._told.dropped
+        self._reason = reason or self._reason
         if not (rejected or dropped) or (time.monotonic() < self._next and not last):
             return
         self._next = time.monotonic() + _PAUSE_S
@@ -65,7 +67,8 @@ class Trouble(logging.Filter):
             "of the spans that have ended lately %d were rejected and %d dropped (%s); %d delivered so far, %d waiting",
             rejected,
             dropped,
-            reason or ("no room, or no time" if dropped else "the exporter gives no reason"),
+            self._reason or ("no room, or no time" if dropped else "the exporter gives no reason"),
             counts.delivered,
             counts.waiting,
         )
+        self._reason = ""
