@@ -293,10 +293,22 @@ async def test_a_stop_text_may_lie_across_tokens(engine: VLLM) -> None:
 
 
 async def test_seeded_answers_are_the_same_in_streams(engine: VLLM) -> None:
-    request = ask("Invent a name.", temperature=1.2, seed=11, n=3, max_tokens=8, logprobs=1)
+    request = ask("Invent a name.", temperature=1.2, seed=11, n=3, max_tokens=8)
     for response in await both(engine, request):
         assert len(response.choices) == 3
         assert len({choice.text for choice in response.choices}) > 1
+
+
+async def test_log_probabilities_of_several_answers_are_those_of_their_tokens_in_streams(engine: VLLM) -> None:
+    request = ask("Invent a name.", temperature=1.2, seed=11, n=3, max_tokens=8, logprobs=1)
+    whole = await engine.agenerate(request)
+    stream = joined(await chunks_of(engine, request))
+    for one, other in zip(whole.choices, stream.choices, strict=True):
+        assert [token.token for token in one.logprobs] == [token.token for token in other.logprobs]
+        # Which choices share a step differs, and with it the last digits of what is computed.
+        assert [token.logprob for token in one.logprobs] == pytest.approx(
+            [token.logprob for token in other.logprobs], abs=0.1
+        )
 
 
 # Structures

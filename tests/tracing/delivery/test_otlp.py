@@ -6,17 +6,25 @@ import itertools
 import logging
 import re
 import socket
+import threading
 
 import pytest
 
 from llmops_sdk import Pipeline, Scripted, tracing
 from llmops_sdk.tracing.opentelemetry import SpanCounts
 
+LOUD = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.common._internal",
+    "opentelemetry.exporter.otlp.common.http",
+)
+
 
 @pytest.fixture
 def send(collector):
-    """Sets tracing up with the collector; closed at the end, without waiting."""
+    """Sets tracing up with the collector; closed at the end, and nothing of it speaks in the log of another test."""
     made = []
+    before = set(threading.enumerate())
 
     def send(url=None, **options):
         made.append(tracing.setup(url or collector.url, sigterm=False, **{"every_s": 0.01, "timeout_s": 5, **options}))
@@ -26,6 +34,9 @@ def send(collector):
     collector.over.set()
     for traced in made:
         traced.close(0)
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "llmops_sdk delivery":
+            thread.join(20)
 
 
 def true(counts):
@@ -78,6 +89,19 @@ def test_what_passes_is_tried_again(send, collector, caplog, first):
     assert traced.flush(20)
     assert traced.counts == SpanCounts(made=1, delivered=1)
     assert not caplog.records
+
+
+def test_a_request_that_is_left_to_itself_says_nothing_in_the_log_when_it_ends(send, collector, caplog, until):
+    collector.answers = lambda: "hang"
+    traced, tracer = send(timeout_s=1)
+    before = set(threading.enumerate())
+    tracer.start_span("one").end()
+    until(lambda: collector.requests)
+    (delivering,) = [one for one in set(threading.enumerate()) - before if one.name == "llmops_sdk delivery"]
+    traced.close(0)
+    delivering.join(20)
+    assert {one.name for one in caplog.records} <= {"llmops_sdk"}
+    assert not any(one.filters for one in map(logging.getLogger, LOUD))
 
 
 def test_what_is_taken_in_part_is_counted_in_part(send, collector):

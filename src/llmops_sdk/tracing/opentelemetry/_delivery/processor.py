@@ -166,7 +166,8 @@ class Delivery(SpanProcessor):
             carrier.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(0.5)  # a request that hangs is left to itself
-        self._trouble.end()
+        if not self._under_way:  # else the request that is left to itself may still have something to say
+            self._trouble.end()
         self._trouble.tell(self.counts, "", last=True)
         return done
 
@@ -228,6 +229,8 @@ class Delivery(SpanProcessor):
                     self._delivered += arrived
                     self._rejected += len(batch) - arrived
                     self._changed.notify_all()
+                if self._closed:
+                    self._trouble.end()
         self._trouble.tell(self.counts, reason)
 
 
