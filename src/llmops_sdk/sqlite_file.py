@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = ["SQLiteFile", "SQLiteKind", "transaction"]
 
 _MAGIC = b"SQLite format 3\x00"
 _LOG_BYTES = 4 * 1024 * 1024
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +180,7 @@ def _opened(path: Path, kind: SQLiteKind, timeout_s: float) -> sqlite3.Connectio
                     if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                         raise sqlite3.DatabaseError("it is the file of another program")
                     _make(db, kind)
-        db.execute("PRAGMA journal_mode = WAL")
+        _keep_log(db, timeout_s)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         db.execute("SELECT count(*) FROM sqlite_schema")
@@ -186,6 +188,18 @@ def _opened(path: Path, kind: SQLiteKind, timeout_s: float) -> sqlite3.Connectio
         db.close()
         raise
     return db
+
+
+def _keep_log(db: sqlite3.Connection, timeout_s: float) -> None:
+    """Have the file keep a write-ahead log; SQLite itself does not wait for others before this change."""
+    until = time.monotonic() + timeout_s
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE_S)
 
 
 def _make(db: sqlite3.Connection, kind: SQLiteKind) -> None:
