@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 
 import pytest
 
-from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind
+from llmops_sdk.sqlite_file import SQLiteFile, SQLiteKind, _keep_log
 
 KIND = SQLiteKind(name="test", application_id=77, format=1, schema="CREATE TABLE numbers (n);\n")
 
@@ -39,3 +40,20 @@ def test_and_not_for_longer_than_it_may(written_by_another):
     path, _ = written_by_another
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         SQLiteFile(path, KIND, timeout_s=0.1).open()
+
+
+def test_an_error_that_waiting_does_not_mend_is_raised_at_once(tmp_path):
+    path = tmp_path / "file.db"
+    with contextlib.closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE numbers (n)")
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        _keep_log(db, 1e9)
+
+
+def test_what_can_keep_no_log_goes_without():
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        _keep_log(db, 1e9)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("memory",)

@@ -23,6 +23,8 @@ __all__ = ["SQLiteFile", "SQLiteKind", "transaction"]
 _MAGIC = b"SQLite format 3\x00"
 _LOG_BYTES = 4 * 1024 * 1024
 _PAUSE_S = 0.01
+_PRIMARY = 0xFF
+"""The bits of an error's code that say its kind; the others say more of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,15 +193,20 @@ def _opened(path: Path, kind: SQLiteKind, timeout_s: float) -> sqlite3.Connectio
 
 
 def _keep_log(db: sqlite3.Connection, timeout_s: float) -> None:
-    """Have the file keep a write-ahead log; SQLite itself does not wait for others before this change."""
+    """Have the file keep a write-ahead log, where its file system can have one.
+
+    SQLite's own waiting does not cover this change, so what is busy is asked again here. Every other error is no matter
+    of time.
+    """
     until = time.monotonic() + timeout_s
-    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+    while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
-            time.sleep(_PAUSE_S)
+        time.sleep(_PAUSE_S)
 
 
 def _make(db: sqlite3.Connection, kind: SQLiteKind) -> None:
